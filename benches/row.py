@@ -1,0 +1,106 @@
+"""One row of the journal: what a point is, how it ended, how long it took, what it should cost. SI units stand in the names.
+
+No peaks and nothing derived from them are stored, so correcting a GPU's YAML needs no new measurement.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from kernels.op import Cost, Point
+
+Status = Literal[
+    "ok",  # timed
+    "verified",  # checked, not timed: Triton on a machine without a GPU
+    "noisy",  # timed, but the interval of the median did not become narrow enough
+    "throttled",  # timed while the device was slowed by heat or power
+    "skipped",  # not started, for a reason that the sweep or a limit gives
+    "unsupported",  # this implementation cannot do this
+    "oom",  # out of memory
+    "wrong",  # failed its reference
+    "impossible",  # faster than physics allows
+    "timeout",
+    "crashed",
+    "error",
+]
+TIMED: tuple[Status, ...] = ("ok", "noisy", "throttled")
+FAILED: tuple[Status, ...] = ("oom", "wrong", "impossible", "timeout", "crashed", "error")
+
+
+class Conditions(BaseModel):
+    """What the device told while the point ran; null where it did not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: list[str] | None = None
+
+
+class Row(BaseModel):
+    """One point's result. A point that was not timed has no time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    point: str
+    op: str
+    impl: str
+    precision: str
+    dims: dict[str, int]
+    layout: str | None = None
+    equation: str | None = None
+    function: str | None = None
+    options: dict[str, str] = {}  # every option of the op, those above among them
+    label: str | None = None
+    config: str | None = None  # of the kernel that ran
+
+    status: Status
+    reason: str | None = None
+
+    median_s: float | None = None
+    ci_low_s: float | None = None
+    ci_high_s: float | None = None
+    samples_s: list[float] = []  # in time order, unfiltered
+    timer: str | None = None
+    regime: str | None = None
+    cache: Literal["cold", "hot"] | None = None
+
+    flops: int
+    bytes_read: int
+    bytes_written: int
+    memory_bytes: int
+    peak_memory_bytes: int | None = None
+
+    error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
+    conditions: Conditions = Conditions()
+    started_utc: str | None = None  # ISO 8601
+    wall_s: float | None = None  # everything the point took: inputs, gate, timing
+
+
+def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None, **fields: object) -> Row:
+    """A row with the point's identity and analytic cost filled in."""
+    identity = {name: point.options.get(name) for name in ("layout", "equation", "function")}
+    return Row.model_validate(
+        {
+            "point": point.id,
+            "op": point.op,
+            "impl": point.impl,
+            "precision": point.precision,
+            "dims": dict(point.dims),
+            "options": dict(point.options),
+            "label": point.label or None,
+            "status": status,
+            "reason": reason,
+            "flops": cost.flops,
+            "bytes_read": cost.bytes_read,
+            "bytes_written": cost.bytes_written,
+            "memory_bytes": cost.memory_bytes,
+            **identity,
+            **fields,
+        }
+    )

@@ -1,0 +1,237 @@
+"""einsum: contractions in einops-style names, `b s h, b t h -> b s t`; dims not named in the output are summed.
+
+`...` stands for the dims that the sweep gives and the equation does not name, in the order given; an operand without `...` is
+broadcast over them. More than two operands are contracted pairwise along opt_einsum's path, and that path is what is costed and run.
+
+FLOPs of a step over dims of product p: p multiplies where two operands meet, and p adds where something is summed; so 2·p for
+every contraction, p for an outer or elementwise product, p for a sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import opt_einsum
+
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.precisions import PRECISIONS
+
+SLICE_PAD = 64  # a sliced first operand is the first columns of a parent this many columns wider
+PATH_OPTIMAL_UP_TO = 6  # operands; beyond, opt_einsum's exhaustive search takes longer than the contraction
+ELLIPSIS = "..."
+
+OPTIONS = {
+    "equation": Option((), None, "einops-style names, for example `b s h, b t h -> b s t`", leading=True),
+    "operands": Option(("contiguous", "sliced"), "contiguous", "sliced: the first operand is columns of a wider parent"),
+    "data": DATA,
+}
+
+
+@dataclass(frozen=True)
+class Equation:
+    """Names of each operand's dims and of the result's. `...` may stand among them."""
+
+    terms: tuple[tuple[str, ...], ...]
+    output: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, in order of first appearance, without `...`."""
+        return tuple(dict.fromkeys(name for term in self.terms for name in term if name != ELLIPSIS))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One contraction of the path: operands at `positions` leave the list, their result goes to its end."""
+
+    positions: tuple[int, ...]
+    terms: tuple[tuple[str, ...], ...]
+    output: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for term in self.terms for name in term))
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in self.output)
+
+    def letters(self) -> str:
+        """The step as torch.einsum takes it, `abc,adc->abd`."""
+        return letters(self.terms, self.output)
+
+
+def letters(terms: tuple[tuple[str, ...], ...], output: tuple[str, ...]) -> str:
+    """Names to single letters, in order of first appearance."""
+    symbol = {n: opt_einsum.get_symbol(i) for i, n in enumerate(dict.fromkeys(n for t in terms for n in t))}
+    sides = [",".join("".join(symbol[n] for n in term) for term in terms), "".join(symbol[n] for n in output)]
+    return "->".join(sides)
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Equation:
+    """Raises OpError where the text is no equation."""
+    sides = text.split("->")
+    if len(sides) != 2:
+        raise OpError(f"equation {text!r} needs one `->` and the output's dims after it", key="equation")
+    terms = tuple(tuple(term.split()) for term in sides[0].split(","))
+    output = tuple(sides[1].split())
+    for term in (*terms, output):
+        for name in term:
+            if name != ELLIPSIS and not name.isidentifier():
+                raise OpError(f"equation {text!r}: {name!r} is no name; write dims apart, `b s h`", key="equation")
+        if len(set(term)) != len(term):
+            raise OpError(f"equation {text!r}: a name stands twice in `{' '.join(term)}`", key="equation")
+    if not all(terms):
+        raise OpError(f"equation {text!r}: an operand has no dims", key="equation")
+    known = {name for term in terms for name in term}
+    for name in output:
+        if name not in known:
+            raise OpError(f"equation {text!r}: {name!r} stands in the output but in no operand", key="equation", valid=known)
+    return Equation(terms, output)
+
+
+def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
+    """What `...` stands for, in the order given, then the equation's names."""
+    equation = parse(options["equation"])
+    names = tuple(given)
+    free = tuple(n for n in names if n not in equation.names) if any(ELLIPSIS in t for t in equation.terms) else ()
+    return order_dims(equation.names, names, free)
+
+
+def expand(point: Point) -> Equation:
+    """The equation with `...` replaced by the dims it stands for."""
+    equation = parse(point.options["equation"])
+    free = tuple(name for name in point.dims if name not in equation.names)
+
+    def fill(term: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(n for name in term for n in (free if name == ELLIPSIS else (name,)))
+
+    return Equation(tuple(fill(t) for t in equation.terms), fill(equation.output))
+
+
+def path(point: Point) -> tuple[Step, ...]:
+    """The pairwise steps that are costed and run."""
+    return _path(expand(point), tuple(point.dims.items()))
+
+
+@lru_cache(maxsize=65536)
+def _path(equation: Equation, dims: tuple[tuple[str, int], ...]) -> tuple[Step, ...]:
+    if len(equation.terms) <= 2:
+        return (Step(tuple(range(len(equation.terms))), equation.terms, equation.output),)
+    size = dict(dims)
+    shapes = [tuple(size[n] for n in term) for term in equation.terms]
+    search = "optimal" if len(shapes) <= PATH_OPTIMAL_UP_TO else "greedy"
+    order, _ = opt_einsum.contract_path(letters(equation.terms, equation.output), *shapes, shapes=True, optimize=search)
+    steps, live = [], list(equation.terms)
+    for positions in order:
+        taken = tuple(live[i] for i in sorted(positions))
+        live = [t for i, t in enumerate(live) if i not in positions]
+        later = {n for t in live for n in t} | set(equation.output)
+        kept = tuple(n for n in dict.fromkeys(n for t in taken for n in t) if n in later) if live else equation.output
+        steps.append(Step(tuple(sorted(positions)), taken, kept))
+        live.append(kept)
+    return tuple(steps)
+
+
+def step_flops(step: Step, dims: Dims) -> int:
+    p = math.prod(dims[name] for name in step.names)
+    return p * ((len(step.terms) == 2) + bool(step.summed))
+
+
+def term_precisions(point: Point) -> list[str]:
+    """Precision of each operand: the second of a pair in fp8_e5m2 is E4M3, as in matmul."""
+    count = len(parse(point.options["equation"]).terms)
+    return [point.precision] + [PRECISIONS[point.precision].matmul_rhs] * (count - 1)
+
+
+def stored_shapes(point: Point) -> list[tuple[int, ...]]:
+    """Shapes of the buffers that hold the operands; the first is wider where it is a slice."""
+    shapes = [tuple(point.dims[n] for n in term) for term in expand(point).terms]
+    if point.options["operands"] == "sliced":
+        shapes[0] = (*shapes[0][:-1], shapes[0][-1] + SLICE_PAD)
+    return shapes
+
+
+def cost(point: Point) -> Cost:
+    """FLOPs summed over the path; bytes of the operands and the result; memory with the intermediates alive at once."""
+    equation = expand(point)
+    out_bytes = PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes
+    sizes = [PRECISIONS[p].bytes for p in term_precisions(point)]
+    read = sum(size * math.prod(point.dims[n] for n in term) for size, term in zip(sizes, equation.terms, strict=True))
+    held = sum(size * math.prod(shape) for size, shape in zip(sizes, stored_shapes(point), strict=True))
+    steps = path(point)
+    live = [0] * len(equation.terms)  # bytes of intermediates, in the positions of the path's list
+    peak = 0
+    for step in steps:
+        result = out_bytes * math.prod(point.dims[n] for n in step.output)
+        peak = max(peak, sum(live) + result)
+        live = [b for i, b in enumerate(live) if i not in step.positions] + [result]
+    return Cost(sum(step_flops(s, point.dims) for s in steps), read, live[-1], held + peak)
+
+
+def check(point: Point) -> None:
+    parse(point.options["equation"])
+
+
+def shrink(point: Point) -> Point:
+    """Every dim at most 37, at most 3 for those in all operands and the output: ragged, and quick in the interpreter."""
+    equation = expand(point)
+    everywhere = set(equation.output).intersection(*equation.terms)
+    dims = {name: min(size, 3 if name in everywhere and len(equation.terms) > 1 else 37) for name, size in point.dims.items()}
+    return OP.point(point.impl, point.precision, dims, point.options)
+
+
+def needs(point: Point, platform: Platform) -> str | None:
+    if point.precision == "tf32" and not platform.interpreted and (platform.kind != "cuda" or platform.capability < (8, 0)):
+        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
+    if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
+        return "fp8 matrix units came with compute capability 8.9"
+    return None
+
+
+def torch_unsupported(point: Point, platform: Platform) -> str | None:
+    if PRECISIONS[point.precision].bytes == 1:
+        return "torch.einsum has no fp8: PyTorch multiplies fp8 only through torch._scaled_mm (op: matmul)"
+    return needs(point, platform)
+
+
+def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    if platform.kind != "cuda" and not platform.interpreted:
+        return "Triton needs a GPU or its interpreter"
+    steps = path(point)
+    if PRECISIONS[point.precision].bytes == 1 and len(steps) > 1:
+        return "an fp8 chain would have to quantise its intermediates"
+    return next((why for step in steps if (why := step_unsupported(step))), None) or needs(point, platform)
+
+
+def step_unsupported(step: Step) -> str | None:
+    """The Triton kernel is a strided batched matmul: it contracts pairs, and sums only what both operands hold."""
+    if len(step.terms) != 2:
+        return "the Triton kernel contracts pairs of operands; this sums one"
+    lonely = [name for name in step.summed if not all(name in term for term in step.terms)]
+    if lonely:
+        return f"the Triton kernel sums only dims that both operands hold, not {', '.join(lonely)}"
+    return None
+
+
+OP = Op(
+    name="einsum",
+    doc="contraction in einops-style names",
+    options=OPTIONS,
+    dim_order=dim_order,
+    check=check,
+    cost=cost,
+    shrink=shrink,
+    make_inputs="kernels.einsum.data:make_inputs",
+    reference="kernels.einsum.data:reference",
+    tolerance="kernels.einsum.data:tolerance",
+    impls={
+        "torch": Impl("torch", "kernels.einsum.torch_impl:eager", torch_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.einsum.torch_impl:compiled", torch_unsupported),
+        "triton": Impl("triton", "kernels.einsum.triton_impl:build", triton_unsupported),
+    },
+)

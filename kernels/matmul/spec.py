@@ -1,0 +1,131 @@
+"""matmul: C[…, m, n] = A[…, m, k] · B[…, k, n].
+
+    layout    stored as                        BLAS's letters: n as written, t transposed
+    nn        A (m, k)   B (k, n)
+    nt        A (m, k)   B (n, k) transposed   what a linear layer does, and the only one for fp8
+    tn        A (k, m)   B (k, n)
+    tt        A (k, m)   B (n, k)
+
+FLOPs: 2·m·n·k for each leading index, one multiply and one add a triple. Scales of fp8 operands are per tensor, one fp32 each.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.precisions import PRECISIONS
+
+SLICE_PAD = 64  # a sliced operand is the first columns of a parent this many columns wider; keeps rows 64-byte aligned in fp8
+
+OPTIONS = {
+    "layout": Option(("nn", "nt", "tn", "tt"), "nn", "how A and B are stored"),
+    "rhs": Option(("batched", "shared"), "batched", "with leading dims: (b, m, k) @ (b, k, n), or x(b, m, k) @ w(k, n)"),
+    "operands": Option(("contiguous", "sliced"), "contiguous", "sliced: column slices of wider parents, so rows have a stride"),
+    "data": DATA,
+}
+
+LEADING = re.compile(r"b\d*|batch|heads")
+
+
+def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
+    """Leading dims (`b`, `b1`, `b2`, …, `batch`, `heads`) as written, then m, n, k."""
+    names = tuple(given)
+    return order_dims(("m", "n", "k"), names, tuple(n for n in names if LEADING.fullmatch(n)))
+
+
+def check(point: Point) -> None:
+    if point.options["rhs"] == "shared" and len(point.dims) == 3:
+        raise OpError("rhs: shared needs a leading dim such as b", key="rhs")
+
+
+def leading_shape(dims: Dims) -> tuple[int, ...]:
+    return tuple(dims.values())[:-3]
+
+
+def stored_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the buffers that hold A and B: transposed where the layout says t, wider where the operands are slices."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    lead = leading_shape(point.dims)
+    pad = SLICE_PAD if point.options["operands"] == "sliced" else 0
+    a = (m, k) if point.options["layout"][0] == "n" else (k, m)
+    b = (k, n) if point.options["layout"][1] == "n" else (n, k)
+    b_lead = lead if point.options["rhs"] == "batched" else ()
+    return (*lead, a[0], a[1] + pad), (*b_lead, b[0], b[1] + pad)
+
+
+def cost(point: Point) -> Cost:
+    """FLOPs 2·∏lead·m·n·k; bytes of A, B (once, if shared), C, and the scales of fp8."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    batch = math.prod(leading_shape(point.dims))
+    p = PRECISIONS[point.precision]
+    rhs, out = PRECISIONS[p.matmul_rhs], PRECISIONS[p.matmul_out]
+    scales = 8 if p.bytes == 1 else 0
+    b_count = k * n * (batch if point.options["rhs"] == "batched" else 1)
+    read = batch * m * k * p.bytes + b_count * rhs.bytes + scales
+    written = batch * m * n * out.bytes
+    a_stored, b_stored = stored_shapes(point)
+    held = math.prod(a_stored) * p.bytes + math.prod(b_stored) * rhs.bytes + scales + written
+    return Cost(2 * batch * m * n * k, read, written, held)
+
+
+def shrink(point: Point) -> Point:
+    """At most 3 leading, 129 × 131 × 137: more than one tile each way, ragged, and quick in the interpreter."""
+    limits = {"m": 129, "n": 131, "k": 137}
+    dims = {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
+    return OP.point(point.impl, point.precision, dims, point.options)
+
+
+def fp8_needs(point: Point, platform: Platform) -> str | None:
+    if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
+        return "fp8 matrix units came with compute capability 8.9"
+    return None
+
+
+def tf32_needs(point: Point, platform: Platform) -> str | None:
+    if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
+        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
+    return None
+
+
+def torch_unsupported(point: Point, platform: Platform) -> str | None:
+    """What PyTorch cannot do, or None. The fp8 rules are those that `torch._scaled_mm` checks."""
+    if PRECISIONS[point.precision].bytes == 1:
+        if point.options["layout"] != "nt":
+            return "torch._scaled_mm takes a row-major first and a column-major second operand: layout nt"
+        if leading_shape(point.dims) and point.options["rhs"] == "batched":
+            return "torch._scaled_mm multiplies 2-D operands only: no batch, unless rhs is shared"
+        if leading_shape(point.dims) and point.options["operands"] == "sliced":
+            return "a sliced batch cannot be viewed as the 2-D operand that torch._scaled_mm takes"
+        if point.dims["n"] % 16 or point.dims["k"] % 16:
+            return "torch._scaled_mm needs n and k to be multiples of 16"
+    return fp8_needs(point, platform) or tf32_needs(point, platform)
+
+
+def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    if platform.interpreted:
+        return None
+    if platform.kind != "cuda":
+        return "Triton needs a GPU or its interpreter"
+    return fp8_needs(point, platform) or tf32_needs(point, platform)
+
+
+OP = Op(
+    name="matmul",
+    doc="C[…, m, n] = A[…, m, k] · B[…, k, n]",
+    options=OPTIONS,
+    dim_order=dim_order,
+    check=check,
+    cost=cost,
+    shrink=shrink,
+    make_inputs="kernels.matmul.data:make_inputs",
+    reference="kernels.matmul.data:reference",
+    tolerance="kernels.matmul.data:tolerance",
+    impls={
+        "torch": Impl("torch", "kernels.matmul.torch_impl:eager", torch_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", torch_unsupported),
+        "triton": Impl("triton", "kernels.matmul.triton_impl:build", triton_unsupported),
+    },
+)

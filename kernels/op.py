@@ -1,0 +1,176 @@
+"""What an operation is: its name, dims, options, cost and implementations. No torch here: plans and reports read this too.
+
+Tensor code is named by a string "package.module:function" and imported only when a point is measured, so that a sweep can be read,
+planned and reported on a machine with neither torch nor triton.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+Dims = Mapping[str, int]
+Options = Mapping[str, str]
+
+
+class OpError(ValueError):
+    """Dims or options that an op cannot take. `key` is the offending key, `valid` what it could have been."""
+
+    def __init__(self, message: str, key: str = "dims", valid: Iterable[str] = ()):
+        super().__init__(message)
+        self.key = key
+        self.valid = tuple(valid)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Analytic cost of one call, exact integers. Bytes are compulsory traffic: each operand read once, each result written once."""
+
+    flops: int
+    bytes_read: int
+    bytes_written: int
+    memory_bytes: int  # what must be allocated at once: operands (with the parents they are slices of), results, intermediates
+
+    @property
+    def bytes(self) -> int:
+        return self.bytes_read + self.bytes_written
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something besides dims that selects a point (layout, function, …). Every option is also a key and an axis of a sweep."""
+
+    choices: tuple[str, ...]  # empty: free text that the op checks
+    default: str | None  # None: must be given
+    doc: str
+    leading: bool = False  # shown in the id before the dims, always
+    form: str = "{}"  # how the value is shown in the id
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a point is to run: what `Impl.unsupported` may ask."""
+
+    kind: str  # "cuda" or "cpu"; a simulated GPU says "cuda"
+    capability: tuple[int, int] = (0, 0)  # compute capability, (9, 0) for an H100; (0, 0) on a CPU
+    interpreted: bool = False  # Triton runs in its interpreter, at a reduced shape
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One thing to measure; made by `Op.point`. Its `id` stays the same from night to night."""
+
+    id: str  # for example matmul-triton-bf16-4096x4096x4096
+    op: str
+    impl: str
+    precision: str
+    dims: Dims  # in the op's canonical order
+    options: Options  # every option of the op, defaults filled in
+    label: str = ""  # where the shape comes from ("llama3_70b.qkv"); not part of what is measured
+
+
+def slug(text: str) -> str:
+    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`."""
+    sides = text.split("->")
+    return "-".join("+".join(".".join(term.split()) for term in side.split(",")) for side in sides)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A point bound to its tensors: `run()` enqueues the work and returns the output tensor."""
+
+    run: Callable[[], Any]
+    config: str | None = None  # of the kernel that runs ("128x128x64 w8 s3"), where the implementation chose one
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tensors of one point: operands in order, and the buffer that implementations with an `out=` write to."""
+
+    operands: tuple[Any, ...]
+    out: Any
+
+
+@dataclass(frozen=True)
+class Impl:
+    """One implementation. `build` names `f(point, inputs) -> Kernel`; `unsupported` says why a point cannot run, or None."""
+
+    name: str
+    build: str
+    unsupported: Callable[[Point, Platform], str | None]
+
+    def load(self) -> Callable[[Point, Inputs], Kernel]:
+        return resolve_name(self.build)
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation family. The three strings name tensor code:
+
+    make_inputs  f(point, device, seed) -> Inputs      seeded operands and an output buffer
+    reference    f(point, operands) -> fp64 tensor     the exact result for the operands as stored
+    tolerance    f(point, operands, reference) -> fp64 tensor that broadcasts to it: the largest allowed absolute error
+    """
+
+    name: str
+    doc: str
+    options: Mapping[str, Option]
+    dim_order: Callable[[Options, Iterable[str]], tuple[str, ...]]  # canonical order of the given dims; OpError if wrong
+    check: Callable[[Point], None]  # OpError where the values of dims or options make no sense together
+    cost: Callable[[Point], Cost]
+    shrink: Callable[[Point], Point]  # the same point at a small ragged shape, for Triton's interpreter
+    make_inputs: str
+    reference: str
+    tolerance: str
+    impls: Mapping[str, Impl]
+
+    def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
+        """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""
+        filled = self._fill(options or {})
+        ordered = {name: dims[name] for name in self.dim_order(filled, dims)}
+        point = Point(self._id(impl, precision, ordered, filled), self.name, impl, precision, ordered, filled, label)
+        self.check(point)
+        return point
+
+    def _fill(self, options: Options) -> dict[str, str]:
+        for name, value in options.items():
+            if name not in self.options:
+                raise OpError(f"unknown option {name!r}", key=name, valid=self.options)
+            choices = self.options[name].choices
+            if choices and value not in choices:
+                raise OpError(f"{name} cannot be {value!r}", key=name, valid=choices)
+        filled = {}
+        for name, option in self.options.items():
+            value = options.get(name, option.default)
+            if value is None:
+                raise OpError(f"{self.name} needs {name}", key=name, valid=option.choices)
+            filled[name] = value
+        return filled
+
+    def _id(self, impl: str, precision: str, dims: Dims, options: Options) -> str:
+        """Leading options stand before the dims, always; the others after them, where they differ from their default."""
+        leading = [slug(options[n]) for n, o in self.options.items() if o.leading]
+        trailing = [o.form.format(options[n]) for n, o in self.options.items() if not o.leading and options[n] != o.default]
+        return "-".join([self.name, impl, precision, *leading, "x".join(map(str, dims.values())), *trailing])
+
+    def load(self, which: str) -> Callable[..., Any]:
+        """The tensor code behind `make_inputs`, `reference` or `tolerance`."""
+        return resolve_name(getattr(self, which))
+
+
+DATA = Option(("normal", "zeros", "integers"), "normal", "what the inputs hold; it changes a GPU's power and so its speed")
+
+
+def order_dims(required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """`leading` then `required`, after checking that `given` names exactly those. Raises OpError."""
+    names = tuple(given)
+    valid = leading + required
+    for name in names:
+        if name not in valid:
+            raise OpError(f"unknown dim {name!r}", key=name, valid=valid)
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise OpError(f"missing dim {', '.join(missing)}", valid=valid)
+    return valid
