@@ -1,0 +1,122 @@
+"""Descriptions of GPUs, read from configs/gpus/*.yaml: what the hardware can do at most, and where each figure comes from.
+
+Peaks are dense (no structured sparsity). A precision that a GPU's matrix units lack is absent from its peaks, not 0.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+
+from kernels.precisions import PRECISIONS
+
+GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
+
+
+class GpuError(ValueError):
+    """An unknown GPU, or a GPU's YAML that is wrong. The message is one line."""
+
+
+class Fit(BaseModel):
+    """Constants of one calibrated form (kernels/calibrated.py says which), and how they were got. Seconds, bytes, fractions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    constants: dict[str, float]
+    fitted_on: str  # file, rows, loss
+    error: str  # of rows that the fit has not seen
+
+
+class Ceilings(BaseModel):
+    """What no kernel can exceed. From a GPU's YAML, or measured on a CPU (`ceilings` of a run's environment.json)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    peak_flops_per_s: dict[str, PositiveFloat]  # by precision, dense
+    bandwidth_bytes_per_s: PositiveFloat
+    sm_count: PositiveInt | None = None  # None: not a GPU, so no calibrated level
+    model: dict[str, Fit] = {}  # by form; empty: no calibrated level
+    model_note: str = ""  # where the constants were fitted on another device
+
+    @field_validator("peak_flops_per_s")
+    @classmethod
+    def _known_precisions(cls, peaks: dict[str, float]) -> dict[str, float]:
+        unknown = [name for name in peaks if name not in PRECISIONS]
+        if unknown:
+            raise ValueError(f"unknown precision {', '.join(unknown)}; one of {', '.join(PRECISIONS)}")
+        return peaks
+
+
+class Gpu(Ceilings):
+    """One device. `sources` says for each figure where it comes from."""
+
+    name: str  # of the YAML: h100_sxm5
+    boards: tuple[str, ...] = Field(min_length=1)  # names NVML gives such a board, exactly
+    compute_capability: tuple[int, int]
+    memory_bytes: PositiveInt
+    l2_bytes: PositiveInt
+    sm_count: PositiveInt
+    boost_clock_hz: PositiveFloat  # the clock at which the tensor peaks are quoted
+    max_clock_hz: PositiveFloat | None = None  # boards may run faster than the quoted peaks assume
+    shared_memory_per_block_bytes: PositiveInt  # the most that one block can ask for
+    sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Gpu:
+        known = set(type(self).model_fields)
+        given = {name for name in self.model_fields_set if name not in ("name", "model", "model_note", "sources")}
+        missing, unknown = given - set(self.sources), set(self.sources) - known
+        if missing or unknown:
+            raise ValueError("sources: " + "; ".join(f"no source for {n}" for n in missing) + "".join(f" unknown field {n}" for n in unknown))
+        return self
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Every GPU that configs/gpus describes, sorted."""
+    return tuple(sorted(path.stem for path in GPU_DIR.glob("*.yaml")))
+
+
+def load_gpu(name: str) -> Gpu:
+    """The GPU of configs/gpus/<name>.yaml. Raises GpuError for an unknown name (with the nearest ones) and for a wrong file."""
+    if name not in gpu_names():
+        near = get_close_matches(name.lower(), gpu_names(), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise GpuError(f"unknown GPU {name!r} ({hint}known: {', '.join(gpu_names())})")
+    return _load(name)
+
+
+@lru_cache
+def _load(name: str) -> Gpu:
+    path = GPU_DIR / f"{name}.yaml"
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict) or fields.get("name") != name:
+            raise GpuError(f"{path}: `name` must be {name!r}, as the file is called")
+        return Gpu.model_validate(_with_borrowed_model(fields))
+    except yaml.YAMLError as error:
+        raise GpuError(f"{path}: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise GpuError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _with_borrowed_model(fields: dict[str, Any]) -> dict[str, Any]:
+    """`model: other_gpu` stands for that GPU's fitted constants: they are fractions and latencies, applied to this one's peaks."""
+    other = fields.get("model")
+    if not isinstance(other, str):
+        return fields
+    return {**fields, "model": load_gpu(other).model}
+
+
+def gpu_for_board(nvml_name: str) -> Gpu | None:
+    """The GPU whose boards NVML calls so; None for a board nobody described: its peaks are never guessed from a similar name."""
+    for name in gpu_names():
+        gpu = load_gpu(name)
+        if nvml_name in gpu.boards:
+            return gpu
+    return None
