@@ -1,0 +1,49 @@
+"""The gate: a result is compared with the fp64 reference before it is timed. A point that fails has no time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from benches.devices.base import Verdict
+from kernels.op import Inputs, Kernel, Op, Point
+
+NAN_BYTE = 0x7F  # all-ones but the sign: a NaN in both fp8 formats
+
+
+def fill_nan(out: torch.Tensor) -> None:
+    """So that an element nobody writes is seen."""
+    if out.dtype.itemsize == 1:
+        out.view(torch.uint8).fill_(NAN_BYTE)
+    else:
+        out.fill_(math.nan)
+
+
+def check(op: Op, point: Point, kernel: Kernel, inputs: Inputs) -> Verdict:
+    """Runs `kernel` once over a NaN-filled output and compares every element. `point` has the shape of `inputs`."""
+    fill_nan(inputs.out)
+    result = kernel.run()
+    if result.shape != inputs.out.shape or result.dtype != inputs.out.dtype:
+        got, want = (f"{tuple(t.shape)} {t.dtype}" for t in (result, inputs.out))
+        return Verdict(math.inf, f"the result is {got}, expected {want}")
+    expected = op.load("reference")(point, inputs.operands)
+    allowed = op.load("tolerance")(point, inputs.operands, expected)
+    return compare(result, expected, allowed)
+
+
+def compare(result: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> Verdict:
+    """Largest |result − expected| / allowed. All of one shape, or `allowed` broadcasting; expected and allowed fp64."""
+    error = (result.double() - expected).abs()
+    allowed = allowed.expand_as(error)
+    ratio = torch.where(error <= allowed, error / allowed.clamp_min(torch.finfo(torch.float64).tiny), torch.inf)
+    bad = ~(error <= allowed)  # NaN compares false, so a NaN is bad
+    count = int(bad.sum())
+    if count == 0:
+        return Verdict(float(ratio.max()))
+    over = torch.where(bad, (error / allowed.clamp_min(1e-300)).nan_to_num(nan=math.inf), -1.0)
+    flat = int(over.argmax())
+    where = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
+    got, want, limit = (float(t.reshape(-1)[flat]) for t in (result, expected, allowed))
+    problem = f"{count} of {error.numel()} elements are off; worst at {where}: got {got:.6g}, expected {want:.6g} ± {limit:.2g}"
+    return Verdict(float(over.max()), problem)

@@ -1,0 +1,82 @@
+"""One point, from unsupported to timed: inputs, gate, timing, row."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from datetime import UTC, datetime
+
+from benches.devices.base import Device, TooLittleMemory, Workload
+from benches.row import Row, Status, new_row
+from benches.sampler import sample
+from kernels.op import Point
+from kernels.registry import OPS
+
+
+def measure(point: Point, device: Device, seed: int) -> Row:
+    """Never raises for what a kernel does: that is a status. KeyboardInterrupt passes."""
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    start = time.perf_counter()
+
+    def row(status: Status, reason: str | None = None, **fields: object) -> Row:
+        wall = time.perf_counter() - start
+        return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, **fields)
+
+    refusal = refuse(point, device)
+    if refusal:
+        return row(*refusal)
+    try:
+        workload = device.prepare(point, seed)
+        verdict = workload.check()
+        found = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
+        if not verdict.ok:
+            return row("wrong", verdict.problem, **found)
+        found["error_over_tolerance"] = verdict.worst
+        if device.platform(point.impl).interpreted:
+            shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
+            return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
+        return row(**timed(device, workload), **found)
+    except TooLittleMemory as e:
+        return row("oom", str(e))
+    except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
+        return row("error", describe(e))
+    finally:
+        device.release()
+
+
+def refuse(point: Point, device: Device) -> tuple[Status, str] | None:
+    """Why a point is not started at all."""
+    why = OPS[point.op].impls[point.impl].unsupported(point, device.platform(point.impl))
+    if why:
+        return "unsupported", why
+    if device.platform(point.impl).interpreted:
+        return None
+    expected = device.predict_s(point)
+    limit = device.settings.max_call_s
+    if expected is not None and expected > limit:
+        return "skipped", f"one call would take about {expected:.3g} s here; the limit is {limit:g} s"
+    return None
+
+
+def timed(device: Device, workload: Workload) -> dict[str, object]:
+    """The fields of a timed row."""
+    timing = sample(device, workload)
+    return {
+        "status": "ok" if timing.converged else "noisy",
+        "reason": timing.reason(device.settings),
+        "median_s": timing.interval.median,
+        "ci_low_s": timing.interval.low,
+        "ci_high_s": timing.interval.high,
+        "samples_s": timing.samples_s,
+        "timer": device.timer,
+        "regime": device.regime,
+        "cache": device.cache,
+        "conditions": device.conditions(),
+    }
+
+
+def describe(error: Exception) -> str:
+    """Type, first line, and the place that raised it."""
+    lines = str(error).strip().splitlines()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {lines[0] if lines else ''} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"

@@ -1,0 +1,36 @@
+"""einsum in PyTorch: torch.einsum a step, along the path that was costed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from kernels.einsum.spec import path
+from kernels.op import Inputs, Kernel, Point
+from kernels.torch_modes import compile_for
+
+
+def contraction(point: Point) -> Callable[..., torch.Tensor]:
+    """f(*operands) -> a new tensor of the output's dims."""
+    steps = [(step.letters(), step.positions) for step in path(point)]
+
+    def run(*operands: torch.Tensor) -> torch.Tensor:
+        live = list(operands)
+        for letters, positions in steps:
+            result = torch.einsum(letters, *(live[i] for i in positions))
+            live = [t for i, t in enumerate(live) if i not in positions] + [result]
+        return live[0]
+
+    return run
+
+
+def eager(point: Point, inputs: Inputs) -> Kernel:
+    """torch.einsum has no out=: every call allocates its result."""
+    run = contraction(point)
+    return Kernel(lambda: run(*inputs.operands))
+
+
+def compiled(point: Point, inputs: Inputs) -> Kernel:
+    run: Callable[..., torch.Tensor] = compile_for(contraction(point))  # type: ignore[assignment]
+    return Kernel(lambda: run(*inputs.operands))

@@ -1,0 +1,20 @@
+"""Stops when `kernels`, `benches` or `reports` is somebody else's package: PyPI has some of these names, and a benchmark that
+silently imports the wrong one measures the wrong thing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("kernels", "benches", "reports")
+
+
+def check_imports(root: Path = ROOT) -> None:
+    """Raises SystemExit with one line that names the intruder and what to do."""
+    for name in NAMES:
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found != root / name / "__init__.py":
+            where = found or "nowhere"
+            raise SystemExit(f"error: `{name}` resolves to {where}, not to {root / name}: run from {root}, or `pip uninstall {name}`")

@@ -1,0 +1,37 @@
+"""matmul in PyTorch: mm and matmul through cuBLAS, fp8 through torch._scaled_mm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from kernels.op import Inputs, Kernel, Point
+from kernels.torch_modes import compile_for
+
+
+def eager(point: Point, inputs: Inputs) -> Kernel:
+    """Writes (…, m, n) to the output buffer."""
+    if len(inputs.operands) == 2:
+        a, b = inputs.operands
+        return Kernel(lambda: torch.matmul(a, b, out=inputs.out))
+    a, b, scale_a, scale_b = inputs.operands
+    rows, out = a.reshape(-1, a.shape[-1]), inputs.out.view(-1, inputs.out.shape[-1])
+
+    def run() -> torch.Tensor:
+        torch._scaled_mm(rows, b, scale_a=scale_a, scale_b=scale_b, out_dtype=out.dtype, use_fast_accum=True, out=out)
+        return inputs.out
+
+    return Kernel(run)
+
+
+def compiled(point: Point, inputs: Inputs) -> Kernel:
+    """The same products through torch.compile, which allocates its result."""
+    function: Callable[..., torch.Tensor] = compile_for(_scaled if len(inputs.operands) == 4 else torch.matmul)  # type: ignore[assignment]
+    return Kernel(lambda: function(*inputs.operands))
+
+
+def _scaled(a: torch.Tensor, b: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor) -> torch.Tensor:
+    rows = a.reshape(-1, a.shape[-1])
+    out = torch._scaled_mm(rows, b, scale_a=scale_a, scale_b=scale_b, out_dtype=torch.bfloat16, use_fast_accum=True)
+    return out.view(*a.shape[:-1], b.shape[-1])
