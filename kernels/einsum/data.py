@@ -23,7 +23,6 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     return Inputs(operands, maker.empty(shape, PRECISIONS[point.precision].matmul_out))
 
 
-
 def reference(point: Point, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """The contraction in fp64, along the same path as costed."""
     live = [t.double() for t in operands]

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from kernels.op import Inputs, Kernel, Point
-from kernels.tensors import dtype_of
 from kernels.torch_modes import compile_for
 
 Tensor = torch.Tensor

@@ -1,0 +1,61 @@
+"""What a CPU reaches at best: matmul FLOP/s per precision and copy bandwidth, measured at the start of a run.
+
+A fraction of a CPU's data-sheet peak would say little (threads, vector width and clock differ by machine); a fraction of what its own
+best kernel reached a minute ago says something.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from benches.devices.tensors import TensorWorkload
+from kernels.gpus import Ceilings
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+
+SIZES = (256, 512, 1024, 2048)
+ENOUGH_S = 0.02  # a call this long is no longer overhead: larger sizes would find the same rate
+REPEATS = 5
+COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
+VECTOR_PRECISIONS = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")  # no TF32 on a CPU
+
+
+def best_of(repeats: int, call: Callable[[], object]) -> float:
+    """Seconds of the fastest of `repeats` calls after one warm-up: a ceiling is a best case."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter_ns()
+        call()
+        seconds.append((time.perf_counter_ns() - start) / 1e9)
+    return min(seconds)
+
+
+def peak_flops_per_s(precision: str) -> float:
+    """Best matmul rate over growing squares, until one call takes long enough."""
+    op, best = OPS["matmul"], 0.0
+    layout = "nt" if PRECISIONS[precision].bytes == 1 else "nn"
+    for size in SIZES:
+        point = op.point("torch", precision, {"m": size, "n": size, "k": size}, {"layout": layout})
+        workload = TensorWorkload(point, point, "cpu", seed=0)
+        seconds = best_of(REPEATS, workload.launch)
+        best = max(best, op.cost(point).flops / seconds)
+        if seconds > ENOUGH_S:
+            break
+    return best
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written a second by a copy that no cache holds."""
+    source = torch.zeros(COPY_BYTES // 4)
+    target = torch.empty_like(source)
+    return 2 * COPY_BYTES / best_of(REPEATS, lambda: target.copy_(source))
+
+
+def measure_ceilings() -> Ceilings:
+    """About five seconds on two cores."""
+    peaks = {precision: peak_flops_per_s(precision) for precision in VECTOR_PRECISIONS}
+    return Ceilings(peak_flops_per_s=peaks, bandwidth_bytes_per_s=copy_bandwidth())

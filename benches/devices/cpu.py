@@ -1,0 +1,83 @@
+"""The CPU: wall time by perf_counter_ns, a fixed number of threads, caches as the kernel left them."""
+
+from __future__ import annotations
+
+import platform as host_platform
+import time
+from typing import Any, Literal
+
+import psutil
+import torch
+
+from benches.devices.base import Settings
+from benches.devices.ceilings import measure_ceilings
+from benches.devices.tensors import TensorWorkload
+from benches.row import Conditions
+from kernels.gpus import Ceilings
+from kernels.op import Platform, Point
+from kernels.registry import OPS
+
+
+class CpuDevice:
+    """Triton has no CPU target: its points are checked in the interpreter at a small shape, and never timed."""
+
+    kind: Literal["cpu"] = "cpu"
+    timer = "perf_counter_ns"
+    cache: Literal["hot"] = "hot"
+    regime = "sustained"
+
+    def __init__(self) -> None:
+        self.threads = psutil.cpu_count(logical=False) or 1
+        torch.set_num_threads(self.threads)
+        # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
+        self.settings = Settings(warmup_s=0.1, half_width=0.05, max_s=1.0, max_call_s=2.0)
+        self.ceilings: Ceilings = measure_ceilings()
+
+    def platform(self, impl: str) -> Platform:
+        return Platform("cpu", interpreted=impl == "triton")
+
+    def prepare(self, point: Point, seed: int) -> TensorWorkload:
+        shape = OPS[point.op].shrink(point) if self.platform(point.impl).interpreted else point
+        return TensorWorkload(point, shape, "cpu", seed)
+
+    def predict_s(self, point: Point) -> float | None:
+        """A roofline of the measured ceilings."""
+        cost = OPS[point.op].cost(point)
+        peaks = self.ceilings.peak_flops_per_s
+        rate = peaks["fp32"] if point.op == "elementwise" else peaks.get(point.precision, peaks["fp32"])
+        return max(cost.flops / rate, cost.bytes / self.ceilings.bandwidth_bytes_per_s)
+
+    def time_once(self, workload: TensorWorkload) -> float | None:
+        start = time.perf_counter_ns()
+        workload.launch()
+        return (time.perf_counter_ns() - start) / 1e9
+
+    def now_s(self) -> float:
+        return time.perf_counter()
+
+    def conditions(self) -> Conditions:
+        return Conditions()
+
+    def release(self) -> None:
+        """The CPU's allocator gives memory back by itself."""
+
+    def describe(self) -> dict[str, Any]:
+        model = cpu_model()
+        return {
+            "device_kind": self.kind,
+            "device_name": model,
+            "device_uuid": None,
+            "driver": None,
+            "gpu": None,
+            "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
+            "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads()},
+        }
+
+
+def cpu_model() -> str:
+    """The model name that Linux tells, else what Python knows."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return host_platform.processor() or host_platform.machine()

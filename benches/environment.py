@@ -1,0 +1,77 @@
+"""environment.json: what a run was made on and with. A reader of a figure finds here what could have changed it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kernels.guard import ROOT
+
+NAME = "environment.json"
+PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest", "pytest-benchmark", "opt_einsum")
+
+
+def package_versions() -> dict[str, str | None]:
+    """Installed versions; None where a package is absent."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def git(*arguments: str) -> str | None:
+    """Output of a git command in this repository, or None where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def now_utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def collect(device: dict[str, Any], sweeps: list[str], seed: int) -> dict[str, Any]:
+    """Everything but `finished_utc` and `interrupted`, which `finish` adds."""
+    status = git("status", "--porcelain")
+    return {
+        "started_utc": now_utc(),
+        "host": platform.node() or "unknown-host",
+        **device,
+        "versions": package_versions(),
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "seed": seed,
+        "sweeps": sweeps,
+        "regime": "sustained",
+        "os": platform.platform(),
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Either the old file or the new one is there, whatever happens in between."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write(run_dir: Path, environment: dict[str, Any]) -> None:
+    write_atomically(run_dir / NAME, json.dumps(environment, indent=2, allow_nan=False) + "\n")
+
+
+def read(run_dir: Path) -> dict[str, Any]:
+    """Raises FileNotFoundError, or ValueError for a file that is no JSON object."""
+    found = json.loads((run_dir / NAME).read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{run_dir / NAME}: not a JSON object")
+    return found

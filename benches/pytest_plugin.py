@@ -1,0 +1,206 @@
+"""pytest's side of a run: options, one test a point, and what a status means to pytest.
+
+ok, noisy, throttled                                  passed, samples replayed into pytest-benchmark
+verified                                              passed, without a time
+unsupported, skipped                                  skipped, with the reason
+wrong, impossible, oom, timeout, crashed, error       failed, with the reason
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benches.journal import JournalError
+from benches.replay import ReplayClock, replay
+from benches.row import FAILED, TIMED, Row
+from benches.run import Run, RunError, open_device
+from benches.sweep import Sweep, SweepError, load_sweeps
+from kernels.guard import ROOT
+from kernels.op import Point
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+
+BENCHES = ROOT / "benches"
+PROGRESS_EVERY_S = 30.0
+DEFAULT_SEED = 20260101
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("microbench", "sweeps of kernels")
+    group.addoption(
+        "--sweep", action="append", metavar="NAME|PATH", help="sweep to run, repeatable (default: nightly with a GPU, else smoke)"
+    )
+    group.addoption("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
+    group.addoption("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
+    group.addoption("--seed", type=int, default=DEFAULT_SEED, metavar="N", help=f"seed of the inputs (default: {DEFAULT_SEED})")
+
+
+class Session:
+    """One pytest session's sweep, and its run once the first point is measured."""
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+        self.device_kind: str = config.getoption("--device")
+        if self.device_kind == "auto":
+            from benches.devices.nvml import has_gpu
+
+            self.device_kind = "cuda" if has_gpu() else "cpu"
+        names = config.getoption("--sweep") or ["nightly" if self.device_kind == "cuda" else "smoke"]
+        self.sweep: Sweep = load_sweeps(names)
+        self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
+        self.clock = ReplayClock()
+        self._run: Run | None = None
+        self.progress = Progress(config)
+
+    def ids(self, op: str) -> list[str]:
+        return [point.id for point in self.sweep.points if point.op == op]
+
+    @property
+    def started(self) -> Run | None:
+        return self._run
+
+    def run(self) -> Run:
+        """Opens the device and the run directory at first use. Raises RunError."""
+        if self._run is None:
+            use_triton_interpreter(self.device_kind)
+            device = open_device(self.device_kind)
+            seed = self.config.getoption("--seed")
+            self._run = Run(device, self.config.getoption("--run-dir"), [self.sweep.name], self.sweep.resolved, seed)
+        return self._run
+
+
+KEY = pytest.StashKey[Session]()
+
+
+def use_triton_interpreter(device_kind: str) -> None:
+    """Triton reads the environment when it is imported, so this must come before."""
+    if device_kind != "cpu":
+        return
+    if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
+        raise RunError("triton was imported before the run could choose its interpreter: set TRITON_INTERPRET=1")
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def wants_benches(config: pytest.Config) -> bool:
+    """Whether the command line names something in benches/, or a folder that holds it."""
+    paths = [Path(config.invocation_params.dir, arg.split("::")[0]).resolve() for arg in config.args]
+    return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path in paths)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Before anything is collected: a mistake in a sweep is a usage error (exit 4), one line each."""
+    if not wants_benches(session.config):
+        return
+    try:
+        session.config.stash[KEY] = Session(session.config)
+    except SweepError as e:
+        raise pytest.UsageError("\n".join(e.problems)) from None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
+    for name in sorted({*OPS, *PRECISIONS, *(impl for op in OPS.values() for impl in op.impls)}):
+        config.addinivalue_line("markers", f"{name}: points with this op, implementation or precision")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`test_<op>(point)` gets one test a point of that op."""
+    session = metafunc.config.stash.get(KEY, None)
+    if session is None or "bench" not in metafunc.fixturenames:
+        return
+    op = metafunc.function.__name__.removeprefix("test_")
+    metafunc.parametrize("point", session.ids(op), ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks every point with its op, implementation and precision, and with the clock that replays its samples."""
+    session = config.stash.get(KEY, None)
+    if session is None:
+        return
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        point = session.points.get(callspec.params.get("point", "")) if callspec else None
+        if point is None:
+            continue
+        for name in (point.op, point.impl, point.precision):
+            item.add_marker(name)
+        closest = item.get_closest_marker("benchmark")  # only the closest counts to pytest-benchmark, so merge
+        options = {"group": f"{point.op} {point.precision}", **(closest.kwargs if closest else {}), "timer": session.clock}
+        item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], None]:
+    """Measures a point, journals its row and tells pytest how it ended."""
+    session = request.config.stash[KEY]
+    try:
+        run = session.run()
+    except RunError as e:
+        pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
+
+    def measure(point_id: str) -> None:
+        try:
+            row = run.measure(session.points[point_id], timing=not benchmark.disabled)
+        except JournalError as e:
+            pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        report(row, benchmark, session.clock)
+
+    return measure
+
+
+def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:
+    """A row as pytest's outcome."""
+    if row.status in TIMED:
+        info = {"point": row.point, "status": row.status, "flops": row.flops, "bytes": row.bytes_read + row.bytes_written}
+        benchmark.extra_info.update(info)
+        replay(benchmark, clock, row.samples_s)
+    elif row.status in FAILED:
+        pytest.fail(f"{row.status}: {row.reason}", pytrace=False)
+    elif row.status != "verified":
+        pytest.skip(f"{row.status}: {row.reason}")
+
+
+class Progress:
+    """Time left, now and then, on a terminal only: a CI log and -q stay quiet."""
+
+    def __init__(self, config: pytest.Config):
+        self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self.shown = sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
+        self.start = self.last = time.monotonic()
+        self.done = 0
+
+    def step(self, total: int) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if self.shown and now - self.last >= PROGRESS_EVERY_S and self.done < total:
+            self.last = now
+            left = (now - self.start) / self.done * (total - self.done)
+            self.terminal.ensure_newline()
+            self.terminal.write_line(f"{self.done} of {total} points, about {minutes(left)} left", cyan=True)
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    result = yield
+    session = item.config.stash.get(KEY, None)
+    if session is not None:
+        session.progress.step(len(item.session.items))
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Also after Ctrl-C."""
+    found = session.config.stash.get(KEY, None)
+    if found is not None and found.started is not None:
+        found.started.finish(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
