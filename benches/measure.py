@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import traceback
 from datetime import UTC, datetime
+from typing import Any
 
-from benches.devices.base import Device, TooLittleMemory, Workload
+from benches.devices.base import Device, TooLittleMemory
 from benches.row import Row, Status, new_row
-from benches.sampler import sample
+from benches.sampler import Timing, sample
 from kernels.op import Point
 from kernels.registry import OPS
 
@@ -18,7 +19,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     start = time.perf_counter()
 
-    def row(status: Status, reason: str | None = None, **fields: object) -> Row:
+    def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
         return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, **fields)
 
@@ -28,7 +29,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
     try:
         workload = device.prepare(point, seed)
         verdict = workload.check()
-        found = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
+        found: dict[str, Any] = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
         found["error_over_tolerance"] = verdict.worst
@@ -37,7 +38,8 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
             return row("verified", "right; timing was switched off", **found)
-        return row(**timed(device, workload), **found)
+        result = sample(device, workload)
+        return row("ok" if result.converged else "noisy", result.reason(device.settings), **timed(device, result), **found)
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
@@ -60,12 +62,9 @@ def refuse(point: Point, device: Device) -> tuple[Status, str] | None:
     return None
 
 
-def timed(device: Device, workload: Workload) -> dict[str, object]:
+def timed(device: Device, timing: Timing) -> dict[str, Any]:
     """The fields of a timed row."""
-    timing = sample(device, workload)
     return {
-        "status": "ok" if timing.converged else "noisy",
-        "reason": timing.reason(device.settings),
         "median_s": timing.interval.median,
         "ci_low_s": timing.interval.low,
         "ci_high_s": timing.interval.high,

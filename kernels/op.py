@@ -143,10 +143,10 @@ class Op:
                 raise OpError(f"{name} cannot be {value!r}", key=name, valid=choices)
         filled = {}
         for name, option in self.options.items():
-            value = options.get(name, option.default)
-            if value is None:
+            chosen = options[name] if name in options else option.default
+            if chosen is None:
                 raise OpError(f"{self.name} needs {name}", key=name, valid=option.choices)
-            filled[name] = value
+            filled[name] = chosen
         return filled
 
     def _id(self, impl: str, precision: str, dims: Dims, options: Options) -> str:

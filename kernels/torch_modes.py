@@ -10,7 +10,7 @@ def set_precision_mode(precision: str) -> None:
     mode = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = mode
     torch.backends.cudnn.fp32_precision = mode
-    torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
     # Split-K in 16 bits is faster and wrong by more than fp32 accumulation allows.
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False

@@ -55,10 +55,20 @@ class Settings:
 class Device(Protocol):
     """A place to measure on."""
 
-    kind: Literal["cuda", "cpu", "simulated"]
-    timer: str
-    cache: Literal["cold", "hot"]
-    regime: str  # "sustained": after warm-up, back to back
+    @property
+    def kind(self) -> Literal["cuda", "cpu", "simulated"]: ...
+
+    @property
+    def timer(self) -> str: ...
+
+    @property
+    def cache(self) -> Literal["cold", "hot"]:
+        """What the caches hold when a sample starts: something else, or the operands of the call before."""
+
+    @property
+    def regime(self) -> str:
+        """"sustained": after warm-up, back to back."""
+
     settings: Settings
 
     def platform(self, impl: str) -> Platform:
@@ -70,7 +80,7 @@ class Device(Protocol):
     def predict_s(self, point: Point) -> float | None:
         """Expected seconds a call, where the device has ceilings to predict from."""
 
-    def time_once(self, workload: Workload) -> float | None:
+    def time_once(self, workload: Any) -> float | None:
         """Seconds of one launch, or None where the sample is void for a cause that is no property of the kernel."""
 
     def now_s(self) -> float:

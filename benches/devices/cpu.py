@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform as host_platform
 import time
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from benches.devices.base import Settings
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.tensors import TensorWorkload
 from benches.row import Conditions
+from kernels.cost_model import predict
 from kernels.gpus import Ceilings
 from kernels.op import Platform, Point
 from kernels.registry import OPS
@@ -41,11 +43,9 @@ class CpuDevice:
         return TensorWorkload(point, shape, "cpu", seed)
 
     def predict_s(self, point: Point) -> float | None:
-        """A roofline of the measured ceilings."""
-        cost = OPS[point.op].cost(point)
-        peaks = self.ceilings.peak_flops_per_s
-        rate = peaks["fp32"] if point.op == "elementwise" else peaks.get(point.precision, peaks["fp32"])
-        return max(cost.flops / rate, cost.bytes / self.ceilings.bandwidth_bytes_per_s)
+        """By the measured ceilings; TF32 has none."""
+        seconds = float(predict([point], self.ceilings, self.cache).predicted_s[0])
+        return None if math.isnan(seconds) else seconds
 
     def time_once(self, workload: TensorWorkload) -> float | None:
         start = time.perf_counter_ns()

@@ -50,7 +50,7 @@ class CudaDevice:
         return workload
 
     def predict_s(self, point: Point) -> float | None:
-        return float(predict([point], self.gpu)["predicted_s"][0]) if self.gpu else None
+        return float(predict([point], self.gpu).predicted_s[0]) if self.gpu else None
 
     def time_once(self, workload: TensorWorkload) -> float | None:
         """A sample is void if the gate opened before everything was enqueued: then the host's time would be in it."""

@@ -27,8 +27,8 @@ SEED = 1
 class SimulatedWorkload:
     """A point's true time; no tensors."""
 
-    config = None
-    peak_memory_bytes = None
+    config: str | None = None
+    peak_memory_bytes: int | None = None
 
     def __init__(self, true_s: float, device: SimulatedDevice):
         self.true_s = true_s
@@ -67,7 +67,7 @@ class SimulatedDevice:
         return self._true_s(point)
 
     def _true_s(self, point: Point) -> float:
-        return float(predict([point], self.gpu)["predicted_s"][0])
+        return float(predict([point], self.gpu).predicted_s[0])
 
     def run_for(self, true_s: float) -> None:
         """Lets virtual time pass: AR(1) noise around the true time."""
