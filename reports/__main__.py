@@ -1,0 +1,42 @@
+"""`python -m reports html RUN_DIR [-o FILE]`: (re)builds the page of a run. Exit code 2 where there is nothing to build it from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kernels.guard import check_imports
+
+check_imports()
+
+from reports.build import write_report  # noqa: E402  (after the guard: a stranger's package must not be imported first)
+from reports.report import RunError, load_report  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports", description="What was found in a run.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    page = commands.add_parser("html", help="(re)build a run's page, rows.parquet and rows.csv from its journal")
+    page.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    page.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
+    page.set_defaults(run=_html)
+    given = parser.parse_args(arguments)
+    return given.run(given)
+
+
+def _html(given: argparse.Namespace) -> int:
+    try:
+        report = load_report(given.run_dir)
+        for problem in report.problems:
+            print(f"warning: {problem}", file=sys.stderr)
+        path = write_report(report, given.out)
+    except (RunError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

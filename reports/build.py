@@ -1,0 +1,54 @@
+"""From a run directory to the page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from markupsafe import Markup
+
+from benches.journal import NAME as JOURNAL
+from reports.page import HERE, render
+from reports.payload import libraries, pack, payload
+from reports.report import Report, load_report
+from reports.sections import SECTIONS
+from reports.store import write_atomically, write_tables
+
+TITLE = "H100 microbenchmarks"
+SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
+
+
+def build_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Writes the page (RUN_DIR/report.html unless `out` says otherwise), rows.parquet and rows.csv; returns the page's path.
+
+    Raises RunError where there is nothing to report on, OSError where a file cannot be written.
+    """
+    return write_report(load_report(run_dir), out)
+
+
+def write_report(report: Report, out: Path | None = None) -> Path:
+    """The same for a report that is already loaded."""
+    out = out or report.run_dir / "report.html"
+    page = html(report)
+    write_tables(report.frame, report.run_dir)
+    write_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
+    return out
+
+
+def html(report: Report) -> str:
+    """The whole page. Nothing in it refers to anything outside it."""
+    sections = [section for make in SECTIONS if (section := make(report)) is not None]
+    data = payload(report.frame, [chart for section in sections for chart in section.charts])
+    return render(
+        "page.html.j2",
+        title=TITLE,
+        run=report.run_dir.resolve().name,
+        simulated=report.environment.kind == "simulated",
+        problems=report.problems,
+        sections=sections,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup("\n".join((HERE / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)),
+        bundles=[*libraries(), ("data", pack(data))],
+        journal=JOURNAL,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

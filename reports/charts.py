@@ -1,0 +1,101 @@
+"""A chart: Plotly figures that the page draws, one for each view that a reader can choose.
+
+A trace's `customdata` holds frame rows, from which the page makes the hover text; `meta` names its precision and implementation, which
+the buttons above the chart switch. Text and grid take their colour from the page's style sheet, so that they follow light and dark.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from reports.palette import impl_mark, precision_colour
+
+
+@dataclass(frozen=True)
+class View:
+    """One figure of a chart, under the name by which a reader chooses it."""
+
+    name: str
+    figure: go.Figure
+    height: int = 520  # px
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`alt` says in words what the picture shows. `legend` shows precision and implementation buttons."""
+
+    id: str
+    alt: str
+    views: Sequence[View]
+    choose: str = "Show"  # label of the choice of view
+    legend: bool = True
+    note: str = ""
+
+    def keys(self, key: str) -> list[str]:
+        """Precisions or implementations (`key`) of all views, in the order of first appearance."""
+        metas = [trace.meta for view in self.views for trace in view.figure.data if isinstance(trace.meta, dict)]
+        return list(dict.fromkeys(str(meta[key]) for meta in metas if key in meta))
+
+    def to_json(self) -> str:
+        views = [f'{{"height":{view.height},"figure":{view.figure.to_json()}}}' for view in self.views]
+        return f"{json.dumps(self.id)}:[{','.join(views)}]"
+
+
+def points(frame: pd.DataFrame, x: str, y: str) -> list[go.Scatter]:
+    """A trace for each precision and implementation. float32 halves the page's share and is 1e-7 off: less than a pixel."""
+    traces = []
+    for keys, group in frame.groupby(["precision", "impl"], sort=False):
+        precision, impl = map(str, keys)
+        traces.append(
+            go.Scatter(
+                x=group[x].to_numpy(np.float32),
+                y=group[y].to_numpy(np.float32),
+                customdata=group.index.to_numpy(np.int32),
+                mode="markers",
+                name=f"{precision} {impl}",
+                meta={"precision": precision, "impl": impl},
+                marker={
+                    "color": precision_colour(precision),
+                    "symbol": impl_mark(impl),
+                    "size": 8,
+                    "opacity": 0.85,
+                    "line": {"width": 0.5},
+                },
+                hovertemplate="%{hovertext}<extra></extra>",
+            )
+        )
+    return traces
+
+
+def guide(x: Sequence[float], y: Sequence[float], text: str, colour: str, dash: str = "solid", width: float = 1.5) -> go.Scatter:
+    """A line that is no data: a roof, y = x."""
+    line = {"color": colour, "dash": dash, "width": width}
+    return go.Scatter(x=list(x), y=list(y), mode="lines", line=line, name=text, hovertemplate=f"{text}<extra></extra>")
+
+
+def figure(traces: Sequence[go.Scatter], x: str, y: str, **layout: object) -> go.Figure:
+    """Log-log by default; `x` and `y` are axis titles with their units."""
+    axis = {"type": "log", "exponentformat": "SI", "automargin": True, "zeroline": False, "showline": True, "ticks": "outside"}
+    base = {
+        "template": None,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font": {"color": "#ffffff", "size": 12}},
+        "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
+        "xaxis": {**axis, "title": {"text": x}},
+        "yaxis": {**axis, "title": {"text": y}},
+    }
+    return go.Figure(list(traces), {**base, **layout})
+
+
+def span(values: pd.Series, slack: float = 1.6) -> tuple[float, float]:
+    """Range of positive values, a little wider, for lines that go past the points."""
+    return float(values.min()) / slack, float(values.max()) * slack

@@ -1,0 +1,115 @@
+"""Every column of the frame: label, unit and formula. The frame, the table, the hover text and the glossary all read this list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """`unit` is a key of reports.units.FORMATS, or empty for text."""
+
+    name: str
+    label: str
+    unit: str
+    group: str
+    doc: str  # what it is; for a derived column its formula
+    table: bool = False  # a column of the page's table
+    hover: bool = False  # shown where the pointer rests on a point of a chart
+
+    @property
+    def numeric(self) -> bool:
+        return self.unit != ""
+
+
+IDENTITY, OUTCOME, TIME = "What was measured", "How it ended", "Time"
+ANALYTIC, DERIVED, CONDITIONS = "Analytic cost", "Derived", "Conditions"
+H100 = "Prediction for an H100"
+GROUPS = (OUTCOME, IDENTITY, TIME, DERIVED, H100, ANALYTIC, CONDITIONS)
+
+COLUMNS: tuple[Column, ...] = (
+    Column("status", "Status", "", OUTCOME, "how the point ended; only ok, noisy and throttled points have a time", True, True),
+    Column("point", "Point", "", IDENTITY, "stable id, the same from night to night", True),
+    Column("op", "Op", "", IDENTITY, "operation family", True),
+    Column("impl", "Impl", "", IDENTITY, "implementation: torch, torch_compile or triton", True),
+    Column("precision", "Precision", "", IDENTITY, "number format of the operands", True),
+    Column("shape", "Shape", "", IDENTITY, "sizes of the dims in the op's canonical order", True),
+    Column("dims", "Dims", "", IDENTITY, "names and sizes of the dims, as JSON"),
+    Column("layout", "Layout", "", IDENTITY, "how a matmul's A and B are stored: n as written, t transposed"),
+    Column("equation", "Equation", "", IDENTITY, "what an einsum contracts"),
+    Column("function", "Function", "", IDENTITY, "what an elementwise kernel computes"),
+    Column("options", "Options", "", IDENTITY, "every option of the op, as JSON"),
+    Column("label", "Label", "", IDENTITY, "where the shape comes from, such as a model's layer"),
+    Column("config", "Kernel config", "", IDENTITY, "configuration of the kernel that ran: tiles, warps, stages"),
+    Column("median_s", "Median", "s", TIME, "median of the samples", True, True),
+    Column("ci_low_s", "CI low", "s", TIME, "lower end of the interval of the median"),
+    Column("ci_high_s", "CI high", "s", TIME, "upper end of the interval of the median"),
+    Column("ci_half_width", "±CI", "fraction", TIME, "(ci_high_s − ci_low_s) / 2 / median_s", True, True),
+    Column("samples", "Samples", "count", TIME, "number of timed samples; the samples are in rows.parquet and rows.jsonl"),
+    Column("samples_s", "Sample times", "", TIME, "every sample in time order, unfiltered, s; in rows.parquet and rows.jsonl only"),
+    Column("timer", "Timer", "", TIME, "what read the time"),
+    Column("regime", "Regime", "", TIME, "how the samples were taken: CUDA graph, event pairs, …"),
+    Column("cache", "Cache", "", TIME, "cold: inputs rotate through more than the L2; hot: they stay in it"),
+    Column("started_utc", "Started", "", TIME, "when the point began, UTC"),
+    Column("wall_s", "Wall time", "s", TIME, "everything the point took: inputs, correctness gate, timing"),
+    Column("flops_per_s", "Achieved", "FLOP/s", DERIVED, "flops / median_s", True, True),
+    Column("mfu", "MFU", "fraction", DERIVED, "flops_per_s / (1979e12 / 2), for every precision", True, True),
+    Column(
+        "peak_fraction", "Of peak", "fraction", DERIVED, "flops_per_s / the precision's own dense peak (CPU: its measured one)", True, True
+    ),
+    Column("bytes_per_s", "Traffic", "B/s", DERIVED, "(bytes_read + bytes_written) / median_s", True, True),
+    Column(
+        "bandwidth_fraction", "Of bandwidth", "fraction", DERIVED, "bytes_per_s / the memory bandwidth; over 1 from a cache", True, True
+    ),
+    Column("intensity", "Intensity", "FLOP/B", DERIVED, "flops / (bytes_read + bytes_written), arithmetic intensity", True, True),
+    Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak: computing alone"),
+    Column(
+        "roofline_s",
+        "Roofline",
+        "s",
+        DERIVED,
+        "max(flops / peak, bytes / bandwidth), compulsory bytes; the peak is that of the units that compute: fp32 for elementwise",
+    ),
+    Column(
+        "predicted_s",
+        "Predicted",
+        "s",
+        DERIVED,
+        "the cost model's best estimate: calibrated where constants are fitted, else roofline",
+        True,
+        True,
+    ),
+    Column("measured_over_predicted", "Meas./pred.", "ratio", DERIVED, "median_s / predicted_s", True, True),
+    Column(
+        "bound",
+        "Bound",
+        "",
+        DERIVED,
+        "what limits the point: compute, memory, or overhead where the launches alone outlast the roofline",
+        True,
+        True,
+    ),
+    Column("h100_predicted_s", "H100 predicted", "s", H100, "predicted_s of the same point on h100_sxm5", True, True),
+    Column("h100_bound", "H100 bound", "", H100, "which term limits that time"),
+    Column("flops", "FLOPs", "FLOP", ANALYTIC, "floating-point operations of one call; 2·m·n·k for a matmul"),
+    Column("bytes_read", "Read", "B", ANALYTIC, "compulsory reads: each operand once"),
+    Column("bytes_written", "Written", "B", ANALYTIC, "compulsory writes: each result once"),
+    Column("memory_bytes", "Memory", "B", ANALYTIC, "what the point must hold: operands, results, intermediates"),
+    Column("peak_memory_bytes", "Peak memory", "B", CONDITIONS, "what the allocator held at most, measured"),
+    Column(
+        "error_over_tolerance", "Error/tolerance", "ratio", OUTCOME, "worst element of the gate against the fp64 reference; passes up to 1"
+    ),
+    Column("sm_clock_hz", "SM clock", "Hz", CONDITIONS, "clock of the multiprocessors while it ran"),
+    Column("memory_clock_hz", "Memory clock", "Hz", CONDITIONS, "clock of the memory while it ran"),
+    Column("power_w", "Power", "W", CONDITIONS, "board power while it ran"),
+    Column("energy_j", "Energy", "J", CONDITIONS, "energy over the block of samples"),
+    Column("temperature_c", "Temperature", "°C", CONDITIONS, "temperature of the GPU"),
+    Column("throttle_reasons", "Throttling", "", CONDITIONS, "why the device slowed down, if it told"),
+    Column("reason", "Reason", "", OUTCOME, "why the status is what it is", True, True),
+)
+BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
+
+
+def column(name: str) -> Column:
+    """The description of a column; one that a newer journal brings is shown under its own name."""
+    return BY_NAME.get(name) or Column(name, name, "", OUTCOME, "not described")

@@ -1,0 +1,50 @@
+"""Columns that follow from a row and a device's ceilings. Nothing of this is stored in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from benches.row import Row
+from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_rows
+from kernels.gpus import Ceilings, load_gpu
+from reports.environment import Environment
+
+H100 = "h100_sxm5"
+
+
+def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) -> dict[str, pd.Series]:
+    """Derived columns by name. A point without a time has null rates; one without a ceiling has null fractions and predictions."""
+    ceilings = environment.ceilings
+    traffic = base["bytes_read"] + base["bytes_written"]
+    flops_per_s = base["flops"] / base["median_s"]
+    bytes_per_s = traffic / base["median_s"]
+    peaks = base["precision"].map(dict(ceilings.peak_flops_per_s) if ceilings else {}).astype(float)
+    columns = {
+        "ci_half_width": (base["ci_high_s"] - base["ci_low_s"]) / 2 / base["median_s"],
+        "flops_per_s": flops_per_s,
+        "mfu": flops_per_s / MFU_PEAK_FLOPS_PER_S,
+        "peak_fraction": flops_per_s / peaks,
+        "bytes_per_s": bytes_per_s,
+        "bandwidth_fraction": bytes_per_s / (ceilings.bandwidth_bytes_per_s if ceilings else np.nan),
+        "intensity": (base["flops"] / traffic).where(traffic > 0),
+        **_predictions(rows, base, ceilings),
+    }
+    columns["measured_over_predicted"] = base["median_s"] / columns["predicted_s"]
+    if environment.kind == "cpu":  # a laptop's run says what an H100 would do
+        there = _predictions(rows, base, load_gpu(H100))
+        columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
+    return columns
+
+
+def _predictions(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | None) -> dict[str, pd.Series]:
+    """The cost model's levels; null where no peak is known."""
+    names = ("napkin_s", "roofline_s", "predicted_s")
+    if ceilings is None:
+        return {name: pd.Series(np.nan, base.index) for name in names} | {"bound": pd.Series(None, base.index, dtype=object)}
+    columns = {name: base[name].tolist() for name in ("op", "precision", "flops", "bytes_read", "bytes_written", "memory_bytes", "cache")}
+    found = predict_rows({**columns, "dims": [row.dims for row in rows], "options": [row.options for row in rows]}, ceilings)
+    bound = pd.Series(found.bound, base.index, dtype=object)
+    return {name: pd.Series(getattr(found, name), base.index) for name in names} | {"bound": bound.where(bound != "", None)}

@@ -1,0 +1,76 @@
+"""What a run was measured on, read leniently: a page about a run must appear even where its environment.json is thin or damaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kernels.gpus import Ceilings, GpuError, gpu_for_board, load_gpu
+
+NAME = "environment.json"
+UNKNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """environment.json, and what the device can do at most."""
+
+    fields: dict[str, Any]
+    ceilings: Ceilings | None  # None: unknown device, so nothing is set against a peak or predicted
+    ceilings_from: str  # in words, for the page
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """cuda, cpu, simulated, or unknown."""
+        kind = self.fields.get("device_kind")
+        return kind if kind in ("cuda", "cpu", "simulated") else "unknown"
+
+    def text(self, name: str) -> str:
+        """A field in words; what is missing or null is "not known"."""
+        value = self.fields.get(name)
+        if value is None or value in ("", [], {}):
+            return UNKNOWN
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, list):
+            return ", ".join(map(str, value))
+        return str(value)
+
+
+def load_environment(run_dir: Path) -> Environment:
+    """Never raises for what the file holds; `problems` says what was wrong with it."""
+    path = run_dir / NAME
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        return Environment(
+            {}, None, "no environment.json", [f"{NAME} is missing: the device is not known, so nothing is set against a peak"]
+        )
+    except (OSError, ValueError) as error:
+        return Environment({}, None, "unreadable environment.json", [f"{NAME} cannot be read: {error}"])
+    ceilings, source = _ceilings(fields)
+    problems = [] if ceilings else [f"no peaks for this device ({source}): nothing is set against a peak or predicted"]
+    return Environment(fields, ceilings, source, problems)
+
+
+def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
+    """Measured ones where the run brings them (a CPU), else those of the GPU's YAML. A peak is never guessed."""
+    if measured := fields.get("ceilings"):
+        try:
+            return Ceilings.model_validate(measured), "measured in this run"
+        except ValidationError as error:
+            return None, f"`ceilings` of {NAME}: {error.errors()[0]['msg']}"
+    try:
+        gpu = load_gpu(str(fields["gpu"])) if fields.get("gpu") else gpu_for_board(str(fields.get("device_name")))
+    except GpuError as error:
+        return None, str(error)
+    if gpu is None:
+        return None, f"no file in configs/gpus names {fields.get('device_name') or 'it'}"
+    return gpu, f"configs/gpus/{gpu.name}.yaml"

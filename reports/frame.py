@@ -1,0 +1,51 @@
+"""A run directory as a DataFrame: one row a point, every status kept, in the journal's order. Columns: reports/columns.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+
+from benches.row import Conditions, Row
+from reports.columns import COLUMNS
+from reports.derive import derive
+from reports.environment import Environment
+
+
+def build_frame(rows: Sequence[Row], environment: Environment) -> pd.DataFrame:
+    """Columns of the rows and the derived ones, in the order of the column list."""
+    base = pd.DataFrame([_record(row) for row in rows], columns=_base_columns())
+    for name in _numeric_columns():
+        base[name] = pd.to_numeric(base[name])
+    frame = base.assign(**derive(rows, base, environment))
+    known = [c.name for c in COLUMNS if c.name in frame]
+    return frame[known + [name for name in frame if name not in known]]
+
+
+def _record(row: Row) -> dict[str, object]:
+    """One row, flat: nested objects that differ from op to op stay JSON, so that the columns are the same for every sweep."""
+    record = row.model_dump()
+    conditions = record.pop("conditions")
+    reasons = conditions["throttle_reasons"]
+    record |= conditions
+    record["throttle_reasons"] = ", ".join(reasons) if reasons else None
+    record["dims"] = _json(row.dims)
+    record["options"] = _json(row.options)
+    record["shape"] = "×".join(map(str, row.dims.values()))
+    record["samples"] = len(row.samples_s)
+    return record
+
+
+def _json(value: dict[str, int] | dict[str, str]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _base_columns() -> list[str]:
+    return [*(n for n in Row.model_fields if n != "conditions"), *Conditions.model_fields, "shape", "samples"]
+
+
+def _numeric_columns() -> list[str]:
+    """Columns without a single value would otherwise be objects, and a column of None and floats a mix."""
+    base = set(_base_columns())
+    return [c.name for c in COLUMNS if c.numeric and c.name in base]

@@ -1,0 +1,71 @@
+// Charts: figures come from Python; here they get their hover text, their size and their buttons.
+const MANY = 2000; // points from which WebGL, where the browser has it, beats SVG
+const PAPER_WIDTH = 980; // px of an A4 sheet in landscape within its margins
+
+const webgl = (() => { try { return Boolean(document.createElement("canvas").getContext("webgl")); } catch { return false; } })();
+
+function hoverText(rows, row) {
+  const lines = rows.columns.filter(c => c.hover && rows.value(c.name, row) !== null)
+    .map(c => `${escapeHtml(c.label)}: ${escapeHtml(rows.text(c.name, row))}`);
+  return `<b>${escapeHtml(rows.value("point", row))}</b><br>${lines.join("<br>")}`;
+}
+
+// Typed arrays come as {dtype, bdata}; customdata is needed here, before Plotly decodes it.
+function decoded(array) {
+  if (!array?.bdata) return array ?? [];
+  const bytes = Uint8Array.from(atob(array.bdata), c => c.charCodeAt(0));
+  return Array.from(array.dtype === "i4" ? new Int32Array(bytes.buffer) : new Float64Array(bytes.buffer));
+}
+
+function prepare(figure, rows) {
+  if (figure.prepared) return figure;
+  const marks = figure.data.map(trace => trace.mode === "markers" ? decoded(trace.customdata) : null);
+  const many = marks.reduce((sum, m) => sum + (m?.length ?? 0), 0) > MANY;
+  figure.data.forEach((trace, i) => {
+    if (marks[i]) {
+      trace.customdata = marks[i];
+      trace.hovertext = marks[i].map(row => hoverText(rows, row));
+      if (many) Object.assign(trace.marker, { size: 5, opacity: 0.6 });
+      if (many && webgl) trace.type = "scattergl";
+    } else if (trace.type === "heatmap") {
+      trace.hovertext = trace.customdata.map(line => line.map(row => row === null ? "" : hoverText(rows, row)));
+    }
+  });
+  figure.prepared = true;
+  return figure;
+}
+
+class PageChart {
+  constructor(box, views, rows, open) {
+    Object.assign(this, { box, views, rows, open, plot: box.querySelector(".plot"), hidden: new Set() });
+    box.querySelector("select.view")?.addEventListener("change", event => this.draw(Number(event.target.value)));
+    box.querySelectorAll(".legend button").forEach(button => button.addEventListener("click", () => this.toggle(button)));
+  }
+
+  async draw(index = 0) {
+    const { figure, height } = this.views[index];
+    prepare(figure, this.rows);
+    figure.data.forEach(trace => { trace.visible = this.shown(trace); });
+    this.plot.style.height = `${height}px`;
+    this.plot.style.minHeight = "";
+    const layout = { ...figure.layout, height, font: { family: getComputedStyle(document.body).fontFamily, size: 12 } };
+    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    await Plotly.react(this.plot, figure.data, layout, config);
+    if (!this.listens) this.plot.on("plotly_click", event => {
+      const row = event.points[0].customdata;
+      if (Number.isInteger(row)) this.open(row);
+    });
+    this.listens = true;
+  }
+
+  shown(trace) { return !trace.meta || !["precision", "impl"].some(key => this.hidden.has(`${key}=${trace.meta[key]}`)); }
+
+  toggle(button) {
+    const { key, value } = button.dataset, name = `${key}=${value}`;
+    if (!this.hidden.delete(name)) this.hidden.add(name);
+    button.setAttribute("aria-pressed", String(!this.hidden.has(name)));
+    Plotly.restyle(this.plot, { visible: this.plot.data.map(trace => this.shown(trace)) });
+  }
+
+  resize(width) { return width ? Plotly.relayout(this.plot, { width, autosize: false }) : Plotly.relayout(this.plot, { width: null, autosize: true }); }
+}

@@ -1,0 +1,18 @@
+// The libraries and the data lie in the page gzipped, in base64.
+async function unpack(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), c => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+// Names from sweeps and machines end in HTML here and in Plotly's hover text: always through this.
+const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+const escapeHtml = text => String(text).replace(/[&<>"']/g, c => escaped[c]);
+
+// columns: descriptions; values and texts: by column name, one entry a row (texts only where a number is shown otherwise).
+class Rows {
+  constructor(data) { Object.assign(this, data); this.count = data.values.point.length; }
+  value(name, row) { return this.values[name]?.[row] ?? null; }
+  text(name, row) { return (this.texts[name] ?? this.values[name])?.[row] ?? "—"; }
+  tone(row) { return this.statuses[this.value("status", row)] ?? { tone: "neutral", sign: "", rank: 99 }; }
+  find(point) { return this.values.point.indexOf(point); }
+}

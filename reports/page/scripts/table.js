@@ -1,0 +1,108 @@
+// The table of every point: DataTables sorts, searches and pages over row numbers; texts are looked up as they are shown.
+const PRINTED_ROWS = 500;
+
+class PointTable {
+  constructor(rows, { DataTable, jQuery }, open) {
+    this.rows = rows;
+    this.statuses = new Set();
+    this.selects = [...document.querySelectorAll("#filters select")];
+    // Points without a value come last in both directions.
+    for (const [suffix, sign] of [["asc", 1], ["desc", -1]]) {
+      DataTable.ext.type.order[`si-${suffix}`] = (a, b) => a === null ? (b === null ? 0 : 1) : b === null ? -1 : sign * (a - b);
+    }
+    this.columns = rows.columns.filter(c => c.table);
+    this.table = new DataTable("#table", {
+      data: Array.from({ length: rows.count }, (_, row) => [row]),
+      columns: this.columns.map(column => this.describe(column)),
+      order: [[0, "asc"], [1, "asc"]],
+      pageLength: 25, lengthMenu: [25, 100, 500], deferRender: true, autoWidth: false, orderClasses: false,
+      layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
+      language: { lengthMenu: "_MENU_ a page", info: "_START_–_END_ of _TOTAL_", infoFiltered: "(of _MAX_)", zeroRecords: "No point matches these filters.",
+        infoEmpty: "0 points" },
+      createdRow: (element, [row]) => { element.dataset.row = row; },
+    });
+    this.table.search.fixed("page", (_, [row]) => this.passes(row));
+    this.listen(open);
+  }
+
+  describe(column) {
+    const { rows } = this, { name } = column;
+    const sortable = name === "status" ? row => rows.tone(row).rank : row => rows.value(name, row);
+    return {
+      title: `<span title="${escapeHtml(column.doc)}">${escapeHtml(column.label)}</span>`,
+      className: column.numeric ? "n" : name,
+      type: column.numeric || name === "status" ? "si" : "string",
+      data: ([row], type) => type === "display" ? this.cell(name, row) : type === "filter" ? rows.text(name, row) : sortable(row) ?? (column.numeric ? null : ""),
+    };
+  }
+
+  cell(name, row) {
+    const { rows } = this, text = escapeHtml(rows.text(name, row));
+    if (name === "point") return `<a class="point" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>`;
+    if (name !== "status") return text;
+    const { tone, sign } = rows.tone(row);
+    return `<span class="status ${tone}"><span aria-hidden="true">${sign}</span> ${text}</span>`;
+  }
+
+  passes(row) {
+    if (this.statuses.size && !this.statuses.has(this.rows.value("status", row))) return false;
+    return this.selects.every(select => !select.value || this.rows.value(select.dataset.column, row) === select.value);
+  }
+
+  listen(open) {
+    document.querySelectorAll("#filters .chip").forEach(chip => chip.addEventListener("click", () => {
+      const { status } = chip.dataset;
+      if (!this.statuses.delete(status)) this.statuses.add(status);
+      chip.setAttribute("aria-pressed", String(this.statuses.has(status)));
+      this.table.draw();
+    }));
+    this.selects.forEach(select => select.addEventListener("change", () => this.table.draw()));
+    document.getElementById("search").addEventListener("input", event => this.table.search(event.target.value).draw());
+    document.getElementById("copy").addEventListener("click", () => this.copy());
+    document.getElementById("download").addEventListener("click", () => this.download());
+    document.getElementById("table").addEventListener("dblclick", event => {
+      const line = event.target.closest("tr[data-row]");
+      if (line) open(Number(line.dataset.row));
+    });
+  }
+
+  // Every column of the rows that pass the filters, in the order shown; numbers as SI values.
+  csv() {
+    const { rows } = this, quote = value => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+    const lines = this.table.rows({ search: "applied", order: "applied" }).data().toArray()
+      .map(([row]) => rows.columns.map(c => quote(String(rows.value(c.name, row) ?? ""))).join(","));
+    return [rows.columns.map(c => c.name).join(","), ...lines].join("\n") + "\n";
+  }
+
+  tell(text) { document.getElementById("told").textContent = text; }
+
+  async copy() {
+    const count = this.table.rows({ search: "applied" }).count();
+    try { await navigator.clipboard.writeText(this.csv()); this.tell(`${count} points copied`); }
+    catch { this.tell("The browser does not let this page copy: use Download"); }
+  }
+
+  download() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([this.csv()], { type: "text/csv" }));
+    link.download = "points.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  // Pages to a row and marks it; false where a filter hides it.
+  reveal(row) {
+    const order = this.table.rows({ search: "applied", order: "applied" }).data().toArray().findIndex(([r]) => r === row);
+    if (order < 0) return false;
+    this.table.page(Math.floor(order / this.table.page.len())).draw("page");
+    document.querySelectorAll("#table tr.current").forEach(line => line.classList.remove("current"));
+    document.querySelector(`#table tr[data-row="${row}"]`)?.classList.add("current");
+    return true;
+  }
+
+  print(begins) {
+    if (this.rows.count > PRINTED_ROWS) return;
+    if (begins) this.length = this.table.page.len();
+    this.table.page.len(begins ? -1 : this.length).draw();
+  }
+}

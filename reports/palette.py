@@ -1,0 +1,47 @@
+"""Colours and marks, the same for a precision, an implementation and a status in every chart.
+
+Hues after Okabe and Ito, which stay apart for the common kinds of colour blindness; relatives share a family (16-bit blue, fp8
+warm). Implementations differ by the mark's shape, statuses by a sign, so that nothing hangs on colour alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+PRECISION_COLOURS = {
+    "fp32": "#b5659a",
+    "tf32": "#009e73",
+    "fp16": "#3c9fdc",
+    "bf16": "#0b68b8",
+    "fp8_e4m3": "#d55e00",
+    "fp8_e5m2": "#e09a12",
+}
+IMPL_MARKS = {"torch": "circle", "torch_compile": "square", "triton": "diamond"}
+OTHER_COLOUR, OTHER_MARK = "#7f8790", "cross"
+GUIDE = "#8a919b"  # lines that are no data: roofs, y = x; readable on light and dark
+HEAT = [[0.0, "#eef3f8"], [0.25, "#b9d3e8"], [0.5, "#6ba3d0"], [0.75, "#2a6cab"], [1.0, "#0a3466"]]
+
+Tone = Literal["bad", "caution", "good", "neutral"]
+# In the order that deserves attention: the table and the chips follow it.
+STATUSES: dict[str, tuple[Tone, str]] = {
+    "wrong": ("bad", "✕"),
+    "impossible": ("bad", "✕"),
+    "crashed": ("bad", "✕"),
+    "error": ("bad", "✕"),
+    "timeout": ("bad", "✕"),
+    "oom": ("bad", "✕"),
+    "throttled": ("caution", "▲"),
+    "noisy": ("caution", "≈"),
+    "unsupported": ("neutral", "–"),
+    "skipped": ("neutral", "–"),
+    "verified": ("good", "✓"),
+    "ok": ("good", "✓"),
+}
+
+
+def precision_colour(name: str) -> str:
+    return PRECISION_COLOURS.get(name, OTHER_COLOUR)
+
+
+def impl_mark(name: str) -> str:
+    return IMPL_MARKS.get(name, OTHER_MARK)

@@ -1,0 +1,65 @@
+"""What the sections read: a run's frame, its environment, and what was wrong with its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from benches.journal import NAME, read_journal
+from benches.row import FAILED
+from reports.environment import Environment, load_environment
+from reports.frame import build_frame
+
+
+class RunError(Exception):
+    """Nothing to report on; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """`frame` has a default index 0 … n−1; charts and table address a point by it."""
+
+    run_dir: Path
+    frame: pd.DataFrame
+    environment: Environment
+    problems: list[str]  # damaged journal lines, a missing environment: said on the page and on stderr
+
+    @cached_property
+    def timed(self) -> pd.DataFrame:
+        return self.frame[self.frame["median_s"].notna()]
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        return self.frame[self.frame["status"].isin(FAILED)]
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.environment.kind == "cpu"
+
+
+def load_report(run_dir: Path) -> Report:
+    """Reads a run directory. Raises RunError where there is no directory, no journal, or no readable row in it."""
+    if not run_dir.is_dir():
+        raise RunError(f"{run_dir}: no such run directory")
+    try:
+        contents = read_journal(run_dir)
+    except OSError as error:
+        raise RunError(f"{run_dir}: no readable {NAME}: {error.strerror}") from error
+    problems = _damage(contents.problems)
+    if not contents.rows:
+        raise RunError(f"{run_dir / NAME}: no rows" + (f" ({problems[0]})" if problems else ""))
+    environment = load_environment(run_dir)
+    frame = build_frame(contents.rows, environment)
+    return Report(run_dir, frame, environment, problems + environment.problems)
+
+
+def _damage(problems: list[str], shown: int = 3) -> list[str]:
+    """One line: how many journal lines are no rows, and the first of them."""
+    if not problems:
+        return []
+    more = f" and {len(problems) - shown} more" if len(problems) > shown else ""
+    lines = "1 damaged line" if len(problems) == 1 else f"{len(problems)} damaged lines"
+    return [f"{lines} in {NAME} left out: {'; '.join(problems[:shown])}{more}"]

@@ -1,0 +1,29 @@
+"""The page's sections in their order. A new one is a function from Report to Section, and an entry here."""
+
+from collections.abc import Callable
+
+from reports.report import Report
+from reports.sections.about import environment, glossary
+from reports.sections.base import Section
+from reports.sections.h100 import h100
+from reports.sections.heatmap import heatmap
+from reports.sections.inspection import inspection
+from reports.sections.parity import parity
+from reports.sections.points import points
+from reports.sections.roofline import roofline
+from reports.sections.summary import summary
+from reports.sections.versus import versus
+
+# None: this section is about something that this run has nothing to do with.
+SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
+    summary,
+    roofline,
+    heatmap,
+    parity,
+    versus,
+    h100,
+    inspection,
+    points,
+    environment,
+    glossary,
+)

@@ -1,0 +1,44 @@
+"""Environment and glossary."""
+
+from __future__ import annotations
+
+from reports.columns import COLUMNS, GROUPS, Column, column
+from reports.environment import UNKNOWN
+from reports.page import render
+from reports.report import Report
+from reports.sections.base import Section
+
+# What a reader looks for first; whatever else environment.json holds follows.
+EXPECTED = (
+    *("started_utc", "finished_utc", "interrupted", "host", "device_kind", "device_name", "device_uuid", "gpu", "driver"),
+    *("commit", "dirty", "seed", "sweeps", "regime", "cpu", "versions", "ceilings"),
+)
+
+
+def environment(report: Report) -> Section:
+    """Every field; one that the run did not record is "not known"."""
+    env = report.environment
+    names = [*EXPECTED, *(name for name in env.fields if name not in EXPECTED)]
+    fields = [(name, _flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
+    lead = "How to read it: what this run was measured with; a series of nights is only comparable where these agree."
+    body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)
+    return Section("environment", "Environment", lead, body)
+
+
+def _flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, item in value.items():
+        pairs += (
+            _flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
+        )
+    return pairs
+
+
+def glossary(report: Report) -> Section:
+    """Every column of rows.parquet, from the list that also makes the frame and the table."""
+    frame = set(report.frame.columns)
+    described = [c for c in COLUMNS if c.name in frame]
+    others: list[Column] = [column(str(name)) for name in report.frame if name not in {c.name for c in described}]
+    groups = [(group, [c for c in described + others if c.group == group]) for group in GROUPS]
+    lead = "How to read it: each column of the table and of rows.parquet, its unit in the files, and the formula of what is derived."
+    return Section("glossary", "Glossary", lead, render("glossary.html.j2", groups=[g for g in groups if g[1]]))

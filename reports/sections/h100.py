@@ -1,0 +1,55 @@
+"""What an H100 would do: a run without one predicts its times from the analytic cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
+from reports.charts import Chart, View, figure, points, span
+from reports.page import render
+from reports.report import Report
+from reports.sections.base import Section
+from reports.sections.versus import CASE
+
+TITLE = "What an H100 would do"
+LEAD = (
+    "How to read it: nothing here was measured on a GPU; these are the times that the cost model predicts for the same cases on an H100 "
+    "SXM5, set beside PyTorch's on this machine where it was timed."
+)
+MAX_CASES = 300
+
+
+def h100(report: Report) -> Section | None:
+    """On a CPU run only; None on the others."""
+    if not report.on_cpu:
+        return None
+    frame = report.frame[report.frame["h100_predicted_s"].notna()]
+    if frame.empty:
+        return Section("h100", TITLE, LEAD, empty="No point of this run has a prediction for an H100.")
+    timed = frame[frame["median_s"].notna()]
+    charts = [] if timed.empty else [_chart(timed)]
+    cases = _cases(frame)
+    body = render("h100.html.j2", charts=charts, cases=cases.head(MAX_CASES), more=max(0, len(cases) - MAX_CASES))
+    return Section("h100", TITLE, LEAD, body, charts)
+
+
+def _chart(timed: pd.DataFrame) -> Chart:
+    fig = figure(points(timed, "median_s", "h100_predicted_s"), "Measured here (s)", "Predicted on an H100 (s)")
+    low, high = span(timed["h100_predicted_s"])
+    ratio = (timed["median_s"] / timed["h100_predicted_s"]).median()
+    alt = (
+        f"Predicted H100 time over the time measured here for {len(timed)} points, from {low:.1e} to {high:.1e} s; "
+        f"in the median the H100 would be {ratio:.3g} times as fast."
+    )
+    return Chart("h100", alt, [View("all", fig, 440)])
+
+
+def _cases(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a case, whatever implements it: PyTorch's where there is one, since it has a time here."""
+    ordered = frame.assign(rank=frame["impl"].map({"torch": 0, "torch_compile": 1}).fillna(2)).sort_values(
+        ["op", "precision", "flops", "rank"]
+    )
+    cases = ordered.drop_duplicates(CASE)
+    rate = cases["flops"] / cases["h100_predicted_s"]
+    here = cases["median_s"] / cases["h100_predicted_s"]
+    return cases.assign(h100_flops_per_s=rate, h100_mfu=rate / MFU_PEAK_FLOPS_PER_S, here_over_h100=here)

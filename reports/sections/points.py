@@ -1,0 +1,21 @@
+"""The table of every point. Its rows are drawn by the page's script from the embedded data."""
+
+from __future__ import annotations
+
+from reports.page import render
+from reports.palette import STATUSES
+from reports.report import Report
+from reports.sections.base import Section
+
+LEAD = (
+    "How to read it: every point of the run with its status and reason, what needs attention first; sort by a heading, filter by the chips "
+    "and menus, open a point by its name."
+)
+
+
+def points(report: Report) -> Section:
+    """Chips with the number of points of each status, and a menu for each thing to filter by."""
+    counts = report.frame["status"].value_counts()
+    chips = [(status, int(counts[status])) for status in STATUSES if status in counts]
+    menus = [(name, sorted(report.frame[name].unique())) for name in ("op", "impl", "precision")]
+    return Section("points", "Every point", LEAD, render("points.html.j2", chips=chips, menus=menus, total=len(report.frame)))

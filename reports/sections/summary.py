@@ -1,0 +1,135 @@
+"""The top of the page: what was run, on what, and what stands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+from reports.page import render
+from reports.palette import STATUSES
+from reports.pick import largest
+from reports.report import Report
+from reports.sections.base import Section
+from reports.sections.versus import geometric_mean, pairs
+from reports.units import show
+
+LEAD = "How to read it: what was run, on what, and what stands out, worst first; the names lead to the points."
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing that stands out. `tone` is a palette tone; `point` is the id that it is about, if it is about one."""
+
+    tone: str
+    text: str
+    point: str = ""
+    after: str = ""
+
+
+def summary(report: Report) -> Section:
+    """Three lines, computed from the data."""
+    remarks = [*_failures(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
+    body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [Remark("neutral", "Nothing was timed.")])
+    return Section("summary", "Summary", LEAD, body)
+
+
+def _what(report: Report) -> str:
+    frame = report.frame
+    count = f"{len(frame):,} point{'s' if len(frame) != 1 else ''}"
+    sweeps = report.environment.text("sweeps")
+    names = [", ".join(frame[c].drop_duplicates()) for c in ("op", "impl", "precision")]
+    return f"{count} of sweep {sweeps}: {names[0]} · {names[1]} · {names[2]}{_duration(report)}"
+
+
+def _duration(report: Report) -> str:
+    ends = [_time(report.environment.fields.get(name)) for name in ("started_utc", "finished_utc")]
+    if ends[0] is None or ends[1] is None:
+        return ""
+    minutes, seconds = divmod(round((ends[1] - ends[0]).total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{seconds} s" if not hours else ""]
+    return f" · in {' '.join(p for p in parts if p)}"
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _where(report: Report) -> str:
+    env = report.environment
+    versions = env.fields.get("versions")
+    torch = f"torch {versions['torch']}" if isinstance(versions, dict) and versions.get("torch") else "torch version not known"
+    device = env.text("device_name") if env.text("device_name") != "not known" else "device not known"
+    driver = [f"driver {env.text('driver')}"] if env.fields.get("driver") else []
+    commit = f"commit {env.text('commit')[:10]}" + (" with uncommitted changes" if env.fields.get("dirty") else "")
+    return " · ".join([device, f"host {env.text('host')}", *driver, torch, commit, f"started {env.text('started_utc')}"])
+
+
+def _failures(report: Report) -> list[Remark]:
+    remarks = []
+    for status in STATUSES:
+        rows = report.failed[report.failed["status"] == status]
+        if len(rows):
+            first = rows.iloc[0]
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            remarks.append(Remark("bad", f"{len(rows)} {status}:", first["point"], f"{more} — {first['reason'] or 'no reason given'}"))
+    if report.environment.fields.get("interrupted"):
+        remarks.append(Remark("caution", "The run was interrupted: the sweep's remaining points are missing."))
+    return remarks
+
+
+def _unsure(report: Report) -> list[Remark]:
+    remarks = []
+    for status, what in (("throttled", "timed while the device was slowed down"), ("noisy", "whose median did not settle")):
+        rows = report.frame[report.frame["status"] == status]
+        if len(rows):
+            widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
+            text = f"{len(rows)} of {len(report.timed)} timed points {status}, {what}; the widest interval:"
+            remarks.append(Remark("caution", text, widest["point"], f" ±{show(widest['ci_half_width'], 'fraction')}"))
+    return remarks
+
+
+def _best(report: Report) -> list[Remark]:
+    """For each family its best point: by MFU, on a CPU by share of the measured peak; by bandwidth where nearly nothing is computed."""
+    remarks = []
+    for op, group in report.timed.groupby("op"):
+        metric = "bandwidth_fraction" if op == "elementwise" else "peak_fraction" if report.on_cpu else "mfu"
+        words = {"bandwidth_fraction": "of the memory bandwidth", "peak_fraction": "of the measured peak", "mfu": "MFU"}[metric]
+        if not group[metric].notna().any():
+            continue
+        best = largest(group, group[metric])
+        achieved = show(best["bytes_per_s"], "B/s") if metric == "bandwidth_fraction" else show(best["flops_per_s"], "FLOP/s")
+        remarks.append(Remark("good", f"Best {op}: {show(best[metric], 'fraction')} {words}, {achieved}:", best["point"]))
+    return remarks
+
+
+def _furthest(report: Report) -> list[Remark]:
+    predicted = report.timed[report.timed["measured_over_predicted"] > 0]
+    if predicted.empty:
+        return []
+    ratios = predicted["measured_over_predicted"]
+    furthest = largest(predicted, np.log(ratios).abs())
+    text = f"Furthest from its prediction: {show(furthest['measured_over_predicted'], 'ratio')} the predicted time:"
+    return [Remark("neutral", text, furthest["point"], f" (all: geometric mean {show(geometric_mean(ratios), 'ratio')})")]
+
+
+def _ratios(report: Report) -> list[Remark]:
+    paired = pairs(report.timed)
+    remarks = [_ratio(str(impl), group) for impl, group in paired.groupby("impl")]
+    checked = int((report.frame["status"] == "verified").sum())
+    if checked:
+        remarks.append(Remark("good", f"{checked} Triton points verified against their reference, not timed: this machine has no GPU."))
+    return remarks
+
+
+def _ratio(impl: str, group: pd.DataFrame) -> Remark:
+    best = largest(group, group["speedup"])
+    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {len(group)} pairs; at most"
+    return Remark("neutral", f"{text} {show(best['speedup'], 'ratio')}:", best["point"])

@@ -1,0 +1,87 @@
+"""PyTorch against Triton and torch.compile: the same case in everything but the implementation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from kernels.op import OpError
+from kernels.registry import OPS
+from reports.charts import Chart, View, figure, guide, points, span
+from reports.page import render
+from reports.palette import GUIDE
+from reports.pick import largest
+from reports.report import Report
+from reports.sections.base import Section
+
+LEAD = (
+    "How to read it: PyTorch's time divided by the other implementation's, for the same case; above 1× the other one is faster, and means "
+    "are geometric."
+)
+CASE = ["op", "precision", "dims", "options"]
+BASELINE = "torch"
+MAX_VERIFIED = 200
+
+
+def pairs(timed: pd.DataFrame) -> pd.DataFrame:
+    """Points of every other implementation, with `speedup` = the time of PyTorch's point of the same case / their own."""
+    baseline = timed[timed["impl"] == BASELINE].drop_duplicates(CASE)[[*CASE, "median_s"]].rename(columns={"median_s": "torch_s"})
+    others = timed[timed["impl"] != BASELINE]
+    joined = others.reset_index().merge(baseline, on=CASE, validate="many_to_one").set_index("index")
+    return joined.assign(speedup=joined["torch_s"] / joined["median_s"])
+
+
+def geometric_mean(values: pd.Series) -> float:
+    return float(np.exp(np.log(values).mean()))
+
+
+def versus(report: Report) -> Section:
+    """Ratios as a chart and by family; where Triton was only checked, which points and at which shape."""
+    paired = pairs(report.timed)
+    verified = report.frame[report.frame["status"] == "verified"]
+    title = "PyTorch against Triton and torch.compile"
+    if paired.empty and verified.empty:
+        return Section("versus", title, LEAD, empty="No case was timed both in PyTorch and in another implementation.")
+    charts = [] if paired.empty else [_chart(paired)]
+    body = render(
+        "versus.html.j2",
+        charts=charts,
+        summary=_summary(paired),
+        untimed=len(verified) if report.on_cpu else 0,
+        verified=[(row, _checked_shape(row)) for _, row in verified.head(MAX_VERIFIED).iterrows()],
+        more=max(0, len(verified) - MAX_VERIFIED),
+    )
+    return Section("versus", title, LEAD, body, charts)
+
+
+def _chart(paired: pd.DataFrame) -> Chart:
+    """Over PyTorch's time, since launch overhead and tile quantisation show on short kernels and fade on long ones."""
+    ends = span(paired["torch_s"])
+    traces = [guide(ends, [1, 1], "as fast as PyTorch", GUIDE), *points(paired, "torch_s", "speedup")]
+    fig = figure(traces, "PyTorch's median (s)", "Speed-up over PyTorch (×)")
+    low, high = np.log10(paired["speedup"].min()), np.log10(paired["speedup"].max())
+    fig.update_yaxes(range=[min(low, -0.3) - 0.05, max(high, 0.3) + 0.05], exponentformat="none", dtick="D2")
+    alt = f"Speed-up over PyTorch of {len(paired)} points; the geometric mean is {geometric_mean(paired['speedup']):.2f}."
+    return Chart("versus", alt, [View("all", fig)])
+
+
+def _summary(paired: pd.DataFrame) -> list[dict[str, object]]:
+    table = []
+    for (op, impl, precision), group in paired.groupby(["op", "impl", "precision"], sort=True):
+        best, worst = largest(group, group["speedup"]), largest(group, -group["speedup"])
+        mean, faster = geometric_mean(group["speedup"]), (group["speedup"] > 1).mean()
+        names = {"op": op, "impl": impl, "precision": precision}
+        table.append({**names, "pairs": len(group), "mean": mean, "faster": faster, "best": best, "worst": worst})
+    return table
+
+
+def _checked_shape(row: pd.Series) -> str:
+    """The small shape at which Triton's interpreter ran the point, by the op's own rule."""
+    try:
+        op = OPS[row["op"]]
+        point = op.point(row["impl"], row["precision"], json.loads(row["dims"]), json.loads(row["options"]))
+        return "×".join(map(str, op.shrink(point).dims.values()))
+    except (KeyError, OpError):
+        return "not known"  # an op that this checkout does not have
