@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
+from kernels.calibrated import Calibration
 from kernels.precisions import PRECISIONS
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
@@ -22,16 +23,6 @@ class GpuError(ValueError):
     """An unknown GPU, or a GPU's YAML that is wrong. The message is one line."""
 
 
-class Fit(BaseModel):
-    """Constants of one calibrated form (kernels/calibrated.py says which), and how they were got. Seconds, bytes, fractions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    constants: dict[str, float]
-    fitted_on: str  # file, rows, loss
-    error: str  # of rows that the fit has not seen
-
-
 class Ceilings(BaseModel):
     """What no kernel can exceed. From a GPU's YAML, or measured on a CPU (`ceilings` of a run's environment.json)."""
 
@@ -39,9 +30,9 @@ class Ceilings(BaseModel):
 
     peak_flops_per_s: dict[str, PositiveFloat]  # by precision, dense
     bandwidth_bytes_per_s: PositiveFloat
-    sm_count: PositiveInt | None = None  # None: not a GPU, so no calibrated level
-    model: dict[str, Fit] = {}  # by form; empty: no calibrated level
-    model_note: str = ""  # where the constants were fitted on another device
+    sm_count: PositiveInt | None = None
+    l2_bytes: PositiveInt | None = None
+    model: Calibration | None = None  # None: nothing was fitted, so there is no calibrated level
 
     @field_validator("peak_flops_per_s")
     @classmethod
@@ -68,11 +59,11 @@ class Gpu(Ceilings):
 
     @model_validator(mode="after")
     def _sourced(self) -> Gpu:
-        known = set(type(self).model_fields)
-        given = {name for name in self.model_fields_set if name not in ("name", "model", "model_note", "sources")}
-        missing, unknown = given - set(self.sources), set(self.sources) - known
+        missing = self.model_fields_set - {"name", "sources"} - set(self.sources)
+        unknown = set(self.sources) - set(type(self).model_fields)
         if missing or unknown:
-            raise ValueError("sources: " + "; ".join(f"no source for {n}" for n in missing) + "".join(f" unknown field {n}" for n in unknown))
+            wrong = [f"none for {name}" for name in sorted(missing)] + [f"unknown field {name}" for name in sorted(unknown)]
+            raise ValueError("sources: " + ", ".join(wrong))
         return self
 
 

@@ -1,0 +1,156 @@
+"""What a point should cost in seconds, at three levels, for any device whose ceilings are known. Pure functions of sizes.
+
+    napkin      FLOPs / peak
+    roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
+    calibrated  the forms of kernels/calibrated.py with the device's fitted constants; the roofline where it has none
+
+Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
+All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernels.calibrated import Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
+from kernels.gpus import Ceilings
+from kernels.op import Cost, OpError, Point
+from kernels.registry import OPS
+from kernels.workloads import VECTOR_PRECISION, Contraction, Part, Stream, compute_precision, parts
+
+MFU_PEAK_FLOPS_PER_S = 1979e12 / 2  # the convention for every precision: H100 SXM5, bf16, dense; 1979 is the sparse figure
+
+COST_COLUMNS = ("flops", "bytes_read", "bytes_written", "memory_bytes")  # the fields of Cost, in its order
+UNKNOWN = "unknown to this version"
+
+Cache = Literal["cold", "hot"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One array (N,) a column, in the order of the points. Seconds, FLOPs, bytes."""
+
+    flops: NDArray[Any]
+    bytes_read: NDArray[Any]
+    bytes_written: NDArray[Any]
+    memory_bytes: NDArray[Any]
+    napkin_s: Array
+    roofline_s: Array
+    predicted_s: Array
+    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known)
+
+
+def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:
+    """FLOPs / peak."""
+    return np.asarray(flops, float) / np.asarray(peak_flops_per_s, float)
+
+
+def roofline_s(flops: ArrayLike, bytes_: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_bytes_per_s: float) -> Array:
+    """max(FLOPs / peak, bytes / bandwidth)."""
+    return np.maximum(napkin_s(flops, peak_flops_per_s), np.asarray(bytes_, float) / bandwidth_bytes_per_s)
+
+
+def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") -> Prediction:
+    """Costs and predicted times of points on a Gpu, or on a CPU's measured Ceilings.
+
+    `cache` hot: contractions whose traffic fits the L2 find it there, as when the same buffers are used again and again; such a
+    time may lie below the roofline, which counts every byte at the memory's bandwidth.
+    """
+    return _predict(points, [OPS[point.op].cost(point) for point in points], ceilings, np.full(len(points), cache == "hot"))
+
+
+def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Prediction:
+    """As `predict`, from columns of rows: op, precision, dims, options, flops, bytes_read, bytes_written, memory_bytes, and cache if any.
+
+    Works on a DataFrame. The costs are the rows' own. A row whose op or dims this version no longer knows has no calibrated level.
+    """
+    costs = [Cost(*c) for c in zip(*(columns[name] for name in COST_COLUMNS), strict=True)]
+    points = [_point(*row) for row in zip(*(columns[name] for name in ("op", "precision", "dims", "options")), strict=True)]
+    hot = np.array([cache == "hot" for cache in columns["cache"]] if "cache" in columns else [False] * len(points), bool)
+    return _predict(points, costs, ceilings, hot)
+
+
+def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
+    """The point of a row; tables fill the dims and options that a row lacks with None. Unknown ops and dims stream at the row's cost."""
+    some_dims = {name: int(size) for name, size in dims.items() if size is not None and not np.isnan(size)}
+    some_options = {name: value for name, value in options.items() if isinstance(value, str)}
+    try:
+        return OPS[op].point("", precision, some_dims, some_options)
+    except (KeyError, OpError):
+        return Point("", op, "", precision, {}, {}, label=UNKNOWN)
+
+
+def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, hot: NDArray[np.bool_]) -> Prediction:
+    flops, read, written, held = (
+        np.array([getattr(c, f) for c in costs]) for f in ("flops", "bytes_read", "bytes_written", "memory_bytes")
+    )
+    peak = np.array([ceilings.peak_flops_per_s.get(compute_precision(p.op, p.precision), np.nan) for p in points], float)
+    napkin = napkin_s(flops, peak)
+    roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
+    if ceilings.model is None or ceilings.sm_count is None:
+        predicted, launches = roofline, np.zeros(len(points))
+    else:
+        predicted, launches = _calibrated(points, costs, ceilings, ceilings.model, ceilings.sm_count, hot)
+        predicted = np.where(np.isnan(roofline), np.nan, predicted)
+    bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
+    bound[np.isnan(roofline)] = ""
+    return Prediction(flops, read, written, held, napkin, roofline, predicted, bound)
+
+
+def _calibrated(
+    points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """Seconds and the launches in them, each (N,): the sums over the points' parts, each kind of part computed at once."""
+    total, launches = np.zeros(len(points)), np.zeros(len(points))
+    contractions: dict[tuple[str, bool], list[tuple[int, Contraction]]] = {}
+    streams: list[tuple[int, Stream]] = []
+    for i, (point, cost) in enumerate(zip(points, costs, strict=True)):
+        if point.label == UNKNOWN:
+            total[i] = np.nan
+            continue
+        for part in parts(point, cost):
+            if isinstance(part, Stream):
+                streams.append((i, part))
+            else:
+                contractions.setdefault((point.precision, part.batch > 1), []).append((i, part))
+    for (precision, is_batched), found in contractions.items():
+        index = np.array([i for i, _ in found])
+        fit = model.matmul_for(precision)
+        peak = ceilings.peak_flops_per_s.get(precision)
+        if fit is None or peak is None:
+            total[index] = np.nan
+            continue
+        fit = batched_fit(fit, model.batched) if is_batched else fit
+        work = Contractions(*_columns((c for _, c in found), ("batch", "m", "n", "k", "element_bytes", "bytes")))
+        faster = np.where(hot[index], l2_speedup(work.bytes, model.batched, ceilings.l2_bytes), 1.0)
+        work = Contractions(work.batch, work.m, work.n, work.k, work.element_bytes, work.bytes / faster)
+        np.add.at(total, index, contraction_s(work, fit, peak, ceilings.bandwidth_bytes_per_s, sm_count))
+        np.add.at(launches, index, fit.launch_s)
+    vector_peak = ceilings.peak_flops_per_s.get(VECTOR_PRECISION)
+    if streams:
+        index = np.array([i for i, _ in streams])
+        bytes_, flops = _columns((s for _, s in streams), ("bytes", "flops"))
+        seconds = stream_s(bytes_, flops, model.stream, vector_peak or np.nan, ceilings.bandwidth_bytes_per_s)
+        np.add.at(total, index, seconds)
+        np.add.at(launches, index, model.stream.launch_s)
+    return total, launches
+
+
+def _columns(found: Iterable[Part], names: tuple[str, ...]) -> list[Array]:
+    rows = [[getattr(part, name) for name in names] for part in found]
+    return list(np.array(rows, float).T)
+
+
+def batched_fit(fit: TileFit, batched: BatchFit) -> TileFit:
+    """A precision's constants as a batched kernel has them."""
+    return fit.model_copy(update={"prologue_s": max(fit.prologue_s, batched.prologue_s)})
+
+
+def l2_speedup(traffic: Array, batched: BatchFit, l2_bytes: int | None) -> Array:
+    """How much faster than the memory's bandwidth traffic flows when its data stay in the L2 between calls; 1 where they do not fit."""
+    return np.where(traffic <= batched.l2_fraction * (l2_bytes or 0), batched.l2_speedup, 1.0)
