@@ -1,0 +1,180 @@
+"""Listed shapes of a sweep's entry: `points:` in the YAML, in a CSV beside it or in a table, and the layers of a model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from benches.sweep_problems import Problems, Spot, quote, valid_names
+from benches.sweep_values import choices, chosen, integer, known_keys, word
+from benches.sweep_yaml import Item, Map, Node, Scalar, Seq, describe, read_text, read_yaml
+from kernels.op import Option
+
+MODELS = Path(__file__).parents[1] / "configs" / "models"
+MAX_COLUMNS = 32
+MAX_NAME = 40  # characters of a dim's name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One listed shape: some or all of the dims, options that hold for it alone, and what to call it."""
+
+    spot: Spot
+    dims: Mapping[str, int]
+    options: Mapping[str, str]
+    label: str = ""
+
+
+def dim_name_problem(name: str, reserved: Mapping[str, object]) -> str | None:
+    """Why a dim cannot have this name, or None."""
+    if name in reserved:
+        return f"{quote(name)} is a key of its own, so no dim can have this name here"
+    if not name.isidentifier() or len(name) > MAX_NAME:
+        return f"{quote(name)} cannot be the name of a dim: letters, digits and _, at most {MAX_NAME}"
+    return None
+
+
+def read_points(node: Node, options: Mapping[str, Option], reserved: Mapping[str, object], folder: Path, problems: Problems) -> list[Row]:
+    """Rows of `points:`. Dims stand in the order in which the rows first name them."""
+    rows = [row for item in _listed(node, folder, problems) if (row := _row(item, options, reserved, problems)) is not None]
+    order = {name: None for row in rows for name in row.dims}
+    return [Row(row.spot, {name: row.dims[name] for name in order if name in row.dims}, row.options, row.label) for row in rows]
+
+
+def _listed(node: Node, folder: Path, problems: Problems) -> list[Map]:
+    if isinstance(node, Seq):
+        if not node.items:
+            problems.add(node.spot, "points", "an empty list: give at least one shape")
+        for item in node.items:
+            if not isinstance(item, Map) or not item.items:
+                what = "an empty mapping" if isinstance(item, Map) else describe(item)
+                problems.add(item.spot, "points", f"a point is a mapping such as {{m: 4096, n: 4096, k: 4096}}, not {what}")
+        return [item for item in node.items if isinstance(item, Map) and item.items]
+    kind = next(iter(node.items), "") if isinstance(node, Map) and len(node.items) == 1 else ""
+    if not isinstance(node, Map) or kind not in ("csv", "table"):
+        problems.add(node.spot, "points", f"needs a list of shapes, {{csv: FILE}} or {{table: TEXT}}{valid_names(kind, ('csv', 'table'))}")
+        return []
+    value = node.items[kind].value
+    if kind == "table":
+        if isinstance(value, Scalar):
+            return _table(value.text, Spot(value.spot.file, value.spot.line + 1), problems)
+        problems.add(value.spot, kind, f"needs lines of text, not {describe(value)}")
+    elif (name := word(value, kind, problems)) is not None:
+        return _table(read_text(folder / name, value.spot, kind, problems), Spot(str(folder / name), 1), problems)
+    return []
+
+
+def _table(text: str, start: Spot, problems: Problems) -> list[Map]:
+    """Lines of comma-separated values under a header, as mappings. An empty cell gives nothing."""
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    header: list[str] = []
+    maps: list[Map] = []
+    before = len(problems)
+    try:
+        for cells in lines:
+            spot = Spot(start.file, start.line + lines.line_num - 1)
+            values = [cell.strip() for cell in cells]
+            if not any(values):
+                continue
+            if not header:
+                header = values
+                if len(set(header)) < len(header) or "" in header or len(header) > MAX_COLUMNS:
+                    problems.add(spot, "header", f"needs up to {MAX_COLUMNS} names, each once")
+                    return []
+            elif len(values) != len(header):
+                problems.add(spot, "row", f"{len(values)} values under {len(header)} names")
+            else:
+                items = {name: Item(spot, Scalar(spot, value, True)) for name, value in zip(header, values, strict=True) if value}
+                maps.append(Map(spot, items, len(items)))
+    except csv.Error as error:
+        problems.add(Spot(start.file, start.line + max(lines.line_num, 1) - 1), "row", f"cannot be read: {error}")
+    if not maps and len(problems) == before:
+        problems.add(start, "header", "no shapes: needs a header such as m,n,k and a line for each shape")
+    return maps
+
+
+def _row(node: Map, options: Mapping[str, Option], reserved: Mapping[str, object], problems: Problems) -> Row | None:
+    dims: dict[str, int | None] = {}
+    own: dict[str, str | None] = {}
+    label: str | None = ""
+    for key, item in node.items.items():
+        if key in options:
+            own[key] = chosen(item.value, key, options[key].choices, problems)
+        elif key == "label":
+            label = word(item.value, key, problems)
+        elif why := dim_name_problem(key, reserved):
+            problems.add(item.spot, key, why)
+            dims[key] = None
+        else:
+            dims[key] = integer(item.value, key, problems)
+    if label is None or None in dims.values() or None in own.values():
+        return None
+    return Row(node.spot, {k: v for k, v in dims.items() if v}, {k: v for k, v in own.items() if v}, label)
+
+
+def model_names() -> list[str]:
+    """Models whose layers `shapes_from` can take."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml") if re.search(r"^layers:", path.read_text("utf-8"), re.MULTILINE))
+
+
+def model_rows(node: Node, problems: Problems) -> list[Row]:
+    """A row for each layer of each model: n and k of its weight, and a label such as `llama3_70b.qkv`. The tokens make m."""
+    names = choices(node, "shapes_from", (), problems)
+    valid = model_names()
+    rows = []
+    for name in names:
+        if name in valid:
+            rows += [Row(node.spot, {"n": layer.n, "k": layer.k}, {}, f"{name}.{layer.name}") for layer in read_model(name).layers]
+        else:
+            problems.add(node.spot, "shapes_from", f"unknown model {quote(name)}{valid_names(name, valid)}")
+    return rows
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer: weight (n, k), `count` of them in the model."""
+
+    name: str
+    n: int
+    k: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's architecture numbers, and the layers that they make."""
+
+    name: str
+    architecture: Mapping[str, int]
+    layers: tuple[Layer, ...]
+
+
+@lru_cache
+def read_model(name: str) -> Model:
+    """A model of configs/models. Raises SweepError where its file is wrong."""
+    problems = Problems()
+    path = MODELS / f"{name}.yaml"
+    root = read_yaml(read_text(path, Spot(str(path), 1), "model", problems), str(path), problems)
+    known_keys(root, ("name", "source", "architecture", "layers"), "a model", problems)
+    nothing = Item(root.spot, Seq(root.spot, (), 1))
+    listed, numbers = (root.items.get(key, nothing).value for key in ("layers", "architecture"))
+    layers = [layer for item in (listed.items if isinstance(listed, Seq) else ()) for layer in _layer(item, problems)]
+    if not layers:
+        problems.add(listed.spot, "layers", "needs a list of {name, n, k, count}")
+    given = {key: integer(item.value, key, problems, low=0) for key, item in (numbers.items if isinstance(numbers, Map) else {}).items()}
+    problems.check()
+    return Model(name, {key: value for key, value in given.items() if value is not None}, tuple(layers))
+
+
+def _layer(node: Node, problems: Problems) -> list[Layer]:
+    if not isinstance(node, Map) or set(node.items) != {"name", "n", "k", "count"}:
+        problems.add(node.spot, "layers", "a layer has name, n, k and count")
+        return []
+    name = word(node.items["name"].value, "name", problems)
+    n, k, count = (integer(node.items[key].value, key, problems) for key in ("n", "k", "count"))
+    return [Layer(name, n, k, count)] if name and n and k and count else []
