@@ -1,0 +1,79 @@
+"""What both ways of running a Triton kernel share: launching it, and describing it so that `inspect` can compile it without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import triton
+
+from kernels.precisions import PRECISIONS
+
+INTERPRETED = bool(triton.knobs.runtime.interpret)  # read when triton decorates a kernel, so once, at import
+INTEGERS = {torch.int8: "i8", torch.int16: "i16", torch.int32: "i32"}
+POINTEES = INTEGERS | {getattr(torch, p.torch_dtype): p.triton_dtype for p in PRECISIONS.values()}
+ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or stride, bytes of a pointer
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One specialisation of a kernel, as plain data: what Triton's launcher would compile for one class of arguments."""
+
+    op: str
+    precision: str
+    variant: str  # class of arguments: a layout, "ragged_nt", a function
+    config: str  # as in Kernel.config: "128x256x64 w8 s3"
+    kernel: str  # "package.module:function"
+    signature: Mapping[str, str]  # argument → Triton type, "constexpr" for the specialised ones, in the kernel's order
+    constexprs: Mapping[str, Any]
+    aligned: tuple[str, ...]  # arguments known to be multiples of 16
+    num_warps: int
+    num_stages: int
+    expects: Literal["dot", "wide", "any"]  # the precision's multiply instruction, 128-bit loads, or nothing of the machine code
+
+    @property
+    def id(self) -> str:
+        return f"{self.op}-{self.precision}-{self.variant}-{self.config.replace(' ', '-')}"
+
+
+def describe(
+    kernel: Any,
+    arguments: Mapping[str, Any],
+    constants: Mapping[str, Any],
+    op: str,
+    precision: str,
+    variant: str,
+    config: str,
+    num_warps: int,
+    num_stages: int,
+    expects: Literal["dot", "wide", "any"],
+) -> Compilation:
+    """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
+    signature, constexprs, aligned = specialise(arguments, constants)
+    ordered = {name: signature[name] for name in kernel.arg_names}
+    name = f"{kernel.fn.__module__}:{kernel.fn.__name__}"
+    return Compilation(op, precision, variant, config, name, ordered, constexprs, aligned, num_warps, num_stages, expects)
+
+
+def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any], tuple[str, ...]]:
+    """Signature, constexprs and alignments as Triton's launcher derives them: 1 and None become constants, int32 where it fits.
+
+    Tensors may be on the meta device: torch aligns what it allocates to 16 bytes at least, so their pointers count as aligned.
+    """
+    signature: dict[str, str] = {}
+    constexprs = dict(constants)
+    aligned = []
+    for name, value in arguments.items():
+        if value is None or (isinstance(value, int) and value == 1):
+            constexprs[name] = value
+        elif isinstance(value, torch.Tensor):
+            signature[name] = f"*{POINTEES[value.dtype]}"
+            aligned.append(name)
+        else:
+            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            if value % ALIGNMENT == 0:
+                aligned.append(name)
+    signature |= dict.fromkeys(constexprs, "constexpr")
+    return signature, constexprs, tuple(aligned)

@@ -1,0 +1,30 @@
+"""Which block an elementwise kernel runs with. No torch here; nothing is tuned at run time, as in kernels/matmul/configs.py."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+BUSY = 132 * 8  # blocks: 8 for each SM of an H100, so that the last ones to run do not idle the others
+
+
+@dataclass(frozen=True)
+class Config:
+    """Elements a block computes, and its warps."""
+
+    block: int
+    warps: int
+
+    def __str__(self) -> str:
+        return f"{self.block} w{self.warps}"
+
+
+def configs(size: int) -> tuple[Config, ...]:
+    """Shipped configs for elements of at most `size` bytes: 64 and 16 bytes a thread, four 128-bit loads in flight and one."""
+    return Config(8192 // size, 4), Config(2048 // size, 4)
+
+
+def choose(size: int, m: int, n: int) -> Config:
+    """The larger block, where it still keeps every SM busy."""
+    large, small = configs(size)
+    return large if math.ceil(m * n / large.block) >= BUSY else small

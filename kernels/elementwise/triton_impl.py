@@ -1,0 +1,222 @@
+"""elementwise in Triton: one kernel that computes in fp32 and rounds once, and one that moves bits (copy, triu).
+
+Both are flat: element i of the (m, n) matrices lies in row i // n and column i % n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.compilation import INTERPRETED, Compilation, describe
+from kernels.elementwise.configs import Config, choose, configs
+from kernels.elementwise.data import make_inputs
+from kernels.elementwise.spec import FUNCTIONS, OP, out_precision
+from kernels.op import Inputs, Kernel, Point
+from kernels.precisions import PRECISIONS
+
+# One function a row of spec.FUNCTIONS. x and y are fp32 matrices, v an fp32 row vector; None where the function has fewer.
+
+
+@triton.jit
+def add(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x + y
+
+
+@triton.jit
+def sub(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x - y
+
+
+@triton.jit
+def mul(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x * y
+
+
+@triton.jit
+def div(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.div_rn(x, y)  # `/` is an approximation, off by up to 2 ulp
+
+
+@triton.jit
+def pow2(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x * x
+
+
+@triton.jit
+def sqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.sqrt_rn(x)  # tl.sqrt is an approximation
+
+
+@triton.jit
+def rsqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.rsqrt(x)  # off by up to 2 ulp, half of what 1 / sqrt would add and a tenth of its instructions
+
+
+@triton.jit
+def exp(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.exp(x)
+
+
+@triton.jit
+def relu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))  # √½
+
+
+@triton.jit
+def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) = 1.5957…
+    return x / (1.0 + tl.exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
+
+
+@triton.jit
+def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x / (1.0 + tl.exp(-x))
+
+
+@triton.jit
+def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x
+
+
+@triton.jit
+def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return y + gelu(x + v, None, None)
+
+
+COMPUTED = {
+    f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, exp, relu, gelu, gelu_tanh, silu, cast, bias_gelu_residual)
+}
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element
+
+
+@triton.jit
+def compute_kernel(
+    out: tl.tensor,  # (m, n)
+    x: tl.tensor,  # (m, n)
+    y: tl.tensor,  # (m, n) or None
+    v: tl.tensor,  # (n,) or None
+    count: tl.tensor,  # m · n
+    n: tl.tensor,
+    FUNCTION: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    start = tl.program_id(0).to(tl.int64) * BLOCK  # a matrix may hold more than 2³¹ elements
+    i = tl.arange(0, BLOCK)
+    inside = i < count - start
+    # Past the end stands 1, which no function divides by zero.
+    first = tl.load(x + start + i, mask=inside, other=1.0).to(tl.float32)
+    second = None
+    if y is not None:
+        second = tl.load(y + start + i, mask=inside, other=1.0).to(tl.float32)
+    row = None
+    if v is not None:
+        column = ((start % n).to(tl.int32) + i) % n
+        row = tl.load(v + column, mask=inside, other=1.0).to(tl.float32)
+    result = FUNCTION(first, second, row)
+    tl.store(out + start + i, result.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def move_kernel(out: tl.tensor, x: tl.tensor, count: tl.tensor, n: tl.tensor, TRIANGLE: tl.constexpr, BLOCK: tl.constexpr) -> None:
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    i = tl.arange(0, BLOCK)
+    inside = i < count - start
+    if TRIANGLE:
+        run_on = (start % n).to(tl.int32) + i
+        row = start // n + run_on // n
+        column = run_on % n
+        # Sixteen elements are loaded or left out together, so that the loads stay 128 bits wide and most of the lower triangle is
+        # not read.
+        value = tl.load(x + start + i, mask=inside & (column // 16 * 16 + 15 >= row), other=0)
+        value = tl.where(column >= row, value, 0)
+    else:
+        value = tl.load(x + start + i, mask=inside)
+    tl.store(out + start + i, value, mask=inside)
+
+
+def build(point: Point, inputs: Inputs) -> Kernel:
+    """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors.
+
+    Raises ValueError where n does not fit the kernel's 32-bit columns.
+    """
+    config = choose(element_size(point), point.dims["m"], point.dims["n"])
+    run = bind(point, inputs, config)
+    return Kernel(run, str(config))
+
+
+def element_size(point: Point) -> int:
+    """Bytes of the widest element, read or written."""
+    return max(PRECISIONS[point.precision].bytes, PRECISIONS[out_precision(point)].bytes)
+
+
+def bind(point: Point, inputs: Inputs, config: Config) -> Any:
+    """A call that writes to `inputs.out` and returns it."""
+    out = inputs.out
+    # The interpreter truncates to bf16 and drops the carry of a mantissa rounded up to fp8: there the kernel writes fp32, torch rounds.
+    rounds = INTERPRETED and point.options["function"] in COMPUTED
+    target = torch.empty(out.shape, device=out.device) if rounds else out
+    kernel, tensors, settings = call(point, Inputs(inputs.operands, target), config)
+    launch = kernel[(math.ceil(out.numel() / config.block),)]
+
+    def run() -> torch.Tensor:
+        launch(**tensors, **settings, num_warps=config.warps)
+        return out.copy_(target) if rounds else out
+
+    return run
+
+
+def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Kernel, arguments and compile-time arguments."""
+    out, function = inputs.out, point.options["function"]
+    n = out.shape[1]
+    if n + config.block >= 2**31:
+        raise ValueError(f"n = {n}: the kernel counts columns in 32 bits")
+    if function not in COMPUTED:  # as integers: no number is made of the bits, so NaNs keep their payload
+        bits = BITS[out.element_size()]
+        tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
+        return move_kernel, tensors, {"TRIANGLE": function == "triu", "BLOCK": config.block}
+    shape = FUNCTIONS[function]
+    matrices, vectors = inputs.operands[: shape.matrices], inputs.operands[shape.matrices :]
+    y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None
+    tensors = {"out": out, "x": matrices[0], "y": y, "v": v, "count": out.numel(), "n": n}
+    return compute_kernel, tensors, {"FUNCTION": COMPUTED[function], "BLOCK": config.block}
+
+
+ALIGNED = {"m": 4096, "n": 4096}
+RAGGED = {"m": 67, "n": 131}
+REPRESENTATIVES = ("add", "gelu", "triu", "bias_gelu_residual")  # two operands, transcendental, bits and columns, a row vector
+CASTS = (("fp32", "bf16"), ("bf16", "fp8_e4m3"), ("fp32", "fp8_e5m2"), ("fp8_e4m3", "bf16"))
+
+
+def compilations() -> Iterator[Compilation]:
+    """Every function in bf16; in the other precisions one of each kind; casts between widths; small blocks; ragged shapes."""
+    for precision in PRECISIONS:
+        if precision != "tf32":  # a way to multiply matrices
+            for function in FUNCTIONS if precision == "bf16" else REPRESENTATIVES:
+                if function != "cast":
+                    yield compilation(precision, {"function": function}, 0, ALIGNED)
+    for source, to in CASTS:
+        yield compilation(source, {"function": "cast", "to": to}, 0, ALIGNED)
+    for function in REPRESENTATIVES:
+        yield compilation("bf16", {"function": function}, 1, ALIGNED)
+        yield compilation("bf16", {"function": function}, 0, RAGGED, "ragged_")
+
+
+def compilation(precision: str, options: dict[str, str], which: int, dims: dict[str, int], prefix: str = "") -> Compilation:
+    point = OP.point("triton", precision, dims, options)
+    config = configs(element_size(point))[which]
+    kernel, tensors, settings = call(point, make_inputs(point, "meta", None), config)
+    variant = prefix + "_to_".join(v for v in options.values())
+    expects = "any" if prefix else "wide"
+    return describe(kernel, tensors, settings, OP.name, precision, variant, str(config), config.warps, 1, expects)
