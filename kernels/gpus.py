@@ -75,9 +75,10 @@ def gpu_names() -> tuple[str, ...]:
 def load_gpu(name: str) -> Gpu:
     """The GPU of configs/gpus/<name>.yaml. Raises GpuError for an unknown name (with the nearest ones) and for a wrong file."""
     if name not in gpu_names():
-        near = get_close_matches(name.lower(), gpu_names(), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise GpuError(f"unknown GPU {name!r} ({hint}known: {', '.join(gpu_names())})")
+        begun = [known for known in gpu_names() if name and known.startswith(name.lower())]
+        near = begun or get_close_matches(name.lower(), gpu_names(), n=1, cutoff=0.4)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise GpuError(f"unknown GPU {name!r}{hint}; known: {', '.join(gpu_names())}")
     return _load(name)
 
 

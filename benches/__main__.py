@@ -1,0 +1,56 @@
+"""`python -m benches COMMAND`. Exit code 2 where what was asked for cannot be done, with one line a mistake on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kernels.guard import check_imports
+
+check_imports()
+
+from rich.console import Console  # noqa: E402  (after the guard: a stranger's package must not be imported first)
+
+from benches.plan import make_plan, show, write_csv  # noqa: E402
+from benches.sweep import SweepError, load_sweep  # noqa: E402
+from kernels.gpus import GpuError, gpu_names, load_gpu  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benches", description="Sweeps of kernels, beside their measurement by pytest.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    plan = commands.add_parser("plan", help="expand a sweep and predict it; needs no GPU and allocates no tensors")
+    plan.add_argument("sweep", metavar="SWEEP", help="a name in configs/sweeps, or a YAML file")
+    plan.add_argument("--gpu", default="h100_sxm5", metavar="GPU", help=f"{', '.join(gpu_names())} (default: h100_sxm5)")
+    plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
+    plan.set_defaults(run=_plan)
+    given = parser.parse_args(arguments)
+    return given.run(given)
+
+
+def _plan(given: argparse.Namespace) -> int:
+    try:
+        plan = make_plan(load_sweep(given.sweep), load_gpu(given.gpu))
+        if given.out:
+            write_csv(plan, given.out)
+    except SweepError as error:
+        return _refuse(*error.problems)
+    except GpuError as error:
+        return _refuse(f"error: --gpu: {error}")
+    except OSError as error:
+        return _refuse(f"error: cannot write {given.out}: {error.strerror}")
+    show(plan, Console())
+    if given.out:
+        print(f"{len(plan.points)} points in {given.out}")
+    return 0
+
+
+def _refuse(*lines: str) -> int:
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
