@@ -36,14 +36,13 @@ def compare(result: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor)
     """Largest |result − expected| / allowed. All of one shape, or `allowed` broadcasting; expected and allowed fp64."""
     error = (result.double() - expected).abs()
     allowed = allowed.expand_as(error)
-    ratio = torch.where(error <= allowed, error / allowed.clamp_min(torch.finfo(torch.float64).tiny), torch.inf)
-    bad = ~(error <= allowed)  # NaN compares false, so a NaN is bad
-    count = int(bad.sum())
-    if count == 0:
-        return Verdict(float(ratio.max()))
-    over = torch.where(bad, (error / allowed.clamp_min(1e-300)).nan_to_num(nan=math.inf), -1.0)
+    over = torch.where(error == 0, 0.0, error / allowed).nan_to_num(nan=math.inf, posinf=math.inf)
+    worst = float(over.max())
+    if worst <= 1:
+        return Verdict(worst)
     flat = int(over.argmax())
     where = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
     got, want, limit = (float(t.reshape(-1)[flat]) for t in (result, expected, allowed))
+    count = int((over > 1).sum())
     problem = f"{count} of {error.numel()} elements are off; worst at {where}: got {got:.6g}, expected {want:.6g} ± {limit:.2g}"
-    return Verdict(float(over.max()), problem)
+    return Verdict(worst, problem)
