@@ -15,6 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reports.palette import impl_mark, precision_colour
+from reports.units import tick
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,47 @@ def guide(x: Sequence[float], y: Sequence[float], text: str, colour: str, dash: 
     return go.Scatter(x=list(x), y=list(y), mode="lines", line=line, name=text, hovertemplate=f"{text}<extra></extra>")
 
 
-def figure(traces: Sequence[go.Scatter], x: str, y: str, **layout: object) -> go.Figure:
-    """Log-log by default; `x` and `y` are axis titles with their units."""
-    axis = {"type": "log", "exponentformat": "SI", "automargin": True, "zeroline": False, "showline": True, "ticks": "outside"}
-    base = {
-        "template": None,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+def label(x: float, y: float, text: str, where: str) -> go.Scatter:
+    """Words at a line's end; `where` is a Plotly text position."""
+    return go.Scatter(x=[x], y=[y], mode="text", text=[text], textposition=where, textfont={"size": 11}, hoverinfo="skip")
+
+
+BARE = {"template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}  # the page shows through
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten, named by reports.units in `unit`."""
+
+    title: str
+    unit: str
+    values: pd.Series  # what lies along it, all positive
+
+    def layout(self) -> dict[str, object]:
+        low, high = np.log10(self.values.min()), np.log10(self.values.max())
+        powers = range(int(np.floor(low)) - AROUND, int(np.ceil(high)) + AROUND + 1)
+        values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+        every = 1 if high - low < 1 else 3  # over a wide range the names of 2 and 5 would run into one another
+        names = [tick(value, self.unit) if i % every == 0 else "" for i, value in enumerate(values)]
+        ticks = {"tickmode": "array", "tickvals": values, "ticktext": names, "ticks": "outside"}
+        return {"type": "log", "title": {"text": self.title}, "automargin": True, "zeroline": False, "showline": True, **ticks}
+
+
+AROUND = 2  # powers of ten that have ticks beyond the data, for a reader who pans
+
+
+def figure(traces: Sequence[go.Scatter], x: Axis, y: Axis) -> go.Figure:
+    """Both axes logarithmic."""
+    layout = {
+        **BARE,
         "showlegend": False,
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font": {"color": "#ffffff", "size": 12}},
         "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
-        "xaxis": {**axis, "title": {"text": x}},
-        "yaxis": {**axis, "title": {"text": y}},
+        "xaxis": x.layout(),
+        "yaxis": y.layout(),
     }
-    return go.Figure(list(traces), {**base, **layout})
+    return go.Figure(list(traces), layout)
 
 
 def span(values: pd.Series, slack: float = 1.6) -> tuple[float, float]:

@@ -105,7 +105,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("energy_j", "Energy", "J", CONDITIONS, "energy over the block of samples"),
     Column("temperature_c", "Temperature", "°C", CONDITIONS, "temperature of the GPU"),
     Column("throttle_reasons", "Throttling", "", CONDITIONS, "why the device slowed down, if it told"),
-    Column("reason", "Reason", "", OUTCOME, "why the status is what it is", True, True),
+    Column("reason", "Reason", "", OUTCOME, "why the status is what it is", hover=True),
 )
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
 

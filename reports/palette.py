@@ -19,7 +19,7 @@ PRECISION_COLOURS = {
 IMPL_MARKS = {"torch": "circle", "torch_compile": "square", "triton": "diamond"}
 OTHER_COLOUR, OTHER_MARK = "#7f8790", "cross"
 GUIDE = "#8a919b"  # lines that are no data: roofs, y = x; readable on light and dark
-HEAT = [[0.0, "#eef3f8"], [0.25, "#b9d3e8"], [0.5, "#6ba3d0"], [0.75, "#2a6cab"], [1.0, "#0a3466"]]
+HEAT = [[0.0, "#dfe8f1"], [0.25, "#b3cfe6"], [0.5, "#6ba3d0"], [0.75, "#2a6cab"], [1.0, "#0a3466"]]
 
 Tone = Literal["bad", "caution", "good", "neutral"]
 # In the order that deserves attention: the table and the chips follow it.

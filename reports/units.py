@@ -7,27 +7,36 @@ from collections.abc import Callable
 
 MISSING = "—"
 SPACE = "\u00a0"  # no line break between a number and its unit
+DIGITS = 4  # significant ones
 
-Prefixes = tuple[tuple[float, str], ...]
-SMALL: Prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
-LARGE: Prefixes = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 
 
-def significant(value: float, digits: int = 4) -> str:
-    """`digits` significant digits without an exponent where the number is of a size that people read: 1234, 12.34, 0.001234."""
+def significant(value: float, digits: int = DIGITS) -> str:
+    """`digits` significant digits, without an exponent where the number is of a size that people read: 1,234, 12.34, 0.001234."""
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    exponent = _exponent(value, digits)
     if exponent < -6 or exponent > 9:
         return f"{value:.{digits - 1}e}"
     return f"{value:,.{max(0, digits - 1 - exponent)}f}"
 
 
-def _scaled(unit: str, prefixes: Prefixes) -> Callable[[float], str]:
+def _exponent(value: float, digits: int) -> int:
+    """The power of ten after rounding: 999.96 in four digits has three, as 1,000."""
+    return int(f"{value:.{digits - 1}e}".rpartition("e")[2])
+
+
+def _scaled(unit: str, lowest: int, highest: int) -> Callable[[float], str]:
+    """With the SI prefix that leaves one to three digits before the point."""
+
     def show(value: float) -> str:
-        rounded = abs(float(f"{value:.3e}"))  # 999.96 µs is shown as 1.000 ms, not as 1,000 µs
-        scale, prefix = next(((s, p) for s, p in prefixes if rounded >= s), prefixes[-1])
-        return f"{significant(value / scale)}{SPACE}{prefix}{unit}"
+        if value == 0:
+            return f"0{SPACE}{unit}"
+        exponent = _exponent(value, DIGITS)
+        prefix = min(max(exponent // 3 * 3, lowest), highest)
+        places = min(max(DIGITS - 1 - (exponent - prefix), 0), 9)
+        return f"{value / 10.0**prefix:,.{places}f}{SPACE}{PREFIXES[prefix]}{unit}"
 
     return show
 
@@ -47,12 +56,12 @@ def _plain(unit: str) -> Callable[[float], str]:
 
 # Unit of a column, as reports/columns.py names it -> how its values are shown.
 FORMATS: dict[str, Callable[[float], str]] = {
-    "s": _scaled("s", SMALL),
-    "FLOP": _scaled("FLOP", LARGE),
-    "FLOP/s": _scaled("FLOP/s", LARGE),
-    "B": _scaled("B", LARGE),
-    "B/s": _scaled("B/s", LARGE),
-    "Hz": _scaled("Hz", LARGE),
+    "s": _scaled("s", -9, 0),
+    "FLOP": _scaled("FLOP", 0, 15),
+    "FLOP/s": _scaled("FLOP/s", 0, 15),
+    "B": _scaled("B", 0, 15),
+    "B/s": _scaled("B/s", 0, 15),
+    "Hz": _scaled("Hz", 0, 15),
     "FLOP/B": _plain("FLOP/B"),
     "W": _plain("W"),
     "J": _plain("J"),
@@ -63,13 +72,20 @@ FORMATS: dict[str, Callable[[float], str]] = {
 }
 
 
+def tick(value: float, unit: str) -> str:
+    """A round number as an axis names it: 10 µs, 20 T (FLOP/s), 0.5×; no zeros that only say how exact it is."""
+    if unit not in ("s", "FLOP/s"):
+        return f"{value:,g}" + ("×" if unit == "ratio" else "")
+    number, _, named = FORMATS[unit](value).partition(SPACE)
+    return f"{float(number.replace(',', '')):g}{SPACE}{named.removesuffix('FLOP/s')}".strip()
+
+
 def show(value: object, unit: str = "") -> str:
     """`value` for people: `show(1.234e-5, "s")` is "12.34 µs". Missing values and NaN are a dash; text passes through."""
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return MISSING
-    if isinstance(value, str) or unit not in FORMATS:
+    form = FORMATS.get(unit)
+    if form is None or isinstance(value, str):
         return str(value)
     number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
-        return MISSING
-    return FORMATS[unit](number)
+    return form(number) if math.isfinite(number) else MISSING

@@ -20,7 +20,7 @@ def environment(report: Report) -> Section:
     env = report.environment
     names = [*EXPECTED, *(name for name in env.fields if name not in EXPECTED)]
     fields = [(name, _flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
-    lead = "How to read it: what this run was measured with; a series of nights is only comparable where these agree."
+    lead = "What this run was measured with; a series of nights is only comparable where these agree."
     body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)
     return Section("environment", "Environment", lead, body)
 
@@ -40,5 +40,5 @@ def glossary(report: Report) -> Section:
     described = [c for c in COLUMNS if c.name in frame]
     others: list[Column] = [column(str(name)) for name in report.frame if name not in {c.name for c in described}]
     groups = [(group, [c for c in described + others if c.group == group]) for group in GROUPS]
-    lead = "How to read it: each column of the table and of rows.parquet, its unit in the files, and the formula of what is derived."
+    lead = "Each column of the table and of rows.parquet, its unit in the files, and the formula of what is derived."
     return Section("glossary", "Glossary", lead, render("glossary.html.j2", groups=[g for g in groups if g[1]]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
-from reports.charts import Chart, View, figure, points, span
+from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
 from reports.report import Report
 from reports.sections.base import Section
@@ -13,7 +13,7 @@ from reports.sections.versus import CASE
 
 TITLE = "What an H100 would do"
 LEAD = (
-    "How to read it: nothing here was measured on a GPU; these are the times that the cost model predicts for the same cases on an H100 "
+    "Nothing here was measured on a GPU; these are the times that the cost model predicts for the same cases on an H100 "
     "SXM5, set beside PyTorch's on this machine where it was timed."
 )
 MAX_CASES = 300
@@ -34,11 +34,12 @@ def h100(report: Report) -> Section | None:
 
 
 def _chart(timed: pd.DataFrame) -> Chart:
-    fig = figure(points(timed, "median_s", "h100_predicted_s"), "Measured here (s)", "Predicted on an H100 (s)")
-    low, high = span(timed["h100_predicted_s"])
-    ratio = (timed["median_s"] / timed["h100_predicted_s"]).median()
+    here, there = timed["median_s"], timed["h100_predicted_s"]
+    axes = Axis("Measured here", "s", here), Axis("Predicted on an H100", "s", there)
+    fig = figure(points(timed, "median_s", "h100_predicted_s"), *axes)
+    ratio = (here / there).median()
     alt = (
-        f"Predicted H100 time over the time measured here for {len(timed)} points, from {low:.1e} to {high:.1e} s; "
+        f"Predicted H100 time over the time measured here for {len(timed)} points; "
         f"in the median the H100 would be {ratio:.3g} times as fast."
     )
     return Chart("h100", alt, [View("all", fig, 440)])
@@ -52,4 +53,5 @@ def _cases(frame: pd.DataFrame) -> pd.DataFrame:
     cases = ordered.drop_duplicates(CASE)
     rate = cases["flops"] / cases["h100_predicted_s"]
     here = cases["median_s"] / cases["h100_predicted_s"]
-    return cases.assign(h100_flops_per_s=rate, h100_mfu=rate / MFU_PEAK_FLOPS_PER_S, here_over_h100=here)
+    words = cases[["function", "equation", "shape", "layout"]].apply(lambda row: " · ".join(row.dropna()), axis=1)
+    return cases.assign(case=words, h100_flops_per_s=rate, h100_mfu=rate / MFU_PEAK_FLOPS_PER_S, here_over_h100=here)

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from reports.charts import Chart, View
+from reports.charts import BARE, Chart, View
 from reports.page import render
 from reports.palette import HEAT
 from reports.pick import largest
@@ -25,7 +25,7 @@ def heatmap(report: Report) -> Section:
     metric = "peak_fraction" if report.on_cpu else "mfu"
     title = "Share of peak by shape" if report.on_cpu else "MFU by shape"
     lead = (
-        f"How to read it: a matmul's {'share of its measured peak' if report.on_cpu else 'MFU'} by shape; the darkest blue is that "
+        f"A matmul's {'share of its measured peak' if report.on_cpu else 'MFU'} by shape; the darkest blue is that "
         "precision's own peak, so equal shades are equally well used hardware, and an empty cell has no time."
     )
     frame = report.timed[(report.timed["op"] == "matmul") & report.timed[metric].notna()]
@@ -40,7 +40,7 @@ def heatmap(report: Report) -> Section:
 def _with_dims(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds m, the other dims in words (`rest`), and the view that a point belongs to: precision and options that are not default."""
     dims = frame["dims"].map(json.loads)
-    rest = dims.map(lambda d: " ".join(f"{name}={size}" for name, size in d.items() if name != "m"))
+    rest = dims.map(lambda d: " × ".join(str(size) for name, size in d.items() if name != "m"))
     order = dims.map(lambda d: [size for name, size in d.items() if name != "m"])
     options = (
         frame["options"].map(json.loads).map(lambda o: " · ".join(v for v in o.values() if v not in ("batched", "contiguous", "normal")))
@@ -63,28 +63,16 @@ def _view(name: str, frame: pd.DataFrame, metric: str) -> View:
     )
     for row, (_, trace) in enumerate(maps, 1):
         fig.add_trace(trace, row, 1)
-    peak = _own_peak(frame, metric)
-    fig.update_layout(
-        template=None,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 64, "r": 16, "t": 32, "b": 56},
-        coloraxis={
-            "colorscale": HEAT,
-            "cmin": 0,
-            "cmax": peak,
-            "colorbar": {
-                "title": {"text": "MFU" if metric == "mfu" else "of peak"},
-                "tickformat": ".0%",
-                "thickness": 12,
-                "outlinewidth": 0,
-            },
-        },
-    )
+    bar = {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0, "lenmode": "pixels", "len": 130, "y": 1, "yanchor": "top"}
+    bar["title"] = {"text": "MFU" if metric == "mfu" else "of peak"}
+    scale = {"colorscale": HEAT, "cmin": 0, "cmax": _own_peak(frame, metric), "colorbar": bar}
+    fig.update_layout(**BARE, margin={"l": 64, "r": 16, "t": 32, "b": 56}, coloraxis=scale)
     fig.update_xaxes(type="category", showgrid=False, automargin=True)
     fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
+    if grid:
+        fig.update_yaxes(title_text=" × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m"))
     fig.update_xaxes(title_text="m (rows of A and C)" if grid else "implementation", row=len(maps))
-    return View(name, fig, 130 + 40 * (len(maps) - 1) + 26 * sum(rows))
+    return View(name, fig, max(220, 110 + 40 * (len(maps) - 1) + 26 * sum(rows)))
 
 
 def _own_peak(frame: pd.DataFrame, metric: str) -> float:

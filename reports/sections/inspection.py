@@ -11,7 +11,7 @@ from reports.sections.base import Section
 
 NAME = "inspect.json"
 TITLE = "Machine code of the Triton kernels"
-LEAD = "How to read it: each kernel was compiled for the GPU without one and its machine code read; a check that failed comes first."
+LEAD = "Each kernel was compiled for the GPU without one and its machine code read; a check that failed comes first."
 
 
 def inspection(report: Report) -> Section | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from reports.charts import Chart, View, figure, guide, points, span
+from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
 from reports.pick import largest
@@ -14,7 +14,7 @@ from reports.report import Report
 from reports.sections.base import Section
 
 LEAD = (
-    "How to read it: on the solid line the analytic time is the measured one; marks above it took longer than predicted, and the dotted "
+    "On the solid line the analytic time is the measured one; marks above it took longer than predicted, and the dotted "
     "lines are twice and half the prediction."
 )
 MODELS = {"predicted_s": "best prediction", "roofline_s": "roofline", "napkin_s": "napkin"}
@@ -40,7 +40,11 @@ def _figure(frame: pd.DataFrame, model: str, name: str) -> go.Figure:
         guide(ends, [2 * v for v in ends], "twice the prediction", GUIDE, "dot", 1),
         guide(ends, [v / 2 for v in ends], "half the prediction", GUIDE, "dot", 1),
     ]
-    return figure(lines + points(frame, model, "median_s"), f"Analytic time, {name} (s)", "Measured median (s)")
+    return figure(
+        lines + points(frame, model, "median_s"),
+        Axis(f"Analytic time, {name}", "s", frame[model]),
+        Axis("Measured median", "s", frame["median_s"]),
+    )
 
 
 def _accuracy(frame: pd.DataFrame) -> list[dict[str, object]]:

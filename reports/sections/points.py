@@ -8,7 +8,7 @@ from reports.report import Report
 from reports.sections.base import Section
 
 LEAD = (
-    "How to read it: every point of the run with its status and reason, what needs attention first; sort by a heading, filter by the chips "
+    "Every point of the run with its status and reason, what needs attention first; sort by a heading, filter by the chips "
     "and menus, open a point by its name."
 )
 

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kernels.gpus import Ceilings
-from reports.charts import Chart, View, figure, guide, points, span
+from reports.charts import Axis, Chart, View, figure, guide, label, points, span
 from reports.page import render
 from reports.palette import GUIDE, precision_colour
 from reports.pick import largest
@@ -17,7 +17,7 @@ from reports.sections.base import Section
 from reports.units import show
 
 LEAD = (
-    "How to read it: each mark is a point; the sloped line is what memory bandwidth allows, the flat ones each precision's peak, and the "
+    "Each mark is a point; the sloped line is what memory bandwidth allows, the flat ones each precision's peak, and the "
     "nearer a mark lies to its roof, the less is left to gain."
 )
 
@@ -40,7 +40,8 @@ def _figure(frame: pd.DataFrame, ceilings: Ceilings | None) -> go.Figure:
     traces = points(frame, "intensity", "flops_per_s")
     if ceilings:
         traces = _roofs(frame, ceilings) + traces
-    return figure(traces, "Arithmetic intensity (FLOP/B)", "Achieved (FLOP/s)")
+    x = Axis("Arithmetic intensity (FLOP/B)", "FLOP/B", frame["intensity"])
+    return figure(traces, x, Axis("Achieved (FLOP/s)", "FLOP/s", frame["flops_per_s"]))
 
 
 def _roofs(frame: pd.DataFrame, ceilings: Ceilings) -> list[go.Scatter]:
@@ -56,7 +57,15 @@ def _roofs(frame: pd.DataFrame, ceilings: Ceilings) -> list[go.Scatter]:
         guide([peak / bandwidth, right], [peak, peak], f"{html.escape(name)} peak {show(peak, 'FLOP/s')}", precision_colour(name))
         for name, peak in peaks.items()
     ]
-    return [slope, *flat]
+    middle = (left * top) ** 0.5
+    named = label(middle, middle * bandwidth, f"{show(bandwidth, 'B/s')} ", "top left")
+    return [slope, *flat, named, *(label(right, peak, names, "top left") for peak, names in _same_roofs(peaks))]
+
+
+def _same_roofs(peaks: dict[str, float]) -> list[tuple[float, str]]:
+    """One label for the precisions that share a peak."""
+    names = {peak: ", ".join(html.escape(name) for name, other in peaks.items() if other == peak) for peak in peaks.values()}
+    return [(peak, f"{shared} {show(peak, 'FLOP/s')}") for peak, shared in names.items()]
 
 
 def _alt(frame: pd.DataFrame) -> str:

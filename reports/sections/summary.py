@@ -16,7 +16,7 @@ from reports.sections.base import Section
 from reports.sections.versus import geometric_mean, pairs
 from reports.units import show
 
-LEAD = "How to read it: what was run, on what, and what stands out, worst first; the names lead to the points."
+LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,29 @@ def _failures(report: Report) -> list[Remark]:
 
 def _unsure(report: Report) -> list[Remark]:
     remarks = []
-    for status, what in (("throttled", "timed while the device was slowed down"), ("noisy", "whose median did not settle")):
+    for status, what in (("throttled", "the device was slowed down"), ("noisy", "the median did not settle")):
         rows = report.frame[report.frame["status"] == status]
         if len(rows):
             widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
-            text = f"{len(rows)} of {len(report.timed)} timed points {status}, {what}; the widest interval:"
+            text = f"{len(rows)} of {len(report.timed):,} timed points {status} ({what}); the widest interval:"
             remarks.append(Remark("caution", text, widest["point"], f" ±{show(widest['ci_half_width'], 'fraction')}"))
     return remarks
 
 
 def _best(report: Report) -> list[Remark]:
-    """For each family its best point: by MFU, on a CPU by share of the measured peak; by bandwidth where nearly nothing is computed."""
+    """For each family the point nearest to its own peak, MFU beside it on a GPU; by bandwidth where nearly nothing is computed."""
     remarks = []
     for op, group in report.timed.groupby("op"):
-        metric = "bandwidth_fraction" if op == "elementwise" else "peak_fraction" if report.on_cpu else "mfu"
-        words = {"bandwidth_fraction": "of the memory bandwidth", "peak_fraction": "of the measured peak", "mfu": "MFU"}[metric]
+        metric = "bandwidth_fraction" if op == "elementwise" else "peak_fraction"
         if not group[metric].notna().any():
             continue
         best = largest(group, group[metric])
-        achieved = show(best["bytes_per_s"], "B/s") if metric == "bandwidth_fraction" else show(best["flops_per_s"], "FLOP/s")
-        remarks.append(Remark("good", f"Best {op}: {show(best[metric], 'fraction')} {words}, {achieved}:", best["point"]))
+        if metric == "bandwidth_fraction":
+            words = f"of the memory bandwidth, {show(best['bytes_per_s'], 'B/s')}"
+        else:
+            mfu = "" if report.on_cpu else f" (MFU {show(best['mfu'], 'fraction')})"
+            words = f"of {best['precision']}'s peak{mfu}, {show(best['flops_per_s'], 'FLOP/s')}"
+        remarks.append(Remark("good", f"Best {op}: {show(best[metric], 'fraction')} {words}:", best["point"]))
     return remarks
 
 
@@ -131,5 +134,5 @@ def _ratios(report: Report) -> list[Remark]:
 
 def _ratio(impl: str, group: pd.DataFrame) -> Remark:
     best = largest(group, group["speedup"])
-    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {len(group)} pairs; at most"
+    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {len(group):,} pairs; at most"
     return Remark("neutral", f"{text} {show(best['speedup'], 'ratio')}:", best["point"])

@@ -9,17 +9,14 @@ import pandas as pd
 
 from kernels.op import OpError
 from kernels.registry import OPS
-from reports.charts import Chart, View, figure, guide, points, span
+from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
 from reports.pick import largest
 from reports.report import Report
 from reports.sections.base import Section
 
-LEAD = (
-    "How to read it: PyTorch's time divided by the other implementation's, for the same case; above 1× the other one is faster, and means "
-    "are geometric."
-)
+LEAD = "PyTorch's time divided by the other implementation's, for the same case; above 1× the other one is faster, and means are geometric."
 CASE = ["op", "precision", "dims", "options"]
 BASELINE = "torch"
 MAX_VERIFIED = 200
@@ -60,9 +57,9 @@ def _chart(paired: pd.DataFrame) -> Chart:
     """Over PyTorch's time, since launch overhead and tile quantisation show on short kernels and fade on long ones."""
     ends = span(paired["torch_s"])
     traces = [guide(ends, [1, 1], "as fast as PyTorch", GUIDE), *points(paired, "torch_s", "speedup")]
-    fig = figure(traces, "PyTorch's median (s)", "Speed-up over PyTorch (×)")
+    fig = figure(traces, Axis("PyTorch's median", "s", paired["torch_s"]), Axis("Speed-up over PyTorch", "ratio", paired["speedup"]))
     low, high = np.log10(paired["speedup"].min()), np.log10(paired["speedup"].max())
-    fig.update_yaxes(range=[min(low, -0.3) - 0.05, max(high, 0.3) + 0.05], exponentformat="none", dtick="D2")
+    fig.update_yaxes(range=[min(low, -0.3) - 0.05, max(high, 0.3) + 0.05])
     alt = f"Speed-up over PyTorch of {len(paired)} points; the geometric mean is {geometric_mean(paired['speedup']):.2f}."
     return Chart("versus", alt, [View("all", fig)])
 

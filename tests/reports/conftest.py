@@ -69,7 +69,11 @@ def sweep(size: str) -> list[Point]:
     impls = ["torch", "triton", "torch_compile"]
     if size == "small":
         wide = [*matmuls(impls[:2], ["fp32", "bf16"], [64, 256, 1024], [(1024, 1024), (512, 2048)], ["nn", "nt"])]
-        return [*wide, *elementwises(impls[:2], ["fp32", "bf16"], ["add", "gelu", "copy"], [256, 2048]), *einsums(impls[:2], ["fp32"], [2, 8])]
+        return [
+            *wide,
+            *elementwises(impls[:2], ["fp32", "bf16"], ["add", "gelu", "copy"], [256, 2048]),
+            *einsums(impls[:2], ["fp32"], [2, 8]),
+        ]
     precisions = ["fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2"]
     nks = [(4096, 4096), (14336, 4096), (4096, 14336), (8192, 8192)]
     ms = [2**i for i in range(0, 14, 2 if size == "node" else 1)]

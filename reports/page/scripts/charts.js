@@ -1,10 +1,18 @@
 // Charts: figures come from Python; here they get their hover text, their size and their buttons.
 const MANY = 2000; // points from which WebGL, where the browser has it, beats SVG
+const NARROW = 560; // px below which names of lines and colour scales cost more room than they are worth
 const PAPER_WIDTH = 980; // px of an A4 sheet in landscape within its margins
 
 const webgl = (() => { try { return Boolean(document.createElement("canvas").getContext("webgl")); } catch { return false; } })();
 
+const hoverTexts = new Map(); // a point is in several charts
+
 function hoverText(rows, row) {
+  if (!hoverTexts.has(row)) hoverTexts.set(row, newHoverText(rows, row));
+  return hoverTexts.get(row);
+}
+
+function newHoverText(rows, row) {
   const lines = rows.columns.filter(c => c.hover && rows.value(c.name, row) !== null)
     .map(c => `${escapeHtml(c.label)}: ${escapeHtml(rows.text(c.name, row))}`);
   return `<b>${escapeHtml(rows.value("point", row))}</b><br>${lines.join("<br>")}`;
@@ -48,6 +56,9 @@ class PageChart {
     figure.data.forEach(trace => { trace.visible = this.shown(trace); });
     this.plot.style.height = `${height}px`;
     this.plot.style.minHeight = "";
+    const narrow = this.plot.clientWidth < NARROW, { coloraxis } = figure.layout;
+    if (narrow) figure.data.filter(trace => trace.mode === "text").forEach(trace => { trace.visible = false; });
+    if (coloraxis) coloraxis.showscale = !narrow;
     const layout = { ...figure.layout, height, font: { family: getComputedStyle(document.body).fontFamily, size: 12 } };
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
     await Plotly.react(this.plot, figure.data, layout, config);

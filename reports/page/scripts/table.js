@@ -10,7 +10,10 @@ class PointTable {
     for (const [suffix, sign] of [["asc", 1], ["desc", -1]]) {
       DataTable.ext.type.order[`si-${suffix}`] = (a, b) => a === null ? (b === null ? 0 : 1) : b === null ? -1 : sign * (a - b);
     }
-    this.columns = rows.columns.filter(c => c.table);
+    // A point's name says its op, precision and shape: the figures stand next to it, those that are good for sorting at the end.
+    const last = c => c.group === "What was measured" && c.name !== "point";
+    const shown = rows.columns.filter(c => c.table);
+    this.columns = [...shown.filter(c => !last(c)), ...shown.filter(last)];
     this.table = new DataTable("#table", {
       data: Array.from({ length: rows.count }, (_, row) => [row]),
       columns: this.columns.map(column => this.describe(column)),
@@ -30,15 +33,20 @@ class PointTable {
     const sortable = name === "status" ? row => rows.tone(row).rank : row => rows.value(name, row);
     return {
       title: `<span title="${escapeHtml(column.doc)}">${escapeHtml(column.label)}</span>`,
-      className: column.numeric ? "n" : name,
+      className: column.numeric ? "n" : `c-${name}`,
       type: column.numeric || name === "status" ? "si" : "string",
-      data: ([row], type) => type === "display" ? this.cell(name, row) : type === "filter" ? rows.text(name, row) : sortable(row) ?? (column.numeric ? null : ""),
+      data: ([row], type) => type === "display" ? this.cell(name, row) : type === "filter" ? this.searched(name, row) : sortable(row) ?? (column.numeric ? null : ""),
     };
   }
 
+  searched(name, row) { return name === "point" ? `${this.rows.text(name, row)} ${this.rows.value("reason", row) ?? ""}` : this.rows.text(name, row); }
+
   cell(name, row) {
     const { rows } = this, text = escapeHtml(rows.text(name, row));
-    if (name === "point") return `<a class="point" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>`;
+    if (name === "point") {
+      const reason = rows.value("reason", row), why = reason ? `<div class="reason">${escapeHtml(reason)}</div>` : "";
+      return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>${why}`;
+    }
     if (name !== "status") return text;
     const { tone, sign } = rows.tone(row);
     return `<span class="status ${tone}"><span aria-hidden="true">${sign}</span> ${text}</span>`;
