@@ -32,7 +32,7 @@ __all__ = ["Sweep", "SweepError", "load_sweep", "load_sweeps", "sweep_names"]
 SWEEPS = Path(__file__).parents[1] / "configs" / "sweeps"
 DEFAULT_MAX_POINTS = 20_000
 HIGHEST_MAX_POINTS = 100_000  # expands in seconds and a few hundred megabytes; a night measures 20,000
-MAX_ENTRIES = 2_000
+MAX_ENTRIES = 1_000
 MAX_NAME = 100
 NAME = re.compile(r"[A-Za-z0-9_.+-]+")
 
@@ -173,14 +173,14 @@ class _Block(str):
     """Text that YAML shows as lines."""
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the one in C where PyYAML was built with it
     """Writes each entry in full, without aliases, and leaf lists on one line."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-_Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|"))
+_Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
 
 
 def _resolved(name: str, max_points: int, entries: Sequence[Entry]) -> str:

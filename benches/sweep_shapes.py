@@ -17,6 +17,7 @@ from kernels.op import Option
 
 MODELS = Path(__file__).parents[1] / "configs" / "models"
 MAX_COLUMNS = 32
+MAX_CELLS = 400_000  # of a table
 MAX_NAME = 40  # characters of a dim's name
 
 
@@ -75,6 +76,9 @@ def _table(text: str, start: Spot, problems: Problems) -> list[Map]:
     header: list[str] = []
     maps: list[Map] = []
     before = len(problems)
+    if text.count(",") + text.count("\n") > MAX_CELLS:
+        problems.add(start, "header", f"more than {MAX_CELLS} values")
+        return []
     try:
         for cells in lines:
             spot = Spot(start.file, start.line + lines.line_num - 1)

@@ -9,7 +9,7 @@ from benches.sweep_problems import Problems, Spot, quote, valid_names
 from benches.sweep_yaml import Item, Map, Node, Scalar, Seq, describe
 
 MAX_DIM = 2**31  # what a 32-bit index of the kernels can count
-MAX_WORD = 500  # characters of an option's value or a label: they go into ids, 100,000 of them
+MAX_WORD = 300  # characters of an option's value or a label: they go into ids, 100,000 of them
 DIGITS = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)")  # no leading zero: YAML reads 010 as eight
 MAX_DIGITS = 20  # underscores among them; more is too large without looking
 AXES = {"pow2": "{pow2: [lo, hi]}", "range": "{range: [start, stop, step]}"}

@@ -24,7 +24,8 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TAGS = {None} | {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 
-@dataclass(frozen=True, slots=True)
+# The nodes are not frozen: that takes three times as long to make, and there may be 200,000.
+@dataclass(slots=True)
 class Scalar:
     """A single value as written. `plain`: without quotes, so that digits mean a number."""
 
@@ -34,14 +35,14 @@ class Scalar:
     size: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seq:
     spot: Spot
     items: tuple[Node, ...]
     size: int  # nodes in it, aliases written out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Map:
     spot: Spot
     items: dict[str, Item]  # in the order written, `<<` merged in
@@ -51,7 +52,7 @@ class Map:
 Node = Scalar | Seq | Map
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
     """One `key: value` of a mapping."""
 
@@ -118,6 +119,7 @@ class _Composer:
     def __init__(self, events: Iterator[yaml.Event], file: str, problems: Problems):
         self.events = events
         self.file = file
+        self.last = Spot(file, 1)
         self.problems = problems
         self.anchors: dict[str, Node | None] = {}  # None while its node is still being read
 
@@ -133,7 +135,10 @@ class _Composer:
         return None if isinstance(root, Scalar) and root.plain and not root.text else root
 
     def spot(self, event: Any) -> Spot:  # Any: the stubs let a mark be None
-        return Spot(self.file, event.start_mark.line + 1)
+        line = event.start_mark.line + 1
+        if line != self.last.line:
+            self.last = Spot(self.file, line)
+        return self.last
 
     def alias(self, name: str, spot: Spot) -> Node:
         node = self.anchors.get(name)
