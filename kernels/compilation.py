@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import triton
@@ -17,6 +17,12 @@ POINTEES = INTEGERS | {getattr(torch, p.torch_dtype): p.triton_dtype for p in PR
 ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or stride, bytes of a pointer
 
 
+class Function(NamedTuple):
+    """A jitted function that a kernel takes as a compile-time argument, by name: "package.module:function"."""
+
+    name: str
+
+
 @dataclass(frozen=True)
 class Compilation:
     """One specialisation of a kernel, as plain data: what Triton's launcher would compile for one class of arguments."""
@@ -27,7 +33,7 @@ class Compilation:
     config: str  # as in Kernel.config: "128x256x64 w8 s3"
     kernel: str  # "package.module:function"
     signature: Mapping[str, str]  # argument → Triton type, "constexpr" for the specialised ones, in the kernel's order
-    constexprs: Mapping[str, Any]
+    constexprs: Mapping[str, Any]  # numbers, strings, None, Function
     aligned: tuple[str, ...]  # arguments known to be multiples of 16
     num_warps: int
     num_stages: int
@@ -53,8 +59,12 @@ def describe(
     """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
     signature, constexprs, aligned = specialise(arguments, constants)
     ordered = {name: signature[name] for name in kernel.arg_names}
-    name = f"{kernel.fn.__module__}:{kernel.fn.__name__}"
-    return Compilation(op, precision, variant, config, name, ordered, constexprs, aligned, num_warps, num_stages, expects)
+    plain = {k: Function(_name(v)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
+    return Compilation(op, precision, variant, config, _name(kernel), ordered, plain, aligned, num_warps, num_stages, expects)
+
+
+def _name(jitted: Any) -> str:
+    return f"{jitted.fn.__module__}:{jitted.fn.__name__}"
 
 
 def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import opt_einsum
 
+from kernels.einsum.grouping import Grouping, group, strides_of
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
 from kernels.precisions import PRECISIONS
 
@@ -205,7 +206,22 @@ def triton_unsupported(point: Point, platform: Platform) -> str | None:
     steps = path(point)
     if PRECISIONS[point.precision].bytes == 1 and len(steps) > 1:
         return "an fp8 chain would have to quantise its intermediates"
-    return next((why for step in steps if (why := step_unsupported(step))), None) or needs(point, platform)
+    if why := next((why for step in steps if (why := step_unsupported(step))), None):
+        return why
+    return next((why for grouping in groupings(point) if (why := grouping.unsupported)), None) or needs(point, platform)
+
+
+def groupings(point: Point) -> list[Grouping]:
+    """Each step of the path as the Triton kernel's strided batched matmul, from the strides of row-major operands and intermediates."""
+    terms = expand(point).terms
+    live = [strides_of(term, stored) for term, stored in zip(terms, stored_shapes(point), strict=True)]
+    found = []
+    for step in path(point):
+        result = strides_of(step.output, [point.dims[name] for name in step.output])
+        a, b = (live[i] for i in step.positions)
+        found.append(group(step.terms, step.output, point.dims, (a, b, result)))
+        live = [s for i, s in enumerate(live) if i not in step.positions] + [result]
+    return found
 
 
 def step_unsupported(step: Step) -> str | None:

@@ -94,10 +94,16 @@ def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     return y + gelu(x + v, None, None)
 
 
-COMPUTED = {
-    f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, exp, relu, gelu, gelu_tanh, silu, cast, bias_gelu_residual)
-}
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element
+COMPUTED = {f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, exp, relu, gelu, gelu_tanh, silu, cast, bias_gelu_residual)}
+
+
+@triton.jit
+def flat_index(BLOCK: tl.constexpr, LONG: tl.constexpr) -> tl.tensor:
+    block = tl.program_id(0)
+    if LONG:  # 2³¹ elements or more; 32 bits divide by n several times faster
+        block = block.to(tl.int64)
+    return block * BLOCK + tl.arange(0, BLOCK)
 
 
 @triton.jit
@@ -110,46 +116,42 @@ def compute_kernel(
     n: tl.tensor,
     FUNCTION: tl.constexpr,
     BLOCK: tl.constexpr,
+    LONG: tl.constexpr,
 ) -> None:
-    start = tl.program_id(0).to(tl.int64) * BLOCK  # a matrix may hold more than 2³¹ elements
-    i = tl.arange(0, BLOCK)
-    inside = i < count - start
+    i = flat_index(BLOCK, LONG)
+    inside = i < count
     # Past the end stands 1, which no function divides by zero.
-    first = tl.load(x + start + i, mask=inside, other=1.0).to(tl.float32)
+    first = tl.load(x + i, mask=inside, other=1.0).to(tl.float32)
     second = None
     if y is not None:
-        second = tl.load(y + start + i, mask=inside, other=1.0).to(tl.float32)
+        second = tl.load(y + i, mask=inside, other=1.0).to(tl.float32)
     row = None
     if v is not None:
-        column = ((start % n).to(tl.int32) + i) % n
-        row = tl.load(v + column, mask=inside, other=1.0).to(tl.float32)
+        row = tl.load(v + i % n, mask=inside, other=1.0).to(tl.float32)
     result = FUNCTION(first, second, row)
-    tl.store(out + start + i, result.to(out.dtype.element_ty), mask=inside)
+    tl.store(out + i, result.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def move_kernel(out: tl.tensor, x: tl.tensor, count: tl.tensor, n: tl.tensor, TRIANGLE: tl.constexpr, BLOCK: tl.constexpr) -> None:
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    i = tl.arange(0, BLOCK)
-    inside = i < count - start
+def move_kernel(
+    out: tl.tensor, x: tl.tensor, count: tl.tensor, n: tl.tensor, TRIANGLE: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr
+) -> None:
+    i = flat_index(BLOCK, LONG)
+    inside = i < count
     if TRIANGLE:
-        run_on = (start % n).to(tl.int32) + i
-        row = start // n + run_on // n
-        column = run_on % n
-        # Sixteen elements are loaded or left out together, so that the loads stay 128 bits wide and most of the lower triangle is
-        # not read.
-        value = tl.load(x + start + i, mask=inside & (column // 16 * 16 + 15 >= row), other=0)
-        value = tl.where(column >= row, value, 0)
+        # Sixteen elements are loaded or left out together, by whether the last of them reaches their row's diagonal: the loads stay
+        # 128 bits wide, and most of the lower triangle is not read. A group that runs into the next row counts as reaching it.
+        group = i // 16 * 16
+        row = group // n
+        value = tl.load(x + i, mask=inside & (group + 15 - row * n >= row), other=0)
+        value = tl.where(i % n >= i // n, value, 0)
     else:
-        value = tl.load(x + start + i, mask=inside)
-    tl.store(out + start + i, value, mask=inside)
+        value = tl.load(x + i, mask=inside)
+    tl.store(out + i, value, mask=inside)
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
-    """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors.
-
-    Raises ValueError where n does not fit the kernel's 32-bit columns.
-    """
+    """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors."""
     config = choose(element_size(point), point.dims["m"], point.dims["n"])
     run = bind(point, inputs, config)
     return Kernel(run, str(config))
@@ -180,17 +182,16 @@ def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, A
     """Kernel, arguments and compile-time arguments."""
     out, function = inputs.out, point.options["function"]
     n = out.shape[1]
-    if n + config.block >= 2**31:
-        raise ValueError(f"n = {n}: the kernel counts columns in 32 bits")
+    settings: dict[str, Any] = {"BLOCK": config.block, "LONG": out.numel() + config.block > 2**31}
     if function not in COMPUTED:  # as integers: no number is made of the bits, so NaNs keep their payload
         bits = BITS[out.element_size()]
         tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
-        return move_kernel, tensors, {"TRIANGLE": function == "triu", "BLOCK": config.block}
+        return move_kernel, tensors, settings | {"TRIANGLE": function == "triu"}
     shape = FUNCTIONS[function]
     matrices, vectors = inputs.operands[: shape.matrices], inputs.operands[shape.matrices :]
     y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None
     tensors = {"out": out, "x": matrices[0], "y": y, "v": v, "count": out.numel(), "n": n}
-    return compute_kernel, tensors, {"FUNCTION": COMPUTED[function], "BLOCK": config.block}
+    return compute_kernel, tensors, settings | {"FUNCTION": COMPUTED[function]}
 
 
 ALIGNED = {"m": 4096, "n": 4096}
@@ -218,5 +219,4 @@ def compilation(precision: str, options: dict[str, str], which: int, dims: dict[
     config = configs(element_size(point))[which]
     kernel, tensors, settings = call(point, make_inputs(point, "meta", None), config)
     variant = prefix + "_to_".join(v for v in options.values())
-    expects = "any" if prefix else "wide"
-    return describe(kernel, tensors, settings, OP.name, precision, variant, str(config), config.warps, 1, expects)
+    return describe(kernel, tensors, settings, OP.name, precision, variant, str(config), config.warps, 1, "any" if prefix else "wide")

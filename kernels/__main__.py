@@ -1,0 +1,65 @@
+"""`python -m kernels inspect`: compiles the Triton kernels for a GPU without one and reads the machine code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from kernels.guard import check_imports
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="python -m kernels", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="inspect")
+    inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
+    inspect.add_argument("--gpu", required=True, help="a file of configs/gpus/, for example h100_sxm5")
+    inspect.add_argument("--op", help="this op only")
+    inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
+    inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
+    arguments = parser.parse_args(argv)
+    _check(inspect, arguments)
+    return arguments
+
+
+def _check(parser: Parser, arguments: argparse.Namespace) -> None:
+    """Everything that can be wrong is found before anything compiles."""
+    from kernels.gpus import GpuError, load_gpu
+    from kernels.registry import OPS
+
+    try:
+        arguments.gpu = load_gpu(arguments.gpu)
+    except GpuError as error:
+        parser.error(f"--gpu: {error}")
+    if arguments.op is not None and arguments.op not in OPS:
+        near = get_close_matches(arguments.op, OPS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        parser.error(f"--op: unknown op {arguments.op!r} ({hint}known: {', '.join(OPS)})")
+    if arguments.jobs < 1:
+        parser.error(f"--jobs: {arguments.jobs} processes cannot compile; at least 1")
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.resolve().parent.is_dir()):
+        parser.error(f"--json: {arguments.json} is a directory or lies in none")
+    arguments.ops = [op for name, op in OPS.items() if arguments.op in (None, name)]
+
+
+def main(argv: list[str]) -> int:
+    check_imports()
+    arguments = parse(argv)
+    if os.environ.pop("TRITON_INTERPRET", None):  # triton reads it when imported, and would compile nothing
+        os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
+    from kernels.inspect import run
+
+    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

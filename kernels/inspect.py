@@ -1,0 +1,241 @@
+"""Compiles the Triton kernels for a GPU, on a machine without one, and judges the machine code.
+
+Every `compilations()` entry of every Triton implementation is compiled for the GPU's compute capability and disassembled by the
+`cuobjdump` that lies in triton's package. A compilation passes where it fits the GPU's shared memory, spills no register, and holds
+the instruction that its precision is there for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import triton
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from kernels.compilation import ALIGNMENT, Compilation, Function
+from kernels.gpus import Gpu
+from kernels.op import Op
+from kernels.precisions import PRECISIONS
+
+WARP = 32  # threads
+TENSOR_INSTRUCTIONS = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
+LOADS = ("LDGSTS", "UTMALDG", "LDG")
+SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
+OPCODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
+REGISTERS = re.compile(r"REG:(\d+)")
+
+
+@dataclass(frozen=True)
+class MachineCode:
+    """What the disassembly of one kernel says."""
+
+    registers: int  # a thread
+    shared_bytes: int  # a block
+    instructions: dict[str, int]  # static count by mnemonic without modifiers
+    wide_loads: int  # global loads of 128 bits a thread
+
+    @property
+    def spills(self) -> int:
+        """Stores to and loads from local memory, where registers did not suffice."""
+        return self.instructions.get("STL", 0) + self.instructions.get("LDL", 0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One compilation and its verdict. `reasons` is empty where it passed."""
+
+    compilation: Compilation
+    status: str  # pass, fail, or unsupported: the GPU has no units for this precision
+    reasons: list[str] = field(default_factory=list)
+    code: MachineCode | None = None
+    seconds: float = 0.0
+
+
+def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[str, ...]:
+    """Mnemonics of which a dot in this precision must hold one. Empty where the GPU has no such units.
+
+    HGMMA and QGMMA are Hopper's warpgroup multiplies, UTC?MMA Blackwell's; HMMA and QMMA are those of one warp. Source: "Instruction
+    Set Reference" of NVIDIA's CUDA binary utilities.
+    """
+    if precision == "fp32":
+        return ("FFMA", "FFMA2")
+    fp8 = PRECISIONS[precision].bytes == 1
+    if capability < ((8, 9) if fp8 else (8, 0)):
+        return ()
+    family = {9: ("HGMMA", "QGMMA"), 10: ("UTCHMMA", "UTCQMMA")}.get(capability[0], ("HMMA", "QMMA"))
+    return (family[fp8],)
+
+
+def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
+    """What is wrong with the code; empty where nothing is."""
+    reasons = []
+    limit = gpu.shared_memory_per_block_bytes
+    if code.shared_bytes > limit:
+        reasons.append(f"wants {code.shared_bytes:,} bytes of shared memory; a block of {gpu.name} can have {limit:,}")
+    if code.spills:
+        reasons.append(f"spills registers: {code.instructions.get('STL', 0)} STL, {code.instructions.get('LDL', 0)} LDL")
+    if compilation.expects == "wide" and not code.wide_loads:
+        reasons.append("no 128-bit load")
+    if compilation.expects == "dot":
+        expected = expected_instructions(compilation.precision, gpu.compute_capability)
+        if not any(code.instructions.get(name) for name in expected):
+            reasons.append(f"no {' or '.join(expected)}: {compilation.precision} runs on other units")
+        if compilation.precision == "fp32" and (used := [name for name in TENSOR_INSTRUCTIONS if code.instructions.get(name)]):
+            reasons.append(f"{', '.join(used)}: fp32 must not be rounded for the tensor cores")
+    return reasons
+
+
+def read_machine_code(cubin: bytes, shared_bytes: int) -> MachineCode:
+    """Disassembles a cubin. Raises CalledProcessError where cuobjdump cannot."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        path.write_bytes(cubin)
+        tool = triton.knobs.nvidia.cuobjdump.path
+        command = [tool, "-sass", "-res-usage", str(path)]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return parse_machine_code(text, shared_bytes)
+
+
+def parse_machine_code(text: str, shared_bytes: int) -> MachineCode:
+    """`cuobjdump -sass -res-usage` as counts."""
+    opcodes = OPCODE.findall(text)
+    wide = sum(1 for name in opcodes if name.split(".")[0] in ("LDG", "LDGSTS") and "128" in name.split("."))
+    registers = REGISTERS.search(text)
+    if not opcodes or registers is None:
+        raise ValueError("cuobjdump printed no machine code")
+    return MachineCode(int(registers[1]), shared_bytes, dict(Counter(name.split(".")[0] for name in opcodes)), wide)
+
+
+def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
+    """Triton's compiled kernel, ahead of time."""
+    kernel = resolve_name(compilation.kernel)
+    names = kernel.arg_names
+    constexprs = {k: resolve_name(v.name) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
+    attributes = {(names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in compilation.aligned}
+    source = ASTSource(kernel, dict(compilation.signature), constexprs, attributes)
+    options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages}
+    return triton.compile(source, target=GPUTarget("cuda", capability[0] * 10 + capability[1], WARP), options=options)
+
+
+def examine(compilation: Compilation, gpu: Gpu) -> Finding:
+    """Compiles, disassembles, judges. A compiler's error is a failure with its first line as the reason."""
+    if compilation.expects == "dot" and not expected_instructions(compilation.precision, gpu.compute_capability):
+        return Finding(compilation, "unsupported", [f"{gpu.name} has no matrix units for {compilation.precision}"])
+    start = time.perf_counter()
+    try:
+        compiled = compile_for(compilation, gpu.compute_capability)
+        code = read_machine_code(compiled.asm["cubin"], compiled.metadata.shared)
+    except Exception as error:  # whatever a compiler raises is what this command is there to show
+        lines = str(error).strip().splitlines() or [""]
+        return Finding(compilation, "fail", [f"does not compile: {type(error).__name__}: {lines[0]}"])
+    reasons = judge(compilation, code, gpu)
+    return Finding(compilation, "fail" if reasons else "pass", reasons, code, time.perf_counter() - start)
+
+
+def gather(ops: Iterable[Op]) -> list[Compilation]:
+    """The compilations that the ops' Triton modules name. No op is known here by its name."""
+    modules = dict.fromkeys(op.impls["triton"].build.partition(":")[0] for op in ops if "triton" in op.impls)
+    return [compilation for module in modules for compilation in import_module(module).compilations()]
+
+
+def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int) -> Iterator[Finding]:
+    """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(examine, compilations, [gpu] * len(compilations))
+
+
+def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None) -> int:
+    """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
+    compilations = gather(ops)
+    progress = Console(stderr=True)
+    findings = list(
+        track(
+            examine_all(compilations, gpu, jobs),
+            f"compiling for {gpu.name}",
+            total=len(compilations),
+            console=progress,
+            transient=True,
+            disable=not progress.is_terminal,
+        )
+    )
+    if json_file:
+        json_file.write_text(json.dumps(to_json(findings, gpu), indent=1) + "\n", encoding="utf-8")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table(findings, gpu))
+    count = Counter(f.status for f in findings)
+    for finding in findings:
+        if finding.status == "fail":
+            console.print(f"FAIL {finding.compilation.id}: {'; '.join(finding.reasons)}", markup=False, highlight=False, soft_wrap=True)
+    unsupported = f", {count['unsupported']} unsupported" if count["unsupported"] else ""
+    console.print(f"{gpu.name}: {len(findings)} compilations, {count['pass']} passed, {count['fail']} failed{unsupported}", highlight=False)
+    return 1 if count["fail"] else 0
+
+
+def to_json(findings: list[Finding], gpu: Gpu) -> dict[str, Any]:
+    """Plain data: what was compiled, for what, with what, and the verdicts."""
+    return {
+        "gpu": gpu.name,
+        "compute_capability": list(gpu.compute_capability),
+        "shared_memory_per_block_bytes": gpu.shared_memory_per_block_bytes,
+        "triton": triton.__version__,
+        "findings": [
+            {
+                "id": f.compilation.id,
+                **{key: getattr(f.compilation, key) for key in ("op", "precision", "variant", "config", "expects")},
+                "status": f.status,
+                "reasons": f.reasons,
+                "code": {**asdict(f.code), "spills": f.code.spills} if f.code else None,
+                "seconds": f.seconds,
+            }
+            for f in findings
+        ],
+    }
+
+
+Column = tuple[str, Callable[[MachineCode], str]]
+COLUMNS: tuple[Column, ...] = (
+    ("registers", lambda code: str(code.registers)),
+    ("spills", lambda code: str(code.spills)),
+    ("shared KiB", lambda code: f"{code.shared_bytes / 1024:.0f}"),
+    ("multiplies", lambda code: _counts(code, [name for name in SHOWN if name not in LOADS])),
+    ("loads", lambda code: _counts(code, LOADS)),
+)
+
+
+def _counts(code: MachineCode, names: Iterable[str]) -> str:
+    return " ".join(f"{name} {count}" for name in names if (count := code.instructions.get(name)))
+
+
+def table(findings: list[Finding], gpu: Gpu) -> Table:
+    """One line a compilation."""
+    major, minor = gpu.compute_capability
+    result = Table(title=f"Triton {triton.__version__} for {gpu.name} (compute capability {major}.{minor})", pad_edge=False)
+    for name in ("op", "precision", "variant", "config"):
+        result.add_column(name, no_wrap=True)
+    for name, _ in COLUMNS:
+        result.add_column(name, justify="left" if name in ("multiplies", "loads") else "right")
+    result.add_column("verdict", no_wrap=True)
+    colours = {"pass": "green", "fail": "red", "unsupported": "yellow"}
+    for f in findings:
+        c = f.compilation
+        cells = [show(f.code) if f.code else "" for _, show in COLUMNS]
+        result.add_row(c.op, c.precision, c.variant, c.config, *cells, f"[{colours[f.status]}]{f.status}")
+    return result
