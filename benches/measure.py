@@ -44,8 +44,6 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
         return row("error", describe(e))
-    finally:
-        device.release()
 
 
 def refuse(point: Point, device: Device) -> tuple[Status, str] | None:

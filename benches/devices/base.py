@@ -67,7 +67,7 @@ class Device(Protocol):
 
     @property
     def regime(self) -> str:
-        """"sustained": after warm-up, back to back."""
+        """ "sustained": after warm-up, back to back."""
 
     settings: Settings
 
@@ -88,9 +88,6 @@ class Device(Protocol):
 
     def conditions(self) -> Conditions:
         """Clocks, power, temperature and throttling, as far as the device tells."""
-
-    def release(self) -> None:
-        """Gives memory back between points."""
 
     def describe(self) -> dict[str, Any]:
         """For environment.json: device_kind, device_name, device_uuid, driver, gpu, ceilings."""

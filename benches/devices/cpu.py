@@ -58,9 +58,6 @@ class CpuDevice:
     def conditions(self) -> Conditions:
         return Conditions()
 
-    def release(self) -> None:
-        """The CPU's allocator gives memory back by itself."""
-
     def describe(self) -> dict[str, Any]:
         model = cpu_model()
         return {

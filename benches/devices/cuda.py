@@ -41,9 +41,10 @@ class CudaDevice:
         return Platform("cuda", (self._properties.major, self._properties.minor))
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.empty_cache()  # the point before may have left blocks that this one cannot use
         before = torch.cuda.memory_allocated()
         workload = TensorWorkload(point, point, "cuda", seed)
+        torch.cuda.reset_peak_memory_stats()  # making the operands took more than holding them
         workload.launch()
         torch.cuda.synchronize()
         workload.peak_memory_bytes = torch.cuda.max_memory_allocated() - before
@@ -73,9 +74,6 @@ class CudaDevice:
 
     def conditions(self) -> Conditions:
         return self._board.conditions()
-
-    def release(self) -> None:
-        torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -87,9 +87,6 @@ class SimulatedDevice:
     def conditions(self) -> Conditions:
         return Conditions(sm_clock_hz=self.gpu.boost_clock_hz)
 
-    def release(self) -> None:
-        """Nothing is held."""
-
     def describe(self) -> dict[str, Any]:
         return {
             "device_kind": self.kind,

@@ -48,4 +48,13 @@ def tolerance(point: Point, operands: tuple[torch.Tensor, ...], expected: torch.
         holders = sum(name in term for term in equation.terms)
         walk = walk / point.dims[name] ** ((holders - 1) / 2)
     k = math.prod(point.dims[name] for name in summed)
-    return tolerances.contraction(expected, walk, point.precision, k, intermediates=len(path(point)) - 1)
+    return tolerances.contraction(expected, walk, point.precision, k, intermediates=_intermediates(point))
+
+
+def _intermediates(point: Point) -> int:
+    """Partial results that are rounded to the precision: all steps' but the last, and what torch.einsum sums before it contracts."""
+    steps = path(point)
+    lonely = [
+        t for s in steps if len(s.terms) == 2 for t in s.terms if any(sum(n in other for other in s.terms) == 1 for n in t if n in s.summed)
+    ]
+    return len(steps) - 1 + len(lonely)

@@ -1,4 +1,5 @@
-"""The elementwise functions in PyTorch: one ATen kernel each, writing to a given output; bias_gelu_residual is three."""
+"""The elementwise functions in PyTorch: one ATen kernel each, writing to a given output; bias_gelu_residual is three. Copies and casts
+allocate their result, as `clone` and `to` do."""
 
 from __future__ import annotations
 
@@ -27,14 +28,14 @@ INTO: dict[str, Callable[..., Tensor]] = {  # f(out, *operands)
     "gelu_tanh": lambda out, x: aten.gelu.out(x, approximate="tanh", out=out),
     "silu": lambda out, x: aten.silu.out(x, out=out),
     "triu": lambda out, x: torch.triu(x, out=out),
-    "copy": lambda out, x: out.copy_(x),
-    "cast": lambda out, x: out.copy_(x),
+    "copy": lambda out, x: x.clone(),
+    "cast": lambda out, x: x.to(out.dtype, copy=True),
     "bias_gelu_residual": lambda out, x, r, b: torch.add(r, F.gelu(x + b), out=out),
 }
 
 
 def eager(point: Point, inputs: Inputs) -> Kernel:
-    """Writes (m, n) to the output buffer."""
+    """One call of INTO's function."""
     function, operands, out = INTO[point.options["function"]], inputs.operands, inputs.out
     return Kernel(lambda: function(out, *operands))
 

@@ -1,0 +1,191 @@
+"""`pytest benches/ --benchmark-only` as people use it, on the simulated device: exit codes, selections, interruptions, exact replay."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benches.journal import read_journal
+from benches.sweep import load_sweep
+from kernels.guard import ROOT
+
+SWEEP = """
+name: small
+sweeps:
+  - op: matmul
+    impl: [torch, triton]
+    precision: [bf16, fp8_e4m3]
+    layout: [nt]
+    dims: {m: [127, 129], n: [16, 1024], k: 512}
+  - op: matmul
+    precision: fp8_e4m3
+    impl: torch
+    dims: {m: 64, n: 64, k: 64}
+  - op: elementwise
+    impl: torch
+    function: [add, gelu]
+    precision: [fp32]
+    dims: {m: 127, n: 131}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def command(*arguments: str | Path, device: str = "simulated") -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--benchmark-only", "--device", device, *map(str, arguments)]
+
+
+def run(*arguments: str | Path, device: str = "simulated") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments, device=device), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_rows_report_and_exact_replay(sweep: Path, tmp_path: Path) -> None:
+    run_dir, exported = tmp_path / "run", tmp_path / "out.json"
+    done = run("benches/", "--sweep", sweep, "--run-dir", run_dir, f"--benchmark-json={exported}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {run_dir / 'report.html'}"
+    rows = {row.point: row for row in read_journal(run_dir).rows}
+    assert set(rows) == {point.id for point in load_sweep(sweep).points}
+    unsupported = [row for row in rows.values() if row.status == "unsupported"]
+    assert [row.point for row in unsupported] == ["matmul-torch-fp8_e4m3-64x64x64"]
+    assert "layout nt" in str(unsupported[0].reason)
+    benchmarks = json.loads(exported.read_text())["benchmarks"]
+    timed = {row.point: row.samples_s for row in rows.values() if row.status == "ok"}
+    assert {b["params"]["point"]: b["stats"]["data"] for b in benchmarks} == timed  # equal to the bit
+    assert {b["options"]["timer"] for b in benchmarks} == {"ReplayClock"}
+    for name in ("environment.json", "sweep.yaml", "rows.parquet", "rows.csv", "report.html"):
+        assert (run_dir / name).stat().st_size > 0
+    environment = json.loads((run_dir / "environment.json").read_text())
+    assert environment["device_kind"] == "simulated"
+    assert environment["interrupted"] is False
+    assert "simulated" in (run_dir / "report.html").read_text().lower()
+    assert [p.id for p in load_sweep(run_dir / "sweep.yaml").points] == [p.id for p in load_sweep(sweep).points]
+
+
+@pytest.mark.parametrize(
+    ("selection", "count"),
+    [
+        (["benches/", "-k", "bf16 and triton"], 4),
+        (["benches/test_matmul.py"], 17),
+        (["benches/test_elementwise.py", "-m", "fp32 and torch"], 2),
+        (["benches/test_einsum.py"], 0),
+        (["benches/test_matmul.py::test_matmul[matmul-triton-bf16-127x1024x512-nt]"], 1),
+    ],
+)
+def test_selection(sweep: Path, selection: list[str], count: int) -> None:
+    done = run(*selection, "--sweep", sweep, "--collect-only", "-q")
+    assert sum("::test_" in line and "NOTSET" not in line for line in done.stdout.splitlines()) == count, done.stdout
+
+
+def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "name: bad\nsweeps:\n  - op: matmull\n    precision: bf16\n    dims: {m: 1, n: 1, k: 1}\n  - op: matmul\n    precision: b16\n    dims: {m: -1, n: 1, k: 1}\n"
+    )
+    done = run("benches/", "--sweep", bad)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in done.stderr.splitlines() if "bad.yaml:" in line]
+    assert len(lines) == 3
+    assert "did you mean matmul" in lines[0]
+
+
+def test_a_run_directory_is_not_overwritten(sweep: Path, tmp_path: Path) -> None:
+    arguments = ("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    assert run(*arguments).returncode == 0
+    before = (tmp_path / "run" / "rows.jsonl").read_bytes()
+    again = run(*arguments)
+    assert again.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "already holds a run" in again.stdout + again.stderr
+    assert (tmp_path / "run" / "rows.jsonl").read_bytes() == before
+
+
+def test_an_unwritable_run_directory_is_one_line(sweep: Path) -> None:
+    done = run("benches/", "--sweep", sweep, "--run-dir", "/proc/nowhere")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "/proc/nowhere: cannot be written" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def big_sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "big.yaml"
+    path.write_text(
+        "name: big\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 3000, 1]}, n: 512, k: 512}}\n"
+    )
+    return path
+
+
+def start(tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A long simulated run, and its journal once it has rows."""
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        command("benches/", "--sweep", big_sweep(tmp_path), "--run-dir", run_dir, "-q"), cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not ((run_dir / "rows.jsonl").exists() and (run_dir / "rows.jsonl").stat().st_size > 5000):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process, run_dir
+
+
+def test_ctrl_c_keeps_every_row_and_writes_the_report(tmp_path: Path) -> None:
+    process, run_dir = start(tmp_path)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert output.splitlines()[-1] == f"report: {run_dir / 'report.html'}"
+    contents = read_journal(run_dir)
+    assert contents.problems == []
+    assert 1 < len(contents.rows) < 3000
+    assert json.loads((run_dir / "environment.json").read_text())["interrupted"] is True
+
+
+def test_sigkill_at_a_random_moment_loses_no_finished_point(tmp_path: Path) -> None:
+    process, run_dir = start(tmp_path)
+    seed = int.from_bytes(os.urandom(4))
+    time.sleep(random.Random(seed).uniform(0, 0.7))
+    seen = (run_dir / "rows.jsonl").read_bytes()  # what was finished just before the kill
+    process.kill()
+    process.communicate()
+    after = (run_dir / "rows.jsonl").read_bytes()
+    assert after.startswith(seen), f"seed {seed}"
+    contents = read_journal(run_dir)
+    assert len(contents.rows) >= seen.count(b"\n"), f"seed {seed}"
+    assert len(contents.problems) <= 1, f"seed {seed}"
+    html = subprocess.run([sys.executable, "-m", "reports", "html", run_dir], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert html.returncode == 0, html.stderr
+
+
+def test_wrong_kernels_fail_and_the_session_goes_on(sweep: Path, tmp_path: Path) -> None:
+    """A planted fault in one implementation, on the real CPU: its points are `wrong` and have no time; others are measured."""
+    plugin = tmp_path / "planted_fault.py"
+    plugin.write_text(
+        "import kernels.elementwise.torch_impl as impl\n"
+        "impl.INTO['add'] = lambda out, x, y: out[:-1].copy_((x + y)[:-1])\n"
+        "def _grow(f):\n    return lambda out, *a: (f(out, *a), out)[1]\n"
+        "impl.INTO['add'] = _grow(impl.INTO['add'])\n"
+    )
+    arguments = command("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run", "-p", "planted_fault", device="cpu")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    rows = {row.function: row for row in read_journal(tmp_path / "run").rows}
+    assert rows["add"].status == "wrong"
+    assert "131 of 16637 elements are off" in str(rows["add"].reason)
+    assert rows["add"].median_s is None
+    assert rows["add"].samples_s == []
+    assert rows["gelu"].status in ("ok", "noisy")
+    assert rows["gelu"].median_s is not None

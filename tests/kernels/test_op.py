@@ -1,0 +1,55 @@
+"""Points: ids, defaults, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels.op import OpError
+from kernels.registry import OPS
+
+SCORES = "batch seq1 hidden, batch seq2 hidden -> batch seq1 seq2"
+
+
+@pytest.mark.parametrize(
+    ("op", "dims", "options", "id_"),
+    [
+        ("matmul", {"k": 3, "m": 1, "n": 2}, {}, "matmul-triton-bf16-1x2x3"),
+        ("matmul", {"m": 1, "n": 2, "k": 3}, {"layout": "nt", "data": "zeros"}, "matmul-triton-bf16-1x2x3-nt-zeros"),
+        ("matmul", {"m": 1, "n": 2, "k": 3, "b": 5, "b1": 7}, {"rhs": "shared"}, "matmul-triton-bf16-5x7x1x2x3-shared"),
+        ("elementwise", {"n": 3, "m": 127}, {"function": "gelu_tanh"}, "elementwise-triton-bf16-gelu_tanh-127x3"),
+        ("elementwise", {"m": 1, "n": 1}, {"function": "cast", "to": "fp8_e5m2"}, "elementwise-triton-bf16-cast-1x1-to_fp8_e5m2"),
+        (
+            "einsum",
+            {"hidden": 4, "batch": 1, "seq1": 2, "seq2": 3},
+            {"equation": SCORES, "operands": "sliced"},
+            "einsum-triton-bf16-batch.seq1.hidden+batch.seq2.hidden-batch.seq1.seq2-1x2x4x3-sliced",
+        ),
+        ("einsum", {"x": 5, "y": 7, "i": 2, "j": 3}, {"equation": "... i, i j -> ... j"}, "einsum-triton-bf16-....i+i.j-....j-5x7x2x3"),
+    ],
+)
+def test_ids(op: str, dims: dict[str, int], options: dict[str, str], id_: str) -> None:
+    assert OPS[op].point("triton", "bf16", dims, options).id == id_
+
+
+@pytest.mark.parametrize(
+    ("op", "dims", "options", "message"),
+    [
+        ("matmul", {"m": 1, "n": 2}, {}, "missing dim k"),
+        ("matmul", {"m": 1, "n": 2, "k": 3, "q": 1}, {}, "unknown dim 'q'"),
+        ("matmul", {"m": 1, "n": 2, "k": 3}, {"layout": "xx"}, "layout cannot be 'xx'"),
+        ("matmul", {"m": 1, "n": 2, "k": 3}, {"layuot": "nt"}, "unknown option 'layuot'"),
+        ("matmul", {"m": 1, "n": 2, "k": 3}, {"rhs": "shared"}, "needs a leading dim"),
+        ("elementwise", {"m": 1, "n": 2}, {}, "elementwise needs function"),
+        ("elementwise", {"m": 1, "n": 2}, {"function": "cast"}, "cast needs `to`"),
+        ("elementwise", {"m": 1, "n": 2}, {"function": "add", "to": "fp16"}, "`to` goes with function: cast only"),
+        ("einsum", {"a": 1}, {"equation": "a b"}, "needs one `->`"),
+        ("einsum", {"a": 1}, {"equation": "a -> b"}, "'b' stands in the output but in no operand"),
+        ("einsum", {"a": 1}, {"equation": "a a -> a"}, "a name stands twice"),
+        ("einsum", {"a": 1}, {"equation": "a, -> a"}, "an operand has no dims"),
+        ("einsum", {"a": 1}, {"equation": "a 1 -> a"}, "'1' is no name"),
+        ("einsum", {"a": 1, "z": 2}, {"equation": "a -> a"}, "unknown dim 'z'"),
+    ],
+)
+def test_refusals(op: str, dims: dict[str, int], options: dict[str, str], message: str) -> None:
+    with pytest.raises(OpError, match=message.replace("(", r"\(")):
+        OPS[op].point("torch", "bf16", dims, options)

@@ -1,0 +1,135 @@
+"""The PyTorch implementations: right on the CPU at ragged shapes, and accepted as CUDA calls on fake tensors, for every op,
+precision, layout and function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from benches.devices.tensors import TensorWorkload
+from kernels.elementwise.spec import FUNCTIONS
+from kernels.op import Op, Platform, Point
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+
+H100 = Platform("cuda", (9, 0))
+CPU = Platform("cpu")
+SEEDS = (
+    ("batch seq1 hidden, batch seq2 hidden -> batch seq1 seq2", {"batch": 3, "seq1": 37, "seq2": 41, "hidden": 61}),
+    ("... seq1 hidden, ... seq2 hidden -> ... seq1 seq2", {"z": 2, "y": 3, "seq1": 7, "seq2": 11, "hidden": 61}),
+    ("batch head query dim, batch head key dim -> batch head query key", {"batch": 2, "head": 3, "query": 17, "dim": 13, "key": 19}),
+    ("batch head query key, batch head key dim -> batch head query dim", {"batch": 2, "head": 3, "query": 17, "dim": 13, "key": 19}),
+    ("batch i, i j, batch j -> batch", {"batch": 7, "i": 31, "j": 37}),
+    ("a b, b c, c d -> a d", {"a": 11, "b": 127, "c": 5, "d": 17}),
+    ("b h r, h d r -> b h d", {"b": 5, "h": 3, "d": 17, "r": 31}),
+    ("a b ->", {"a": 101, "b": 127}),
+    ("a b -> b a", {"a": 101, "b": 127}),
+    ("... h, h k -> ... k", {"q": 3, "w": 5, "h": 61, "k": 7}),
+    ("i, j -> i j", {"i": 13, "j": 17}),
+    ("b i, b j -> b", {"b": 5, "i": 13, "j": 17}),
+)
+
+
+def matmuls(precision: str) -> Iterator[Point]:
+    op = OPS["matmul"]
+    n, k = (128, 144) if PRECISIONS[precision].bytes == 1 else (129, 131)
+    for layout in ("nn", "nt", "tn", "tt"):
+        for operands in ("contiguous", "sliced"):
+            yield op.point("torch", precision, {"m": 127, "n": n, "k": k}, {"layout": layout, "operands": operands})
+            yield op.point("torch", precision, {"b": 3, "m": 17, "n": 48, "k": 64}, {"layout": layout, "operands": operands})
+        yield op.point("torch", precision, {"b": 2, "b1": 3, "m": 17, "n": 48, "k": 64}, {"layout": layout, "rhs": "shared"})
+    for data in ("zeros", "integers"):
+        yield op.point("torch", precision, {"m": 1, "n": 16, "k": 16}, {"layout": "nt", "data": data})
+
+
+def elementwises(precision: str) -> Iterator[Point]:
+    op = OPS["elementwise"]
+    for function in FUNCTIONS:
+        for to in [p for p in PRECISIONS if p != "tf32"] if function == "cast" else ["none"]:
+            yield op.point("torch", precision, {"m": 127, "n": 131}, {"function": function, "to": to})
+    for data in ("zeros", "integers"):
+        yield op.point("torch", precision, {"m": 1, "n": 131}, {"function": "bias_gelu_residual", "data": data})
+
+
+def einsums(precision: str) -> Iterator[Point]:
+    for equation, dims in SEEDS:
+        for operands in ("contiguous", "sliced"):
+            yield OPS["einsum"].point("torch", precision, dims, {"equation": equation, "operands": operands})
+
+
+FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums}
+POINTS = [point for family in FAMILIES.values() for precision in PRECISIONS for point in family(precision)]
+
+
+def supported(platform: Platform) -> list[Point]:
+    return [p for p in POINTS if OPS[p.op].impls["torch"].unsupported(p, platform) is None]
+
+
+@pytest.mark.parametrize("point", supported(CPU), ids=lambda p: p.id)
+def test_right_on_the_cpu(point: Point) -> None:
+    verdict = TensorWorkload(point, point, "cpu", seed=3).check()
+    assert verdict.ok, verdict.problem
+
+
+def run_fake(op: Op, point: Point) -> tuple[torch.Tensor, torch.Tensor]:
+    """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched."""
+    torch._C._ensureCUDADeviceGuardSet()
+    with FakeTensorMode():
+        inputs = op.load("make_inputs")(point, "cuda", None)
+        return op.impls["torch"].load()(point, inputs).run(), inputs.out
+
+
+@pytest.mark.parametrize("point", supported(H100), ids=lambda p: p.id)
+def test_accepted_as_a_cuda_call(point: Point) -> None:
+    result, out = run_fake(OPS[point.op], point)
+    assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [p for p in matmuls("fp8_e4m3") if "layout nt" in str(OPS["matmul"].impls["torch"].unsupported(p, H100)) and len(p.dims) == 3],
+    ids=lambda p: p.id,
+)
+def test_what_is_called_unsupported_is_refused_by_pytorch(point: Point) -> None:
+    with pytest.raises(RuntimeError):
+        run_fake(OPS["matmul"], point)
+
+
+@pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
+def test_pytorch_has_no_fp8_arithmetic(precision: str) -> None:
+    point = next(p for p in elementwises(precision) if p.options["function"] == "add")
+    assert "no fp8 arithmetic" in str(OPS["elementwise"].impls["torch"].unsupported(point, CPU))
+    with pytest.raises(NotImplementedError):
+        TensorWorkload(point, point, "cpu", seed=3).launch()
+
+
+def test_same_seed_same_operands_for_every_implementation() -> None:
+    dims = {"m": 13, "n": 17, "k": 19}
+    points = [OPS["matmul"].point(impl, "bf16", dims) for impl in ("torch", "triton")]
+    first, second = (
+        TensorWorkload(p, p, "cpu", seed=3)._inputs.operands[0] for p in (points[0], OPS["matmul"].point("torch", "bf16", dims))
+    )
+    other = TensorWorkload(points[0], points[0], "cpu", seed=4)._inputs.operands[0]
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point",
+    [
+        OPS["matmul"].point("torch_compile", "bf16", {"m": 127, "n": 129, "k": 131}, {"layout": "nt"}),
+        OPS["matmul"].point("torch_compile", "fp8_e4m3", {"m": 127, "n": 128, "k": 144}, {"layout": "nt"}),
+        OPS["elementwise"].point("torch_compile", "bf16", {"m": 127, "n": 131}, {"function": "bias_gelu_residual"}),
+        OPS["elementwise"].point("torch_compile", "fp8_e5m2", {"m": 127, "n": 131}, {"function": "gelu"}),
+        OPS["elementwise"].point("torch_compile", "fp32", {"m": 127, "n": 131}, {"function": "cast", "to": "fp8_e4m3"}),
+        OPS["einsum"].point("torch_compile", "fp32", dict(SEEDS[5][1]), {"equation": SEEDS[5][0]}),
+    ],
+    ids=lambda p: p.id,
+)
+def test_compiled_is_right(point: Point) -> None:
+    verdict = TensorWorkload(point, point, "cpu", seed=3).check()
+    assert verdict.ok, verdict.problem
