@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -116,10 +117,10 @@ def show(plan: Plan, console: Console) -> None:
 
 
 def _summary(plan: Plan) -> Table:
-    table = Table(title=f"{plan.sweep.name} on {plan.gpu.name}, predicted")
+    table = Table(title=f"{plan.sweep.name} on {plan.gpu.name}, predicted", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("op", "precision", "impl"):
-        table.add_column(heading)
-    for heading in ("points", "run", "one call each", "wall"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("points", "run", "1 call each", "wall"):
         table.add_column(heading, justify="right")
     groups: dict[tuple[str, str, str], list[int]] = {}
     for i, point in enumerate(plan.points):
@@ -133,7 +134,7 @@ def _summary(plan: Plan) -> Table:
 
 
 def _longest(plan: Plan) -> Table:
-    table = Table(title="longest points")
+    table = Table(title="longest points", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("point", overflow="fold")
     for heading in ("predicted", "bound", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -117,7 +117,7 @@ def _calibrated(
             if isinstance(part, Stream):
                 streams.append((i, part))
             else:
-                contractions.setdefault((point.precision, part.batch > 1), []).append((i, part))
+                contractions.setdefault((point.precision, part.batched), []).append((i, part))
     for (precision, is_batched), found in contractions.items():
         index = np.array([i for i, _ in found])
         fit = model.matmul_for(precision)

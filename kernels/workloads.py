@@ -21,6 +21,7 @@ VECTOR_PRECISION = "fp32"  # what vector units compute in, whatever precision th
 class Contraction:
     """(batch, m, k) @ (batch, k, n), its operands' bytes an element and its compulsory traffic."""
 
+    batched: bool  # by a batched kernel, even where the batch is 1
     batch: int
     m: int
     n: int
@@ -43,10 +44,11 @@ Part = Contraction | Stream
 def matmul_parts(point: Point, cost: Cost) -> list[Part]:
     """One contraction; a shared right-hand side makes the leading dims rows."""
     m, n, k = (point.dims[d] for d in "mnk")
-    batch = math.prod(matmul.spec.leading_shape(point.dims))
+    leading = matmul.spec.leading_shape(point.dims)
+    batch = math.prod(leading)
     if point.options["rhs"] == "shared":
-        batch, m = 1, batch * m
-    return [Contraction(batch, m, n, k, PRECISIONS[point.precision].bytes, cost.bytes)]
+        leading, batch, m = (), 1, batch * m
+    return [Contraction(bool(leading), batch, m, n, k, PRECISIONS[point.precision].bytes, cost.bytes)]
 
 
 def einsum_parts(point: Point, cost: Cost) -> list[Part]:
@@ -64,8 +66,9 @@ def step_part(step: Step, point: Point) -> Part:
         return Stream(traffic, einsum.spec.step_flops(step, size))
     left, right = (set(term) for term in step.terms)
     kept = set(step.output)
-    batch, m, n = (math.prod(size[d] for d in dims) for dims in (kept & left & right, kept & left - right, kept & right - left))
-    return Contraction(batch, m, n, math.prod(size[d] for d in step.summed), p.bytes, traffic)
+    both = kept & left & right
+    batch, m, n = (math.prod(size[d] for d in dims) for dims in (both, kept & left - right, kept & right - left))
+    return Contraction(bool(both), batch, m, n, math.prod(size[d] for d in step.summed), p.bytes, traffic)
 
 
 CONTRACTED: dict[str, Callable[[Point, Cost], list[Part]]] = {"matmul": matmul_parts, "einsum": einsum_parts}
