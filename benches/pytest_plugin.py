@@ -21,8 +21,7 @@ from benches.journal import JournalError
 from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
 from benches.run import Run, RunError, open_device
-from benches.sweep import Sweep, SweepError
-from benches.sweep_union import load_sweeps
+from benches.sweep import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
