@@ -100,7 +100,7 @@ class Axis:
         low, high = np.log10(self.values.min()), np.log10(self.values.max())
         powers = range(int(np.floor(low)) - AROUND, int(np.ceil(high)) + AROUND + 1)
         values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        every = 1 if high - low < 1 else 3  # over a wide range the names of 2 and 5 would run into one another
+        every = 1 if high - low < 2 else 3  # over a wide range the names of 2 and 5 would run into one another
         names = [tick(value, self.unit) if i % every == 0 else "" for i, value in enumerate(values)]
         ticks = {"tickmode": "array", "tickvals": values, "ticktext": names, "ticks": "outside"}
         return {"type": "log", "title": {"text": self.title}, "automargin": True, "zeroline": False, "showline": True, **ticks}

@@ -70,7 +70,7 @@ def _view(name: str, frame: pd.DataFrame, metric: str) -> View:
     fig.update_xaxes(type="category", showgrid=False, automargin=True)
     fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
     if grid:
-        fig.update_yaxes(title_text=" × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m"))
+        fig.update_yaxes(title_text=" × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m"), title_standoff=12)
     fig.update_xaxes(title_text="m (rows of A and C)" if grid else "implementation", row=len(maps))
     return View(name, fig, max(220, 110 + 40 * (len(maps) - 1) + 26 * sum(rows)))
 

@@ -78,11 +78,11 @@ def sweep(size: str) -> list[Point]:
     nks = [(4096, 4096), (14336, 4096), (4096, 14336), (8192, 8192)]
     ms = [2**i for i in range(0, 14, 2 if size == "node" else 1)]
     if size == "large":
-        nks += [(1024 * i, 2048 * j) for i in range(1, 6) for j in range(1, 5)]
-    many = [*matmuls(impls, precisions, ms, nks, ["nt"] if size == "node" else ["nn", "nt"])]
+        nks += [(1536 * i, 2560 * j) for i in range(1, 6) for j in range(1, 5)]
     floats = ["fp32", "fp16", "bf16"]
     functions = ["add", "gelu", "copy", "triu", "bias_gelu_residual"]
-    many += [*elementwises(impls, floats, functions, [1024, 8192]), *einsums(impls, floats, [1, 8, 64])]
+    many = [*elementwises(impls, floats, functions, [1024, 8192]), *einsums(impls, floats, [1, 8, 64])]
+    many += matmuls(impls, precisions, ms, nks, ["nt"] if size == "node" else ["nn", "nt"])
     return many[:10_000]
 
 

@@ -18,7 +18,8 @@ async function main() {
 
   const script = document.createElement("script");
   script.textContent = await unpack("plotly");
-  document.head.append(script);
+  document.head.append(script); // runs at once
+  script.remove();
   const drawn = [];
   for (const box of document.querySelectorAll("figure.chart")) {
     const chart = new PageChart(box, charts[box.dataset.chart], rows, open);

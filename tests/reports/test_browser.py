@@ -1,0 +1,66 @@
+"""The page in headless Chromium, from file://."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reports.build import build_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--window-size=1440,900", "--enable-logging=stderr", "--v=0"),
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
+]
+
+
+def opened(page: Path, profile: Path, fragment: str = "") -> tuple[str, str]:
+    """The DOM once the page's script is through, and what the browser logged."""
+    url = page.as_uri() + fragment
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=30000", "--dump-dom", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_charts_are_drawn_and_the_table_is_filled(make_run: Callable[..., Path], tmp_path: Path, kind: str) -> None:
+    dom, log = opened(build_report(make_run(kind)), tmp_path / "profile")
+    assert 'data-ready="yes"' in dom
+    charts = dom.count('class="chart"')
+    assert charts >= 3
+    assert len(re.findall(r'class="[^"]*svg-container', dom)) == charts
+    assert "scatterlayer" in dom
+    assert "heatmaplayer" in dom
+    assert dom.count('<tr data-row="') == 25, "a page of the table"
+    assert re.search(r'id="failed"[^>]*hidden', dom)
+    assert not re.search(r"CONSOLE.*(error|refused|violates)", log, re.IGNORECASE), log
+    assert not re.findall(r"""(?:src|href)=["']https?:""", dom)
+
+
+def test_a_link_opens_its_point(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    page = build_report(make_run("cuda"))
+    dom, _ = opened(page, tmp_path / "profile", "#point=matmul-torch-bf16-256x1024x1024-nt")
+    assert re.search(r'<dialog id="detail"[^>]*\bopen\b', dom)
+    assert re.search(r'<h3 id="detail-title">matmul-torch-bf16-256x1024x1024-nt</h3>', dom)
+
+
+def test_hostile_names_do_not_run(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    from benches.journal import read_journal
+
+    hostile = "<img src=x onerror=\"document.documentElement.dataset.owned='yes'\">"
+    rows = [
+        r.model_copy(update={"reason": hostile, "label": hostile, "point": f"{hostile}{i}"})
+        for i, r in enumerate(read_journal(make_run("cpu")).rows)
+    ]
+    dom, _ = opened(build_report(make_run("cpu", "hostile", rows=rows)), tmp_path / "profile")
+    assert 'data-ready="yes"' in dom
+    assert "data-owned" not in dom

@@ -1,0 +1,87 @@
+"""Derived columns against figures worked out by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benches.row import Row, new_row
+from kernels.registry import OPS
+from reports.report import load_report
+
+CPU = {
+    "device_kind": "cpu",
+    "ceilings": {"peak_flops_per_s": {"fp32": 1e11}, "bandwidth_bytes_per_s": 2e10},
+}
+H100 = {"device_kind": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu": None}
+
+
+def matmul(precision: str = "bf16", impl: str = "torch", status: str = "ok", size: int = 4096, **fields: object) -> Row:
+    point = OPS["matmul"].point(impl, precision, {"m": size, "n": size, "k": size}, {"layout": "nt"})
+    return new_row(point, OPS["matmul"].cost(point), status, **fields)  # type: ignore[arg-type]
+
+
+def frame_of(make_run: Callable[..., Path], rows: list[Row], environment: dict[str, object]) -> pd.DataFrame:
+    return load_report(make_run(rows=rows, environment=environment)).frame
+
+
+def test_a_bf16_matmul_on_an_h100(make_run: Callable[..., Path]) -> None:
+    # 2·4096³ = 137,438,953,472 FLOPs; 3 · 4096² · 2 = 100,663,296 bytes; at 200 µs 687.19e12 FLOP/s and 503.3e9 B/s.
+    row = frame_of(make_run, [matmul(median_s=200e-6, ci_low_s=198e-6, ci_high_s=204e-6)], H100).iloc[0]
+    assert row["flops_per_s"] == pytest.approx(137_438_953_472 / 200e-6)
+    assert row["mfu"] == pytest.approx(0.694486, rel=1e-5)
+    assert row["peak_fraction"] == pytest.approx(0.694486, rel=1e-5)
+    assert row["bytes_per_s"] == pytest.approx(503.31648e9)
+    assert row["bandwidth_fraction"] == pytest.approx(0.150244, rel=1e-5)
+    assert row["intensity"] == pytest.approx(4096 / 3)
+    assert row["napkin_s"] == pytest.approx(138.8974e-6, rel=1e-5)
+    assert row["roofline_s"] == pytest.approx(138.8974e-6, rel=1e-5)
+    assert row["ci_half_width"] == pytest.approx(0.015)
+    assert row["measured_over_predicted"] == pytest.approx(200e-6 / row["predicted_s"])
+    assert row["bound"] == "compute"
+
+
+@pytest.mark.parametrize(("precision", "peak"), [("fp32", 67e12), ("tf32", 494.7e12), ("fp16", 989.5e12), ("fp8_e4m3", 1979e12)])
+def test_mfu_has_one_peak_and_peak_fraction_the_precisions_own(make_run: Callable[..., Path], precision: str, peak: float) -> None:
+    row = frame_of(make_run, [matmul(precision, median_s=1e-3)], H100).iloc[0]
+    assert row["mfu"] == pytest.approx(137_438_953_472e3 / 989.5e12)
+    assert row["peak_fraction"] == pytest.approx(137_438_953_472e3 / peak)
+
+
+def test_a_cpu_is_set_against_its_measured_ceilings_and_says_what_an_h100_would_do(make_run: Callable[..., Path]) -> None:
+    rows = [matmul("fp32", size=1024, median_s=0.05), matmul("bf16", size=1024, median_s=0.05)]
+    fp32, bf16 = (row for _, row in frame_of(make_run, rows, CPU).iterrows())
+    assert fp32["peak_fraction"] == pytest.approx(2 * 1024**3 / 0.05 / 1e11)
+    assert fp32["roofline_s"] == pytest.approx(2 * 1024**3 / 1e11)
+    assert fp32["predicted_s"] == fp32["roofline_s"], "a CPU has no fitted constants"
+    assert pd.isna(bf16["peak_fraction"]), "no ceiling of bf16 was measured, and none is guessed"
+    assert pd.isna(bf16["predicted_s"])
+    assert pd.isna(bf16["bound"])
+    assert fp32["h100_predicted_s"] >= 2 * 1024**3 / 67e12
+    assert 0 < bf16["h100_predicted_s"] < fp32["h100_predicted_s"]
+
+
+def test_a_gpu_run_has_no_h100_columns(make_run: Callable[..., Path]) -> None:
+    assert not [name for name in frame_of(make_run, [matmul(median_s=1e-3)], H100) if str(name).startswith("h100")]
+
+
+def test_a_point_without_a_time_has_no_rates_but_a_prediction(make_run: Callable[..., Path]) -> None:
+    row = frame_of(make_run, [matmul(status="wrong", reason="element (0, 0)")], H100).iloc[0]
+    timed = ["median_s", "flops_per_s", "mfu", "peak_fraction", "bytes_per_s", "bandwidth_fraction", "measured_over_predicted"]
+    assert row[timed].isna().all()
+    assert row["predicted_s"] > 0
+    assert row["intensity"] > 0
+
+
+def test_nothing_is_guessed_for_an_unknown_board(make_run: Callable[..., Path]) -> None:
+    unknown = {"device_kind": "cuda", "device_name": "NVIDIA H100 80GB HBM9"}
+    row = frame_of(make_run, [matmul(median_s=1e-3)], unknown).iloc[0]
+    assert row["flops_per_s"] > 0
+    assert row["mfu"] > 0, "the convention's peak is no claim about the board"
+    assert row[["peak_fraction", "bandwidth_fraction", "napkin_s", "roofline_s", "predicted_s", "bound"]].isna().all()
+
+
+def test_a_row_of_an_op_that_this_version_lacks_keeps_its_row(make_run: Callable[..., Path]) -> None:
+    stranger = matmul(median_s=1e-3).model_copy(update={"op": "attention", "point": "attention-torch-bf16-1"})
+    assert len(frame_of(make_run, [stranger], H100)) == 1

@@ -1,0 +1,152 @@
+"""The page: structure, escaping, size; its data unpacked as the browser does."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.build import build_report
+from reports.report import load_report
+from reports.sections import SECTIONS
+from reports.sections.versus import pairs
+
+HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\"{{7*7}}"
+
+
+def embedded(page: str) -> dict[str, Any]:
+    packed = re.search(r'<script type="application/gzip;base64" id="data">([^<]*)</script>', page)
+    assert packed
+    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
+
+
+def page_of(run: Path) -> str:
+    return build_report(run).read_text(encoding="utf-8")
+
+
+def without_bundles(page: str) -> str:
+    return re.sub(r'<script type="application/gzip;base64".*?</script>', "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "simulated"])
+def test_every_point_is_embedded_and_every_chart_has_its_place(make_run: Callable[..., Path], kind: str) -> None:
+    run = make_run(kind)
+    page = page_of(run)
+    data = embedded(page)
+    frame = load_report(run).frame
+    assert data["rows"]["values"]["point"] == frame["point"].tolist()
+    assert data["rows"]["values"]["status"] == frame["status"].tolist()
+    assert set(re.findall(r'data-chart="(\w+)"', page)) == set(data["charts"])
+    assert {"roofline", "heatmap", "parity"} <= set(data["charts"])
+    for views in data["charts"].values():
+        for view in views:
+            assert len(view["figure"]["data"]) > 0
+
+
+def test_simulated_is_said_in_plain_sight_and_only_there(make_run: Callable[..., Path]) -> None:
+    assert "<strong>SIMULATED</strong>" in page_of(make_run("simulated"))
+    assert "<strong>SIMULATED</strong>" not in page_of(make_run("cuda"))
+
+
+def test_each_section_says_how_to_read_it_and_an_empty_one_why(make_run: Callable[..., Path]) -> None:
+    report = load_report(make_run("cpu"))
+    skipped = [row for row in _rows(make_run("cpu")) if row.status in ("skipped", "wrong")]
+    bare = load_report(make_run("cpu", "bare", rows=skipped))
+    for made in (report, bare):
+        for section in filter(None, (make(made) for make in SECTIONS)):
+            assert section.lead.endswith(".")
+            assert bool(section.body) != bool(section.empty)
+            assert not section.empty or section.empty.endswith(".") or ":" in section.empty
+
+
+def _rows(run: Path) -> list[Any]:
+    from benches.journal import read_journal
+
+    return read_journal(run).rows
+
+
+def test_h100_section_is_on_a_cpu_only(make_run: Callable[..., Path]) -> None:
+    assert 'id="h100"' in page_of(make_run("cpu"))
+    assert 'id="h100"' not in page_of(make_run("cuda"))
+
+
+def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callable[..., Path]) -> None:
+    page = page_of(make_run("cpu"))
+    assert "Triton is not timed on a CPU" in page
+    assert "129×131×137" in page, "the shape that matmul's rule shrinks 1024×1024×1024 to"
+
+
+def test_pairs_differ_in_the_implementation_alone(make_run: Callable[..., Path]) -> None:
+    timed = load_report(make_run("cuda")).timed
+    paired = pairs(timed)
+    by_case = timed[timed["impl"] == "torch"].set_index(["op", "precision", "dims", "options"])["median_s"]
+    assert len(paired) > 10
+    assert set(paired["impl"]) == {"triton"}
+    for index, row in paired.iterrows():
+        assert row["point"] == timed.loc[index, "point"]
+        assert row["speedup"] == by_case[(row["op"], row["precision"], row["dims"], row["options"])] / row["median_s"]
+
+
+def test_hostile_names_stay_text(make_run: Callable[..., Path]) -> None:
+    rows = [row.model_copy(update={"label": HOSTILE, "reason": HOSTILE}) for row in _rows(make_run("cpu"))]
+    rows[1] = rows[1].model_copy(update={"point": f"matmul-{HOSTILE}", "precision": HOSTILE, "impl": HOSTILE, "op": HOSTILE})
+    environment = {
+        "host": HOSTILE,
+        "device_kind": "cpu",
+        "device_name": HOSTILE,
+        "sweeps": [HOSTILE],
+        "versions": {HOSTILE: HOSTILE},
+        HOSTILE: 1,
+    }
+    page = page_of(make_run("cpu", "hostile", rows=rows, environment=environment))
+    visible = without_bundles(page)
+    assert "<img" not in visible
+    assert "alert('x')" not in visible
+    assert visible.count("</script>") == 1, "the page's own"
+    assert "{{7*7}}" in visible
+    assert HOSTILE in embedded(page)["rows"]["values"]["label"]
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"versions": None, "cpu": None, "sweeps": None, "started_utc": None}, {"gpu": "h1000", "started_utc": 7}]
+)
+def test_a_thin_environment_is_not_known(make_run: Callable[..., Path], environment: dict[str, Any]) -> None:
+    page = page_of(make_run("cuda", environment=environment))
+    assert "not known" in page
+    assert "no peaks for this device" in page
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "\x00"])
+def test_a_damaged_environment_is_said(make_run: Callable[..., Path], text: str | None) -> None:
+    run = make_run("cuda")
+    path = run / "environment.json"
+    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
+    assert "environment.json" in page_of(run)
+
+
+def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., Path]) -> None:
+    run = make_run("cpu")
+    assert 'id="inspection"' not in page_of(run)
+    (run / "inspect.json").write_text(json.dumps({"gpu": "h100_sxm5", "kernels": [{"kernel": "matmul<b>", "ok": True}]}), encoding="utf-8")
+    assert "matmul&lt;b&gt;" in page_of(run)
+    (run / "inspect.json").write_text("{", encoding="utf-8")
+    assert "inspect.json cannot be read" in page_of(run)
+
+
+def test_nothing_outside_is_referred_to(make_run: Callable[..., Path]) -> None:
+    page = without_bundles(page_of(make_run("cpu")))
+    assert "default-src 'none'" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']""", page)
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+@pytest.mark.slow
+def test_ten_thousand_points_fit_in_eight_megabytes(make_run: Callable[..., Path]) -> None:
+    path = build_report(make_run("cuda", "large"))
+    assert len(load_report(path.parent).frame) == 10_000
+    assert path.stat().st_size < 8_000_000
