@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -190,23 +190,33 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None) -> int:
 
 
 def to_json(findings: list[Finding], gpu: Gpu) -> dict[str, Any]:
-    """Plain data: what was compiled, for what, with what, and the verdicts."""
+    """Plain data: for what and with what was compiled, and one flat record a compilation; null where there is no machine code."""
     return {
         "gpu": gpu.name,
         "compute_capability": list(gpu.compute_capability),
         "shared_memory_per_block_bytes": gpu.shared_memory_per_block_bytes,
         "triton": triton.__version__,
-        "findings": [
-            {
-                "id": f.compilation.id,
-                **{key: getattr(f.compilation, key) for key in ("op", "precision", "variant", "config", "expects")},
-                "status": f.status,
-                "reasons": f.reasons,
-                "code": {**asdict(f.code), "spills": f.code.spills} if f.code else None,
-                "seconds": f.seconds,
-            }
-            for f in findings
-        ],
+        "kernels": [record(f) for f in findings],
+    }
+
+
+def record(finding: Finding) -> dict[str, Any]:
+    """One compilation and its verdict; `reason` is empty where it passed."""
+    c, code = finding.compilation, finding.code
+    return {
+        "id": c.id,
+        "status": finding.status,
+        "reason": "; ".join(finding.reasons),
+        "op": c.op,
+        "precision": c.precision,
+        "variant": c.variant,
+        "config": c.config,
+        "registers": code and code.registers,
+        "spills": code and code.spills,
+        "shared_bytes": code and code.shared_bytes,
+        "wide_loads": code and code.wide_loads,
+        "instructions": code and {name: code.instructions[name] for name in (*SHOWN, "STL", "LDL") if name in code.instructions},
+        "seconds": round(finding.seconds, 3),
     }
 
 

@@ -42,19 +42,19 @@ TENSOR_CORE = {
     )
     for size in (1, 2, 4)
 }
-# Asynchronous copies move at least 4 bytes: unaligned 8- and 16-bit elements pass through registers one by one, and a larger tile
-# than these spills (`python -m kernels inspect`).
-UNALIGNED = (Config(128, 128, 32, 8, 2), Config(64, 64, 32, 4, 2))
+# Where A or B is not aligned, its elements are loaded one by one (8- and 16-bit ones not even asynchronously): with an address and a
+# predicate each, larger tiles than these spill (`python -m kernels inspect`).
+UNALIGNED = (Config(128, 128, 32, 8, 4), Config(64, 64, 32, 4, 4))
 # FFMA: every thread holds its operands in registers besides the sums, and k is short so that they do not spill.
 FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 32, 4, 3), Config(64, 32, 32, 4, 3))
+FP32_UNALIGNED = FP32[1:]
 
 
 def configs(precision: str, aligned: bool = True) -> tuple[Config, ...]:
     """The shipped configs of a precision, largest tile first."""
     if precision == "fp32":
-        return FP32
-    size = PRECISIONS[precision].bytes
-    return TENSOR_CORE[size] if aligned or size == 4 else UNALIGNED
+        return FP32 if aligned else FP32_UNALIGNED
+    return TENSOR_CORE[PRECISIONS[precision].bytes] if aligned else UNALIGNED
 
 
 def choose(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, ...]) -> Config:

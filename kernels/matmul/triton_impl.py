@@ -148,7 +148,7 @@ def bind(
     # The interpreter truncates to bf16 and drops the carry of a mantissa rounded up to fp8: there the kernel writes fp32, torch rounds.
     target = torch.empty(out.shape, device=out.device) if INTERPRETED else out
     tensors = arguments(a, b, target, scale_a, scale_b)
-    blocks = tiles(tensors, config) * math.prod(out.shape[:-2]) * out.shape[-2] // tensors["m"]
+    blocks = tiles(tensors, config) * (math.prod(out.shape[:-1]) // tensors["m"])
     settings = constants(tensors, precision, config)
     launch = matmul_kernel[(blocks,)]
 
@@ -232,16 +232,18 @@ def constants(tensors: dict[str, Any], precision: str, config: Config) -> dict[s
     }
 
 
-COMPILED = {"m": 4096, "n": 4096, "k": 4096}  # aligned, and long enough that nothing is specialised away
+ALIGNED = {"m": 4096, "n": 4096, "k": 4096}  # long enough that nothing is specialised away
+EDGE = {"m": 127, "n": 129, "k": 4096}  # rows along k are aligned; the result's are not
 RAGGED = {"m": 127, "n": 129, "k": 131}
 
 
 def compilations() -> Iterator[Compilation]:
-    """Every precision × shipped config × layout, aligned; the ragged ones as they are launched; two strided leading dims."""
+    """Every precision × shipped config × layout, with the arguments of aligned shapes and of ragged ones, each where it is chosen."""
     for precision in PRECISIONS:
         for config in configs(precision):
             for layout in OP.options["layout"].choices:
-                yield compilation(precision, config, COMPILED, layout, layout)
+                yield compilation(precision, config, ALIGNED, layout, layout)
+        yield compilation(precision, configs(precision)[0], EDGE, "nt", "edge_nt")
         for config in configs(precision, aligned=False):
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
