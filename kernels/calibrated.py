@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 SQUARISH = [tile for tile in product((64, 128, 256), repeat=2) if tile != (256, 256)]
 TILES = (*SQUARISH, (64, 16), (64, 32), (16, 64), (32, 64))
 SPLITS = (1, 2, 4, 8, 16)  # ways to divide k among blocks
+FULL_TILE = 128 * 128  # results that fill an SM's registers: blocks of smaller tiles share an SM, and their prologues overlap
 STEP_BYTES = 128  # of k: the width of a shared-memory row, which the main loop advances by
 SATURATION = 1.6  # share of the bandwidth that blocks on x of the SMs draw: min(1, 1.6·x)
 
@@ -42,7 +43,7 @@ class TileFit(Fit):
     efficiency: PositiveFloat  # share of the peak that a full SM's main loop reaches
     bandwidth_fraction: PositiveFloat  # share of the memory bandwidth
     step_s: PositiveFloat  # least time of one step of STEP_BYTES along k
-    prologue_s: NonNegativeFloat  # once a wave
+    prologue_s: NonNegativeFloat  # once a turn of the blocks that fit the SMs together
     split_s: NonNegativeFloat  # each doubling of the split: the reduction after it
     norm: PositiveFloat  # p of the p-norm in which overlapping costs add: 1 one after the other, ∞ fully hidden
     split: Literal["any", "one_wave", "none"]  # which splits of k the library chooses from
@@ -93,10 +94,11 @@ class Contractions:
 def contraction_s(work: Contractions, fit: TileFit, peak_flops_per_s: float, bandwidth_bytes_per_s: float, sm_count: int) -> Array:
     """Seconds of each contraction, (N,): the best over TILES × SPLITS of
 
-        P(waves · (P(tile FLOPs / SM rate, steps · step_s) + prologue_s), bytes / drawn bandwidth) + split_s · log2(split)
+        P(waves · P(tile FLOPs / SM rate, steps · step_s) + turns · prologue_s, bytes / drawn bandwidth) + split_s · log2(split)
 
-    plus launch_s, where P is the p-norm, waves = ceil(blocks / SMs) with the splits among the blocks, and an SM's rate is its share of
-    efficiency · peak. Source: the form in shared/h100/README.md, with the library's choice of splits as a constant of the fit.
+    plus launch_s, where P is the p-norm, waves = ceil(blocks / SMs) with the splits among the blocks, turns = ceil(blocks / (SMs ·
+    resident blocks)), and an SM's rate is its share of efficiency · peak. Source: the form in shared/h100/README.md, with two things
+    more: the library's choice of splits is part of a fit, and small blocks share an SM's prologue.
     """
     p = fit.norm
     sm_flops_per_s = fit.efficiency * peak_flops_per_s / sm_count
@@ -111,7 +113,9 @@ def contraction_s(work: Contractions, fit: TileFit, peak_flops_per_s: float, ban
             blocks = np.ceil(work.m / rows) * np.ceil(work.n / columns) * work.batch * split
             tile_s = ((2 * rows * columns / sm_flops_per_s) ** p * k_p + steps_p) ** (1 / p)
             drawn = np.minimum(1, SATURATION * blocks / sm_count)
-            total_p = (np.ceil(blocks / sm_count) * (tile_s + fit.prologue_s)) ** p + memory_p * drawn**-p
+            resident = max(1, FULL_TILE // (rows * columns))
+            busy_s = np.ceil(blocks / sm_count) * tile_s + np.ceil(blocks / (sm_count * resident)) * fit.prologue_s
+            total_p = busy_s**p + memory_p * drawn**-p
             if split > 1 and fit.split == "one_wave":
                 total_p[blocks > sm_count] = np.inf
             np.minimum(best_p, total_p, out=best_p)

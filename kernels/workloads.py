@@ -48,6 +48,8 @@ def matmul_parts(point: Point, cost: Cost) -> list[Part]:
     batch = math.prod(leading)
     if point.options["rhs"] == "shared":
         leading, batch, m = (), 1, batch * m
+    if m == n == 1:
+        return [Stream(cost.bytes, cost.flops)]  # dot products: a reduction, which no library tiles
     return [Contraction(bool(leading), batch, m, n, k, PRECISIONS[point.precision].bytes, cost.bytes)]
 
 
@@ -68,6 +70,8 @@ def step_part(step: Step, point: Point) -> Part:
     kept = set(step.output)
     both = kept & left & right
     batch, m, n = (math.prod(size[d] for d in dims) for dims in (both, kept & left - right, kept & right - left))
+    if m == n == 1:
+        return Stream(traffic, einsum.spec.step_flops(step, size))  # dot products, as in matmul
     return Contraction(bool(both), batch, m, n, math.prod(size[d] for d in step.summed), p.bytes, traffic)
 
 

@@ -114,7 +114,8 @@ def test_the_csv_does_not_depend_on_the_table(sweep: Path, tmp_path: Path, capsy
 
 def test_a_dim_named_as_a_column_gets_its_own(tmp_path: Path) -> None:
     path = tmp_path / "clash.yaml"
-    path.write_text('sweeps:\n  - {op: einsum, impl: [torch], precision: [fp32], equation: "rows flops -> rows", dims: {rows: 3, flops: 5}}\n')
+    entry = 'op: einsum, impl: [torch], precision: [fp32], equation: "rows flops -> rows", dims: {rows: 3, flops: 5}'
+    path.write_text(f"sweeps:\n  - {{{entry}}}\n")
     assert main(["plan", str(path), "-o", str(tmp_path / "plan.csv")]) == 0
     row = pd.read_csv(tmp_path / "plan.csv").iloc[0]
     assert (row["flops"], row["rows"], row["dim_flops"]) == (15, 3, 5)
