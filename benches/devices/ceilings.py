@@ -19,21 +19,23 @@ from kernels.registry import OPS
 # A batch of squares, then growing ones: PyTorch sends batches and single products to different kernels, and where a CPU lacks units
 # for a precision the small ones are the fast ones.
 SHAPES = ((8, 128), (1, 128), (1, 256), (1, 512), (1, 1024), (1, 2048))
-ENOUGH_S = 0.02  # a call this long is no longer overhead: larger sizes would find the same rate
+ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would find the same rate
 REPEATS = 5
+AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
 VECTOR_PRECISIONS = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")  # no TF32 on a CPU
 
 
-def best_of(repeats: int, call: Callable[[], object]) -> float:
-    """Seconds of the fastest of `repeats` calls after one warm-up: a ceiling is a best case."""
+def best_s(call: Callable[[], object]) -> float:
+    """Seconds of the fastest call after a warm-up: a ceiling is a best case."""
     call()
-    seconds = []
-    for _ in range(repeats):
+    best, calls, begin = float("inf"), 0, time.perf_counter()
+    while calls < REPEATS or time.perf_counter() - begin < AT_LEAST_S:
         start = time.perf_counter_ns()
         call()
-        seconds.append((time.perf_counter_ns() - start) / 1e9)
-    return min(seconds)
+        best = min(best, (time.perf_counter_ns() - start) / 1e9)
+        calls += 1
+    return best
 
 
 def peak_flops_per_s(precision: str) -> float:
@@ -45,7 +47,7 @@ def peak_flops_per_s(precision: str) -> float:
             continue  # torch._scaled_mm is 2-D
         dims = {"m": size, "n": size, "k": size} | ({"b": batch} if batch > 1 else {})
         point = op.point("torch", precision, dims, {"layout": "nt" if fp8 else "nn"})
-        seconds = best_of(REPEATS, TensorWorkload(point, point, "cpu", seed=0).launch)
+        seconds = best_s(TensorWorkload(point, point, "cpu", seed=0).launch)
         best = max(best, op.cost(point).flops / seconds)
         if batch == 1 and seconds > ENOUGH_S:
             break
@@ -56,10 +58,10 @@ def copy_bandwidth() -> float:
     """Bytes read and written a second by a copy that no cache holds."""
     source = torch.zeros(COPY_BYTES // 4)
     target = torch.empty_like(source)
-    return 2 * COPY_BYTES / best_of(REPEATS, lambda: target.copy_(source))
+    return 2 * COPY_BYTES / best_s(lambda: target.copy_(source))
 
 
 def measure_ceilings() -> Ceilings:
-    """About five seconds on two cores."""
+    """About ten seconds on two cores."""
     peaks = {precision: peak_flops_per_s(precision) for precision in VECTOR_PRECISIONS}
     return Ceilings(peak_flops_per_s=peaks, bandwidth_bytes_per_s=copy_bandwidth())
