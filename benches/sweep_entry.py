@@ -24,6 +24,8 @@ MAX_DIMS = 32
 MAX_FILTERS = 100  # parts of where and exclude together, each tried on every point at about 0.1 µs
 MAX_COMBINATIONS = 200  # of options, with which the names of dims are checked before expanding
 
+Match = Mapping[str, Mapping[str | int, None]]  # values of each key: a set that keeps its order, so that `resolved` is always the same
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -38,7 +40,7 @@ class Entry:
     rows: tuple[Row, ...]  # listed shapes; a single empty one where there are only axes
     wheres: tuple[Where, ...]  # must hold
     excludes: tuple[Where, ...]  # must not hold
-    matches: tuple[Mapping[str, frozenset[str | int]], ...]  # must not match
+    matches: tuple[Match, ...]  # must not match
     spots: Mapping[str, Spot] = field(default_factory=dict)  # of keys and dims
 
     def count(self) -> int:
@@ -120,8 +122,8 @@ class _Reader:
         precisions = self.words("precision", PRECISIONS)
         options = {name: self.words(name, option.choices) for name, option in self.options.items() if name in self.items}
         axes, rows = self.shapes()
-        if "shapes_from" in self.items and "layout" in self.options:
-            options.setdefault("layout", ("nt",))  # a linear layer's weight is stored (out, in)
+        if "shapes_from" in self.items:
+            options = {"layout": ("nt",)} | options  # a linear layer's weight is stored (out, in)
         if self.op:
             self.check_names(self.op, axes, rows, options)
         wheres, excludes, matches = self.filters({*axes, *(name for row in rows for name in row.dims)})
@@ -213,7 +215,7 @@ class _Reader:
                     self.problems.add(spot, error.key, f"{error}{valid_names('', error.valid)}")
             return
 
-    def filters(self, names: set[str]) -> tuple[tuple[Where, ...], tuple[Where, ...], tuple[Mapping[str, frozenset[str | int]], ...]]:
+    def filters(self, names: set[str]) -> tuple[tuple[Where, ...], tuple[Where, ...], tuple[Match, ...]]:
         """`where`, and the two kinds of `exclude`."""
         wheres = self.conditions("where", names)
         excludes = self.conditions("exclude", names)
@@ -248,12 +250,12 @@ class _Reader:
             self.problems.add(node.spot, key, f"{quote(node.text)}: unknown dim {quote(name)}{valid_names(name, sorted(names))}")
         return [] if unknown else [where]
 
-    def match(self, node: Map, names: set[str]) -> dict[str, frozenset[str | int]]:
+    def match(self, node: Map, names: set[str]) -> Match:
         valid = ("impl", "precision", *self.options, *sorted(names))
         known_keys(node, valid, "exclude", self.problems)
         if not node.items:
             self.problems.add(node.spot, "exclude", "an empty mapping would match every point")
-        return {key: frozenset(self.match_values(key, item, names)) for key, item in node.items.items() if key in valid}
+        return {key: dict.fromkeys(self.match_values(key, item, names)) for key, item in node.items.items() if key in valid}
 
     def match_values(self, key: str, item: Item, names: set[str]) -> Sequence[str | int]:
         if key in names:

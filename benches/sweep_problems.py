@@ -31,12 +31,15 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Spot, str], None] = {}
+        self._noted = 0
 
     def __len__(self) -> int:
-        return len(self._found)
+        """How often something was noted, the same problem again among it: more than before means that something is wrong."""
+        return self._noted
 
     def add(self, spot: Spot, key: str, message: str) -> None:
         """Notes a problem and goes on. Raises SweepError once there are too many to go on."""
+        self._noted += 1
         self._found[spot, _one_line(f"{_cut(key)}: {message}")] = None
         if len(self._found) >= MAX_PROBLEMS:
             self.fail(Spot(spot.file, spot.line), "sweep", f"{MAX_PROBLEMS} problems; reading stopped here")

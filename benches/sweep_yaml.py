@@ -104,8 +104,10 @@ def read_yaml(text: str, file: str, problems: Problems) -> Map:
         line = text.encode().count(b"\n", 0, error.position) + 1
         problems.fail(Spot(file, line), "YAML", f"a character that YAML does not allow ({error.reason})")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.fail(Spot(file, 1 + (mark.line if mark else 0)), "YAML", ", ".join(filter(None, (error.context, error.problem))))
+        first, last = error.context_mark, error.problem_mark or error.context_mark
+        since = f" since line {first.line + 1}" if error.context and first and last and first.line < last.line else ""
+        line = min(last.line if last else 0, text.count("\n"))  # at its end libyaml counts a line too many
+        problems.fail(Spot(file, line + 1), "YAML", ", ".join(filter(None, (error.context and error.context + since, error.problem))))
     if root is None:
         problems.fail(Spot(file, 1), "sweep", "the file is empty")
     if not isinstance(root, Map):

@@ -1,0 +1,98 @@
+"""The shipped sweeps hold what they promise, and the models' layers follow from the published architectures."""
+
+from pathlib import Path
+
+import pytest
+
+from benches.sweep import load_sweep, sweep_names
+from benches.sweep_shapes import model_names, read_model
+from kernels.op import Platform
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+
+BANDS = {"smoke": (60, 90), "nightly": (600, 900), "full": (4000, 20000), "edges": (500, 2000)}
+H100 = Platform("cuda", (9, 0))
+
+
+def test_every_shipped_sweep_has_a_band():
+    assert set(BANDS) <= set(sweep_names())
+
+
+@pytest.mark.parametrize("name", sweep_names())
+def test_loads_and_resolves(name: str, tmp_path: Path):
+    sweep = load_sweep(name)
+    low, high = BANDS.get(name, (1, 20000))
+    assert low <= len(sweep.points) <= high
+    assert sweep.name == name
+    assert len({point.id for point in sweep.points}) == len(sweep.points)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(sweep.resolved, encoding="utf-8")
+    assert [vars(point) for point in load_sweep(path).points] == [vars(point) for point in sweep.points]
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
+    points = load_sweep(name).points
+    unsupported = [point for point in points if OPS[point.op].impls[point.impl].unsupported(point, H100)]
+    assert len(unsupported) <= 0.02 * len(points)
+    assert max(OPS[point.op].cost(point).memory_bytes for point in points) < 80e9 / 4  # references in fp64 take four times as much
+
+
+@pytest.mark.parametrize("name", ["smoke", "nightly"])
+def test_every_op_in_every_implementation_and_precision(name: str):
+    found = {(point.op, point.impl, point.precision) for point in load_sweep(name).points}
+    assert {impl for op, impl, _ in found if op == "matmul"} == set(OPS["matmul"].impls)
+    for op in OPS:
+        assert {impl for o, impl, _ in found if o == op} == set(OPS[op].impls)
+        precisions = set(PRECISIONS) - ({"tf32"} if op == "elementwise" else set())
+        assert {precision for o, impl, precision in found if (o, impl) == (op, "triton")} == precisions
+        assert {precision for o, _, precision in found if o == op} == precisions
+
+
+def test_smoke_is_small_enough_for_a_laptop():
+    points = load_sweep("smoke").points
+    assert sum(point.impl == "torch_compile" for point in points) <= 4
+    for point in points:
+        if point.impl == "torch":
+            flops = OPS[point.op].cost(point).flops
+            assert flops <= (2**26 if point.precision in ("bf16", "fp16") else 2**32)
+
+
+def test_nightly_takes_half_an_hour():
+    points = load_sweep("nightly").points
+    assert 1.5 * len(points) + 5 * sum(point.impl == "torch_compile" for point in points) < 30 * 60
+
+
+PARAMETERS = {"llama3_8b": 8.03e9, "llama3_70b": 70.6e9, "gpt3_175b": 174.6e9}
+
+
+def test_models():
+    assert set(model_names()) >= set(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_layers_follow_from_the_architecture(name: str):
+    model = read_model(name)
+    a = model.architecture
+    shapes = {layer.name: (layer.n, layer.k, layer.count) for layer in model.layers}
+    d, ff, count = a["d_model"], a["d_ff"], a["layers"]
+    assert a["heads"] * a["head_dim"] == d
+    assert shapes["qkv"] == ((a["heads"] + 2 * a["kv_heads"]) * a["head_dim"], d, count)
+    assert shapes["attn_out"] == (d, d, count)
+    assert shapes["down"] == (d, ff, count)
+    assert shapes["lm_head"] == (a["vocab"], d, 1)
+    if name == "gpt3_175b":
+        assert ff == 4 * d
+        assert shapes["up"] == (ff, d, count)
+    else:
+        assert shapes["gate_up"] == (2 * ff, d, count)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_layers_and_embeddings_make_the_models_size(name: str):
+    model = read_model(name)
+    a = model.architecture
+    tied = name == "gpt3_175b"  # its output layer is its embedding; and its positions are learnt
+    embeddings = a["context"] * a["d_model"] if tied else a["vocab"] * a["d_model"]
+    total = sum(layer.count * layer.n * layer.k for layer in model.layers) + embeddings
+    assert total == pytest.approx(PARAMETERS[name], rel=0.01)

@@ -1,0 +1,96 @@
+"""Conditions: what they mean, what is refused, and that nothing else can happen."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benches.where import MAX_PARTS, WhereError, parse_where
+
+DIMS = {"m": 8, "n": 3, "k": 4096}
+
+HOLDS = {
+    "m >= n": True,
+    "m < n": False,
+    "m == 8 and n != 3": False,
+    "m == 8 or n != 3": True,
+    "not m == 8": False,
+    "1 < n <= m < k": True,
+    "1 < n < 3": False,
+    "m * n + 2 == 26": True,
+    "k // 1000 == 4 and k % 1000 == 96": True,
+    "k == 2**12": True,
+    "-m < 0": True,
+    "(m + n) * 2 == 22": True,
+    "m - n - 1 == 4": True,
+    "k > 1_000": True,
+}
+
+
+@pytest.mark.parametrize("text", HOLDS)
+def test_meaning(text: str):
+    assert parse_where(text).test(DIMS) is HOLDS[text]
+
+
+def test_names_are_those_asked_for_once_each():
+    assert parse_where("m >= k and k > n // m").names == ("m", "k", "n")
+
+
+REFUSED = {
+    "m": "'m' is no comparison",
+    "m % 2": "'m % 2' is no comparison",
+    "": "cannot be read; write a condition such as m >= k",
+    "m >=": "cannot be read; write a condition such as m >= k",
+    "m >= k; n": "cannot be read; write a condition such as m >= k",
+    "m >= 1.5": "'1.5' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m == True": "'True' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m == 'x'": "\"'x'\" is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m / 2 > 1": "'m / 2' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m << 2 > 1": "'m << 2' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "abs(m) > 1": "'abs(m)' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m.real > 1": "'m.real' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m in n": "'m in n': compare with <, <=, >, >=, == or !=",
+    "m is n": "'m is n': compare with <, <=, >, >=, == or !=",
+    "(m > 1) == (n > 1)": "'m > 1' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "__import__('os').system('true') == 0": (
+        "\"__import__('os').system('true')\" is no dim, integer or sum, difference, product, // , % or ** of them"
+    ),
+    "(lambda: m)() > 1": "'(lambda: m)()' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m ** n > 1": "'m ** n': the power must be an integer literal",
+    "m ** (0 - 1) > 1": "'m ** (0 - 1)': the power must be an integer literal",
+    "m ** 99999 > 1": "'m ** 99999' can become larger than 2**2048",
+    "((m ** 60) ** 60) ** 60 > 1": "'(m ** 60) ** 60' can become larger than 2**2048",
+    "m > 1 and " * 60 + "m": "longer than 300 characters",
+    "-" * 200 + "m > k": f"has more than {MAX_PARTS} parts",
+    "+".join("m" * 90) + " > k": f"has more than {MAX_PARTS} parts",
+    "m > \0": "cannot be read; write a condition such as m >= k",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused(text: str):
+    with pytest.raises(WhereError) as error:
+        parse_where(text)
+    assert str(error.value) == REFUSED[text]
+
+
+def test_division_by_zero_is_told_to_the_caller():
+    with pytest.raises(ZeroDivisionError):
+        parse_where("m % (n - 3) == 0").test(DIMS)
+
+
+PIECES = st.sampled_from(
+    ["m", "n", "q", "1", "0", "2**31", "(", ")", ">=", "<", "==", "and", "or", "not", "+", "-", "*", "//", "%", "**", "5"]
+)
+
+
+@given(st.one_of(st.text(max_size=400), st.lists(PIECES, max_size=60).map(" ".join)))
+def test_any_text_is_a_condition_or_an_error_and_quick(text: str):
+    start = time.perf_counter()
+    try:
+        where = parse_where(text)
+        assert isinstance(where.test(dict.fromkeys(where.names, 2**31)), bool)
+    except (WhereError, ZeroDivisionError):
+        pass
+    assert time.perf_counter() - start < 0.5  # milliseconds; the slack is for a busy machine
