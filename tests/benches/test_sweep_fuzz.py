@@ -60,16 +60,19 @@ def read(data: bytes) -> int | None:
     return count
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes):
     read(data)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=200))
 def test_any_text(text: str):
     read(text.encode("utf-8", "surrogatepass"))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.sampled_from([*WORDS, *"{}[]:,-?*&!|>'\"%@#\n \t", "\n  ", ": ", "- ", "&a ", "*a", "!!int "]), max_size=60).map("".join)
 )
@@ -77,12 +80,13 @@ def test_any_yaml_like_text(text: str):
     read(text.encode())
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(TREES)
 def test_any_tree(tree: object):
     read(yaml.safe_dump(tree, allow_unicode=True).encode())
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(NEARLY_RIGHT)
 def test_any_nearly_right_sweep(tree: object):
     read(yaml.safe_dump(tree).encode())
@@ -95,6 +99,7 @@ def length(axis: object) -> int:
     return len(set(axis)) if isinstance(axis, list) else 1
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(RIGHT)
 def test_a_sweep_without_filters_has_the_product_of_its_axes(entry: dict[str, object]):
     expected = 1
