@@ -27,7 +27,7 @@ def payload(frame: pd.DataFrame, charts: Iterable[Chart]) -> str:
     """JSON. Columns without any value are left out; numbers come raw, for sorting and CSV, and as the text that is shown."""
     columns = [column(str(name)) for name in frame if name not in LEFT_OUT and frame[name].notna().any()]
     values: dict[str, list[object]] = {c.name: _plain(frame[c.name]) for c in columns}
-    texts = {c.name: [show(v, c.unit) for v in values[c.name]] for c in columns if c.numeric}
+    texts = {c.name: _texts(values[c.name], c.unit) for c in columns if c.numeric}
     described = [
         {"name": c.name, "label": c.label, "doc": c.doc, "group": c.group, "numeric": c.numeric, "table": c.table, "hover": c.hover}
         for c in columns
@@ -36,6 +36,12 @@ def payload(frame: pd.DataFrame, charts: Iterable[Chart]) -> str:
     rows = {"columns": described, "groups": GROUPS, "statuses": statuses, "values": values, "texts": texts}
     packed = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f'{{"rows":{packed},"charts":{{{",".join(chart.to_json() for chart in charts)}}}}}'
+
+
+def _texts(values: list[object], unit: str) -> list[str]:
+    """Each distinct value is formatted once: costs and clocks repeat from point to point."""
+    texts = {value: show(value, unit) for value in set(values)}
+    return [texts[value] for value in values]
 
 
 def _plain(series: pd.Series) -> list[object]:

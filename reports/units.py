@@ -23,8 +23,9 @@ def significant(value: float, digits: int = DIGITS) -> str:
 
 
 def _exponent(value: float, digits: int) -> int:
-    """The power of ten after rounding: 999.96 in four digits has three, as 1,000."""
-    return int(f"{value:.{digits - 1}e}".rpartition("e")[2])
+    """The power of ten after rounding: 999.96 in four digits has three, as 1,000. Faster than reading it off a formatted text."""
+    exponent = math.floor(math.log10(abs(value)))
+    return exponent + 1 if abs(value) >= (10 - 5 * 10.0**-digits) * 10.0**exponent else exponent
 
 
 def _scaled(unit: str, lowest: int, highest: int) -> Callable[[float], str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from reports.charts import BARE, Chart, View
 from reports.page import render
@@ -33,8 +33,13 @@ def heatmap(report: Report) -> Section:
         why = "No matmul was timed" + ("." if report.timed[metric].notna().any() or report.timed.empty else ", and no peaks are known.")
         return Section("heatmap", title, lead, empty=why)
     views = [_view(str(name), group, metric) for name, group in _with_dims(frame).groupby("view", sort=True)]
-    chart = Chart("heatmap", _alt(frame, metric), views, choose="Precision and layout", legend=False)
+    note = f"Of a map with more than {MAX_ROWS} rows only the largest are shown; the table has all." if _cut(views) else ""
+    chart = Chart("heatmap", _alt(frame, metric), views, choose="Precision and layout", legend=False, note=note)
     return Section("heatmap", title, lead, render("chart_only.html.j2", chart=chart), [chart])
+
+
+def _cut(views: list[View]) -> bool:
+    return any(len(trace.y) == MAX_ROWS for view in views for trace in view.figure.data)
 
 
 def _with_dims(frame: pd.DataFrame) -> pd.DataFrame:
@@ -52,27 +57,46 @@ def _view(name: str, frame: pd.DataFrame, metric: str) -> View:
     filled = frame.groupby(["m", "rest"]).ngroups / (frame["m"].nunique() * frame["rest"].nunique())
     grid = filled >= MIN_FILLED and frame["m"].nunique() > 1
     maps = _grids(frame, metric) if grid else [("", _shapes(frame, metric))]
-    rows = [len(m.y) for _, m in maps]
-    fig = make_subplots(
-        len(maps),
-        1,
-        shared_xaxes=grid,
-        row_heights=rows,
-        vertical_spacing=0.06 if len(maps) > 1 else 0,
-        subplot_titles=[t for t, _ in maps],
-    )
-    for row, (_, trace) in enumerate(maps, 1):
-        fig.add_trace(trace, row, 1)
+    across = "m (rows of A and C)" if grid else "implementation"
+    down = " × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m" or not grid)
     bar = {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0, "lenmode": "pixels", "len": 130, "y": 1, "yanchor": "top"}
     bar["title"] = {"text": "MFU" if metric == "mfu" else "of peak"}
     scale = {"colorscale": HEAT, "cmin": 0, "cmax": _own_peak(frame, metric), "colorbar": bar}
-    fig.update_layout(**BARE, margin={"l": 64, "r": 16, "t": 32, "b": 56}, coloraxis=scale)
-    fig.update_xaxes(type="category", showgrid=False, automargin=True)
-    fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
-    if grid:
-        fig.update_yaxes(title_text=" × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m"), title_standoff=12)
-    fig.update_xaxes(title_text="m (rows of A and C)" if grid else "implementation", row=len(maps))
-    return View(name, fig, max(220, 110 + 40 * (len(maps) - 1) + 26 * sum(rows)))
+    layout = {**BARE, "margin": {"l": 64, "r": 16, "t": 32, "b": 56}, "coloraxis": scale, **_stacked(maps, across, down)}
+    height = BORDERS + sum(TITLE_GAP + ROW * len(trace.y) for _, trace in maps)
+    return View(name, go.Figure([trace for _, trace in maps], layout), max(220, height))
+
+
+ROW, TITLE_GAP, BORDERS = 26, 34, 88  # px
+
+
+def _stacked(maps: list[tuple[str, go.Heatmap]], across: str, down: str) -> dict[str, object]:
+    """Axes of maps one below the other, the first on top, each under its title; columns line up and are named under the last."""
+    axis = {"type": "category", "showgrid": False, "automargin": True}
+    heights = [TITLE_GAP + ROW * len(trace.y) for _, trace in maps]
+    layout: dict[str, object] = {}
+    titles = []
+    top = 1.0
+    for i, ((title, trace), height) in enumerate(zip(maps, heights, strict=True), 1):
+        bottom, share = top - height / sum(heights), TITLE_GAP / sum(heights)
+        n, last = "" if i == 1 else str(i), i == len(maps)
+        trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
+        layout[f"xaxis{n}"] = {**axis, "anchor": f"y{n}", "showticklabels": last, "title": {"text": across if last else ""}}
+        rows = {"anchor": f"x{n}", "autorange": "reversed", "domain": [max(bottom, 0), top - share]}
+        layout[f"yaxis{n}"] = {**axis, **rows, "title": {"text": down, "standoff": 12}}
+        titles.append(
+            {
+                "text": html.escape(title),
+                "x": 0.5,
+                "y": top - share,
+                "xref": "paper",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
+        top = bottom
+    return {**layout, "annotations": titles}
 
 
 def _own_peak(frame: pd.DataFrame, metric: str) -> float:

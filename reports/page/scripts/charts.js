@@ -1,5 +1,6 @@
 // Charts: figures come from Python; here they get their hover text, their size and their buttons.
 const MANY = 2000; // points from which WebGL, where the browser has it, beats SVG
+const MODEBAR = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]; // nothing that leaves the page
 const NARROW = 560; // px below which names of lines and colour scales cost more room than they are worth
 const PAPER_WIDTH = 980; // px of an A4 sheet in landscape within its margins
 
@@ -60,7 +61,7 @@ class PageChart {
     if (narrow) figure.data.filter(trace => trace.mode === "text").forEach(trace => { trace.visible = false; });
     if (coloraxis) coloraxis.showscale = !narrow;
     const layout = { ...figure.layout, height, font: { family: getComputedStyle(document.body).fontFamily, size: 12 } };
-    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    const config = { responsive: true, displaylogo: false, modeBarButtons: MODEBAR };
     await Plotly.react(this.plot, figure.data, layout, config);
     if (!this.listens) this.plot.on("plotly_click", event => {
       const row = event.points[0].customdata;
