@@ -84,6 +84,15 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
     return (family[fp8],)
 
 
+def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | None:
+    """What the GPU has no units for, or None."""
+    if any("fp8" in kind for kind in compilation.signature.values()) and capability < (8, 9):
+        return "fp8 came with compute capability 8.9"
+    if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
+        return f"no matrix units for {compilation.precision} before compute capability 8.0"
+    return None
+
+
 def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
     """What is wrong with the code; empty where nothing is."""
     reasons = []
@@ -137,8 +146,8 @@ def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
 
 def examine(compilation: Compilation, gpu: Gpu) -> Finding:
     """Compiles, disassembles, judges. A compiler's error is a failure with its first line as the reason."""
-    if compilation.expects == "dot" and not expected_instructions(compilation.precision, gpu.compute_capability):
-        return Finding(compilation, "unsupported", [f"{gpu.name} has no matrix units for {compilation.precision}"])
+    if why := unsupported(compilation, gpu.compute_capability):
+        return Finding(compilation, "unsupported", [why])
     start = time.perf_counter()
     try:
         compiled = compile_for(compilation, gpu.compute_capability)

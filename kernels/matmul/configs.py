@@ -37,7 +37,7 @@ TENSOR_CORE = {
     size: (
         Config(128, 256, 128 // size, 8, 4),
         Config(128, 128, 128 // size, 8, 4),
-        Config(64, 128, 128 // size, 4, 4),
+        Config(64, 64, 128 // size, 4, 4),  # attention heads of 64
         Config(64, 32, 256 // size, 4, 4),
     )
     for size in (1, 2, 4)

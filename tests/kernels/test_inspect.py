@@ -1,0 +1,242 @@
+"""The machine code of the Triton kernels, and the command that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from triton._C.libtriton import native_specialize_impl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import make_backend
+
+from kernels.compilation import Compilation, specialise
+from kernels.gpus import Gpu, load_gpu
+from kernels.inspect import MachineCode, expected_instructions, gather, judge, parse_machine_code, unsupported
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+
+ROOT = Path(__file__).resolve().parents[2]
+GPU = "h100_sxm5"
+INSTRUCTION = {"fp32": "FFMA", "tf32": "HGMMA", "fp16": "HGMMA", "bf16": "HGMMA", "fp8_e4m3": "QGMMA", "fp8_e5m2": "QGMMA"}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of the whole command, run as where an interpreted session left its environment variable behind."""
+    path = tmp_path_factory.mktemp("inspect") / "inspect.json"
+    done = run("-m", "kernels", "inspect", "--gpu", GPU, "--json", str(path), TRITON_INTERPRET="1")
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (done.returncode == 0) == all(kernel["status"] == "pass" for kernel in found["kernels"])
+    assert done.stdout.splitlines()[-1].startswith(f"{GPU}: {len(found['kernels'])} compilations, ")
+    assert done.stderr == ""
+    return found
+
+
+@pytest.mark.slow
+def test_every_compilation_passes(report: dict[str, Any]) -> None:
+    assert [f"{k['id']}: {k['reason']}" for k in report["kernels"] if k["status"] != "pass"] == []
+
+
+@pytest.mark.slow
+def test_nothing_spills_and_shared_memory_fits(report: dict[str, Any]) -> None:
+    limit = load_gpu(GPU).shared_memory_per_block_bytes
+    assert [k["id"] for k in report["kernels"] if k["spills"] or k["shared_bytes"] > limit] == []
+
+
+@pytest.mark.slow
+def test_every_product_runs_on_the_units_of_its_precision(report: dict[str, Any]) -> None:
+    """Counted here from the instructions, not read from the verdict."""
+    products = [k for k in report["kernels"] if k["op"] in ("matmul", "einsum")]
+    assert {k["precision"] for k in products} == set(PRECISIONS)
+    for kernel in products:
+        used = {name for name in ("HGMMA", "QGMMA", "HMMA", "QMMA") if name in kernel["instructions"]}
+        expected = set() if kernel["precision"] == "fp32" else {INSTRUCTION[kernel["precision"]]}
+        assert used == expected, kernel["id"]
+        assert INSTRUCTION[kernel["precision"]] in kernel["instructions"], kernel["id"]
+
+
+@pytest.mark.slow
+def test_aligned_16_bit_products_load_asynchronously(report: dict[str, Any]) -> None:
+    aligned = [
+        k for k in report["kernels"] if k["op"] == "matmul" and k["precision"] == "bf16" and k["variant"] in ("nn", "nt", "tn", "tt")
+    ]
+    assert len(aligned) == 16
+    for kernel in aligned:
+        assert kernel["instructions"].get("LDGSTS"), kernel["id"]
+        assert "LDG" not in kernel["instructions"], kernel["id"]
+
+
+def test_every_op_with_a_triton_implementation_is_inspected_once() -> None:
+    compilations = gather(OPS.values())
+    ids = [c.id for c in compilations]
+    assert len(ids) == len(set(ids))
+    assert {c.op for c in compilations} == {op.name for op in OPS.values() if "triton" in op.impls}
+
+
+FAILING = """
+import json
+from dataclasses import replace
+from kernels.gpus import load_gpu
+from kernels.inspect import examine
+from kernels.matmul.configs import Config
+from kernels.matmul.triton_impl import ALIGNED, compilation
+
+gpu = load_gpu("h100_sxm5")
+good = compilation("bf16", Config(128, 128, 64, 8, 4), ALIGNED, "nt", "nt")
+cases = {
+    "good": good,
+    "deep": compilation("bf16", Config(128, 256, 64, 8, 6), ALIGNED, "nt", "nt"),
+    "wide_fp32": compilation("fp32", Config(128, 256, 32, 8, 3), ALIGNED, "nt", "nt"),
+    "says_fp8": replace(good, precision="fp8_e4m3"),
+    "says_fp32": replace(good, precision="fp32"),
+    "broken": replace(good, constexprs={**good.constexprs, "BLOCK_M": 100}),
+}
+print(json.dumps({name: [(f := examine(case, gpu)).status, "; ".join(f.reasons)] for name, case in cases.items()}))
+"""
+
+
+@pytest.fixture(scope="session")
+def verdicts() -> dict[str, list[str]]:
+    done = run("-c", FAILING, TRITON_INTERPRET="")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("deep", "bytes of shared memory; a block of h100_sxm5 can have 232,448"),
+        ("wide_fp32", "spills registers"),
+        ("says_fp8", "no QGMMA: fp8_e4m3 runs on other units"),
+        ("says_fp32", "HGMMA: fp32 must not be rounded for the tensor cores"),
+        ("broken", "does not compile: "),
+    ],
+)
+def test_what_cannot_hold_is_reported(verdicts: dict[str, list[str]], case: str, reason: str) -> None:
+    assert verdicts["good"] == ["pass", ""]
+    status, found = verdicts[case]
+    assert status == "fail"
+    assert reason in found
+
+
+SASS = """
+ Function matmul_kernel:
+  REG:168 STACK:0 SHARED:0 LOCAL:0 CONSTANT[0]:640 TEXTURE:0 SURFACE:0 SAMPLER:0
+        /*0000*/                   LDC R1, c[0x0][0x28] ;                 /* 0x00000a00ff017b82 */
+        /*0010*/              @!P0 LDGSTS.E.BYPASS.LTC128B.128 [R4], desc[UR6][R2.64], P1 ;
+        /*0020*/             @!UP0 UIADD3 UR4, UR5, 0x1, URZ ;
+        /*0030*/              @P3  LDG.E.128 R4, desc[UR4][R2.64] ;
+        /*0040*/                   HGMMA.64x256x16.F32.BF16 R24, gdesc[UR8], R24 ;
+        /*0050*/                   STL [R1+0x4], R7 ;
+        /*1000*/                   LDL.LU R7, [R1+0x4] ;
+"""
+
+
+def test_disassembly_is_counted() -> None:
+    code = parse_machine_code(SASS, 1024)
+    assert code.registers == 168
+    assert code.instructions == {"LDC": 1, "LDGSTS": 1, "UIADD3": 1, "LDG": 1, "HGMMA": 1, "STL": 1, "LDL": 1}
+    assert (code.wide_loads, code.spills, code.shared_bytes) == (2, 2, 1024)
+
+
+def test_no_machine_code_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no machine code"):
+        parse_machine_code("", 0)
+
+
+def compilation(precision: str, expects: Any) -> Compilation:
+    pointee = PRECISIONS[precision].triton_dtype
+    return Compilation("op", precision, "nn", "c", "m:f", {"a": f"*{pointee}"}, {}, (), 4, 1, expects)
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Gpu:
+    return load_gpu(GPU)
+
+
+@pytest.mark.parametrize(
+    ("precision", "expects", "code", "reasons"),
+    [
+        ("bf16", "dot", MachineCode(168, 232_448, {"HGMMA": 4}, 0), 0),
+        ("bf16", "dot", MachineCode(168, 232_449, {"HGMMA": 4}, 0), 1),
+        ("bf16", "dot", MachineCode(255, 1024, {"HGMMA": 4, "STL": 1}, 0), 1),
+        ("bf16", "dot", MachineCode(168, 1024, {"HMMA": 4}, 0), 1),
+        ("fp8_e5m2", "dot", MachineCode(168, 1024, {"QGMMA": 4}, 0), 0),
+        ("fp32", "dot", MachineCode(168, 1024, {"FFMA": 4}, 0), 0),
+        ("fp32", "dot", MachineCode(168, 1024, {"HGMMA": 4, "STL": 1}, 0), 3),
+        ("bf16", "wide", MachineCode(32, 0, {"LDG": 8}, 0), 1),
+        ("bf16", "wide", MachineCode(32, 0, {"LDG": 1}, 1), 0),
+        ("bf16", "any", MachineCode(32, 0, {"LDG": 8}, 0), 0),
+    ],
+)
+def test_judgement(gpu: Gpu, precision: str, expects: str, code: MachineCode, reasons: int) -> None:
+    assert len(judge(compilation(precision, expects), code, gpu)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "expected"),
+    [
+        ("bf16", (8, 0), ("HMMA",)),
+        ("bf16", (9, 0), ("HGMMA",)),
+        ("tf32", (10, 0), ("UTCHMMA",)),
+        ("fp8_e4m3", (8, 0), ()),
+        ("fp8_e4m3", (8, 9), ("QMMA",)),
+        ("fp8_e5m2", (9, 0), ("QGMMA",)),
+        ("fp32", (9, 0), ("FFMA", "FFMA2")),
+    ],
+)
+def test_expected_instructions(precision: str, capability: tuple[int, int], expected: tuple[str, ...]) -> None:
+    assert expected_instructions(precision, capability) == expected
+    assert (unsupported(compilation(precision, "dot"), capability) is None) == bool(expected)
+
+
+def arguments() -> Iterator[Any]:
+    yield from (0, 1, 2, 15, 16, 17, -16, 4096, 2**31 - 1, 2**31, 2**40)
+    yield from (torch.empty(4, dtype=getattr(torch, p.torch_dtype), device="meta") for p in PRECISIONS.values())
+    yield from (torch.empty(4, dtype=dtype, device="meta") for dtype in (torch.int8, torch.int16, torch.int32))
+    yield None
+
+
+@pytest.mark.parametrize("argument", list(arguments()), ids=str)
+def test_specialisation_is_that_of_tritons_launcher(argument: Any) -> None:
+    backend = make_backend(GPUTarget("cuda", 90, 32))
+    kind, key = native_specialize_impl(type(backend), argument, False, True, True)
+    signature, constexprs, aligned = specialise({"x": argument}, {})
+    assert signature["x"] == kind
+    if kind == "constexpr":
+        assert constexprs == {"x": argument}
+    else:
+        assert ("x" in aligned) == ("D" in (key or ""))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "--gpu", "h100_smx5"], "did you mean h100_sxm5?"),
+        (["inspect", "--gpu", GPU, "--op", "matmull"], "did you mean matmul?"),
+        (["inspect"], "--gpu"),
+        (["inspekt"], "inspekt"),
+        (["inspect", "--gpu", GPU, "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["inspect", "--gpu", GPU, "--jobs", "0"], "--jobs"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    done = run("-m", "kernels", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr

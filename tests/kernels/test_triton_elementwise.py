@@ -1,0 +1,99 @@
+"""The Triton elementwise kernels: every function, precision and block, at shapes that end anywhere in a block and a row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benches.gate import check
+from kernels.elementwise import triton_impl
+from kernels.elementwise.configs import choose, configs
+from kernels.elementwise.spec import FUNCTIONS, OP
+from kernels.op import Inputs, Kernel, Platform, Point
+from kernels.precisions import PRECISIONS
+from kernels.tensors import dtype_of
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
+FORMATS = [name for name in PRECISIONS if name != "tf32"]
+SHAPES = ((67, 131), (131, 67), (1, 1), (33, 48), (64, 32), (2, 4099))
+
+
+def point(function: str, precision: str, m: int, n: int, to: str = "none") -> Point:
+    return OP.point("triton", precision, {"m": m, "n": n}, {"function": function, "to": to})
+
+
+def assert_right(p: Point) -> None:
+    inputs = triton_impl.make_inputs(p, DEVICE, 11)
+    for config in configs(triton_impl.element_size(p)):
+        verdict = check(OP, p, Kernel(triton_impl.bind(p, inputs, config)), inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+
+
+@pytest.mark.parametrize("precision", FORMATS)
+@pytest.mark.parametrize("function", [f for f in FUNCTIONS if f != "cast"])
+def test_function(function: str, precision: str) -> None:
+    for m, n in SHAPES if function in ("triu", "bias_gelu_residual") else SHAPES[:3]:
+        assert_right(point(function, precision, m, n))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("precision", FORMATS)
+def test_cast(precision: str, to: str) -> None:
+    assert_right(point("cast", precision, 67, 131, to))
+
+
+def test_every_function_has_a_kernel() -> None:
+    assert set(triton_impl.COMPUTED) | {"copy", "triu"} == set(FUNCTIONS)
+    assert set(triton_impl.COMPUTED).isdisjoint({"copy", "triu"})
+
+
+@pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
+def test_copy_moves_every_bit_pattern(precision: str) -> None:
+    """NaN payloads and negative zero too, which a trip through fp32 would change."""
+    p = point("copy", precision, 2, 256)
+    patterns = torch.arange(512, device=DEVICE).to(torch.uint8).reshape(2, 256)
+    x = patterns.view(dtype_of(precision))
+    result = triton_impl.build(p, Inputs((x,), torch.empty_like(x))).run()
+    assert torch.equal(result.view(torch.uint8), patterns)
+
+
+def test_64_bit_indices_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = triton_impl.call
+
+    def call(*args: object) -> tuple[object, object, dict[str, object]]:
+        kernel, tensors, settings = real(*args)
+        return kernel, tensors, settings | {"LONG": True}
+
+    monkeypatch.setattr(triton_impl, "call", call)
+    for function in ("triu", "bias_gelu_residual"):
+        assert_right(point(function, "bf16", 67, 131))
+
+
+@pytest.mark.parametrize(("rows", "long"), [(32767, False), (32768, True)])
+def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None:
+    p = point("copy", "fp8_e4m3", rows, 65536)
+    _, _, settings = triton_impl.call(p, triton_impl.make_inputs(p, "meta", None), configs(1)[0])
+    assert settings["LONG"] is long
+
+
+@pytest.mark.parametrize(("size", "m", "n", "expected"), [(2, 8192, 8192, "4096 w4"), (2, 128, 128, "1024 w4"), (4, 1, 1, "512 w4")])
+def test_choice(size: int, m: int, n: int, expected: str) -> None:
+    assert str(choose(size, m, n)) == expected
+    assert choose(size, m, n) in configs(size)
+
+
+def test_build_runs_the_real_shapes_config_on_shrunk_inputs() -> None:
+    p = point("gelu", "bf16", 16384, 16384)
+    small = OP.shrink(p)
+    inputs = triton_impl.make_inputs(small, DEVICE, 3)
+    kernel = triton_impl.build(p, inputs)
+    assert kernel.config == "4096 w4"
+    verdict = check(OP, small, kernel, inputs)
+    assert verdict.ok, verdict.problem
+
+
+def test_unsupported_without_a_gpu_unless_interpreted() -> None:
+    p = point("add", "bf16", 8, 8)
+    unsupported = OP.impls["triton"].unsupported
+    assert unsupported(p, Platform("cpu", interpreted=True)) is None
+    assert "GPU" in (unsupported(p, Platform("cpu")) or "")
