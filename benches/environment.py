@@ -37,6 +37,10 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def host() -> str:
+    return platform.node() or "unknown-host"
+
+
 def now_utc() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -46,7 +50,7 @@ def collect(device: dict[str, Any], sweeps: list[str], seed: int) -> dict[str, A
     status = git("status", "--porcelain")
     return {
         "started_utc": now_utc(),
-        "host": platform.node() or "unknown-host",
+        "host": host(),
         **device,
         "versions": package_versions(),
         "commit": git("rev-parse", "HEAD"),

@@ -15,12 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from benches import environment
+from benches.devices.nvml import has_gpu
+from benches.devices.opening import NoDevice, open_device
+from benches.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.journal import JournalError
 from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
-from benches.run import Run, RunError, open_device
+from benches.run import Run, RunError, default_run_dir
 from benches.sweep import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -39,7 +44,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
     group.addoption("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
-    group.addoption("--seed", type=int, default=DEFAULT_SEED, metavar="N", help=f"seed of the inputs (default: {DEFAULT_SEED})")
+    group.addoption("--resume", type=Path, metavar="DIR", help="go on with an interrupted run: only points without a row are measured")
+    group.addoption("--retry-failed", action="store_true", help="with --resume: measure again what timed out, crashed or raised an error")
+    group.addoption("--seed", type=int, metavar="N", help=f"seed of inputs and order (default: {DEFAULT_SEED}, or that of the resumed run)")
+    group.addoption("--isolation", choices=("process", "none"), default="process", help="none: measure in pytest's own process, to debug")
+    group.addoption(
+        "--point-timeout", type=float, default=300.0, metavar="S", help="seconds after which a point is given up (default: 300)"
+    )
+    group.addoption(
+        "--memory-limit", type=float, metavar="GB", help="host memory a point may take on the CPU (default: 90%% of what is free)"
+    )
 
 
 class Session:
@@ -47,13 +61,15 @@ class Session:
 
     def __init__(self, config: pytest.Config):
         self.config = config
+        self.resumed: Path | None = config.getoption("--resume")
+        before = resumed_environment(self.resumed) if self.resumed else {}
         self.device_kind: str = config.getoption("--device")
         if self.device_kind == "auto":
-            from benches.devices.nvml import has_gpu
-
-            self.device_kind = "cuda" if has_gpu() else "cpu"
-        names = config.getoption("--sweep") or ["nightly" if self.device_kind == "cuda" else "smoke"]
-        self.sweep: Sweep = load_sweeps(names)
+            self.device_kind = before.get("device_kind") or ("cuda" if has_gpu() else "cpu")
+        asked: int | None = config.getoption("--seed")
+        self.seed = int(before.get("seed", DEFAULT_SEED)) if asked is None else asked
+        default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
+        self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
         self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
         self.clock = ReplayClock()
         self._run: Run | None = None
@@ -67,20 +83,45 @@ class Session:
         return self._run
 
     def run(self) -> Run:
-        """Opens the device and the run directory at first use. Raises RunError."""
+        """Opens the device and the run directory at first use. Raises RunError, NoDevice or WorkerError."""
         if self._run is None:
             use_triton_interpreter(self.device_kind)
-            device = open_device(self.device_kind)
-            seed = self.config.getoption("--seed")
-            self._run = Run(device, self.config.getoption("--run-dir"), [self.sweep.name], self.sweep.resolved, seed)
+            run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
+            retry = self.config.getoption("--retry-failed")
+            resolved = self.sweep.resolved
+            self._run = Run(run_dir, self._open_measurer, resolved, [self.sweep.name], self.seed, self.resumed is not None, retry)
+            for note in self._run.notes:
+                self.progress.terminal.write_line(note, yellow=True)
         return self._run
+
+    def _open_measurer(self, run_dir: Path) -> Measurer:
+        if self.config.getoption("--isolation") == "none":
+            return InProcess(open_device(self.device_kind))
+        gigabytes: float | None = self.config.getoption("--memory-limit")
+        limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
+        # A CUDA context maps far more address space than it uses, so a limit would end it.
+        memory = limit if self.device_kind == "cpu" else None
+        return Isolated(self.device_kind, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
 
 
 KEY = pytest.StashKey[Session]()
 
 
+def resumed_environment(run_dir: Path) -> dict[str, Any]:
+    """Raises pytest.UsageError where there is no run to go on with."""
+    try:
+        return environment.read(run_dir)
+    except (OSError, ValueError) as e:
+        raise pytest.UsageError(f"--resume {run_dir}: no run to go on with ({e})") from None
+
+
+def free_memory_share() -> int:
+    """Bytes: what a worker may take before it, and not another process, is refused memory."""
+    return int(0.9 * psutil.virtual_memory().available)
+
+
 def use_triton_interpreter(device_kind: str) -> None:
-    """Triton reads the environment when it is imported, so this must come before."""
+    """Triton reads the environment when it is imported, here or in a worker, so this must come before."""
     if device_kind != "cpu":
         return
     if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
@@ -142,7 +183,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     session = request.config.stash[KEY]
     try:
         run = session.run()
-    except RunError as e:
+    except (RunError, NoDevice, WorkerError) as e:
         pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
 
     def measure(point_id: str) -> None:

@@ -1,16 +1,16 @@
-"""A run: its directory, its device, its journal. Made when the first point is about to be measured."""
+"""A run: its directory, its measurer, its journal. Made when the first point is about to be measured."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benches import environment
-from benches.devices.base import Device
-from benches.journal import Journal
-from benches.measure import measure
+from benches import environment, resume
+from benches.isolation import Measurer
+from benches.journal import NAME, Journal, read_journal
 from benches.row import Row
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -20,56 +20,77 @@ class RunError(Exception):
     """The run cannot start; the message says what to do."""
 
 
-def default_run_dir(host: str, commit: str | None) -> Path:
+def default_run_dir() -> Path:
     """runs/<UTC time>-<host>-<short commit>; the host's name is reduced to what a file name takes."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    safe_host = re.sub(r"[^A-Za-z0-9.]+", "_", host)[:40]
-    return ROOT / "runs" / f"{stamp}-{safe_host}-{(commit or 'nocommit')[:8]}"
-
-
-def open_device(kind: str) -> Device:
-    """`cuda`, `cpu` or `simulated`. Raises RunError where there is none."""
-    if kind == "simulated":
-        from benches.devices.simulated import SimulatedDevice
-
-        return SimulatedDevice()
-    if kind == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise RunError(f"torch {torch.__version__} finds no CUDA device: install a CUDA build of torch, or use --device cpu")
-        from benches.devices.cuda import CudaDevice
-
-        return CudaDevice()
-    from benches.devices.cpu import CpuDevice
-
-    return CpuDevice()
+    host = re.sub(r"[^A-Za-z0-9.]+", "_", environment.host())[:40]
+    return ROOT / "runs" / f"{stamp}-{host}-{(environment.git('rev-parse', 'HEAD') or 'nocommit')[:8]}"
 
 
 class Run:
-    """Measures points into a run directory."""
+    """Measures points into a run directory that no other run writes to.
 
-    def __init__(self, device: Device, run_dir: Path | None, sweeps: list[str], resolved: str, seed: int):
-        self.device, self.seed = device, seed
-        self.environment: dict[str, Any] = environment.collect(device.describe(), sweeps, seed)
-        self.dir = run_dir or default_run_dir(self.environment["host"], self.environment["commit"])
+    open_measurer: called with the directory, once it is known to be usable. resolved: the sweep as YAML.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        open_measurer: Callable[[Path], Measurer],
+        resolved: str,
+        sweeps: list[str],
+        seed: int,
+        resuming: bool = False,
+        retry: bool = False,
+    ):
+        self.dir, self.seed = run_dir, seed
+        self.notes: list[str] = []
+        self._done: dict[str, Row] = {}
         try:
-            self.dir.mkdir(parents=True, exist_ok=run_dir is not None)
-            if (self.dir / "rows.jsonl").exists():
-                raise RunError(f"{self.dir} already holds a run: name another --run-dir")
-            environment.write(self.dir, self.environment)
-            (self.dir / "sweep.yaml").write_text(resolved, encoding="utf-8")
+            if not resuming:
+                run_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = resume.lock(run_dir)
+            if self._lock is None:
+                raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
+            if not resuming and (run_dir / NAME).exists():
+                raise RunError(f"{run_dir} already holds a run: go on with it by --resume, or name another --run-dir")
+            self._measurer = open_measurer(run_dir)
+            self.environment = environment.collect(self._measurer.describe(), sweeps, seed)
+            if resuming:
+                self._go_on(resolved, retry)
+            else:
+                environment.write(run_dir, self.environment)
+                environment.write_atomically(run_dir / "sweep.yaml", resolved)
+            self.journal = Journal(run_dir)
         except OSError as e:
-            raise RunError(f"{self.dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
-        self.journal = Journal(self.dir)
+            raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
+
+    def _go_on(self, resolved: str, retry: bool) -> None:
+        before = environment.read(self.dir)
+        changed = resume.differences(before, self.environment)
+        if (self.dir / "sweep.yaml").read_text(encoding="utf-8") != resolved:
+            changed.append("the sweep")
+        if changed:
+            self._measurer.close()
+            raise RunError(f"{self.dir} cannot be gone on with, since this changed: {'; '.join(changed)}")
+        repaired = resume.repair(self.dir)
+        contents = read_journal(self.dir)
+        self.notes = [*([repaired] if repaired else []), *contents.problems]
+        self._done = resume.finished(contents.rows, retry)
+        # What an earlier part found out at its start holds for the whole run.
+        self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
 
     def measure(self, point: Point, timing: bool = True) -> Row:
-        """One point, journalled before this returns. Without timing it is checked only."""
-        row = measure(point, self.device, self.seed, timing)
+        """One point, journalled before this returns; a point that is finished already is not measured again."""
+        if point.id in self._done:
+            return self._done[point.id]
+        row = self._measurer.measure(point, self.seed, timing)
         self.journal.append(row)
         return row
 
     def finish(self, interrupted: bool) -> None:
-        """Closes the journal and says in environment.json how the run ended."""
+        """Ends the worker, closes the journal and says in environment.json how the run ended."""
+        self._measurer.close()
         self.journal.close()
-        environment.write(self.dir, {**self.environment, "finished_utc": environment.now_utc(), "interrupted": interrupted})
+        ended: dict[str, Any] = {"finished_utc": environment.now_utc(), "interrupted": interrupted}
+        environment.write(self.dir, self.environment | ended)

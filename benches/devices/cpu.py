@@ -28,12 +28,13 @@ class CpuDevice:
     cache: Literal["hot"] = "hot"
     regime = "sustained"
 
-    def __init__(self) -> None:
+    def __init__(self, ceilings: Ceilings | None = None) -> None:
+        """`ceilings`: measured earlier in this run; None measures them now."""
         self.threads = psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(self.threads)
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
         self.settings = Settings(warmup_s=0.1, half_width=0.05, max_s=1.0, max_call_s=2.0)
-        self.ceilings: Ceilings = measure_ceilings()
+        self.ceilings = ceilings or measure_ceilings()
 
     def platform(self, impl: str) -> Platform:
         return Platform("cpu", interpreted=impl == "triton")

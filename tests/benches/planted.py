@@ -73,7 +73,7 @@ def missing_k_tail(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.T
 def swapped_stride(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
     """The first operand's two last strides are swapped: it is read along the other dim."""
     a, *others = inputs.operands
-    rows, columns = a.shape[-2:]
+    rows = a.shape[-2]
     plain = a.contiguous()
     swapped = plain.as_strided(a.shape, (*plain.stride()[:-2], 1, rows))
     return recomputed(point, inputs, (swapped, *others))

@@ -178,7 +178,8 @@ def test_wrong_kernels_fail_and_the_session_goes_on(sweep: Path, tmp_path: Path)
         "def _grow(f):\n    return lambda out, *a: (f(out, *a), out)[1]\n"
         "impl.INTO['add'] = _grow(impl.INTO['add'])\n"
     )
-    arguments = command("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run", "-p", "planted_fault", device="cpu")
+    options = ("--isolation", "none", "-p", "planted_fault")  # a worker would not load the plugin
+    arguments = command("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run", *options, device="cpu")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr

@@ -24,7 +24,12 @@ def write_run(folder: Path) -> None:
         row = new_row(point, op.cost(point), "ok", median_s=seconds, ci_low_s=seconds, ci_high_s=seconds, samples_s=[seconds] * 30)
         lines.append(row.model_dump_json())
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    environment = {"device_kind": "simulated", "device_name": "made up for a benchmark", "gpu": "h100_sxm5", "started_utc": "2026-01-01T00:00:00+00:00"}
+    environment = {
+        "device_kind": "simulated",
+        "device_name": "made up for a benchmark",
+        "gpu": "h100_sxm5",
+        "started_utc": "2026-01-01T00:00:00+00:00",
+    }
     (folder / "environment.json").write_text(json.dumps(environment))
 
 

@@ -25,4 +25,7 @@ def figures() -> list[tuple[str, float, float, str]]:
         expanding = time.perf_counter() - start
     start = time.perf_counter()
     predict(points * 5, load_gpu("h100_sxm5"))
-    return [(f"expanding {len(points):,} points", expanding, 2.0, "s"), ("predicting 100,000 points", time.perf_counter() - start, 2.0, "s")]
+    return [
+        (f"expanding {len(points):,} points", expanding, 2.0, "s"),
+        ("predicting 100,000 points", time.perf_counter() - start, 2.0, "s"),
+    ]

@@ -1,0 +1,141 @@
+"""Measures points in a worker process, so that a segfault, an abort, a hang inside C or a sticky CUDA error costs one point.
+
+The worker is spawned, kept between points, and replaced when it dies, hangs or can no longer be trusted.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from benches import worker
+from benches.devices.base import Device
+from benches.measure import measure
+from benches.row import Row, Status, new_row
+from kernels.op import Point
+from kernels.registry import OPS
+
+OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
+
+
+class WorkerError(Exception):
+    """The worker could not open its device; the message says why."""
+
+
+class Measurer(Protocol):
+    """Something that turns points into rows."""
+
+    def describe(self) -> dict[str, Any]:
+        """What Device.describe says."""
+
+    def measure(self, point: Point, seed: int, timing: bool) -> Row:
+        """Never raises for what a kernel does."""
+
+    def close(self) -> None:
+        """Ends what it started."""
+
+
+class InProcess:
+    """`--isolation none`: for a debugger. A crash takes the session with it."""
+
+    def __init__(self, device: Device):
+        self._device = device
+
+    def describe(self) -> dict[str, Any]:
+        return self._device.describe()
+
+    def measure(self, point: Point, seed: int, timing: bool) -> Row:
+        return measure(point, self._device, seed, timing)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class Isolated:
+    """A worker process with a limit of `limit_s` seconds a point and, where given, of `memory_bytes` of host memory."""
+
+    def __init__(self, kind: str, log: Path, limit_s: float, memory_bytes: int | None = None):
+        self._kind, self._log, self._limit_s, self._memory_bytes = kind, log, limit_s, memory_bytes
+        self._described: dict[str, Any] | None = None
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPool:
+        arguments = (self._kind, str(self._log), self._described, self._memory_bytes)
+        return ProcessPool(max_workers=1, context=get_context("spawn"), initializer=worker.start, initargs=arguments)
+
+    def describe(self) -> dict[str, Any]:
+        """Opens the device. Raises WorkerError."""
+        offset = self._log_size()
+        try:
+            self._described = self._pool.schedule(worker.describe, timeout=OPENING_S).result()
+        except (ProcessExpired, FutureTimeout) as e:
+            raise WorkerError(f"the worker could not open the device: {self._end(e)}{self._last_words(offset)}") from e
+        return self._described
+
+    def measure(self, point: Point, seed: int, timing: bool) -> Row:
+        started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
+        try:
+            row, poisoned = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s).result()
+        except FutureTimeout:
+            self._replace()
+            return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
+        except ProcessExpired as e:
+            self._replace()
+            status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
+            return self._lost(point, status, self._end(e), offset, started, start)
+        if poisoned:
+            self._replace()
+        return Row.model_validate_json(row)
+
+    def _replace(self) -> None:
+        """A new worker, which knows what the first one described."""
+        self.close()
+        self._pool = self._new_pool()
+
+    def _lost(self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float) -> Row:
+        return new_row(
+            point,
+            OPS[point.op].cost(point),
+            status,
+            reason + self._last_words(offset),
+            started_utc=started.isoformat(timespec="milliseconds"),
+            wall_s=time.perf_counter() - start,
+        )
+
+    def _end(self, error: Exception) -> str:
+        """How a worker ended, for a reader."""
+        if isinstance(error, FutureTimeout):
+            return f"no answer after {OPENING_S:g} s"
+        code = getattr(error, "exitcode", None)
+        if isinstance(code, int) and code < 0:
+            return f"the worker was ended by {signal.Signals(-code).name}"
+        return f"the worker exited with code {code}"
+
+    def _log_size(self) -> int:
+        return self._log.stat().st_size if self._log.exists() else 0
+
+    def _last_words(self, offset: int) -> str:
+        words = worker.tail(self._log, offset)
+        return f"; its last output: {words}" if words else ""
+
+    def close(self) -> None:
+        """Kills the worker, also in the middle of a point."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def oom_kills() -> int:
+    """Processes that the kernel's out-of-memory killer has ended since boot; 0 where the system does not tell."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0

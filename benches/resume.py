@@ -1,0 +1,67 @@
+"""Going on with a run that was interrupted: what is finished, what must be the same, who may write."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from benches.journal import NAME
+from benches.row import Row
+
+RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
+LOCK = ".lock"
+# What a figure depends on: a run whose parts differ in one of these is two runs.
+FIXED = ("host", "device_kind", "device_name", "device_uuid", "driver", "gpu", "versions", "commit", "dirty", "seed")
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What changed between two environments, one `name: old → new` each."""
+    changed = []
+    for name in FIXED:
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            keys = sorted(old.keys() | new.keys())
+            changed += [f"{key}: {old.get(key)} → {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+        elif old != new:
+            changed.append(f"{name}: {old} → {new}")
+    return changed
+
+
+def finished(rows: Iterable[Row], retry: bool) -> dict[str, Row]:
+    """Rows that need no second measurement, by point. With `retry`, those that timed out, crashed or raised do."""
+    return {row.point: row for row in rows if not (retry and row.status in RETRIED)}
+
+
+def repair(run_dir: Path) -> str | None:
+    """Makes the journal end with a whole line: a torn last one is cut off. Says what was done, or None."""
+    path = run_dir / NAME
+    data = path.read_bytes()
+    if not data or data.endswith(b"\n"):
+        return None
+    start = data.rfind(b"\n") + 1
+    try:
+        Row.model_validate_json(data[start:])
+    except ValidationError:
+        with path.open("r+b") as file:
+            file.truncate(start)
+            os.fsync(file.fileno())
+        return f"{path.name}: the last line was torn ({len(data) - start} bytes) and is measured again"
+    with path.open("ab") as file:
+        file.write(b"\n")
+    return None
+
+
+def lock(run_dir: Path) -> IO[str] | None:
+    """Holds the directory until the returned file is closed or the process ends; None where another run holds it."""
+    file = (run_dir / LOCK).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file

@@ -1,0 +1,84 @@
+"""What runs inside the worker process: it opens the device once and measures the points it is sent.
+
+The parent never touches CUDA, so nothing that a kernel does can reach the journal. Output of the worker goes to a file, whose tail is
+what a crash leaves behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benches.devices.base import Device
+from benches.devices.opening import open_device
+from benches.measure import measure
+from kernels.op import Point
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_opening: dict[str, Any] = {}  # arguments of open_device, as `start` was told
+
+
+def start(kind: str, log: str, described: dict[str, Any] | None, memory_bytes: int | None) -> None:
+    """First thing in a new worker. `described` is what an earlier worker found, so that ceilings are measured once a run."""
+    _opening.update(kind=kind, described=described)
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    faulthandler.enable()
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def die_with_parent() -> None:
+    """A killed parent leaves no worker behind that goes on using the GPU. Linux only; elsewhere the closed pipe ends an idle worker."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@cache
+def device() -> Device:
+    """The worker's device, opened at first use."""
+    return open_device(**_opening)
+
+
+def describe() -> dict[str, Any]:
+    return device().describe()
+
+
+def measure_point(point: Point, seed: int, timing: bool) -> tuple[str, bool]:
+    """The row as JSON, and whether this process can still be trusted: after a sticky CUDA error every later call fails too."""
+    row = measure(point, device(), seed, timing)
+    return row.model_dump_json(), row.status == "error" and poisoned()
+
+
+def poisoned() -> bool:
+    """Whether the CUDA context is beyond repair."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
+def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:
+    """The last lines that were written after `offset`, joined by ` | `, from their end at most `characters`."""
+    try:
+        with log.open("rb") as file:
+            file.seek(offset)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    written = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(written[-lines:])[-characters:]
