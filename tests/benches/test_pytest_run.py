@@ -92,9 +92,8 @@ def test_selection(sweep: Path, selection: list[str], count: int) -> None:
 
 def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
-    bad.write_text(
-        "name: bad\nsweeps:\n  - op: matmull\n    precision: bf16\n    dims: {m: 1, n: 1, k: 1}\n  - op: matmul\n    precision: b16\n    dims: {m: -1, n: 1, k: 1}\n"
-    )
+    entries = ("{op: matmull, precision: bf16, dims: {m: 1, n: 1, k: 1}}", "{op: matmul, precision: b16, dims: {m: -1, n: 1, k: 1}}")
+    bad.write_text("name: bad\nsweeps:\n" + "".join(f"  - {entry}\n" for entry in entries))
     done = run("benches/", "--sweep", bad)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     lines = [line for line in done.stderr.splitlines() if "bad.yaml:" in line]
