@@ -160,9 +160,8 @@ def main() -> None:
         good, bad = judge(case)
         rights.setdefault(key, []).append(good.worst)
         found.setdefault(key, []).append(bad.worst)
-    print(
-        f"{'op':12} {'precision':10} {'planted error':22} {'cases':>5} {'right':>8} {'planted':>9}   worst error / tolerance; above 1 is caught"
-    )
+    header = f"{'op':12} {'precision':10} {'planted error':22} {'cases':>5} {'right':>8} {'planted':>9}"
+    print(f"{header}   worst error / tolerance; above 1 is caught")
     for key, worst in found.items():
         verdict = "caught" if min(worst) > 1 else "MISSED"
         print(f"{key[0]:12} {key[1]:10} {key[2]:22} {len(worst):5} {max(rights[key]):8.2g} {min(worst):9.3g}   {verdict}")
