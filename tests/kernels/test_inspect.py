@@ -133,6 +133,54 @@ def test_what_cannot_hold_is_reported(verdicts: dict[str, list[str]], case: str,
     assert reason in found
 
 
+# Triton's own launcher, up to the launch: a driver that names an H100 and has none.
+LAUNCHER = """
+import json
+import triton
+from triton.backends.compiler import GPUTarget
+from kernels.elementwise import triton_impl as elementwise
+from kernels.inspect import compile_for
+from kernels.matmul import triton_impl as matmul
+from kernels.matmul.configs import configs
+
+class Driver:
+    get_current_device = lambda self: 0
+    get_current_stream = lambda self, device: 0
+    get_current_target = lambda self: GPUTarget("cuda", 90, 32)
+
+triton.runtime.driver.set_active(Driver())
+same = {}
+
+def compare(compilation, kernel, tensors, settings):
+    options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages}
+    launched = kernel.warmup(**tensors, **settings, **options, grid=(1,))
+    same[compilation.id] = launched.asm["ptx"] == compile_for(compilation, (9, 0)).asm["ptx"]
+
+for precision, dims, layout in (("bf16", matmul.ALIGNED, "nt"), ("fp8_e4m3", matmul.ALIGNED, "nt"), ("bf16", matmul.RAGGED, "nn")):
+    config = configs(precision, dims is matmul.ALIGNED)[0]
+    inputs = matmul.make_inputs(matmul.OP.point("triton", precision, dims, {"layout": layout}), "meta", None)
+    tensors = matmul.arguments(*inputs.operands[:2], inputs.out, *inputs.operands[2:])
+    compilation = matmul.compilation(precision, config, dims, layout, layout)
+    compare(compilation, matmul.matmul_kernel, tensors, matmul.constants(tensors, precision, config))
+for function in ("triu", "bias_gelu_residual"):
+    point = elementwise.OP.point("triton", "bf16", elementwise.ALIGNED, {"function": function})
+    config = elementwise.configs(2)[0]
+    call = elementwise.call(point, elementwise.make_inputs(point, "meta", None), config)
+    compare(elementwise.compilation("bf16", {"function": function}, 0, elementwise.ALIGNED), *call)
+print(json.dumps(same))
+"""
+
+
+@pytest.mark.slow
+def test_what_is_inspected_is_what_is_launched() -> None:
+    """To the last character of the PTX, for the same tensors."""
+    done = run("-c", LAUNCHER, TRITON_INTERPRET="")
+    assert done.returncode == 0, done.stderr
+    same = json.loads(done.stdout)
+    assert len(same) == 5
+    assert all(same.values()), same
+
+
 SASS = """
  Function matmul_kernel:
   REG:168 STACK:0 SHARED:0 LOCAL:0 CONSTANT[0]:640 TEXTURE:0 SURFACE:0 SAMPLER:0
