@@ -12,6 +12,7 @@ check_imports()
 
 from rich.console import Console  # noqa: E402  (after the guard: a stranger's package must not be imported first)
 
+from benches.doctor.command import add_command as add_doctor  # noqa: E402
 from benches.plan import make_plan, show, write_csv  # noqa: E402
 from benches.sweep import SweepError, load_sweep  # noqa: E402
 from kernels.gpus import GpuError, gpu_names, load_gpu  # noqa: E402
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("--gpu", default="h100_sxm5", metavar="GPU", help=f"{', '.join(gpu_names())} (default: h100_sxm5)")
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
     plan.set_defaults(run=_plan)
+    add_doctor(commands)
     given = parser.parse_args(arguments)
     return given.run(given)
 

@@ -1,0 +1,84 @@
+"""The subcommand: arguments to an exit code. 0: this machine can measure, warnings or not; 1: something blocks or a check failed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from benches.doctor.facts import Facts
+from benches.doctor.judge import can_measure, judge
+from benches.doctor.show import show, write_json
+
+if TYPE_CHECKING:
+    from benches.doctor.selftest import Check
+
+
+def add_command(commands: Any) -> None:
+    """`commands`: what argparse's add_subparsers gives."""
+    doctor = commands.add_parser("doctor", help="what this machine is, what would spoil a measurement on it, and what to do")
+    doctor.add_argument("--selftest", action="store_true", help="run every op × impl × precision once against its reference")
+    doctor.add_argument("--json", type=Path, metavar="FILE", help="write facts, findings and checks to a JSON file")
+    doctor.add_argument("--run-dir", type=Path, metavar="DIR", help="where runs will be written (default: runs/)")
+    doctor.set_defaults(run=main)
+
+
+def main(given: argparse.Namespace) -> int:
+    from benches.doctor.probe import RUNS, probe
+
+    facts = probe(given.run_dir or RUNS)
+    findings = judge(facts)
+    console = Console()
+    show(findings, console)
+    checks = selftest(facts, console) if given.selftest else None
+    if given.json:
+        try:
+            write_json(given.json, facts, findings, None if checks is None else [asdict(check) for check in checks])
+        except OSError as error:
+            print(f"error: cannot write {given.json}: {error.strerror}", file=sys.stderr)
+            return 2
+    failed = any(check.verdict == "fail" for check in checks or ()) or checks == []
+    return 0 if can_measure(findings) and not failed else 1
+
+
+def selftest(facts: Facts, console: Console) -> list[Check]:
+    """Prints each check as it ends. Empty where there is no device to check on."""
+    from benches.devices.opening import NoDevice, open_device
+
+    kind = "cuda" if facts.nvidia.gpus and facts.software.cuda_available else "cpu"
+    try:
+        if kind == "cpu":
+            from benches.doctor.interpreter import use_interpreter
+
+            use_interpreter()
+        from benches.doctor.selftest import run
+
+        console.print(f"\nself-test on {kind}", highlight=False)
+        checks = run(open_device(kind), lambda check: console.print(check.line(), markup=False, highlight=False, soft_wrap=True))
+    except (NoDevice, RuntimeError) as error:
+        print(f"error: the self-test cannot start: {error}", file=sys.stderr)
+        return []
+    for text in summary(checks):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return checks
+
+
+def summary(checks: Sequence[Check]) -> list[str]:
+    """A line for each op and implementation, then the total."""
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for check in checks:
+        groups.setdefault((check.op, check.impl), Counter())[check.verdict] += 1
+    width = max(len(f"{op} {impl}") for op, impl in groups)
+    lines = [f"{f'{op} {impl}':{width}}  {counted(counts)}" for (op, impl), counts in groups.items()]
+    total = Counter(check.verdict for check in checks)
+    return [*lines, f"{len(checks)} points in {sum(check.wall_s for check in checks):.0f} s: {counted(total)}"]
+
+
+def counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("pass", "fail", "unsupported"))

@@ -1,0 +1,213 @@
+"""Rules about everything but the boards: driver, Python, CPU, memory, disk. Facts to a finding, or None where nothing is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benches.doctor.facts import Facts
+from benches.doctor.finding import Finding, Level, gigabytes
+
+INSTALL = "pip install -c constraints.txt -r requirements-dev.txt"
+CORE = ("torch", "triton")  # shown whatever their version
+BLOCKING_FREE_BYTES = 100e6
+LOW_FREE_BYTES = 2e9  # 10,000 points with their samples and the page are about half a gigabyte
+SLOW_FSYNC_S = 0.05  # a point would wait for its journal line longer than it takes to measure
+LOW_MEMORY_BYTES = 4e9
+HIGH_LOAD = 0.25  # of the cores
+SLOW_CLOCK_READ_S = 1e-6
+TSC_LIKE = ("tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page")
+FAST_GOVERNORS = ("performance",)
+
+
+def driver(facts: Facts) -> Finding | None:
+    nvidia = facts.nvidia
+    if nvidia.error is None:
+        if not nvidia.gpus:
+            return Finding("note", "driver", "driver", f"driver {nvidia.driver or '(version not told)'} sees no GPU", visible_hint(facts))
+        newest = f", CUDA up to {nvidia.driver_cuda[0]}.{nvidia.driver_cuda[1]}" if nvidia.driver_cuda else ""
+        return Finding("ok", "driver", "driver", f"driver {nvidia.driver or '(version not told)'}{newest}")
+    if nvidia.on_pci_bus:
+        text = f"{nvidia.on_pci_bus} NVIDIA boards on the PCI bus, but no working driver: {nvidia.error}"
+        do = "install or load the driver (sudo modprobe nvidia); in a container, start it with --gpus all"
+        return Finding("blocks", "driver", "driver", text, do)
+    if facts.software.cuda_available:
+        text = f"NVML missing ({nvidia.error}): no clocks, power or throttling beside the times"
+        return Finding(
+            "warning",
+            "driver",
+            "driver",
+            text,
+            "install the driver's libnvidia-ml; in a container, NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+        )
+    return Finding(
+        "note", "driver", "driver", f"no GPU ({nvidia.error}): PyTorch is measured on the CPU, Triton checked in its interpreter"
+    )
+
+
+def visible_hint(facts: Facts) -> str:
+    visible = facts.software.visible_devices
+    return "" if visible is None else f"CUDA_VISIBLE_DEVICES is {visible!r}: unset it"
+
+
+def torch_cuda(facts: Facts) -> Finding | None:
+    software = facts.software
+    if software.torch_error is not None:
+        return Finding("blocks", "torch", "torch", f"cannot be imported: {software.torch_error}", INSTALL)
+    has_gpu = bool(facts.nvidia.gpus or facts.nvidia.on_pci_bus)
+    if software.torch_cuda is None:
+        if not has_gpu or software.cuda_available is None:
+            return None
+        text = "a CPU build of torch, though a GPU is there: nothing can be measured on it"
+        return Finding("blocks", "torch", "torch", text, "pip install --force-reinstall torch")
+    newest = facts.nvidia.driver_cuda
+    if newest is not None and int(software.torch_cuda.split(".")[0]) > newest[0]:
+        text = f"torch was built with CUDA {software.torch_cuda}, the driver runs CUDA up to {newest[0]}.{newest[1]}"
+        return Finding("blocks", "torch", "torch", text, f"update the driver, or install a torch for CUDA {newest[0]}")
+    if not software.cuda_available:
+        level: Level = "blocks" if has_gpu else "note"
+        do = visible_hint(facts) or ("python -c 'import torch; torch.cuda.init()' tells why" if has_gpu else "")
+        return Finding(level, "torch", "torch", f"built with CUDA {software.torch_cuda}, but finds no device", do)
+    return Finding("ok", "torch", "torch", f"CUDA runtime {software.torch_cuda} finds a device")
+
+
+def visible(facts: Facts) -> Finding | None:
+    chosen = facts.software.visible_devices
+    if chosen is None or not facts.nvidia.gpus:
+        return None
+    return Finding("note", "visible-devices", "torch", f"CUDA_VISIBLE_DEVICES={chosen}: only these GPUs are measured")
+
+
+def versions(facts: Facts) -> Finding | None:
+    wrong = [p for p in facts.software.packages if not p.fits]
+    if wrong:
+        listed = ", ".join(f"{p.name} {p.installed or 'is missing'} (needs {p.needs})" for p in wrong)
+        level: Level = "blocks" if any(p.installed is None for p in wrong) else "warning"  # an old one may still do most of it
+        return Finding(level, "versions", "packages", listed, INSTALL)
+    shown = [f"{p.name} {p.installed}" for p in facts.software.packages if p.name in CORE]
+    return Finding("ok", "versions", "packages", f"{', '.join(shown)}; every dependency fits pyproject.toml") if shown else None
+
+
+def interpreter(facts: Facts) -> Finding | None:
+    value = facts.software.interpret
+    if value is None or value.lower() in ("", "0", "false", "off"):
+        return None
+    if facts.nvidia.gpus:
+        text = f"TRITON_INTERPRET={value}: Triton kernels would run in Python instead of on the GPU"
+        return Finding("blocks", "interpreter", "triton", text, "unset TRITON_INTERPRET")
+    return Finding("ok", "interpreter", "triton", f"TRITON_INTERPRET={value}, as it should be without a GPU")
+
+
+def torch_fp8(facts: Facts) -> Finding | None:
+    if facts.software.fp8 is False:
+        return Finding("warning", "torch-fp8", "torch", "has no fp8 types: fp8 points end in errors", INSTALL)
+    return None
+
+
+def cpu(facts: Facts) -> Finding | None:
+    host = facts.host
+    if host.cpu_model is None and host.physical_cores is None:
+        return None
+    threads = f", {host.logical_cores} threads" if host.logical_cores else ""
+    return Finding("ok", "cpu", "CPU", f"{host.cpu_model or 'CPU'}, {host.physical_cores or '?'} cores{threads}")
+
+
+def cores(facts: Facts) -> Finding | None:
+    """PyTorch starts a thread for each physical core; with fewer to run on, they wait for one another."""
+    host = facts.host
+    if host.physical_cores is None:
+        return None
+    limits = {"this process may run on": host.allowed_cores, "the container may use": host.quota_cores}
+    for words, limit in limits.items():
+        if limit is not None and limit < host.physical_cores:
+            level: Level = "note" if facts.nvidia.gpus and limit >= 2 else "warning"
+            text = f"{words} {limit:g} of {host.physical_cores} cores: threads take turns, and CPU times are not the machine's"
+            do = (
+                f"docker run --cpus={host.physical_cores}, or the limits of the pod"
+                if words.startswith("the")
+                else "start it without taskset"
+            )
+            return Finding(level, "cores", "CPU", text, do)
+    return None
+
+
+def governor(facts: Facts) -> Finding | None:
+    name = facts.host.governor
+    if name is None:
+        return None
+    if name in FAST_GOVERNORS:
+        return Finding("ok", "governor", "CPU", f"governor {name}")
+    level: Level = "note" if facts.nvidia.gpus else "warning"
+    return Finding(level, "governor", "CPU", f"governor {name}: the clock follows the load", "sudo cpupower frequency-set -g performance")
+
+
+def busy(facts: Facts) -> Finding | None:
+    host = facts.host
+    if host.busy:
+        listed = ", ".join(f"{p.name or 'process'} (pid {p.pid}, {p.share or 0:.0%} of a core)" for p in host.busy)
+        do = f"wait for them or stop them: ps -fp {','.join(str(p.pid) for p in host.busy)}"
+        return Finding("warning", "busy", "CPU", f"busy with {listed}; 1-minute load {_load(host.load_1min)}", do)
+    if host.load_1min is not None and host.logical_cores and host.load_1min > HIGH_LOAD * host.logical_cores:
+        text = f"1-minute load {_load(host.load_1min)}: it was busy a moment ago, or others share the machine"
+        return Finding("note", "busy", "CPU", text, "wait until `uptime` shows less")
+    return None if host.busy is None else Finding("ok", "busy", "CPU", f"no busy process; 1-minute load {_load(host.load_1min)}")
+
+
+def _load(load: float | None) -> str:
+    return "not known" if load is None else f"{load:.2f}"
+
+
+def memory(facts: Facts) -> Finding | None:
+    host = facts.host
+    if host.memory_available_bytes is None:
+        return None
+    usable = min(host.memory_available_bytes, host.memory_limit_bytes or host.memory_available_bytes)
+    limited = ", the container's limit" if host.memory_limit_bytes == usable else ""
+    text = f"{gigabytes(usable)} of memory to be had{limited}"
+    if usable < LOW_MEMORY_BYTES:
+        return Finding("warning", "memory", "memory", f"{text}: large points will end as oom", "free some, or raise the container's limit")
+    return Finding("ok", "memory", "memory", text)
+
+
+def clock(facts: Facts) -> Finding | None:
+    source, read_s = facts.host.clock_source, facts.host.clock_read_s
+    if read_s is None:
+        return None
+    text = f"time from {source or 'a source not told'}, {read_s * 1e9:.0f} ns a reading"
+    if read_s > SLOW_CLOCK_READ_S or (source is not None and source not in TSC_LIKE):
+        do = "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource"
+        return Finding("warning", "clock", "clock", f"{text}: short CPU kernels gain that", do)
+    return Finding("ok", "clock", "clock", text)
+
+
+def writable(facts: Facts) -> Finding | None:
+    disk = facts.disk
+    if disk.error is None:
+        return None
+    return Finding("blocks", "writable", "disk", f"{disk.folder}: cannot be written: {disk.error}", "name another place: --run-dir DIR")
+
+
+def space(facts: Facts) -> Finding | None:
+    disk = facts.disk
+    if disk.free_bytes is None:
+        return None
+    text = f"{gigabytes(disk.free_bytes)} free for {disk.folder}"
+    if disk.free_bytes < LOW_FREE_BYTES:
+        level: Level = "blocks" if disk.free_bytes < BLOCKING_FREE_BYTES else "warning"
+        return Finding(level, "space", "disk", f"{text}: a long run may fill it", f"make room (du -sh {disk.folder}/*), or --run-dir DIR")
+    return Finding("ok", "space", "disk", text)
+
+
+def fsync(facts: Facts) -> Finding | None:
+    seconds = facts.disk.fsync_s
+    if seconds is None:
+        return None
+    if seconds > SLOW_FSYNC_S:
+        text = f"{seconds * 1e3:.0f} ms to bring a line to the disk, after every point"
+        return Finding("warning", "fsync", "disk", text, "--run-dir on a local disk instead of a network one")
+    return Finding("ok", "fsync", "disk", f"{seconds * 1e3:.2g} ms to bring a line to the disk")
+
+
+RULES: tuple[Callable[[Facts], Finding | None], ...] = (
+    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8),
+    *(cpu, cores, governor, busy, memory, clock, writable, space, fsync),
+)

@@ -1,0 +1,327 @@
+"""What doctor says about made-up machines: a table of facts, level by level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
+from benches.doctor.finding import Finding
+from benches.doctor.judge import can_measure, judge
+
+BOARD = GpuFacts(
+    index=0,
+    name="NVIDIA H100 80GB HBM3",
+    config="h100_sxm5",
+    quoted_clock_hz=1.83e9,
+    uuid="GPU-1",
+    capability=(9, 0),
+    sm_clock_hz=1.755e9,
+    sm_clock_max_hz=1.98e9,
+    application_clock_hz=1.98e9,
+    memory_clock_hz=2.619e9,
+    memory_clock_max_hz=2.619e9,
+    power_w=70,
+    power_cap_w=700,
+    power_default_w=700,
+    power_max_w=700,
+    persistence=True,
+    ecc=True,
+    mig=False,
+    processes=(),
+    memory_used_bytes=600_000_000,
+    memory_total_bytes=85_000_000_000,
+    utilisation=0.0,
+    pcie_generation=5,
+    pcie_generation_max=5,
+    pcie_width=16,
+    pcie_width_max=16,
+    temperature_c=34,
+    slowdown_c=87,
+    clock_reasons=("idle", "clock setting"),
+    compute_mode="default",
+)
+NVIDIA = NvidiaFacts(driver="575.57.08", driver_cuda=(13, 0), gpus=(BOARD,), on_pci_bus=1)
+PACKAGES = (Package("torch", "2.13.0", ">=2.9", True), Package("triton", "3.7.1", ">=3.5", True))
+SOFTWARE = SoftwareFacts("3.11.7", PACKAGES, torch_cuda="13.0", cuda_available=True, fp8=True)
+HOST = HostFacts("AMD EPYC 9B14", 48, 96, 96, None, "performance", 0.3, (), 10**12, 9 * 10**11, None, "tsc", 4e-8)
+DISK = DiskFacts("runs", None, 10**12, 2 * 10**12, 1e-3)
+NODE = Facts(NVIDIA, SOFTWARE, HOST, DISK)
+LAPTOP = Facts(
+    NvidiaFacts(error="NVML Shared Library Not Found", on_pci_bus=0), replace(SOFTWARE, torch_cuda=None, cuda_available=False), HOST, DISK
+)
+
+
+def board(**changed: Any) -> Facts:
+    return replace(NODE, nvidia=replace(NVIDIA, gpus=(replace(BOARD, **changed),)))
+
+
+def nvidia(**changed: Any) -> Facts:
+    return replace(NODE, nvidia=replace(NVIDIA, **changed))
+
+
+def software(base: Facts = NODE, **changed: Any) -> Facts:
+    return replace(base, software=replace(base.software, **changed))
+
+
+def host(base: Facts = NODE, **changed: Any) -> Facts:
+    return replace(base, host=replace(base.host, **changed))
+
+
+def disk(**changed: Any) -> Facts:
+    return replace(NODE, disk=replace(DISK, **changed))
+
+
+def findings(facts: Facts, key: str) -> list[Finding]:
+    return [finding for finding in judge(facts) if finding.key == key]
+
+
+OTHER = Process(4711, "/usr/bin/python3", 20 * 10**9)
+FREE_CLOCK = ("idle",)
+LOST = {"nvmlDeviceGetPowerUsage": "GPU is lost"}
+OLD_TORCH = (Package("torch", "2.4.0", ">=2.9", False), PACKAGES[1])
+OLD_TRITON = (PACKAGES[0], Package("triton", "3.0.0", ">=3.5", False))
+NO_TRITON = (PACKAGES[0], Package("triton", None, ">=3.5", False))
+NO_CUDA_BUILD = {"torch_cuda": None, "cuda_available": False}
+
+# name: facts, key of the finding, level, a part of its text, a part of what to do
+TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
+    # boards
+    "known board": (NODE, "board", "ok", "configs/gpus/h100_sxm5.yaml", ""),
+    "unknown board": (
+        board(name="NVIDIA H900", config=None),
+        "board",
+        "warning",
+        "unknown board: no peaks",
+        'configs/gpus with boards: ["NVIDIA H900"]',
+    ),
+    "clock held by a setting": (NODE, "clocks", "ok", "held by a setting", ""),
+    "clock held, seen by its standing between": (board(clock_reasons=FREE_CLOCK), "clocks", "ok", "held by a setting", ""),
+    "clocks not locked": (
+        board(clock_reasons=FREE_CLOCK, sm_clock_hz=345e6),
+        "clocks",
+        "warning",
+        "SM 345 MHz now, 1980 MHz at most, memory 2619 MHz: not locked",
+        "sudo nvidia-smi -i 0 -lgc 1830,1830   (undo: -rgc)",
+    ),
+    "clocks not locked, idle at the highest": (board(clock_reasons=FREE_CLOCK, sm_clock_hz=1.98e9), "clocks", "warning", "not locked", ""),
+    "clocks not locked, at work": (board(clock_reasons=(), utilisation=0.9), "clocks", "warning", "not locked", ""),
+    "clocks of an unknown board": (
+        board(clock_reasons=(), sm_clock_hz=210e6, quoted_clock_hz=None),
+        "clocks",
+        "warning",
+        "not locked",
+        "-lgc 1770,1770",
+    ),
+    "lower application clock": (board(application_clock_hz=1.41e9), "clocks", "ok", "application clock 1410 MHz", ""),
+    "power cap at its default": (NODE, "power", "ok", "700 W, the default", ""),
+    "power cap lowered": (board(power_cap_w=500), "power", "warning", "500 W, lowered from 700 W", "sudo nvidia-smi -i 0 -pl 700"),
+    "power cap raised": (board(power_cap_w=700, power_default_w=600), "power", "note", "raised from 600 W", "-pl 600"),
+    "power cap without a default": (board(power_default_w=None), "power", "note", "not told", ""),
+    "persistence on": (NODE, "persistence", "ok", "on", ""),
+    "persistence off": (board(persistence=False), "persistence", "warning", "persistence mode off", "sudo nvidia-smi -i 0 -pm 1"),
+    "ECC on": (NODE, "ecc", "ok", "ECC on", ""),
+    "ECC off": (board(ecc=False), "ecc", "warning", "ECC off", "sudo nvidia-smi -i 0 -e 1"),
+    "MIG off": (NODE, "mig", "ok", "MIG off", ""),
+    "MIG slices on": (
+        board(mig=True, mig_slices=("H100 MIG 3g.40gb", "H100 MIG 1g.10gb")),
+        "mig",
+        "warning",
+        "2 slices (H100 MIG 3g.40gb, H100 MIG 1g.10gb): peaks are the whole board's",
+        "sudo nvidia-smi -i 0 -mig 0",
+    ),
+    "MIG without a slice": (board(mig=True), "mig", "blocks", "CUDA finds no device", "-mig 0"),
+    "alone on the board": (NODE, "processes", "ok", "nobody else", ""),
+    "another process on the board": (
+        board(processes=(OTHER,)),
+        "processes",
+        "warning",
+        "1 other on it: python3 (pid 4711 20 GB)",
+        "ps -fp 4711",
+    ),
+    "another process on an exclusive board": (
+        board(processes=(OTHER,), compute_mode="exclusive process"),
+        "processes",
+        "blocks",
+        "the compute mode admits only one",
+        "ps -fp 4711",
+    ),
+    "a process without a name": (board(processes=(Process(7),)), "processes", "warning", "process (pid 7)", "ps -fp 7"),
+    "five processes": (board(processes=(OTHER,) * 5), "processes", "warning", "5 other", ""),
+    "a process in another container, at work": (board(utilisation=0.7), "processes", "warning", "70% busy with work of", "nvidia-smi"),
+    "a process in another container, idle": (board(memory_used_bytes=30 * 10**9), "processes", "warning", "30 GB held", "nvidia-smi"),
+    "compute mode prohibited": (
+        board(compute_mode="prohibited"),
+        "compute-mode",
+        "blocks",
+        "prohibited",
+        "sudo nvidia-smi -i 0 -c DEFAULT",
+    ),
+    "compute mode exclusive": (board(compute_mode="exclusive process"), "compute-mode", "note", "second process", "-c DEFAULT"),
+    "narrow PCIe": (board(pcie_width=8), "pcie-width", "warning", "x8 of x16", "reseat"),
+    "slow PCIe": (board(pcie_generation=1), "pcie-generation", "note", "1 of 5: usual while idle", "pcie.link.gen.current"),
+    "cool": (NODE, "temperature", "ok", "34 °C, slows down at 87 °C", ""),
+    "hot": (board(temperature_c=85), "temperature", "warning", "85 °C, and it slows down at 87 °C", "airflow"),
+    "temperature without a limit": (board(temperature_c=85, slowdown_c=None), "temperature", "ok", "85 °C", ""),
+    "thermal throttle": (
+        board(clock_reasons=("thermal (hardware)",)),
+        "throttling",
+        "warning",
+        "slowed down now: thermal (hardware)",
+        "airflow",
+    ),
+    "power brake": (board(clock_reasons=("power brake",)), "throttling", "warning", "power brake", "BMC"),
+    "at the power cap": (board(clock_reasons=("power cap",)), "throttling", "note", "power cap", ""),
+    "an A100 has no fp8": (board(capability=(8, 0)), "fp8", "note", "8.0: fp8 points are unsupported", ""),
+    "one query fails": (
+        board(power_cap_w=None, errors={"nvmlDeviceGetPowerManagementLimit": "Unknown Error"}),
+        "unanswered",
+        "note",
+        "PowerManagementLimit (Unknown Error)",
+        "",
+    ),
+    "the GPU fell off the bus midway": (board(errors=LOST), "lost", "blocks", "does not answer: GPU is lost", "xid"),
+    "a board without permission": (
+        nvidia(gpus=(GpuFacts(1, errors={"nvmlDeviceGetHandleByIndex": "Insufficient Permissions"}),)),
+        "silent",
+        "warning",
+        "Insufficient Permissions",
+        "nvidia-smi",
+    ),
+    # driver and Python
+    "driver": (NODE, "driver", "ok", "575.57.08, CUDA up to 13.0", ""),
+    "no GPU at all": (LAPTOP, "driver", "note", "no GPU", ""),
+    "NVML missing though boards are on the bus": (
+        nvidia(error="Driver Not Loaded", gpus=(), on_pci_bus=8),
+        "driver",
+        "blocks",
+        "8 NVIDIA boards on the PCI bus, but no working driver: Driver Not Loaded",
+        "modprobe nvidia",
+    ),
+    "NVML missing though CUDA works": (
+        nvidia(error="NVML Shared Library Not Found", gpus=(), on_pci_bus=None),
+        "driver",
+        "warning",
+        "no clocks, power or throttling",
+        "libnvidia-ml",
+    ),
+    "a driver that sees nothing": (nvidia(gpus=(), on_pci_bus=0), "driver", "note", "sees no GPU", ""),
+    "CUDA works": (NODE, "torch", "ok", "CUDA runtime 13.0", ""),
+    "a CPU build of torch beside a GPU": (
+        software(**NO_CUDA_BUILD),
+        "torch",
+        "blocks",
+        "a CPU build of torch, though a GPU is there",
+        "pip install",
+    ),
+    "torch finds no device": (software(cuda_available=False), "torch", "blocks", "finds no device", "torch.cuda.init()"),
+    "hidden devices": (
+        software(cuda_available=False, visible_devices=""),
+        "torch",
+        "blocks",
+        "finds no device",
+        "CUDA_VISIBLE_DEVICES is '': unset it",
+    ),
+    "a CUDA build without a GPU": (software(LAPTOP, torch_cuda="13.0"), "torch", "note", "finds no device", ""),
+    "a driver older than torch's CUDA": (
+        replace(software(cuda_available=False), nvidia=replace(NVIDIA, driver_cuda=(12, 2))),
+        "torch",
+        "blocks",
+        "built with CUDA 13.0, the driver runs CUDA up to 12.2",
+        "update the driver",
+    ),
+    "torch broken": (software(torch_error="ImportError: libcudart.so.13"), "torch", "blocks", "libcudart.so.13", "pip install"),
+    "chosen devices": (software(visible_devices="3"), "visible-devices", "note", "CUDA_VISIBLE_DEVICES=3", ""),
+    "versions": (NODE, "versions", "ok", "torch 2.13.0, triton 3.7.1", ""),
+    "old torch": (software(packages=OLD_TORCH), "versions", "warning", "torch 2.4.0 (needs >=2.9)", "pip install -c constraints.txt"),
+    "old triton": (software(packages=OLD_TRITON), "versions", "warning", "triton 3.0.0 (needs >=3.5)", "pip install -c constraints.txt"),
+    "no triton": (software(packages=NO_TRITON), "versions", "blocks", "triton is missing", "pip install -c constraints.txt"),
+    "interpreter on a GPU box": (software(interpret="1"), "interpreter", "blocks", "instead of on the GPU", "unset TRITON_INTERPRET"),
+    "interpreter without a GPU": (software(LAPTOP, interpret="1"), "interpreter", "ok", "as it should be", ""),
+    "no fp8 types": (software(fp8=False), "torch-fp8", "warning", "no fp8 types", "pip install"),
+    # CPU, memory, clock
+    "CPU": (LAPTOP, "cpu", "ok", "AMD EPYC 9B14, 48 cores, 96 threads", ""),
+    "cgroup limit below the cores": (
+        host(LAPTOP, quota_cores=4.0),
+        "cores",
+        "warning",
+        "the container may use 4 of 48 cores",
+        "docker run --cpus=48",
+    ),
+    "cgroup limit on a GPU box": (host(quota_cores=4.0), "cores", "note", "4 of 48", ""),
+    "one core for a GPU": (host(quota_cores=1.0), "cores", "warning", "1 of 48", ""),
+    "taskset": (host(LAPTOP, allowed_cores=2), "cores", "warning", "may run on 2 of 48 cores", "without taskset"),
+    "governor of a laptop": (
+        host(LAPTOP, governor="powersave"),
+        "governor",
+        "warning",
+        "powersave",
+        "cpupower frequency-set -g performance",
+    ),
+    "governor of a node": (host(governor="schedutil"), "governor", "note", "schedutil", "cpupower"),
+    "busy CPU": (
+        host(busy=(Process(99, "cc1plus", share=0.98),), load_1min=5.0),
+        "busy",
+        "warning",
+        "cc1plus (pid 99, 98% of a core); 1-minute load 5.00",
+        "ps -fp 99",
+    ),
+    "busy a moment ago": (host(load_1min=60.0), "busy", "note", "load 60.00", "uptime"),
+    "idle CPU": (NODE, "busy", "ok", "no busy process", ""),
+    "little memory": (host(memory_available_bytes=2 * 10**9), "memory", "warning", "2 GB of memory", "container's limit"),
+    "little memory for the container": (
+        host(memory_limit_bytes=10**9),
+        "memory",
+        "warning",
+        "1 GB of memory to be had, the container's",
+        "",
+    ),
+    "slow clock": (host(clock_source="hpet"), "clock", "warning", "time from hpet", "current_clocksource"),
+    "slow readings": (host(clock_read_s=3e-6), "clock", "warning", "3000 ns a reading", ""),
+    # disk
+    "read-only runs": (disk(error="Read-only file system"), "writable", "blocks", "Read-only file system", "--run-dir DIR"),
+    "nearly full disk": (disk(free_bytes=10**9), "space", "warning", "1 GB free", "make room"),
+    "full disk": (disk(free_bytes=10**7), "space", "blocks", "0.01 GB free", "make room"),
+    "slow disk": (disk(fsync_s=0.2), "fsync", "warning", "200 ms", "local disk"),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_table(case: str) -> None:
+    facts, key, level, text, do = TABLE[case]
+    (finding,) = findings(facts, key)
+    assert finding.level == level, finding
+    assert text in finding.text
+    assert do in finding.do
+    assert bool(finding.do) >= (level == "warning"), "a warning says what to do"
+    assert can_measure(judge(facts)) == (not any(f.level == "blocks" for f in judge(facts)))
+
+
+def test_a_good_node_and_a_laptop_have_nothing_to_mend() -> None:
+    assert {finding.level for finding in judge(NODE)} == {"ok"}
+    assert {finding.level for finding in judge(LAPTOP)} == {"ok", "note"}
+
+
+def test_a_machine_that_tells_nothing_is_not_judged() -> None:
+    assert {finding.level for finding in judge(Facts(nvidia=NvidiaFacts(gpus=(GpuFacts(0),))))} <= {"ok", "note"}
+    assert can_measure(judge(Facts()))
+
+
+def test_each_board_is_judged_by_itself() -> None:
+    two = nvidia(gpus=(BOARD, replace(BOARD, index=1, persistence=False)))
+    assert [(f.where, f.level) for f in findings(two, "persistence")] == [("GPU 0", "ok"), ("GPU 1", "warning")]
+    assert findings(two, "persistence")[1].do == "sudo nvidia-smi -i 1 -pm 1"
+
+
+def test_any_one_fact_may_be_missing() -> None:
+    """No rule relies on a fact that a machine need not tell."""
+    for part in ("nvidia", "software", "host", "disk"):
+        whole = getattr(NODE, part)
+        for name, default in ((n, f.default) for n, f in whole.__dataclass_fields__.items()):
+            if default is None:
+                judge(replace(NODE, **{part: replace(whole, **{name: None})}))
+    for name, field in GpuFacts.__dataclass_fields__.items():
+        if field.default is None:
+            judge(board(**{name: None}))
