@@ -14,7 +14,7 @@ from reports.sections.versus import CASE
 TITLE = "What an H100 would do"
 LEAD = (
     "Nothing here was measured on a GPU; these are the times that the cost model predicts for the same cases on an H100 "
-    "SXM5, set beside PyTorch's on this machine where it was timed."
+    "SXM5, set beside those measured on this machine."
 )
 MAX_CASES = 300
 

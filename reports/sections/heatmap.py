@@ -32,7 +32,8 @@ def heatmap(report: Report) -> Section:
     if frame.empty:
         why = "No matmul was timed" + ("." if report.timed[metric].notna().any() or report.timed.empty else ", and no peaks are known.")
         return Section("heatmap", title, lead, empty=why)
-    views = [_view(str(name), group, metric) for name, group in _with_dims(frame).groupby("view", sort=True)]
+    groups = sorted(_with_dims(frame).groupby("view", sort=True), key=lambda named: -len(named[1]))  # the fullest map first
+    views = [_view(str(name), group, metric) for name, group in groups]
     note = f"Of a map with more than {MAX_ROWS} rows only the largest are shown; the table has all." if _cut(views) else ""
     chart = Chart("heatmap", _alt(frame, metric), views, choose="Precision and layout", legend=False, note=note)
     return Section("heatmap", title, lead, render("chart_only.html.j2", chart=chart), [chart])
@@ -58,8 +59,9 @@ def _view(name: str, frame: pd.DataFrame, metric: str) -> View:
     grid = filled >= MIN_FILLED and frame["m"].nunique() > 1
     maps = _grids(frame, metric) if grid else [("", _shapes(frame, metric))]
     across = "m (rows of A and C)" if grid else "implementation"
-    down = " × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m" or not grid)
+    down = " × ".join(name for name in json.loads(frame["dims"].iloc[0]) if name != "m") if grid else "shape"
     bar = {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0, "lenmode": "pixels", "len": 130, "y": 1, "yanchor": "top"}
+    bar["x"] = _width(maps)
     bar["title"] = {"text": "MFU" if metric == "mfu" else "of peak"}
     scale = {"colorscale": HEAT, "cmin": 0, "cmax": _own_peak(frame, metric), "colorbar": bar}
     layout = {**BARE, "margin": {"l": 64, "r": 16, "t": 32, "b": 56}, "coloraxis": scale, **_stacked(maps, across, down)}
@@ -68,11 +70,18 @@ def _view(name: str, frame: pd.DataFrame, metric: str) -> View:
 
 
 ROW, TITLE_GAP, BORDERS = 26, 34, 88  # px
+MOST_COLUMNS = 7  # that share the whole width
+
+
+def _width(maps: list[tuple[str, go.Heatmap]]) -> float:
+    """Share of the chart's width: a few columns need not be stretched over all of it."""
+    return min(1, max(0.3, max(len(trace.x) for _, trace in maps) / MOST_COLUMNS))
 
 
 def _stacked(maps: list[tuple[str, go.Heatmap]], across: str, down: str) -> dict[str, object]:
     """Axes of maps one below the other, the first on top, each under its title; columns line up and are named under the last."""
     axis = {"type": "category", "showgrid": False, "automargin": True}
+    width = _width(maps)
     heights = [TITLE_GAP + ROW * len(trace.y) for _, trace in maps]
     layout: dict[str, object] = {}
     titles = []
@@ -81,13 +90,19 @@ def _stacked(maps: list[tuple[str, go.Heatmap]], across: str, down: str) -> dict
         bottom, share = top - height / sum(heights), TITLE_GAP / sum(heights)
         n, last = "" if i == 1 else str(i), i == len(maps)
         trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
-        layout[f"xaxis{n}"] = {**axis, "anchor": f"y{n}", "showticklabels": last, "title": {"text": across if last else ""}}
+        layout[f"xaxis{n}"] = {
+            **axis,
+            "anchor": f"y{n}",
+            "domain": [0, width],
+            "showticklabels": last,
+            "title": {"text": across if last else ""},
+        }
         rows = {"anchor": f"x{n}", "autorange": "reversed", "domain": [max(bottom, 0), top - share]}
         layout[f"yaxis{n}"] = {**axis, **rows, "title": {"text": down, "standoff": 12}}
         titles.append(
             {
                 "text": html.escape(title),
-                "x": 0.5,
+                "x": width / 2,
                 "y": top - share,
                 "xref": "paper",
                 "yref": "paper",

@@ -18,6 +18,15 @@ from reports.sections.versus import pairs
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\"{{7*7}}"
 
 
+FOUND = {
+    "gpu": "h100_sxm5",
+    "kernels": [
+        {"id": "a", "status": "pass", "reason": "", "op": "matmul", "registers": 168, "instructions": {"HGMMA": 64, "STL": 0}},
+        {"id": "b", "status": "fail", "reason": "spills <b>", "op": "matmul", "registers": None, "instructions": None},
+    ],
+}
+
+
 def embedded(page: str) -> dict[str, Any]:
     packed = re.search(r'<script type="application/gzip;base64" id="data">([^<]*)</script>', page)
     assert packed
@@ -131,8 +140,10 @@ def test_a_damaged_environment_is_said(make_run: Callable[..., Path], text: str 
 def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., Path]) -> None:
     run = make_run("cpu")
     assert 'id="inspection"' not in page_of(run)
-    (run / "inspect.json").write_text(json.dumps({"gpu": "h100_sxm5", "kernels": [{"kernel": "matmul<b>", "ok": True}]}), encoding="utf-8")
-    assert "matmul&lt;b&gt;" in page_of(run)
+    (run / "inspect.json").write_text(json.dumps(FOUND), encoding="utf-8")
+    page = page_of(run)
+    assert "1 fail, 1 pass, compiled for h100_sxm5" in page
+    assert page.index("spills &lt;b&gt;") < page.index("HGMMA 64 STL 0"), "failures first"
     (run / "inspect.json").write_text("{", encoding="utf-8")
     assert "inspect.json cannot be read" in page_of(run)
 
