@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from benches.devices.nvml import has_gpu
-from kernels.guard import check_imports
+from benches.journal import read_journal
+from kernels.guard import ROOT, check_imports
 
 check_imports()
 if not has_gpu():
@@ -15,10 +19,11 @@ if not has_gpu():
 
 pytest_plugins = ["benches.pytest_plugin"]
 REPORT = pytest.StashKey[str]()
+GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """The page, also after Ctrl-C. It is made here because benches/ must not import reports/."""
     from benches.pytest_plugin import KEY
 
@@ -26,12 +31,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if found is None or found.started is None:
         return
     run_dir = found.started.dir
+    if found.device_kind == "cpu" and exitstatus != pytest.ExitCode.INTERRUPTED and not session.config.getoption("--no-inspect"):
+        inspect_kernels(run_dir, session.config)
     try:
         from reports.build import build_report
 
         session.config.stash[REPORT] = f"report: {build_report(run_dir)}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
         session.config.stash[REPORT] = f"no report ({type(e).__name__}: {e}); try: python -m reports html {run_dir}"
+
+
+def inspect_kernels(run_dir: Path, config: pytest.Config) -> None:
+    """Compiles the Triton kernels that this run checked in the interpreter for a GPU, ahead of time: inspect.json in the run directory."""
+    rows = [row for row in read_journal(run_dir).rows if row.impl == "triton" and row.config]
+    chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
+    if not chosen:
+        return
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and config.get_verbosity() >= 0:
+        terminal.ensure_newline()
+        terminal.write_line(f"compiling the run's Triton kernels for {GPU_WITHOUT_GPU} (--no-inspect skips this)")
+    only = [argument for kernel in chosen for argument in ("--only", kernel)]
+    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", GPU_WITHOUT_GPU, "--json", str(run_dir / "inspect.json"), *only]
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

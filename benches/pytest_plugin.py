@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--resume", type=Path, metavar="DIR", help="go on with an interrupted run: only points without a row are measured")
     group.addoption("--retry-failed", action="store_true", help="with --resume: measure again what timed out, crashed or raised an error")
     group.addoption("--seed", type=int, metavar="N", help=f"seed of inputs and order (default: {DEFAULT_SEED}, or that of the resumed run)")
+    group.addoption("--no-inspect", action="store_true", help="without a GPU: do not compile the sweep's Triton kernels for an H100")
     group.addoption("--isolation", choices=("process", "none"), default="process", help="none: measure in pytest's own process, to debug")
     group.addoption(
         "--point-timeout", type=float, default=300.0, metavar="S", help="seconds after which a point is given up (default: 300)"

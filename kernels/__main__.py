@@ -24,6 +24,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
     inspect.add_argument("--gpu", required=True, help="a file of configs/gpus/, for example h100_sxm5")
     inspect.add_argument("--op", help="this op only")
+    inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
     arguments = parser.parse_args(argv)
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run
 
-    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json)
+    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only)
 
 
 if __name__ == "__main__":

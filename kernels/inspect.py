@@ -159,10 +159,11 @@ def examine(compilation: Compilation, gpu: Gpu) -> Finding:
     return Finding(compilation, "fail" if reasons else "pass", reasons, code, time.perf_counter() - start)
 
 
-def gather(ops: Iterable[Op]) -> list[Compilation]:
-    """The compilations that the ops' Triton modules name. No op is known here by its name."""
+def gather(ops: Iterable[Op], only: list[str] | None = None) -> list[Compilation]:
+    """The compilations that the ops' Triton modules name; with `only`, those of an op, precision and config, "op:precision:config"."""
     modules = dict.fromkeys(op.impls["triton"].build.partition(":")[0] for op in ops if "triton" in op.impls)
-    return [compilation for module in modules for compilation in import_module(module).compilations()]
+    found = [compilation for module in modules for compilation in import_module(module).compilations()]
+    return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
 
 
 def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int) -> Iterator[Finding]:
@@ -171,9 +172,9 @@ def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int) -> Iterato
         yield from pool.map(examine, compilations, [gpu] * len(compilations))
 
 
-def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None) -> int:
+def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None) -> int:
     """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
-    compilations = gather(ops)
+    compilations = gather(ops, only)
     progress = Console(stderr=True)
     findings = list(
         track(

@@ -143,7 +143,7 @@ class Op:
                 raise OpError(f"{name} cannot be {value!r}", key=name, valid=choices)
         filled = {}
         for name, option in self.options.items():
-            chosen = options[name] if name in options else option.default
+            chosen = options.get(name, option.default)
             if chosen is None:
                 raise OpError(f"{self.name} needs {name}", key=name, valid=option.choices)
             filled[name] = chosen
