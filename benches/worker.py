@@ -30,7 +30,7 @@ def start(kind: str, log: str, described: dict[str, Any] | None, memory_bytes: i
     _opening.update(kind=kind, described=described)
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
     faulthandler.enable()
