@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benches.json_file import read_json
 from kernels.guard import ROOT
 
 NAME = "environment.json"
@@ -75,7 +76,7 @@ def write(run_dir: Path, environment: dict[str, Any]) -> None:
 
 def read(run_dir: Path) -> dict[str, Any]:
     """Raises FileNotFoundError, or ValueError for a file that is no JSON object."""
-    found = json.loads((run_dir / NAME).read_text(encoding="utf-8"))
+    found = read_json(run_dir / NAME)
     if not isinstance(found, dict):
         raise ValueError(f"{run_dir / NAME}: not a JSON object")
     return found

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from kernels.calibrated import Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
+from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 from kernels.workloads import VECTOR_PRECISION, Contraction, Part, Stream, compute_precision, parts
 
@@ -79,10 +80,12 @@ def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Map
     """The point of a row; tables fill the dims and options that a row lacks with None. Unknown ops and dims stream at the row's cost."""
     some_dims = {name: int(size) for name, size in dims.items() if size is not None and not np.isnan(size)}
     some_options = {name: value for name, value in options.items() if isinstance(value, str)}
-    try:
-        return OPS[op].point("", precision, some_dims, some_options)
-    except (KeyError, OpError):
-        return Point("", op, "", precision, {}, {}, label=UNKNOWN)
+    if op in OPS and precision in PRECISIONS:
+        try:
+            return OPS[op].point("", precision, some_dims, some_options)
+        except OpError:  # dims or options of another version
+            pass
+    return Point("", op, "", precision, {}, {}, label=UNKNOWN)
 
 
 def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, hot: NDArray[np.bool_]) -> Prediction:

@@ -26,7 +26,7 @@ class GpuError(ValueError):
 class Ceilings(BaseModel):
     """What no kernel can exceed. From a GPU's YAML, or measured on a CPU (`ceilings` of a run's environment.json)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     peak_flops_per_s: dict[str, PositiveFloat]  # by precision, dense
     bandwidth_bytes_per_s: PositiveFloat

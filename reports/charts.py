@@ -90,14 +90,15 @@ BARE = {"template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgb
 
 @dataclass(frozen=True)
 class Axis:
-    """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten, named by reports.units in `unit`."""
+    """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten, named by reports.units in `unit`. What is not positive has
+    no place on it and counts for nothing."""
 
     title: str
     unit: str
-    values: pd.Series  # what lies along it, all positive
+    values: pd.Series  # what lies along it
 
     def layout(self) -> dict[str, object]:
-        low, high = np.log10(self.values.min()), np.log10(self.values.max())
+        low, high = np.log10(positive(self.values))
         powers = range(int(np.floor(low)) - AROUND, int(np.ceil(high)) + AROUND + 1)
         values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
         every = 1 if high - low < 2 else 3  # over a wide range the names of 2 and 5 would run into one another
@@ -125,4 +126,11 @@ def figure(traces: Sequence[go.Scatter], x: Axis, y: Axis) -> go.Figure:
 
 def span(values: pd.Series, slack: float = 1.6) -> tuple[float, float]:
     """Range of positive values, a little wider, for lines that go past the points."""
-    return float(values.min()) / slack, float(values.max()) * slack
+    low, high = positive(values)
+    return low / slack, high * slack
+
+
+def positive(values: pd.Series) -> tuple[float, float]:
+    """The smallest and the largest of the positive values; 1 and 1 where there is none."""
+    some = values[values > 0]
+    return (float(some.min()), float(some.max())) if len(some) else (1.0, 1.0)

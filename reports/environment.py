@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from benches.json_file import read_json
 from kernels.gpus import Ceilings, GpuError, gpu_for_board, load_gpu
 
 NAME = "environment.json"
 UNKNOWN = "not known"
+MAX_NAME = 100  # characters of a device's name that a message repeats
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def load_environment(run_dir: Path) -> Environment:
     """Never raises for what the file holds; `problems` says what was wrong with it."""
     path = run_dir / NAME
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         if not isinstance(fields, dict):
             raise ValueError("not an object")
     except FileNotFoundError:
@@ -68,9 +69,10 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
         except ValidationError as error:
             return None, f"`ceilings` of {NAME}: {error.errors()[0]['msg']}"
     try:
-        gpu = load_gpu(str(fields["gpu"])) if fields.get("gpu") else gpu_for_board(str(fields.get("device_name")))
+        gpu = load_gpu(str(fields["gpu"])[:MAX_NAME]) if fields.get("gpu") else gpu_for_board(str(fields.get("device_name")))
     except GpuError as error:
         return None, str(error)
     if gpu is None:
-        return None, f"no file in configs/gpus names {fields.get('device_name') or 'it'}"
+        name = fields.get("device_name")
+        return None, f"no file in configs/gpus names {repr(str(name)[:MAX_NAME]) if name else 'it'}"
     return gpu, f"configs/gpus/{gpu.name}.yaml"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
+from benches.json_file import read_json
 from reports.page import render
 from reports.report import Report
 from reports.sections.base import Section
@@ -25,7 +25,7 @@ def inspection(report: Report) -> Section | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         return Section("inspection", TITLE, LEAD, empty=f"{NAME} cannot be read: {error}")
     records = sorted(_records(found), key=lambda record: ORDER.get(str(record.get("status")), -1))
