@@ -1,4 +1,4 @@
-"""One point, from unsupported to timed: inputs, gate, timing, row."""
+"""One point, from unsupported to timed: inputs, gate, timing, gate again, physics, row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from benches.devices.base import Device, TooLittleMemory
+from benches import physics
+from benches.devices.base import Device, TooLittleMemory, Verdict, Workload
 from benches.row import Row, Status, new_row
 from benches.sampler import Timing, sample
 from kernels.op import Point
@@ -28,7 +29,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         return row(*refusal)
     try:
         workload = device.prepare(point, seed)
-        verdict = workload.check()
+        verdict = gate(workload)
         found: dict[str, Any] = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
@@ -39,11 +40,37 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         if not timing:
             return row("verified", "right; timing was switched off", **found)
         result = sample(device, workload)
-        return row("ok" if result.converged else "noisy", result.reason(device.settings), **timed(device, result), **found)
+        how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
+        verdict = gate_again(device, workload, result)
+        if not verdict.ok:
+            return row("wrong", f"right before timing, wrong after it: {verdict.problem}", **how, **found)
+        least_s = physics.least_s(point, workload.cost, device.gpu, device.settings.cache) if device.gpu else 0.0
+        if result.interval.median < least_s:
+            return row("impossible", impossible(result.interval.median, least_s), **how, **found)
+        return row(result.status, result.reason, **timed(device, result), **how, **found)
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
         return row("error", describe(e))
+
+
+def gate(workload: Workload) -> Verdict:
+    """One launch over outputs full of NaN."""
+    workload.spoil()
+    workload.launch()
+    return workload.verify()
+
+
+def gate_again(device: Device, workload: Workload, timing: Timing) -> Verdict:
+    """One more sample, as they were taken, over outputs full of NaN: what was timed is what is checked."""
+    workload.spoil()
+    device.shoot(workload, timing.method)
+    return workload.verify()
+
+
+def impossible(median_s: float, least_s: float) -> str:
+    """For a reader."""
+    return f"median {median_s:.4g} s is below {least_s:.4g} s, the least that its FLOPs and its traffic take at the device's peaks"
 
 
 def refuse(point: Point, device: Device) -> tuple[Status, str] | None:
@@ -68,9 +95,13 @@ def timed(device: Device, timing: Timing) -> dict[str, Any]:
         "ci_high_s": timing.interval.high,
         "samples_s": timing.samples_s,
         "timer": device.timer,
-        "regime": device.regime,
-        "cache": device.cache,
-        "conditions": device.conditions(),
+        "regime": device.settings.regime,
+        "cache": device.settings.cache,
+        "warmup_s": timing.warmup_s,
+        "floor_s": timing.floor_s,
+        "enqueue_s": timing.enqueue_s,
+        "launch_bound": timing.launch_bound,
+        "conditions": timing.conditions,
     }
 
 

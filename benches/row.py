@@ -15,7 +15,7 @@ Status = Literal[
     "ok",  # timed
     "verified",  # checked, not timed: Triton on a machine without a GPU
     "noisy",  # timed, but the interval of the median did not become narrow enough
-    "throttled",  # timed while the device was slowed by heat or power
+    "throttled",  # timed while heat or hardware slowed the device, after three tries to cool it
     "skipped",  # not started, for a reason that the sweep or a limit gives
     "unsupported",  # this implementation cannot do this
     "oom",  # out of memory
@@ -37,7 +37,7 @@ class Conditions(BaseModel):
     sm_clock_hz: float | None = None
     memory_clock_hz: float | None = None
     power_w: float | None = None
-    energy_j: float | None = None
+    energy_j: float | None = None  # of one call
     temperature_c: float | None = None
     throttle_reasons: list[str] | None = None
 
@@ -69,6 +69,14 @@ class Row(BaseModel):
     timer: str | None = None
     regime: str | None = None
     cache: Literal["cold", "hot"] | None = None
+    mode: Literal["graph", "events", "wall"] | None = None  # a CUDA graph of many launches, one between events, or wall time
+    launches: int | None = None  # in a sample, which is their mean
+    sets: int | None = None  # of inputs and outputs that the launches rotated through, each touched; 1: none, or a read before each
+    dropped: dict[str, int] = {}  # samples that do not count, by cause; never for their value
+    warmup_s: float | None = None
+    floor_s: float | None = None  # a kernel that does nothing, timed in the same way; of short points only, and not subtracted
+    enqueue_s: float | None = None  # of the host, a launch
+    launch_bound: bool | None = None  # the host takes longer to enqueue a launch than the device to run it
 
     flops: int
     bytes_read: int

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benches.row import Row
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_rows
-from kernels.gpus import Ceilings, load_gpu
+from kernels.gpus import Ceilings, Gpu, load_gpu
 from reports.environment import Environment
 
 H100 = "h100_sxm5"
@@ -26,6 +26,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         "ci_half_width": (base["ci_high_s"] - base["ci_low_s"]) / 2 / base["median_s"],
         "flops_per_s": flops_per_s,
         "mfu": flops_per_s / MFU_PEAK_FLOPS_PER_S,
+        "mfu_at_clock": flops_per_s / MFU_PEAK_FLOPS_PER_S * _clock_ratio(base, ceilings),
         "peak_fraction": flops_per_s / peaks,
         "bytes_per_s": bytes_per_s,
         "bandwidth_fraction": bytes_per_s / (ceilings.bandwidth_bytes_per_s if ceilings else np.nan),
@@ -37,6 +38,11 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         there = _predictions(rows, base, load_gpu(H100))
         columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
     return columns
+
+
+def _clock_ratio(base: pd.DataFrame, ceilings: Ceilings | None) -> pd.Series | float:
+    """Boost clock over the clock actually run; null where either is not known."""
+    return ceilings.boost_clock_hz / base["sm_clock_hz"] if isinstance(ceilings, Gpu) else np.nan
 
 
 def _predictions(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | None) -> dict[str, pd.Series]:

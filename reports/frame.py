@@ -32,6 +32,7 @@ def _record(row: Row) -> dict[str, object]:
     record["throttle_reasons"] = ", ".join(reasons) if reasons else None
     record["dims"] = _json(row.dims)
     record["options"] = _json(row.options)
+    record["dropped"] = _json(row.dropped) if row.dropped else None
     record["shape"] = "×".join(map(str, row.dims.values()))
     record["samples"] = len(row.samples_s)
     return record

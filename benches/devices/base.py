@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from benches.row import Conditions
-from kernels.op import Platform, Point
+from kernels.gpus import Gpu
+from kernels.op import Cost, Platform, Point
+
+Cache = Literal["cold", "hot"]
+Regime = Literal["sustained", "boost"]
+Mode = Literal["graph", "events", "wall"]
 
 
 class TooLittleMemory(Exception):
@@ -25,31 +30,90 @@ class Verdict:
         return self.problem is None
 
 
+@dataclass(frozen=True)
+class Method:
+    """How one sample is taken."""
+
+    mode: Mode  # a CUDA graph of many launches, one launch between events, or wall time on a CPU
+    launches: int = 1  # in a sample, which is their mean
+    sets: int = 1  # of inputs and outputs, through which launches rotate
+    flush: bool = False  # the cache is filled with something else before each sample
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the device tells of itself at one moment; None where it does not."""
+
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    reasons: tuple[str, ...] | None = None  # that hold the clock down just now
+    slowed_s: Mapping[str, float] = field(default_factory=dict)  # by cause: seconds so far, ever growing; only differences mean something
+    energy_j: float | None = None  # so far, ever growing
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One sample."""
+
+    seconds: float  # of the device, a launch
+    enqueue_s: float | None = None  # of the host, a launch
+    void: str | None = None  # the cause for which it does not count; never its value
+    reading: Reading | None = None  # taken while the device worked
+
+
 class Workload(Protocol):
     """A point bound to its memory, ready to launch."""
 
     config: str | None
     peak_memory_bytes: int | None  # measured, where the device can tell
+    cost: Cost
 
-    def check(self) -> Verdict:
-        """Fills the output with NaN, runs once and compares with the fp64 reference."""
+    @property
+    def rotatable(self) -> bool:
+        """Whether more sets can be made cheaply."""
+
+    @property
+    def sets(self) -> int: ...
+
+    @property
+    def touched(self) -> int:
+        """How many of the sets have been launched since `rotate`."""
+
+    @property
+    def launches(self) -> int:
+        """Since `rotate`; the launches captured into a graph count once."""
+
+    def rotate(self, sets: int) -> None:
+        """Holds so many sets, all of the same values, and starts at the first. Raises TooLittleMemory."""
 
     def launch(self) -> Any:
-        """Enqueues the work once; does not wait for it."""
+        """Enqueues the work once, on the next set; does not wait for it."""
+
+    def spoil(self) -> None:
+        """Fills every output with NaN."""
+
+    def verify(self) -> Verdict:
+        """Compares what the last launch wrote with the fp64 reference."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """When to stop sampling. Seconds are of the host's clock, of the simulated host's on a simulated device."""
+    """When to stop, and what is asked for. Seconds are of the host's clock, of the simulated host's on a simulated device."""
 
-    warmup_s: float
-    half_width: float  # of the median's 99% interval, relative: narrower is converged
-    max_s: float
+    warmup_s: float = 0.5  # at least
+    warmup_max_s: float = 3.0  # if times have not become steady by then, the point is noisy
+    half_width: float = 0.005  # of the median's interval, relative: narrower is converged; also how far its thirds may disagree
+    max_s: float = 10.0  # of sampling, cooling not counted
     max_samples: int = 1000
     min_samples: int = 30
-    long_s: float = 0.1  # calls longer than this need only `long_samples`
-    long_samples: int = 8
+    long_samples: int = 8  # of calls longer than 0.1 s
     max_call_s: float = 60.0  # a call predicted to take longer is skipped
+    cache: Cache = "cold"
+    regime: Regime = "sustained"  # back to back after warm-up; "boost": short bursts after idling
+    energy: bool = False  # also run for 3 s to read the energy of a call
+    processes: int = 1  # fresh processes for headline points, each measuring once (benches/processes.py combines them)
 
 
 class Device(Protocol):
@@ -62,12 +126,12 @@ class Device(Protocol):
     def timer(self) -> str: ...
 
     @property
-    def cache(self) -> Literal["cold", "hot"]:
-        """What the caches hold when a sample starts: something else, or the operands of the call before."""
+    def gpu(self) -> Gpu | None:
+        """Its data sheet, where one is known."""
 
     @property
-    def regime(self) -> str:
-        """ "sustained": after warm-up, back to back."""
+    def l2_bytes(self) -> int | None:
+        """None: no cache is controlled here, and every launch finds it as the one before left it (hot)."""
 
     settings: Settings
 
@@ -80,14 +144,27 @@ class Device(Protocol):
     def predict_s(self, point: Point) -> float | None:
         """Expected seconds a call, where the device has ceilings to predict from."""
 
-    def time_once(self, workload: Any) -> float | None:
-        """Seconds of one launch, or None where the sample is void for a cause that is no property of the kernel."""
+    def free_bytes(self) -> int | None: ...
+
+    def arm(self, workload: Any, method: Method) -> Method:
+        """Makes the sets and the graph, and says what was made: events where the work cannot be captured."""
+
+    def shoot(self, workload: Any, method: Method, watch: bool = False) -> Shot:
+        """One sample; with `watch`, a reading taken meanwhile."""
+
+    def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
+        """Untimed launches back to back for about so long, at `launch_s` each; how many. Waits for them."""
+
+    def floor_s(self, method: Method) -> float | None:
+        """Seconds a launch of a kernel that does nothing, timed in the same way."""
+
+    def read(self) -> Reading: ...
+
+    def rest(self, seconds: float) -> None:
+        """Idles."""
 
     def now_s(self) -> float:
         """The clock that Settings counts in."""
-
-    def conditions(self) -> Conditions:
-        """Clocks, power, temperature and throttling, as far as the device tells."""
 
     def describe(self) -> dict[str, Any]:
         """For environment.json: device_kind, device_name, device_uuid, driver, gpu, ceilings."""

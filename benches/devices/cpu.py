@@ -10,12 +10,11 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from benches.devices.base import Settings
+from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.tensors import TensorWorkload
-from benches.row import Conditions
 from kernels.cost_model import predict
-from kernels.gpus import Ceilings
+from kernels.gpus import Ceilings, Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS
 
@@ -25,15 +24,15 @@ class CpuDevice:
 
     kind: Literal["cpu"] = "cpu"
     timer = "perf_counter_ns"
-    cache: Literal["hot"] = "hot"
-    regime = "sustained"
+    gpu: Gpu | None = None
+    l2_bytes: int | None = None
 
     def __init__(self, ceilings: Ceilings | None = None) -> None:
         """`ceilings`: measured earlier in this run; None measures them now."""
         self.threads = psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(self.threads)
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
-        self.settings = Settings(warmup_s=0.1, half_width=0.05, max_s=1.0, max_call_s=2.0)
+        self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, max_call_s=2.0, cache="hot")
         self.ceilings = ceilings or measure_ceilings()
 
     def platform(self, impl: str) -> Platform:
@@ -45,19 +44,40 @@ class CpuDevice:
 
     def predict_s(self, point: Point) -> float | None:
         """By the measured ceilings; TF32 has none."""
-        seconds = float(predict([point], self.ceilings, self.cache).predicted_s[0])
+        seconds = float(predict([point], self.ceilings, "hot").predicted_s[0])
         return None if math.isnan(seconds) else seconds
 
-    def time_once(self, workload: TensorWorkload) -> float | None:
+    def free_bytes(self) -> int | None:
+        return None
+
+    def arm(self, workload: TensorWorkload, method: Method) -> Method:
+        workload.rotate(method.sets)
+        return method
+
+    def shoot(self, workload: TensorWorkload, method: Method, watch: bool = False) -> Shot:
         start = time.perf_counter_ns()
         workload.launch()
-        return (time.perf_counter_ns() - start) / 1e9
+        return Shot((time.perf_counter_ns() - start) / 1e9, reading=self.read() if watch else None)
+
+    def run_for(self, workload: TensorWorkload, method: Method, seconds: float, launch_s: float) -> int:
+        calls, start = 0, time.perf_counter()
+        while calls == 0 or time.perf_counter() - start < seconds:
+            workload.launch()
+            calls += 1
+        return calls
+
+    def floor_s(self, method: Method) -> float | None:
+        """A kernel's call is part of what a CPU does."""
+        return None
+
+    def read(self) -> Reading:
+        return Reading()
+
+    def rest(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def now_s(self) -> float:
         return time.perf_counter()
-
-    def conditions(self) -> Conditions:
-        return Conditions()
 
     def describe(self) -> dict[str, Any]:
         model = cpu_model()

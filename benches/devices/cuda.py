@@ -1,79 +1,117 @@
-"""A CUDA device: event pairs behind a launch gate, over a cache that has just been filled with something else."""
+"""A CUDA device: PyTorch's current stream, events, graphs and allocator behind the timing of `streamed`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 
-from benches.devices.base import Settings
+from benches.devices.base import Method, Settings
 from benches.devices.nvml import Board
-from benches.devices.tensors import TensorWorkload
-from benches.row import Conditions
+from benches.devices.streamed import CaptureFailed, Streamed, flush_bytes
+from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_errors
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, gpu_for_board
 from kernels.op import Platform, Point
 
-FLUSH_MIN_BYTES = 128 * 2**20
-HOLD_CYCLES = 400_000  # about 0.2 ms at 1.9 GHz: longer than the host needs to enqueue a flush, two events and a launch
-HOLD_CYCLES_MAX = 200_000_000  # about 0.1 s; the gate is finite, so that it cannot deadlock
+SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
 
 
-class CudaDevice:
+class CudaEvent:
+    def __init__(self) -> None:
+        self._event = torch.cuda.Event(enable_timing=True)
+        self.record, self.query, self.synchronize = self._event.record, self._event.query, self._event.synchronize
+
+    def seconds_to(self, end: CudaEvent) -> float:
+        return self._event.elapsed_time(end._event) / 1e3
+
+
+class CudaStream:
+    """PyTorch's current stream."""
+
+    def __init__(self, l2_bytes: int):
+        self.l2_bytes = l2_bytes
+        self._buffer = torch.zeros(flush_bytes(l2_bytes) // 4, device="cuda", dtype=torch.float32)
+        self._sum = torch.zeros((), device="cuda")
+
+    def free_bytes(self) -> int:
+        """The driver's free memory, and what PyTorch's allocator holds without using it."""
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + unused
+
+    def event(self) -> CudaEvent:
+        return CudaEvent()
+
+    def hold(self, seconds: float) -> None:
+        torch.cuda._sleep(int(seconds * SPIN_HZ))
+
+    def flush(self) -> None:
+        torch.sum(self._buffer, dim=0, out=self._sum)  # a read leaves no dirty lines for the kernel to write back
+
+    def null(self) -> None:
+        torch.cuda._sleep(0)
+
+    def repeat(self, launch: Callable[[], Any], count: int) -> None:
+        for _ in range(count):
+            launch()
+
+    def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], Any]:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.repeat(launch, count)
+        except RuntimeError as e:
+            if is_out_of_memory(e):
+                raise
+            raise CaptureFailed(str(e)) from e
+        return graph.replay
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize()
+
+    def rest(self, seconds: float) -> None:
+        torch.cuda.synchronize()
+        time.sleep(seconds)
+
+    def now_s(self) -> float:
+        return time.perf_counter()
+
+
+class CudaDevice(Streamed):
     kind: Literal["cuda"] = "cuda"
     timer = "cuda events"
-    cache: Literal["cold"] = "cold"
-    regime = "sustained"
 
     def __init__(self, index: int = 0):
         torch.cuda.set_device(index)
         self._properties = torch.cuda.get_device_properties(index)
         self._board = Board(f"GPU-{self._properties.uuid}")
         self.gpu: Gpu | None = gpu_for_board(self._board.name() or self._properties.name)
-        self.settings = Settings(warmup_s=0.5, half_width=0.005, max_s=5.0)
-        l2_bytes = self._properties.L2_cache_size
-        self._flush = torch.zeros(max(2 * l2_bytes, FLUSH_MIN_BYTES) // 4, device="cuda", dtype=torch.float32)
-        self._flushed = torch.zeros((), device="cuda")
-        self._hold_cycles = HOLD_CYCLES
+        self.settings = Settings()
+        super().__init__(CudaStream(self._properties.L2_cache_size), self._board.read)
 
     def platform(self, impl: str) -> Platform:
         return Platform("cuda", (self._properties.major, self._properties.minor))
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
+        self.disarm()
         torch.cuda.empty_cache()  # the point before may have left blocks that this one cannot use
         before = torch.cuda.memory_allocated()
         workload = TensorWorkload(point, point, "cuda", seed)
         torch.cuda.reset_peak_memory_stats()  # making the operands took more than holding them
-        workload.launch()
-        torch.cuda.synchronize()
+        with memory_errors():
+            workload.launch()
+            torch.cuda.synchronize()
         workload.peak_memory_bytes = torch.cuda.max_memory_allocated() - before
         return workload
 
+    def arm(self, workload: TensorWorkload, method: Method) -> Method:
+        with memory_errors():
+            return super().arm(workload, method)
+
     def predict_s(self, point: Point) -> float | None:
-        return float(predict([point], self.gpu).predicted_s[0]) if self.gpu else None
-
-    def time_once(self, workload: TensorWorkload) -> float | None:
-        """A sample is void if the gate opened before everything was enqueued: then the host's time would be in it."""
-        opened, start, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))
-        torch.cuda._sleep(self._hold_cycles)
-        opened.record()
-        torch.sum(self._flush, dim=0, out=self._flushed)  # a read leaves no dirty lines for the kernel to write back
-        start.record()
-        workload.launch()
-        end.record()
-        held = not opened.query()
-        end.synchronize()
-        if not held:
-            self._hold_cycles = min(2 * self._hold_cycles, HOLD_CYCLES_MAX)
-            return None
-        return start.elapsed_time(end) / 1e3
-
-    def now_s(self) -> float:
-        return time.perf_counter()
-
-    def conditions(self) -> Conditions:
-        return self._board.conditions()
+        return float(predict([point], self.gpu, self.settings.cache).predicted_s[0]) if self.gpu else None
 
     def describe(self) -> dict[str, Any]:
         return {

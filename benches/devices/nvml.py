@@ -7,14 +7,26 @@ from typing import Any
 
 import pynvml
 
-from benches.row import Conditions
+from benches.devices.base import Reading
+from benches.throttle import POWER_CAP
 
 REASONS = {
-    pynvml.nvmlClocksThrottleReasonSwPowerCap: "power cap",
+    pynvml.nvmlClocksThrottleReasonSwPowerCap: POWER_CAP,
     pynvml.nvmlClocksThrottleReasonHwSlowdown: "hardware slowdown",
     pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "thermal (software)",
     pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "thermal (hardware)",
     pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "power brake",
+}
+POLICIES = {  # of nvmlDeviceGetViolationStatus
+    pynvml.NVML_PERF_POLICY_POWER: POWER_CAP,
+    pynvml.NVML_PERF_POLICY_THERMAL: "thermal",
+    pynvml.NVML_PERF_POLICY_BOARD_LIMIT: "board limit",
+    pynvml.NVML_PERF_POLICY_RELIABILITY: "reliability",
+}
+FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bindings lack the names
+    269: "thermal (software)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN
+    270: "thermal (hardware)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN
+    271: "power brake",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN
 }
 
 
@@ -35,6 +47,10 @@ def ask(query: Callable[..., Any], *args: Any) -> Any:
         return None
 
 
+def scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
 class Board:
     """One GPU, found by the UUID that CUDA gives it (indices differ under CUDA_VISIBLE_DEVICES)."""
 
@@ -49,16 +65,29 @@ class Board:
     def name(self) -> str | None:
         return ask(pynvml.nvmlDeviceGetName, self.handle) if self.handle else None
 
-    def conditions(self) -> Conditions:
+    def read(self) -> Reading:
+        """Clocks, power, temperature, energy, what slows the board now, and for how long each cause has."""
         if not self.handle:
-            return Conditions()
-        mhz = [ask(pynvml.nvmlDeviceGetClockInfo, self.handle, c) for c in (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)]
-        milliwatts = ask(pynvml.nvmlDeviceGetPowerUsage, self.handle)
+            return Reading()
         reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, self.handle)
-        return Conditions(
-            sm_clock_hz=None if mhz[0] is None else mhz[0] * 1e6,
-            memory_clock_hz=None if mhz[1] is None else mhz[1] * 1e6,
-            power_w=None if milliwatts is None else milliwatts / 1e3,
+        return Reading(
+            sm_clock_hz=scaled(ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_SM), 1e6),
+            memory_clock_hz=scaled(ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_MEM), 1e6),
+            power_w=scaled(ask(pynvml.nvmlDeviceGetPowerUsage, self.handle), 1e-3),
             temperature_c=ask(pynvml.nvmlDeviceGetTemperature, self.handle, pynvml.NVML_TEMPERATURE_GPU),
-            throttle_reasons=None if reasons is None else [text for bit, text in REASONS.items() if reasons & bit],
+            reasons=None if reasons is None else tuple(text for bit, text in REASONS.items() if reasons & bit),
+            slowed_s=self._slowed_s(),
+            energy_j=scaled(ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle), 1e-3),
         )
+
+    def _slowed_s(self) -> dict[str, float]:
+        """Both kinds of counter are nanoseconds since the driver was loaded."""
+        found = {}
+        for policy, cause in POLICIES.items():
+            status = ask(pynvml.nvmlDeviceGetViolationStatus, self.handle, policy)
+            if status is not None:
+                found[cause] = status.violationTime / 1e9
+        for value in ask(pynvml.nvmlDeviceGetFieldValues, self.handle, list(FIELDS)) or ():
+            if value.nvmlReturn == pynvml.NVML_SUCCESS:
+                found[FIELDS[value.fieldId]] = value.value.ullVal / 1e9
+        return found

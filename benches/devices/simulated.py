@@ -1,91 +1,123 @@
-"""A device in virtual time that knows the truth: each kernel takes what the cost model predicts for an H100, with noise.
+"""An H100 in virtual time that knows the truth: each kernel takes what the cost model predicts, with noise.
 
-It runs the same path as a GPU from YAML to report on any machine, in seconds, and computes no numbers: its gate always passes. Its rows
-say where they come from (`timer`), and so does environment.json.
+It runs the same path as a GPU from YAML to report on any machine, in seconds, and computes no numbers: its gate passes unless a fault
+is scripted. Its rows say where they come from (`timer`), and so does environment.json.
 """
 
 from __future__ import annotations
 
+import math
+import os
+from itertools import count
 from typing import Any, Literal
 
-import numpy as np
-
+from benches.devices import faults
 from benches.devices.base import Settings, TooLittleMemory, Verdict
-from benches.row import Conditions
+from benches.devices.streamed import Streamed
+from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
-from kernels.op import Platform, Point
+from kernels.op import Cost, Platform, Point
 from kernels.registry import OPS
 
 GPU = "h100_sxm5"
-NOISE = 0.003  # standard deviation of a sample, relative
-CORRELATION = 0.5  # of a sample with the one before: a real device's clock and neighbours change slower than one launch
-HOST_S = 20e-6  # virtual host seconds to enqueue one sample
 SEED = 1
 
 
 class SimulatedWorkload:
-    """A point's true time; no tensors."""
+    """A point's true times, cold and hot; no tensors."""
 
     config: str | None = None
     peak_memory_bytes: int | None = None
+    rotatable = True
+    _names = count()
 
-    def __init__(self, true_s: float, device: SimulatedDevice):
-        self.true_s = true_s
-        self._device = device
+    def __init__(self, gpu: VirtualGpu, cost: Cost, cold_s: float, hot_s: float, fault: str | None = None):
+        self.cost, self.cold_s, self.hot_s = cost, cold_s, hot_s
+        self._gpu, self._fault, self._name = gpu, fault, next(self._names)
+        self._counts = [0]
+        self._next = 0
+        self._checks = 0
 
-    def check(self) -> Verdict:
-        return Verdict(0.0)
+    @property
+    def sets(self) -> int:
+        return len(self._counts)
+
+    @property
+    def touched(self) -> int:
+        return sum(launches > 0 for launches in self._counts)
+
+    @property
+    def launches(self) -> int:
+        return sum(self._counts)
+
+    def rotate(self, sets: int) -> None:
+        held = sets * self.cost.memory_bytes
+        if held > self._gpu.gpu.memory_bytes:
+            gpu = self._gpu.gpu
+            raise TooLittleMemory(f"needs {held / 1e9:.1f} GB, the simulated {gpu.name} has {gpu.memory_bytes / 1e9:.0f} GB")
+        self._counts = [0] * sets
+        self._next = 0
 
     def launch(self) -> None:
-        self._device.run_for(self.true_s)
+        self._counts[self._next] += 1
+        self._gpu.kernel(self.cold_s, self.hot_s, (self._name, self._next), self.cost.bytes)
+        self._next = (self._next + 1) % len(self._counts)
+
+    def spoil(self) -> None:
+        pass
+
+    def verify(self) -> Verdict:
+        self._checks += 1
+        if self._fault == "wrong" or (self._fault == "wrong_later" and self._checks > 1):
+            return Verdict(math.inf, "scripted: 1 of 1 elements is off")
+        return Verdict(0.0)
 
 
-class SimulatedDevice:
+class SimulatedDevice(Streamed):
     kind: Literal["simulated"] = "simulated"
     timer = "virtual time (simulated)"
-    cache: Literal["cold"] = "cold"
-    regime = "sustained"
 
-    def __init__(self) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, seed: int = SEED):
         self.gpu = load_gpu(GPU)
-        self.settings = Settings(warmup_s=0.5, half_width=0.005, max_s=5.0)
-        self._random = np.random.default_rng(SEED)
-        self._noise = 0.0
-        self._clock_s = 0.0
+        self.settings = Settings()
+        self._virtual = VirtualGpu(self.gpu, behaviour or Behaviour(), seed)
+        self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
+        self._lost: str | None = None
+        super().__init__(self._virtual, self._virtual.read)
+
+    @property
+    def busy_s(self) -> float:
+        """Device seconds worked so far."""
+        return self._virtual.busy_s
 
     def platform(self, impl: str) -> Platform:
         return Platform("cuda", self.gpu.compute_capability)
 
     def prepare(self, point: Point, seed: int) -> SimulatedWorkload:
-        needed = OPS[point.op].cost(point).memory_bytes
-        if needed > self.gpu.memory_bytes:
-            raise TooLittleMemory(f"needs {needed / 1e9:.1f} GB, the simulated {self.gpu.name} has {self.gpu.memory_bytes / 1e9:.0f} GB")
-        return SimulatedWorkload(self._true_s(point), self)
+        self.disarm()
+        fault = faults.fault_of(point.id, self._faults)
+        if fault is not None and fault in faults.ACTIONS:
+            faults.ACTIONS[fault]()
+        if fault is not None and fault in faults.LASTING:
+            self._lost = faults.LASTING[fault]
+        if self._lost:
+            raise RuntimeError(self._lost)
+        cost = OPS[point.op].cost(point)
+        workload = self.workload(cost, self._true_s(point, "cold"), self._true_s(point, "hot"), fault)
+        workload.rotate(1)
+        workload.launch()
+        return workload
+
+    def workload(self, cost: Cost, cold_s: float, hot_s: float, fault: str | None = None) -> SimulatedWorkload:
+        """A kernel of given true times, seconds."""
+        return SimulatedWorkload(self._virtual, cost, cold_s, hot_s, fault)
 
     def predict_s(self, point: Point) -> float | None:
-        return self._true_s(point)
+        return self._true_s(point, self.settings.cache)
 
-    def _true_s(self, point: Point) -> float:
-        return float(predict([point], self.gpu).predicted_s[0])
-
-    def run_for(self, true_s: float) -> None:
-        """Lets virtual time pass: AR(1) noise around the true time."""
-        innovation = self._random.normal(0.0, NOISE * (1 - CORRELATION**2) ** 0.5)
-        self._noise = CORRELATION * self._noise + innovation
-        self._clock_s += true_s * (1 + self._noise)
-
-    def time_once(self, workload: SimulatedWorkload) -> float | None:
-        self._clock_s += HOST_S
-        start = self._clock_s
-        workload.launch()
-        return self._clock_s - start
-
-    def now_s(self) -> float:
-        return self._clock_s
-
-    def conditions(self) -> Conditions:
-        return Conditions(sm_clock_hz=self.gpu.boost_clock_hz)
+    def _true_s(self, point: Point, cache: Literal["cold", "hot"]) -> float:
+        return float(predict([point], self.gpu, cache).predicted_s[0])
 
     def describe(self) -> dict[str, Any]:
         return {

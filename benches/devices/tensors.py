@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,10 +15,23 @@ from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
 
+BUILT_ONCE = ("torch_compile",)  # every build compiles for seconds, and forgets what was compiled before
+
 
 def is_out_of_memory(error: Exception) -> bool:
     """PyTorch's CPU allocator raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def memory_errors(doing: str = "") -> Iterator[None]:
+    """Out-of-memory errors, whatever they are called, as TooLittleMemory with their first line."""
+    try:
+        yield
+    except Exception as e:
+        if is_out_of_memory(e):
+            raise TooLittleMemory(doing + str(e).splitlines()[0]) from e
+        raise
 
 
 def data_seed(point: Point, seed: int) -> int:
@@ -25,34 +40,76 @@ def data_seed(point: Point, seed: int) -> int:
     return seed ^ zlib.crc32(case.encode())
 
 
+class BufferSet:
+    """Operands and output of one set, the kernel bound to them, and what it last returned.
+
+    The result is kept until the next one of the same set: a kernel that allocates its result then rotates through outputs as well.
+    """
+
+    def __init__(self, inputs: Inputs, kernel: Kernel):
+        self.inputs, self.kernel = inputs, kernel
+        self.result: torch.Tensor | None = None
+        self.launches = 0
+
+
 class TensorWorkload:
-    """Operands, output buffer and kernel of one point.
+    """Operands, output buffer and kernel of one point, in one set or several.
 
     `shape` is the point whose dims the tensors have: the point itself, or its shrunk twin in Triton's interpreter. The kernel is built
     for `point`, so that the configuration which the real shape would use is the one that is checked.
     """
 
     def __init__(self, point: Point, shape: Point, device: str, seed: int):
-        op = OPS[point.op]
         set_precision_mode(point.precision)
-        self._op, self._shape = op, shape
+        self._op, self._point, self._shape, self._device = OPS[point.op], point, shape, device
+        self._seed = data_seed(shape, seed)
+        self.cost = self._op.cost(point)
+        self.rotatable = point.impl not in BUILT_ONCE
         self.peak_memory_bytes: int | None = None
-        try:
-            self._inputs: Inputs = op.load("make_inputs")(shape, device, data_seed(shape, seed))
-            self._kernel: Kernel = op.impls[point.impl].load()(point, self._inputs)
-        except Exception as e:
-            if is_out_of_memory(e):
-                raise TooLittleMemory(str(e).splitlines()[0]) from e
-            raise
-        self.config = self._kernel.config
+        self._sets = [self._make_set()]
+        self._next = 0
+        self._last = self._sets[0]
+        self.config = self._last.kernel.config
 
-    def check(self) -> Verdict:
-        try:
-            return gate.check(self._op, self._shape, self._kernel, self._inputs)
-        except Exception as e:
-            if is_out_of_memory(e):
-                raise TooLittleMemory(f"while comparing with the fp64 reference: {str(e).splitlines()[0]}") from e
-            raise
+    def _make_set(self) -> BufferSet:
+        with memory_errors():
+            inputs: Inputs = self._op.load("make_inputs")(self._shape, self._device, self._seed)
+            return BufferSet(inputs, self._op.impls[self._point.impl].load()(self._point, inputs))
+
+    @property
+    def sets(self) -> int:
+        return len(self._sets)
+
+    @property
+    def touched(self) -> int:
+        return sum(s.launches > 0 for s in self._sets)
+
+    @property
+    def launches(self) -> int:
+        return sum(s.launches for s in self._sets)
+
+    def rotate(self, sets: int) -> None:
+        """Holds so many sets, all of the same values, and starts at the first. Raises TooLittleMemory."""
+        del self._sets[sets:]
+        while len(self._sets) < sets:
+            self._sets.append(self._make_set())
+        for s in self._sets:
+            s.launches = 0
+        self._next, self._last = 0, self._sets[0]
 
     def launch(self) -> Any:
-        return self._kernel.run()
+        self._last = self._sets[self._next]
+        self._next = (self._next + 1) % len(self._sets)
+        self._last.launches += 1
+        self._last.result = self._last.kernel.run()
+        return self._last.result
+
+    def spoil(self) -> None:
+        """Fills every output with NaN, so that an element that nobody writes is seen."""
+        for s in self._sets:
+            gate.spoil(s.inputs, s.result)
+
+    def verify(self) -> Verdict:
+        """What the last launch wrote. A graph writes what its last captured launch returned."""
+        with memory_errors("while comparing with the fp64 reference: "):
+            return gate.verify(self._op, self._shape, self._last.result, self._last.inputs)

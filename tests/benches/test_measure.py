@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -14,15 +14,17 @@ from kernels.op import Platform, Point
 from kernels.registry import OPS
 
 POINT = OPS["matmul"].point("torch", "bf16", {"m": 127, "n": 129, "k": 131})
+SQUARE = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})
 
 
 @dataclass
 class Fake(SimulatedDevice):
     """A simulated device whose workload misbehaves as told."""
 
-    verdict: Verdict = field(default_factory=lambda: Verdict(0.5))
+    verdicts: tuple[Verdict, ...] = ()
     raises: Exception | None = None
     interpreted: bool = False
+    speed: float = 1.0  # over what the model predicts
 
     def __post_init__(self) -> None:
         SimulatedDevice.__init__(self)
@@ -34,7 +36,10 @@ class Fake(SimulatedDevice):
         if self.raises:
             raise self.raises
         workload = super().prepare(point, seed)
-        workload.check = lambda: self.verdict  # type: ignore[method-assign]
+        workload.cold_s /= self.speed
+        workload.hot_s /= self.speed
+        verdicts = iter(self.verdicts)
+        workload.verify = lambda: next(verdicts, Verdict(0.5))  # type: ignore[method-assign]
         return workload
 
 
@@ -48,12 +53,24 @@ def test_a_timed_point() -> None:
     assert len(row.samples_s) >= 30
     assert (row.timer, row.cache, row.regime) == ("virtual time (simulated)", "cold", "sustained")
     assert row.error_over_tolerance == 0.5
+    assert (row.mode, row.launches, row.sets, row.dropped) == ("graph", 1577, 1577, {})
+    assert row.floor_s is not None
+    assert 0 < row.floor_s < row.median_s
+    assert row.launch_bound is True, "the simulated host takes 6 us a launch"
+    assert row.conditions.sm_clock_hz == pytest.approx(1.83e9, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("device", "point", "status", "reason"),
     [
-        (Fake(verdict=Verdict(7.0, "3 of 9 elements are off")), POINT, "wrong", "3 of 9 elements are off"),
+        (Fake(verdicts=(Verdict(7.0, "3 of 9 elements are off"),)), POINT, "wrong", "3 of 9 elements are off"),
+        (
+            Fake(verdicts=(Verdict(0.5), Verdict(7.0, "3 of 9 elements are off"))),
+            POINT,
+            "wrong",
+            "right before timing, wrong after it: 3 of 9 elements are off",
+        ),
+        (Fake(speed=100.0), SQUARE, "impossible", "median "),
         (Fake(raises=TooLittleMemory("tried to allocate 90 GB")), POINT, "oom", "tried to allocate 90 GB"),
         (Fake(raises=RuntimeError("no kernel image\nlong trace")), POINT, "error", "RuntimeError: no kernel image (test_measure.py:"),
         (Fake(interpreted=True), POINT, "verified", "right at 127x129x131 in Triton's interpreter; no GPU to time it on"),
@@ -79,7 +96,7 @@ def test_untimed_ends(device: Fake, point: Point, status: str, reason: str) -> N
 
 def test_what_does_not_converge_is_noisy() -> None:
     device = Fake()
-    device.settings = Settings(warmup_s=0.0, half_width=1e-9, max_s=1.0)
+    device.settings = Settings(warmup_s=0.0, warmup_max_s=0.1, half_width=1e-9, max_s=1.0)
     row = measure(POINT, device, seed=1)
     assert row.status == "noisy"
     assert "the median's interval is ±" in str(row.reason)

@@ -1,0 +1,80 @@
+"""Scripted faults of the simulated device: what a bad kernel or a bad day does to the process that measures it.
+
+`MICROBENCH_FAULTS="crash:matmul-triton-*,hang:*-4096x4096x4096"`: a comma-separated list of fault:pattern, where the pattern is matched
+against the whole id of the point as a shell matches a file name. The faults are real: `crash` is a segmentation fault.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+
+from benches.devices.base import TooLittleMemory
+
+VARIABLE = "MICROBENCH_FAULTS"
+
+
+class FaultError(ValueError):
+    """The variable's text is no list of faults."""
+
+
+def _hang() -> None:
+    while True:
+        time.sleep(3600)
+
+
+def _exit() -> None:
+    os._exit(3)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crash() -> None:
+    ctypes.string_at(0)
+
+
+def _oom() -> None:
+    raise TooLittleMemory("scripted: out of memory")
+
+
+def _error() -> None:
+    raise RuntimeError("scripted: no kernel image is available for execution on the device")
+
+
+ACTIONS: Mapping[str, Callable[[], None]] = {
+    "crash": _crash,
+    "abort": os.abort,
+    "exit": _exit,
+    "kill": _kill,  # as the kernel's out-of-memory killer does
+    "hang": _hang,
+    "oom": _oom,
+    "error": _error,
+}
+LASTING = {  # every later call of the device raises it too, as a real one does until its process ends
+    "sticky": "CUDA error: an illegal memory access was encountered",
+    "lost": "CUDA error: GPU is lost",
+}
+RESULTS = ("wrong", "wrong_later")  # the gate's business: before timing, or only after it
+
+
+def parse(text: str) -> list[tuple[str, str]]:
+    """(fault, pattern) pairs. Raises FaultError."""
+    known = (*ACTIONS, *LASTING, *RESULTS)
+    pairs = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        fault, separator, pattern = entry.partition(":")
+        if not separator or fault not in known:
+            raise FaultError(f"{VARIABLE}: {entry!r} is not fault:pattern with a fault of {', '.join(known)}")
+        pairs.append((fault, pattern))
+    return pairs
+
+
+def fault_of(point_id: str, faults: list[tuple[str, str]]) -> str | None:
+    """The first fault whose pattern matches."""
+    return next((fault for fault, pattern in faults if fnmatchcase(point_id, pattern)), None)

@@ -1,0 +1,261 @@
+"""A GPU in virtual time: a host and a stream with clocks of their own, an L2, a chip that warms up and throttles, and noise.
+
+Nothing waits: enqueuing a kernel computes at once when it will start and end. Seconds and bytes throughout. All of it follows from a seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benches.devices.base import Reading
+from benches.devices.streamed import flush_bytes
+from benches.throttle import POWER_CAP
+from kernels.gpus import Gpu
+
+IDLE_GAP_S = 0.01  # power management averages over about so long: shorter gaps do not cool the chip
+WARM_S, COOL_DOWN_S = 0.12, 0.3  # how fast clocks sink from boost to sustained under load, and come back when idle
+NULL_S = 1.0e-6  # device seconds of a kernel that does nothing
+HOST_CALL_S = 1.5e-6  # host seconds of an event or a spin
+IDLE_W, BUSY_W = 80.0, 600.0
+IDLE_C = 35.0
+THERMAL = "thermal"
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """A stretch of the device's time in which the clock is held down, whatever the temperature."""
+
+    start_s: float
+    end_s: float
+    factor: float  # on a kernel's time
+    cause: str = THERMAL
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a simulated GPU does to a kernel's true time. The true time is that of a warm chip, before noise."""
+
+    noise: float = 0.003  # standard deviation of a sample, relative; what a neighbour or the memory's refresh does
+    rho: float = 0.5  # correlation of that with the sample before: it changes more slowly than launches do
+    launch_noise: float = 0.01  # standard deviation of a launch, relative, independent; a graph averages it away
+    resolution_s: float = 32e-9  # of an event
+    outlier_rate: float = 0.0
+    outlier_factor: float = 2.0
+    second_mode: float = 0.0  # relative; half of the samples take so much longer
+    drift_per_s: float = 0.0  # relative growth for as long as the device lives
+    boost: float = 0.03  # how much faster a cold chip is
+    busy_c: float = 62.0  # the temperature under lasting load
+    heat_s: float = 8.0  # how fast it gets there
+    throttle_c: float = 87.0  # where it slows down, until 5 °C cooler
+    throttle_factor: float = 1.4
+    slowdowns: tuple[Slowdown, ...] = ()
+    host_launch_s: float = 6e-6
+    host_stall_rate: float = 0.0  # share of launches at which the host is taken away
+    host_stall_s: float = 1e-3
+    nvml_fails_at_s: float = math.inf
+
+
+class VirtualEvent:
+    def __init__(self, gpu: VirtualGpu):
+        self._gpu = gpu
+        self.at_s = 0.0
+
+    def record(self) -> None:
+        self._gpu.host_s += HOST_CALL_S
+        self.at_s = max(self._gpu.device_s, self._gpu.host_s)
+
+    def query(self) -> bool:
+        return self._gpu.host_s >= self.at_s
+
+    def synchronize(self) -> None:
+        self._gpu.host_s = max(self._gpu.host_s, self.at_s)
+
+    def seconds_to(self, end: VirtualEvent) -> float:
+        step = self._gpu.behaviour.resolution_s
+        return (round(end.at_s / step) - round(self.at_s / step)) * step
+
+
+class VirtualGpu:
+    """The stream, and what NVML would tell. `host_s` and `device_s` are how far each has come."""
+
+    def __init__(self, gpu: Gpu, behaviour: Behaviour, seed: int):
+        self.gpu, self.behaviour, self.l2_bytes = gpu, behaviour, gpu.l2_bytes
+        self.host_s = self.device_s = self.busy_s = 0.0
+        self._random = np.random.default_rng(seed)
+        self._sample_noise = self._random.normal(0.0, behaviour.noise)
+        self._warmth = 0.0  # 0: clocks at their boost, 1: at their sustained value
+        self._temperature_c = IDLE_C
+        self._hot = False
+        self._slowed_s = {THERMAL: 0.0, POWER_CAP: 0.0, **{s.cause: 0.0 for s in behaviour.slowdowns}}
+        self._energy_j = 0.0
+        self._resident: OrderedDict[Hashable, float] = OrderedDict()  # the L2, least recently used first
+        self._resident_bytes = 0.0
+        self._recording: list[float] | None = None  # while a graph is captured: what its kernels take, warm and without noise
+
+    # What a stream does
+
+    def free_bytes(self) -> int:
+        return self.gpu.memory_bytes
+
+    def event(self) -> VirtualEvent:
+        return VirtualEvent(self)
+
+    def now_s(self) -> float:
+        return self.host_s
+
+    def synchronize(self) -> None:
+        self.host_s = max(self.host_s, self.device_s)
+
+    def rest(self, seconds: float) -> None:
+        self.synchronize()
+        self.host_s += seconds
+
+    def hold(self, seconds: float) -> None:
+        self.host_s += HOST_CALL_S
+        self.run(seconds)
+
+    def null(self) -> None:
+        self.host_s += HOST_CALL_S
+        self.run(NULL_S)
+
+    def flush(self) -> None:
+        self.host_s += self.behaviour.host_launch_s
+        self._keep_only("flush", self.l2_bytes)
+        self.run(NULL_S + flush_bytes(self.l2_bytes) / self.gpu.bandwidth_bytes_per_s)
+
+    def kernel(self, cold_s: float, hot_s: float, buffers: Hashable, bytes_: float) -> None:
+        """One launch over `buffers`, whose share that is not in the L2 costs the difference of the two times."""
+        self.host_s += self.behaviour.host_launch_s
+        if self.behaviour.host_stall_rate and self._random.random() < self.behaviour.host_stall_rate:
+            self.host_s += self.behaviour.host_stall_s
+        base = hot_s + (cold_s - hot_s) * self._miss(buffers, bytes_)
+        self._kernels(base, 1)
+
+    def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], None]:
+        """Runs the launches once to learn what they take without noise: sets that rotate through less than the L2 are hot from then on."""
+        for _ in range(2):  # the second time round, the L2 is as it will be
+            recording: list[float] = []
+            self._recording = recording
+            for _ in range(count):
+                launch()
+            self._recording = None
+        total_s = sum(recording)
+
+        def replay() -> None:
+            self.host_s += self.behaviour.host_launch_s
+            self._kernels(total_s / count, count)
+
+        return replay
+
+    def repeat(self, launch: Callable[[], Any], count: int) -> None:
+        """The first two launches one by one; the others take as long as the second."""
+        for _ in range(min(count, 2)):
+            host_s, device_s = self.host_s, self.device_s
+            launch()
+        if count > 2:
+            step = max(self.host_s - host_s, self.device_s - device_s)
+            self.host_s += (count - 2) * (self.host_s - host_s)
+            self.run((count - 2) * step)
+
+    # What a chip does
+
+    def run(self, seconds: float) -> None:
+        """Lets the device work for so long, once it is free and the host has enqueued it."""
+        if self._recording is not None:
+            self._recording.append(seconds)
+            return
+        start = max(self.device_s, self.host_s)
+        self._pass(start - self.device_s, busy=False)
+        self._pass(seconds, busy=True)
+        self.device_s = start + seconds
+        self.busy_s += seconds
+
+    def _kernels(self, base_s: float, count: int) -> None:
+        """`count` launches of `base_s` each, with everything that the chip and its neighbours do to them."""
+        if self._recording is not None:
+            self._recording.append(base_s * count)
+            return
+        b = self.behaviour
+        start = max(self.device_s, self.host_s)
+        self._sample_noise = b.rho * self._sample_noise + self._random.normal(0.0, b.noise * math.sqrt(1 - b.rho**2))
+        factor = 1 + self._sample_noise + self._random.normal(0.0, b.launch_noise / math.sqrt(count))
+        if b.outlier_rate and self._random.random() < b.outlier_rate:
+            factor *= b.outlier_factor
+        if b.second_mode and self._random.random() < 0.5:
+            factor *= 1 + b.second_mode
+        factor *= (1 + b.drift_per_s * start) * self._pace(start)
+        seconds = max(0.1, factor) * base_s * count
+        cause = self._cause(start)
+        if cause:
+            self._slowed_s[cause] += seconds
+        self.run(seconds)
+
+    def _pace(self, at_s: float) -> float:
+        """A kernel's time over its true time, by the clocks."""
+        return (1 - self.behaviour.boost * (1 - self._warmth)) * self._slowdown(at_s)
+
+    def _slowdown(self, at_s: float) -> float:
+        scripted = [s.factor for s in self.behaviour.slowdowns if s.start_s <= at_s < s.end_s]
+        return max([*scripted, self.behaviour.throttle_factor if self._hot else 1.0])
+
+    def _cause(self, at_s: float) -> str | None:
+        scripted = [s.cause for s in self.behaviour.slowdowns if s.start_s <= at_s < s.end_s]
+        return scripted[0] if scripted else THERMAL if self._hot else None
+
+    def _pass(self, seconds: float, busy: bool) -> None:
+        """Warmth, temperature and energy after so long."""
+        b = self.behaviour
+        if busy:
+            self._warmth = 1 - (1 - self._warmth) * math.exp(-seconds / WARM_S)
+        elif seconds > IDLE_GAP_S:
+            self._warmth *= math.exp(-seconds / COOL_DOWN_S)
+        towards = b.busy_c if busy or seconds <= IDLE_GAP_S else IDLE_C
+        self._temperature_c = towards + (self._temperature_c - towards) * math.exp(-seconds / b.heat_s)
+        self._hot = self._temperature_c > b.throttle_c - (5.0 if self._hot else 0.0)
+        self._energy_j += seconds * (BUSY_W if busy else IDLE_W)
+
+    def _miss(self, buffers: Hashable, bytes_: float) -> float:
+        """Share of `bytes_` that is not resident; afterwards they are, and the least recently used are gone.
+
+        What is larger than the L2 evicts itself before it comes round again.
+        """
+        if bytes_ > self.l2_bytes:
+            self._keep_only(buffers, 0.0)
+            return 1.0
+        held = self._resident.pop(buffers, 0.0)
+        self._resident[buffers] = bytes_
+        self._resident_bytes += bytes_ - held
+        while self._resident_bytes > self.l2_bytes:
+            oldest = next(iter(self._resident))
+            taken = min(self._resident[oldest], self._resident_bytes - self.l2_bytes)
+            self._resident[oldest] -= taken
+            self._resident_bytes -= taken
+            if self._resident[oldest] <= 0:
+                del self._resident[oldest]
+        return 1 - held / bytes_
+
+    def _keep_only(self, buffers: Hashable, bytes_: float) -> None:
+        self._resident.clear()
+        self._resident[buffers] = self._resident_bytes = bytes_
+
+    # What NVML tells
+
+    def read(self) -> Reading:
+        if self.host_s >= self.behaviour.nvml_fails_at_s:
+            return Reading()
+        cause = self._cause(self.device_s)
+        return Reading(
+            sm_clock_hz=self.gpu.boost_clock_hz / self._pace(self.device_s),
+            memory_clock_hz=2.619e9,
+            power_w=IDLE_W + (BUSY_W - IDLE_W) * self._warmth,
+            temperature_c=self._temperature_c,
+            reasons=(cause,) if cause else (),
+            slowed_s=dict(self._slowed_s),
+            energy_j=self._energy_j,
+        )

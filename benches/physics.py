@@ -1,0 +1,25 @@
+"""The least time that a point can take. A median below it is a measuring error, whatever its interval says."""
+
+from __future__ import annotations
+
+from benches.devices.base import Cache
+from kernels.gpus import Gpu
+from kernels.op import Cost, Point
+from kernels.workloads import compute_precision
+
+
+def least_s(point: Point, cost: Cost, gpu: Gpu, cache: Cache) -> float:
+    """max(FLOPs / peak at the highest clock, bytes that must cross the memory's bus / bandwidth), seconds; 0 where no peak is known.
+
+    The quoted peaks hold at the boost clock, and boards run faster. What must cross the bus is not all of the compulsory traffic: up
+    to an L2's worth of results may still lie in the L2 when the kernel ends, and a point whose whole traffic fits there, or whose
+    inputs were left hot, need not touch the memory at all.
+    """
+    peak = gpu.peak_flops_per_s.get(compute_precision(point.op, point.precision))
+    overclock = (gpu.max_clock_hz or gpu.boost_clock_hz) / gpu.boost_clock_hz
+    compute_s = cost.flops / (peak * overclock) if peak else 0.0
+    if cache == "cold" and cost.bytes > gpu.l2_bytes:
+        moved = cost.bytes_read + max(0, cost.bytes_written - gpu.l2_bytes)
+    else:
+        moved = max(0, cost.bytes - gpu.l2_bytes)
+    return max(compute_s, moved / gpu.bandwidth_bytes_per_s)
