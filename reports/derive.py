@@ -16,9 +16,10 @@ H100 = "h100_sxm5"
 
 
 def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) -> dict[str, pd.Series]:
-    """Derived columns by name. A point without a time has null rates; one without a ceiling has null fractions and predictions."""
+    """Derived columns by name. A point without a time has null rates; one without a ceiling has null fractions and predictions. None
+    is infinite."""
     ceilings = environment.ceilings
-    traffic = base["bytes_read"] + base["bytes_written"]
+    traffic = base["bytes_read"].astype(float) + base["bytes_written"]  # int64 would wrap around without a word
     flops_per_s = base["flops"] / base["median_s"]
     bytes_per_s = traffic / base["median_s"]
     peaks = base["precision"].map(dict(ceilings.peak_flops_per_s) if ceilings else {}).astype(float)
@@ -37,7 +38,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
     if environment.kind == "cpu":  # a laptop's run says what an H100 would do
         there = _predictions(rows, base, load_gpu(H100))
         columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
-    return columns
+    return {name: values if values.dtype == object else values.where(np.isfinite(values)) for name, values in columns.items()}
 
 
 def _clock_ratio(base: pd.DataFrame, ceilings: Ceilings | None) -> pd.Series | float:

@@ -17,7 +17,7 @@ def build_frame(rows: Sequence[Row], environment: Environment) -> pd.DataFrame:
     """Columns of the rows and the derived ones, in the order of the column list."""
     base = pd.DataFrame([_record(row) for row in rows], columns=_base_columns())
     for name in _numeric_columns():
-        base[name] = pd.to_numeric(base[name])
+        base[name] = _numbers(base[name])
     frame = base.assign(**derive(rows, base, environment))
     known = [c.name for c in COLUMNS if c.name in frame]
     return frame[known + [name for name in frame if name not in known]]
@@ -40,6 +40,12 @@ def _record(row: Row) -> dict[str, object]:
 
 def _json(value: dict[str, int] | dict[str, str]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """int64 or float64. FLOPs of a shape that only a plan can hold exceed 64 bits, which Parquet has no integer for."""
+    numbers = pd.to_numeric(values)
+    return numbers if numbers.dtype.kind in "if" else numbers.astype(float)
 
 
 def _base_columns() -> list[str]:
