@@ -23,6 +23,7 @@ from benches.row import Row, Status, new_row
 from kernels.op import Point
 from kernels.registry import OPS
 
+STICKY = "CUDA error"  # in a message of PyTorch's: the context may be beyond repair, and then every later call of the process fails
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
 
 
@@ -83,7 +84,7 @@ class Isolated:
     def measure(self, point: Point, seed: int, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
-            row, poisoned = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s).result()
+            text = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s).result()
         except FutureTimeout:
             self._replace()
             return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
@@ -91,9 +92,10 @@ class Isolated:
             self._replace()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
             return self._lost(point, status, self._end(e), offset, started, start)
-        if poisoned:
+        row = Row.model_validate_json(text)
+        if row.status == "error" and STICKY in str(row.reason):
             self._replace()
-        return Row.model_validate_json(row)
+        return row
 
     def _replace(self) -> None:
         """A new worker, which knows what the first one described."""

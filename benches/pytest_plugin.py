@@ -25,7 +25,7 @@ from benches.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.journal import JournalError
 from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
-from benches.run import Run, RunError, default_run_dir
+from benches.run import DeviceLostError, Run, RunError, default_run_dir
 from benches.sweep import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -91,8 +91,7 @@ class Session:
             retry = self.config.getoption("--retry-failed")
             resolved = self.sweep.resolved
             self._run = Run(run_dir, self._open_measurer, resolved, [self.sweep.name], self.seed, self.resumed is not None, retry)
-            for note in self._run.notes:
-                self.progress.terminal.write_line(note, yellow=True)
+            self.progress.tell(self._run.notes)
         return self._run
 
     def _open_measurer(self, run_dir: Path) -> Measurer:
@@ -190,7 +189,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     def measure(point_id: str) -> None:
         try:
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
-        except JournalError as e:
+        except (JournalError, DeviceLostError) as e:
             pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
         report(row, benchmark, session.clock)
 
@@ -214,9 +213,17 @@ class Progress:
 
     def __init__(self, config: pytest.Config):
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self.shown = sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
+
+    def tell(self, notes: list[str]) -> None:
+        """Shown whatever pytest captures just now."""
+        with self.capture.global_and_fixture_disabled():
+            for note in notes:
+                self.terminal.ensure_newline()
+                self.terminal.write_line(note, yellow=True)
 
     def step(self, total: int) -> None:
         self.done += 1
@@ -245,4 +252,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Also after Ctrl-C."""
     found = session.config.stash.get(KEY, None)
     if found is not None and found.started is not None:
-        found.started.finish(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        found.started.finish(interrupted=exitstatus not in ended)

@@ -20,6 +20,14 @@ class RunError(Exception):
     """The run cannot start; the message says what to do."""
 
 
+class DeviceLostError(Exception):
+    """The device is gone, so that no further point can be measured; the message says what to do."""
+
+
+# What the driver's messages say when a GPU no longer answers (NVML_ERROR_GPU_IS_LOST, Xid 79, cudaErrorNoDevice).
+LOST = ("GPU is lost", "fallen off the bus", "no CUDA-capable device")
+
+
 def default_run_dir() -> Path:
     """runs/<UTC time>-<host>-<short commit>; the host's name is reduced to what a file name takes."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -81,11 +89,17 @@ class Run:
         self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
 
     def measure(self, point: Point, timing: bool = True) -> Row:
-        """One point, journalled before this returns; a point that is finished already is not measured again."""
+        """One point, journalled before this returns; a point that is finished already is not measured again.
+
+        Raises JournalError, and DeviceLostError once the row of the point that met it is safe.
+        """
         if point.id in self._done:
             return self._done[point.id]
         row = self._measurer.measure(point, self.seed, timing)
         self.journal.append(row)
+        if row.status == "error" and any(words in str(row.reason) for words in LOST):
+            again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
+            raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
 
     def finish(self, interrupted: bool) -> None:

@@ -54,22 +54,9 @@ def describe() -> dict[str, Any]:
     return device().describe()
 
 
-def measure_point(point: Point, seed: int, timing: bool) -> tuple[str, bool]:
-    """The row as JSON, and whether this process can still be trusted: after a sticky CUDA error every later call fails too."""
-    row = measure(point, device(), seed, timing)
-    return row.model_dump_json(), row.status == "error" and poisoned()
-
-
-def poisoned() -> bool:
-    """Whether the CUDA context is beyond repair."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return False
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError:
-        return True
-    return False
+def measure_point(point: Point, seed: int, timing: bool) -> str:
+    """The row as JSON."""
+    return measure(point, device(), seed, timing).model_dump_json()
 
 
 def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:

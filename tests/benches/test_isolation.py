@@ -1,0 +1,168 @@
+"""A bad kernel costs its point and nothing else; a bad day ends the run with a line that says what to do. The faults are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benches.isolation import Isolated
+from benches.journal import NAME, read_journal
+from benches.resume import differences, lock, repair
+from benches.row import TIMED, Row
+from kernels.guard import ROOT
+from kernels.registry import OPS
+from tests.campaign import campaign
+
+SIZES = range(1, 9)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "eight.yaml"
+    path.write_text("name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 64, k: 64}}\n")
+    return path
+
+
+def run(*arguments: str | Path, faults: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", "-q", *map(str, arguments)]
+    command = [sys.executable, "-m", "pytest", "benches/test_matmul.py", *options]
+    variables = {**os.environ, "MICROBENCH_FAULTS": faults, **environment}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300, check=False)
+
+
+def by_size(run_dir: Path) -> dict[int, Row]:
+    return {row.dims["m"]: row for row in read_journal(run_dir).rows}
+
+
+def point(m: int) -> str:
+    return f"matmul-torch-bf16-{m}x64x64"
+
+
+def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) -> None:
+    planted = {1: "crash", 2: "abort", 3: "exit", 4: "hang", 5: "kill", 6: "oom", 7: "sticky"}
+    faults = ",".join(f"{fault}:{point(m)}" for m, fault in planted.items())
+    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", "--point-timeout", "3", faults=faults)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    rows = by_size(tmp_path / "run")
+    assert {m: row.status for m, row in rows.items()} == {
+        1: "crashed",
+        2: "crashed",
+        3: "crashed",
+        4: "timeout",
+        5: "crashed",
+        6: "oom",
+        7: "error",
+        8: rows[8].status,
+    }
+    assert rows[8].status in TIMED
+    reasons = {m: str(row.reason) for m, row in rows.items()}
+    assert reasons[1].startswith("the worker was ended by SIGSEGV; its last output: ")
+    assert "ended by SIGABRT" in reasons[2]
+    assert reasons[3] == "the worker exited with code 3"
+    assert reasons[4] == "no result after 3 s; the worker was killed"
+    assert "ended by SIGKILL" in reasons[5]
+    assert "CUDA error: an illegal memory access" in reasons[7]
+    assert all(row.median_s is None for m, row in rows.items() if m != 8)
+
+
+def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    done = run("--sweep", sweep, "--run-dir", run_dir, faults=f"lost:{point(4)}")
+    assert done.returncode not in (0, 1)
+    output = done.stdout + done.stderr
+    assert "the GPU no longer answers" in output
+    assert f"--resume {run_dir} --retry-failed" in output
+    before = by_size(run_dir)
+    assert before[4].status == "error"
+    assert json.loads((run_dir / "environment.json").read_text())["interrupted"] is True
+    again = run("--resume", run_dir, "--retry-failed")
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = by_size(run_dir)
+    assert set(after) == set(SIZES)
+    assert all(row.status in TIMED for row in after.values())
+    assert all(after[m] == row for m, row in before.items() if row.status in TIMED)
+
+
+def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(sweep: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
+    whole = (run_dir / NAME).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (run_dir / NAME).write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])
+    done = run("--resume", run_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the last line was torn" in done.stdout
+    after = (run_dir / NAME).read_bytes().splitlines(keepends=True)
+    assert after[:5] == lines[:5]
+    assert len(after) == 8
+    assert set(by_size(run_dir)) == set(SIZES)
+
+
+def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
+    other = tmp_path / "other.yaml"
+    other.write_text(sweep.read_text().replace("[1, 8, 1]", "[1, 9, 1]"))
+    before = (run_dir / NAME).read_bytes()
+    for arguments, what in ((["--seed", "7"], "seed: "), (["--sweep", str(other)], "the sweep")):
+        refused = run("--resume", run_dir, *arguments)
+        assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+        assert f"cannot be gone on with, since this changed: {what}" in refused.stdout + refused.stderr
+    assert (run_dir / NAME).read_bytes() == before
+
+
+def test_resume_of_nothing_is_one_line(tmp_path: Path) -> None:
+    done = run("--resume", tmp_path / "absent")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "no run to go on with" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_runs_in_one_directory(sweep: Path, tmp_path: Path) -> None:
+    held = lock(tmp_path)
+    assert held is not None
+    done = run("--sweep", sweep, "--run-dir", tmp_path)
+    held.close()
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "another run is writing there" in done.stdout + done.stderr
+    assert not (tmp_path / NAME).exists()
+
+
+def test_differences_name_what_changed() -> None:
+    before = {"host": "a", "versions": {"torch": "2.11", "triton": "3.6"}, "commit": "x", "os": "unimportant"}
+    now = {"host": "a", "versions": {"torch": "2.13", "triton": "3.6"}, "commit": "y", "os": "other"}
+    assert differences(before, now) == ["torch: 2.11 → 2.13", "commit: x → y"]
+
+
+@pytest.mark.parametrize(("tail", "kept"), [(b"", b""), (b'{"point": "a', b""), (b"not a row", b"")])
+def test_repair(tmp_path: Path, tail: bytes, kept: bytes) -> None:
+    (tmp_path / NAME).write_bytes(b"first line\n" + tail)
+    said = repair(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == b"first line\n" + kept
+    assert (said is not None) == bool(tail)
+
+
+def test_the_workers_memory_is_limited(tmp_path: Path) -> None:
+    """An allocation beyond the limit is refused to the worker, and is `oom`; on the real CPU."""
+    op = OPS["elementwise"]
+    measurer = Isolated("cpu", tmp_path / "log", limit_s=120.0, memory_bytes=1_500_000_000)
+    try:
+        measurer.describe()
+        big = op.point("torch", "fp32", {"m": 2**15, "n": 2**14}, {"function": "copy"})
+        small = op.point("torch", "fp32", {"m": 127, "n": 131}, {"function": "copy"})
+        assert measurer.measure(big, 1, False).status == "oom"
+        assert measurer.measure(small, 1, False).status == "verified"
+    finally:
+        measurer.close()
+
+
+@pytest.mark.slow
+def test_a_small_campaign(tmp_path: Path) -> None:
+    outcome = campaign(tmp_path, points=60, crashes=4, hangs=1, kills=2, seed=3)
+    assert outcome.ok, outcome
+    assert (outcome.statuses["crashed"], outcome.statuses["timeout"]) == (4, 1)
