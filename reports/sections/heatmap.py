@@ -98,7 +98,7 @@ def _stacked(maps: list[tuple[str, go.Heatmap]], across: str, down: str) -> dict
             "title": {"text": across if last else ""},
         }
         rows = {"anchor": f"x{n}", "autorange": "reversed", "domain": [max(bottom, 0), top - share]}
-        layout[f"yaxis{n}"] = {**axis, **rows, "title": {"text": down, "standoff": 12}}
+        layout[f"yaxis{n}"] = {**axis, **rows, "title": {"text": html.escape(down), "standoff": 12}}
         titles.append(
             {
                 "text": html.escape(title),
@@ -139,8 +139,8 @@ def _map(frame: pd.DataFrame, down: str, across: str, rows: list[str], columns: 
     ids = cells.assign(row=cells.index).pivot(index=down, columns=across, values="row").reindex(index=rows, columns=columns)
     return go.Heatmap(
         z=table.to_numpy(),
-        x=[str(c) for c in columns],
-        y=rows,
+        x=[html.escape(str(c)) for c in columns],  # Plotly reads tags in what it writes on an axis
+        y=[html.escape(row) for row in rows],
         customdata=ids.astype(object).where(ids.notna(), None).to_numpy(),
         text=[[show(v, "fraction") if pd.notna(v) else "" for v in line] for line in table.to_numpy()],
         texttemplate="%{text}",
