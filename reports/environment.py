@@ -67,12 +67,17 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
         try:
             return Ceilings.model_validate(measured), "measured in this run"
         except ValidationError as error:
-            return None, f"`ceilings` of {NAME}: {error.errors()[0]['msg']}"
+            return None, f"`ceilings` of {NAME}: {quoted(error.errors()[0]['msg'])}"
     try:
         gpu = load_gpu(str(fields["gpu"])[:MAX_NAME]) if fields.get("gpu") else gpu_for_board(str(fields.get("device_name")))
     except GpuError as error:
         return None, str(error)
     if gpu is None:
         name = fields.get("device_name")
-        return None, f"no file in configs/gpus names {repr(str(name)[:MAX_NAME]) if name else 'it'}"
+        return None, f"no file in configs/gpus names {quoted(str(name)) if name else 'it'}"
     return gpu, f"configs/gpus/{gpu.name}.yaml"
+
+
+def quoted(text: str) -> str:
+    """Of a file's own words as much as a message repeats, on one line."""
+    return repr(text[:MAX_NAME])

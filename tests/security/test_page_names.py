@@ -22,7 +22,7 @@ HARMLESS = "harmless"
 NAMES = {  # a page each takes a few seconds, so that several attacks stand in one name
     "markup": "</script><script>alert(1)</script><img src=x onerror=alert(1)><!-- --><![CDATA[ ]]>--!><svg/onload=alert(1)>",
     "attribute": "\" onmouseover=\"alert(1)\" x='y' autofocus onfocus=alert(1) ' {{7*7}}{% include '/etc/passwd' %}{#",
-    "text": "javascript:alert(1)//http://x.org/ &lt;img src=x onerror=alert(1)&gt;&#60;b&#62; \u2028 \u2029 \u0085 \r\n \u202e \x00 \x1b[2J",
+    "text": "javascript:alert(1)//http:// &lt;img src=x onerror=alert(1)&gt;&#60;b&#62; \u2028 \u2029 \u0085 \r\n \u202e \x00 \x1b[2J",
 }
 # Where a run holds free text: in a row, and in the environment.
 IN_ROWS = ("label", "reason", "config", "equation", "function", "layout", "timer", "regime", "point", "op", "impl", "precision")
