@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from pebble import ProcessExpired, ProcessPool
 
 from benches import worker
 from benches.devices.base import Device
+from benches.interrupts import deferred_interrupt
 from benches.measure import measure
 from benches.row import Row, Status, new_row
 from kernels.op import Point
 from kernels.registry import OPS
 
 STICKY = "CUDA error"  # in a message of PyTorch's: the context may be beyond repair, and then every later call of the process fails
+CLOSING_S = 15.0
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
 
 
@@ -84,7 +87,9 @@ class Isolated:
     def measure(self, point: Point, seed: int, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
-            text = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s).result()
+            with deferred_interrupt():  # it would leave the pool's locks held
+                future = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s)
+            text = future.result()
         except FutureTimeout:
             self._replace()
             return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
@@ -129,7 +134,12 @@ class Isolated:
         return f"; its last output: {words}" if words else ""
 
     def close(self) -> None:
-        """Kills the worker, also in the middle of a point."""
+        """Kills the worker, also in the middle of a point. A pool that does not stop in time is left to end with this process."""
+        closing = threading.Thread(target=self._stop, daemon=True)
+        closing.start()
+        closing.join(CLOSING_S)
+
+    def _stop(self) -> None:
         self._pool.stop()
         self._pool.join()
 

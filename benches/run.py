@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import environment, resume
+from benches.interrupts import deferred_interrupt
 from benches.isolation import Measurer
 from benches.journal import NAME, Journal, read_journal
 from benches.row import Row
@@ -96,7 +97,8 @@ class Run:
         if point.id in self._done:
             return self._done[point.id]
         row = self._measurer.measure(point, self.seed, timing)
-        self.journal.append(row)
+        with deferred_interrupt():
+            self.journal.append(row)
         if row.status == "error" and any(words in str(row.reason) for words in LOST):
             again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")

@@ -1,0 +1,26 @@
+"""Ctrl-C where it can do no harm."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Within the block Ctrl-C waits; at its end KeyboardInterrupt is raised. For steps that must not stop half-way: a row that is
+    being written, a lock that a pool holds. In the main thread only, where Python delivers signals."""
+    arrived: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if arrived:
+        raise KeyboardInterrupt

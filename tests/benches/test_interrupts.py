@@ -1,0 +1,30 @@
+"""Ctrl-C waits for the end of a step that must not stop half-way, and is not forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from benches.interrupts import deferred_interrupt
+
+
+def test_the_step_ends_before_the_interrupt() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("step")
+    assert done == ["step"]
+
+
+def test_nothing_is_raised_without_an_interrupt_and_the_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_interrupt():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_inside_comes_out_as_itself() -> None:
+    with pytest.raises(OSError, match="full"), deferred_interrupt():
+        raise OSError("full")
