@@ -55,6 +55,7 @@ class Gpu(Ceilings):
     boost_clock_hz: PositiveFloat  # the clock at which the tensor peaks are quoted
     max_clock_hz: PositiveFloat | None = None  # boards may run faster than the quoted peaks assume
     shared_memory_per_block_bytes: PositiveInt  # the most that one block can ask for
+    node_link_bytes_per_s: PositiveFloat | None = None  # of one GPU to the others of its node, in one direction
     sources: dict[str, str]
 
     @model_validator(mode="after")
