@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benches.devices.nvml import has_gpu
-from benches.journal import read_journal
-from kernels.guard import ROOT, check_imports
+ROOT = Path(__file__).resolve().parent
+runpy.run_path(str(ROOT / "kernels" / "guard.py"))["check_imports"]()  # by its path: `kernels` may be the very package that it is about
 
-check_imports()
+from benches.devices.nvml import has_gpu  # noqa: E402
+from benches.journal import read_journal  # noqa: E402
+
 if not has_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet
 
@@ -31,22 +33,37 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if found is None or found.started is None:
         return
     run_dir = found.started.dir
-    if found.device_kind == "cpu" and exitstatus != pytest.ExitCode.INTERRUPTED and not session.config.getoption("--no-inspect"):
-        inspect_kernels(run_dir, session.config)
+    session.config.stash[REPORT] = report(run_dir)
+    if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        try:
+            inspected = inspect_kernels(run_dir, session.config)
+        except KeyboardInterrupt:
+            return  # the page is there, without this section
+        if inspected:
+            session.config.stash[REPORT] = report(run_dir)
+
+
+def report(run_dir: Path) -> str:
+    """Makes the page; the line that says where it is, or why it is not."""
     try:
         from reports.build import build_report
 
-        session.config.stash[REPORT] = f"report: {build_report(run_dir)}"
+        return f"report: {build_report(run_dir)}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
-        session.config.stash[REPORT] = f"no report ({type(e).__name__}: {e}); try: python -m reports html {run_dir}"
+        return f"no report ({type(e).__name__}: {e}); try: python -m reports html {run_dir}"
 
 
-def inspect_kernels(run_dir: Path, config: pytest.Config) -> None:
-    """Compiles the Triton kernels that this run checked in the interpreter for a GPU, ahead of time: inspect.json in the run directory."""
+def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
+    """Compiles the Triton kernels that this run checked in the interpreter for a GPU, ahead of time: inspect.json in the run directory.
+
+    False where there was nothing to compile.
+    """
+    if config.getoption("--no-inspect"):
+        return False
     rows = [row for row in read_journal(run_dir).rows if row.impl == "triton" and row.config]
     chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
     if not chosen:
-        return
+        return False
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.get_verbosity() >= 0:
         terminal.ensure_newline()
@@ -54,6 +71,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> None:
     only = [argument for kernel in chosen for argument in ("--only", kernel)]
     command = [sys.executable, "-m", "kernels", "inspect", "--gpu", GPU_WITHOUT_GPU, "--json", str(run_dir / "inspect.json"), *only]
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
+    return True
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

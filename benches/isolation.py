@@ -19,6 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from benches import worker
 from benches.devices.base import Device
+from benches.devices.opening import NoDevice
 from benches.interrupts import deferred_interrupt
 from benches.measure import measure
 from benches.row import Row, Status, new_row
@@ -26,6 +27,7 @@ from kernels.op import Point
 from kernels.registry import OPS
 
 STICKY = "CUDA error"  # in a message of PyTorch's: the context may be beyond repair, and then every later call of the process fails
+GONE = "the device cannot be opened any more"
 CLOSING_S = 15.0
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
 
@@ -66,9 +68,10 @@ class InProcess:
 class Isolated:
     """A worker process with a limit of `limit_s` seconds a point and, where given, of `memory_bytes` of host memory."""
 
-    def __init__(self, kind: str, log: Path, limit_s: float, memory_bytes: int | None = None):
+    def __init__(self, kind: str, log: Path, limit_s: float, memory_bytes: int | None = None, described: dict[str, Any] | None = None):
+        """`described`: what the device said earlier in this run, so that a CPU's ceilings are measured once."""
         self._kind, self._log, self._limit_s, self._memory_bytes = kind, log, limit_s, memory_bytes
-        self._described: dict[str, Any] | None = None
+        self._described = described
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
@@ -93,6 +96,8 @@ class Isolated:
         except FutureTimeout:
             self._replace()
             return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
+        except NoDevice as e:  # a fresh worker found the device gone
+            return self._lost(point, "error", f"{GONE}: {e}", offset, started, start)
         except ProcessExpired as e:
             self._replace()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"

@@ -21,7 +21,8 @@ from kernels.registry import OPS
 
 # What a point takes besides its kernel. Estimates until measured on a GPU.
 POINT_OVERHEAD_S = 1.5  # inputs, correctness gate, warm-up, bookkeeping
-COMPILE_OVERHEAD_S = {"torch_compile": 5.0}  # by implementation
+COMPILE_OVERHEAD_S = {"torch_compile": 5.0}  # by implementation, each point
+TRITON_COMPILE_S = 2.0  # of each specialisation that Triton has not met before: 1 to 3 s on this suite's build machine
 SAMPLES = 30  # calls a point is timed for, at least
 
 LONGEST = 5  # points that the summary lists
@@ -53,6 +54,21 @@ class Plan:
         """Seconds that measuring each point would take, 0 where it does not run."""
         overhead = np.array([POINT_OVERHEAD_S + COMPILE_OVERHEAD_S.get(point.impl, 0.0) for point in self.points], float)
         return np.where(self.runs, overhead + SAMPLES * np.nan_to_num(self.prediction.predicted_s), 0.0)
+
+    @property
+    def specialisations(self) -> int:
+        """Triton compilations that the points need: Triton compiles anew for other options, and for sizes of 1 and multiples of 16."""
+        keys = set()
+        for point, runs in zip(self.points, self.runs, strict=True):
+            if runs and point.impl == "triton":
+                options = tuple(value for name, value in point.options.items() if name != "data")
+                keys.add((point.op, point.precision, options, *((size == 1, size % 16 == 0) for size in point.dims.values())))
+        return len(keys)
+
+    @property
+    def total_s(self) -> float:
+        """Seconds for the whole sweep, nothing compiled beforehand."""
+        return float(self.wall_s.sum()) + TRITON_COMPILE_S * self.specialisations
 
 
 def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
@@ -106,12 +122,12 @@ def show(plan: Plan, console: Console) -> None:
     console.print(_longest(plan))
     for line in _left_out(plan):
         console.print(line, highlight=False, soft_wrap=True)
-    total = float(plan.wall_s.sum())
     compiled = ", ".join(f"+ {seconds:g} s for {impl}" for impl, seconds in COMPILE_OVERHEAD_S.items())
     console.print(
         f"[bold]{plan.sweep.name} on {plan.gpu.name}: {int(plan.runs.sum())} of {len(plan.points)} points run, "
-        f"about {time_text(total)} in all[/bold]\n"
-        f"(estimate, not yet measured on a GPU: {POINT_OVERHEAD_S:g} s a point {compiled} + {SAMPLES} calls each)",
+        f"about {time_text(plan.total_s)} in all[/bold]\n"
+        f"(estimate, not yet measured on a GPU: {POINT_OVERHEAD_S:g} s a point {compiled} + {SAMPLES} calls each "
+        f"+ {TRITON_COMPILE_S:g} s for {plan.specialisations} Triton compilations)",
         highlight=False,
     )
 

@@ -63,7 +63,7 @@ class Session:
     def __init__(self, config: pytest.Config):
         self.config = config
         self.resumed: Path | None = config.getoption("--resume")
-        before = resumed_environment(self.resumed) if self.resumed else {}
+        self.before = before = resumed_environment(self.resumed) if self.resumed else {}
         self.device_kind: str = config.getoption("--device")
         if self.device_kind == "auto":
             self.device_kind = before.get("device_kind") or ("cuda" if has_gpu() else "cpu")
@@ -91,7 +91,7 @@ class Session:
             retry = self.config.getoption("--retry-failed")
             resolved = self.sweep.resolved
             self._run = Run(run_dir, self._open_measurer, resolved, [self.sweep.name], self.seed, self.resumed is not None, retry)
-            self.progress.tell(self._run.notes)
+            self.progress.tell(self._run.notes, important=True)
         return self._run
 
     def _open_measurer(self, run_dir: Path) -> Measurer:
@@ -101,7 +101,10 @@ class Session:
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
         # A CUDA context maps far more address space than it uses, so a limit would end it.
         memory = limit if self.device_kind == "cpu" else None
-        return Isolated(self.device_kind, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
+        if self.device_kind == "cpu" and not self.before:
+            self.progress.tell(["measuring what this CPU reaches at best, about 15 s"])
+        described = self.before if self.before.get("ceilings") else None
+        return Isolated(self.device_kind, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory, described)
 
 
 KEY = pytest.StashKey[Session]()
@@ -122,6 +125,8 @@ def free_memory_share() -> int:
 
 def use_triton_interpreter(device_kind: str) -> None:
     """Triton reads the environment when it is imported, here or in a worker, so this must come before."""
+    if device_kind == "cuda":
+        os.environ.pop("TRITON_INTERPRET", None)  # it would time the interpreter
     if device_kind != "cpu":
         return
     if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
@@ -165,9 +170,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash.get(KEY, None)
     if session is None:
         return
+    items[:] = [item for item in items if "[NOTSET]" not in item.name]  # what pytest makes of an op without points
     for item in items:
         callspec = getattr(item, "callspec", None)
-        point = session.points.get(callspec.params.get("point", "")) if callspec else None
+        point = session.points.get(str(callspec.params.get("point"))) if callspec else None
         if point is None:
             continue
         for name in (point.op, point.impl, point.precision):
@@ -212,14 +218,17 @@ class Progress:
     """Time left, now and then, on a terminal only: a CI log and -q stay quiet."""
 
     def __init__(self, config: pytest.Config):
+        self.config = config
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self.shown = sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
 
-    def tell(self, notes: list[str]) -> None:
-        """Shown whatever pytest captures just now."""
+    def tell(self, notes: list[str], important: bool = False) -> None:
+        """Shown whatever pytest captures just now; under -q only what is important."""
+        if self.config.get_verbosity() < 0 and not important:
+            return
         with self.capture.global_and_fixture_disabled():
             for note in notes:
                 self.terminal.ensure_newline()

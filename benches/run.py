@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from benches import environment, resume
 from benches.interrupts import deferred_interrupt
-from benches.isolation import Measurer
+from benches.isolation import GONE, Measurer
 from benches.journal import NAME, Journal, read_journal
 from benches.row import Row
 from kernels.guard import ROOT
@@ -26,7 +27,7 @@ class DeviceLostError(Exception):
 
 
 # What the driver's messages say when a GPU no longer answers (NVML_ERROR_GPU_IS_LOST, Xid 79, cudaErrorNoDevice).
-LOST = ("GPU is lost", "fallen off the bus", "no CUDA-capable device")
+LOST = ("GPU is lost", "fallen off the bus", "no CUDA-capable device", GONE)
 
 
 def default_run_dir() -> Path:
@@ -56,6 +57,7 @@ class Run:
         self.notes: list[str] = []
         self._done: dict[str, Row] = {}
         try:
+            fresh = not run_dir.exists()
             if not resuming:
                 run_dir.mkdir(parents=True, exist_ok=True)
             self._lock = resume.lock(run_dir)
@@ -63,8 +65,14 @@ class Run:
                 raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
             if not resuming and (run_dir / NAME).exists():
                 raise RunError(f"{run_dir} already holds a run: go on with it by --resume, or name another --run-dir")
-            self._measurer = open_measurer(run_dir)
-            self.environment = environment.collect(self._measurer.describe(), sweeps, seed)
+            try:
+                self._measurer = open_measurer(run_dir)
+                described = self._measurer.describe()
+            except Exception:
+                if fresh:
+                    shutil.rmtree(run_dir)  # nothing was measured: leave no empty run behind
+                raise
+            self.environment = environment.collect(described, sweeps, seed)
             if resuming:
                 self._go_on(resolved, retry)
             else:

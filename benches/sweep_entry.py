@@ -117,9 +117,7 @@ class _Reader:
 
     def entry(self) -> Entry | None:
         impls = self.words("impl", self.impls) if "impl" in self.items else self.impls
-        if "precision" not in self.items:
-            missing(self.node.spot, "precision", PRECISIONS, self.problems)
-        precisions = self.words("precision", PRECISIONS)
+        precisions = self.words("precision", PRECISIONS) if "precision" in self.items else tuple(PRECISIONS)
         options = {name: self.words(name, option.choices) for name, option in self.options.items() if name in self.items}
         axes, rows = self.shapes()
         if "shapes_from" in self.items:

@@ -7,10 +7,8 @@ import torch
 
 def set_precision_mode(precision: str) -> None:
     """fp32 is IEEE and tf32 is TF32, on every device; 16-bit products accumulate and reduce in fp32."""
-    mode = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = mode
-    torch.backends.cudnn.fp32_precision = mode
-    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    # Not by the newer fp32_precision attributes: once they are set, older Inductors' reads of the legacy ones raise an error.
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     # Split-K in 16 bits is faster and wrong by more than fp32 accumulation allows.
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False

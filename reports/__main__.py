@@ -11,6 +11,7 @@ from kernels.guard import check_imports
 check_imports()
 
 from reports.build import write_report  # noqa: E402  (after the guard: a stranger's package must not be imported first)
+from reports.napkin import command as napkin  # noqa: E402
 from reports.report import RunError, load_report  # noqa: E402
 
 
@@ -21,11 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     page.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     page.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
     page.set_defaults(run=_html)
+    napkin.add_arguments(commands.add_parser("napkin", help="training time and largest model, from a question in YAML, step by step"))
     given = parser.parse_args(arguments)
     return given.run(given)
 
 
 def _html(given: argparse.Namespace) -> int:
+    if given.out and not given.out.parent.is_dir():
+        print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
+        return 2
     try:
         report = load_report(given.run_dir)
         for problem in report.problems:

@@ -77,7 +77,7 @@ COLUMNS: tuple[Column, ...] = (
         "bandwidth_fraction", "Of bandwidth", "fraction", DERIVED, "bytes_per_s / the memory bandwidth; over 1 from a cache", True, True
     ),
     Column("intensity", "Intensity", "FLOP/B", DERIVED, "flops / (bytes_read + bytes_written), arithmetic intensity", True, True),
-    Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak: computing alone"),
+    Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak of the units that compute (fp32's for elementwise): computing alone"),
     Column(
         "roofline_s",
         "Roofline",

@@ -55,7 +55,6 @@ NEW: dict[str, Callable[..., Tensor]] = {  # f(*operands), in the operands' dtyp
     "silu": F.silu,
     "triu": torch.triu,
     "copy": torch.clone,
-    "cast": lambda x: x,
     "bias_gelu_residual": lambda x, r, b: r + F.gelu(x + b),
 }
 
@@ -63,10 +62,11 @@ NEW: dict[str, Callable[..., Tensor]] = {  # f(*operands), in the operands' dtyp
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """One fused kernel by torch.compile, which allocates its result. fp8 is computed in fp32 and converted, fused with the rest."""
     name, out_dtype = point.options["function"], inputs.out.dtype
-    moves = name in ("copy", "cast")
 
     def function(*operands: Tensor) -> Tensor:
-        if operands[0].dtype.itemsize == 1 and not moves:
+        if name == "cast":
+            return operands[0].to(out_dtype, copy=True)  # a cast to its own precision moves its bytes too
+        if operands[0].dtype.itemsize == 1 and name != "copy":
             operands = tuple(t.to(torch.float32) for t in operands)
         result = NEW[name](*operands)
         return result if result.dtype == out_dtype else result.to(out_dtype)

@@ -32,7 +32,7 @@ class Remark:
 def summary(report: Report) -> Section:
     """Three lines, computed from the data."""
     remarks = [*_failures(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
-    body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [Remark("neutral", "Nothing was timed.")])
+    body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [_nothing(report)])
     return Section("summary", "Summary", LEAD, body)
 
 
@@ -83,6 +83,18 @@ def _failures(report: Report) -> list[Remark]:
     if report.environment.fields.get("interrupted"):
         remarks.append(Remark("caution", "The run was interrupted: the sweep's remaining points are missing."))
     return remarks
+
+
+def _nothing(report: Report) -> Remark:
+    """Why there is nothing to remark on: the commonest status and its first reason."""
+    counts = report.frame["status"].value_counts()
+    if counts.empty:
+        return Remark("neutral", "No point has a row.")
+    status = str(counts.index[0])
+    reason = report.frame.loc[report.frame["status"] == status, "reason"].iloc[0]
+    return Remark(
+        "neutral", f"Nothing was timed: {counts.iloc[0]} of {len(report.frame)} points are {status}: {reason or 'no reason given'}."
+    )
 
 
 def _unsure(report: Report) -> list[Remark]:

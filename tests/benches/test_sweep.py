@@ -1,5 +1,6 @@
 """What a sweep's YAML stands for, and that resolving it loses nothing."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,42 @@ def test_several_sweeps_are_one(tmp_path: Path):
     with pytest.raises(SweepError) as error:
         load_sweeps([one, two])
     assert [problem.split(": ", 1)[0] for problem in error.value.problems] == [f"{one}:1", f"{two}:1"]
+
+
+DESIGNS_EXAMPLE = """
+name: example
+sweeps:
+  - op: matmul
+    impl: [torch, triton]
+    precision: [bf16, fp8_e4m3]
+    dims:                              # the product of the axes
+      m: {pow2: [1, 4096]}             # 1, 2, 4 … 4096
+      n: [4096, 14336]
+      k: {range: [1024, 8192, 1024]}   # start, stop (inclusive), step
+    layout: [nn, nt]
+  - op: matmul
+    precision: [bf16]
+    points:                            # listed shapes, or `points: {csv: shapes.csv}` beside the YAML
+      - {m: 4096, n: 4096, k: 4096}
+  - op: matmul
+    shapes_from: llama3_70b            # configs/models/llama3_70b.yaml
+    dims: {tokens: [1, 128, 4096]}
+  - op: einsum
+    equation: "batch seq1 hidden, batch seq2 hidden -> batch seq1 seq2"
+    dims: {batch: 8, seq1: 1024, seq2: 1024, hidden: 64}
+  - op: elementwise
+    function: [add, gelu, bias_gelu_residual]
+    dims: {m: 8192, n: 8192}
+"""
+
+
+def test_the_formats_own_example(tmp_path: Path) -> None:
+    """As the design document shows it: without `precision` an entry runs in every one, without `impl` in every implementation."""
+    path = tmp_path / "example.yaml"
+    path.write_text(DESIGNS_EXAMPLE, encoding="utf-8")
+    points = load_sweep(path).points
+    count = Counter(point.op for point in points)
+    product, listed, layers = 2 * 2 * 13 * 2 * 8 * 2, 3, 3 * 6 * 3 * 5  # axes; all impls; impl × precision × tokens × layers
+    assert count["matmul"] == product + listed - 2 + layers  # the listed shape stands in the product too, in torch and triton
+    assert count["einsum"] == 3 * 6
+    assert count["elementwise"] == 3 * 6 * 3

@@ -40,10 +40,6 @@ ENTRIES = {
         ONE.replace("bf16", "double") + "}",
         "2: precision: unknown precision 'double'; valid: fp32, tf32, fp16, bf16, fp8_e4m3, fp8_e5m2",
     ),
-    "no precision": (
-        "{op: matmul, dims: {m: 1, n: 1, k: 1}}",
-        "2: precision: missing; valid: fp32, tf32, fp16, bf16, fp8_e4m3, fp8_e5m2",
-    ),
     "precision that is none": (ONE.replace("bf16", "") + "}", "2: precision: nothing is given"),
     "no impl in the list": (ONE.replace("torch", "[]") + "}", "2: impl: an empty list: give at least one value"),
     "unknown option value": (ONE + ", layout: [nn, nnt]}", "2: layout: unknown layout 'nnt' (did you mean nt?)"),

@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from benches.devices.tensors import TensorWorkload
+from benches.devices.tensors import TensorWorkload, data_seed
+from benches.gate import check
+from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
-from kernels.op import Op, Platform, Point
+from kernels.op import Kernel, Op, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.torch_modes import set_precision_mode
 
 H100 = Platform("cuda", (9, 0))
 CPU = Platform("cpu")
@@ -70,7 +73,7 @@ def supported(platform: Platform) -> list[Point]:
 
 @pytest.mark.parametrize("point", supported(CPU), ids=lambda p: p.id)
 def test_right_on_the_cpu(point: Point) -> None:
-    verdict = TensorWorkload(point, point, "cpu", seed=3).check()
+    verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
     assert verdict.ok, verdict.problem
 
 
@@ -108,13 +111,10 @@ def test_pytorch_has_no_fp8_arithmetic(precision: str) -> None:
 
 def test_same_seed_same_operands_for_every_implementation() -> None:
     dims = {"m": 13, "n": 17, "k": 19}
-    points = [OPS["matmul"].point(impl, "bf16", dims) for impl in ("torch", "triton")]
-    first, second = (
-        TensorWorkload(p, p, "cpu", seed=3)._inputs.operands[0] for p in (points[0], OPS["matmul"].point("torch", "bf16", dims))
-    )
-    other = TensorWorkload(points[0], points[0], "cpu", seed=4)._inputs.operands[0]
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
+    eager, compiled = (OPS["matmul"].point(impl, "bf16", dims) for impl in ("torch", "torch_compile"))
+    assert data_seed(eager, 3) == data_seed(compiled, 3) != data_seed(eager, 4)
+    first, again = (OPS["matmul"].load("make_inputs")(eager, "cpu", data_seed(eager, 3)).operands[0] for _ in range(2))
+    assert torch.equal(first, again)
 
 
 @pytest.mark.slow
@@ -131,5 +131,23 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
     ids=lambda p: p.id,
 )
 def test_compiled_is_right(point: Point) -> None:
-    verdict = TensorWorkload(point, point, "cpu", seed=3).check()
+    verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
     assert verdict.ok, verdict.problem
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_precision_modes_leave_the_older_switches_readable(precision: str) -> None:
+    """Inductor and other libraries read them; PyTorch raises an error where the two ways of setting them were mixed."""
+    set_precision_mode(precision)
+    assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+    assert torch.get_float32_matmul_precision() == ("high" if precision == "tf32" else "highest")
+
+
+def test_a_permutation_is_copied_and_a_view_is_no_result() -> None:
+    point = OPS["einsum"].point("torch", "fp32", {"i": 13, "j": 17}, {"equation": "i j -> j i"})
+    inputs = OPS["einsum"].load("make_inputs")(point, "cpu", 1)
+    result = OPS["einsum"].impls["torch"].load()(point, inputs).run()
+    assert result.is_contiguous()
+    assert check(OPS["einsum"], point, Kernel(lambda: result), inputs).ok
+    view = check(OPS["einsum"], point, Kernel(lambda: inputs.operands[0].T), inputs)
+    assert view.problem == "the result is a view of an operand: nothing was computed that could be timed"
