@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from markupsafe import Markup
-
 from benches.journal import NAME as JOURNAL
-from reports.page import HERE, render
+from reports.page import page
 from reports.payload import libraries, pack, payload
 from reports.report import Report, load_report
 from reports.sections import SECTIONS
@@ -29,9 +26,9 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
 def write_report(report: Report, out: Path | None = None) -> Path:
     """The same for a report that is already loaded."""
     out = out or report.run_dir / "report.html"
-    page = html(report)
+    text = html(report)
     write_tables(report.frame, report.run_dir)
-    write_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     return out
 
 
@@ -39,16 +36,14 @@ def html(report: Report) -> str:
     """The whole page. Nothing in it refers to anything outside it."""
     sections = [section for make in SECTIONS if (section := make(report)) is not None]
     data = payload(report.frame, [chart for section in sections for chart in section.charts])
-    return render(
-        "page.html.j2",
-        title=TITLE,
-        run=report.run_dir.resolve().name,
+    return page(
+        TITLE,
+        report.run_dir.resolve().name,
+        sections,
+        SCRIPTS,
+        [*libraries(), ("data", pack(data))],
+        instead="rows.csv beside this file holds every point",
+        source=JOURNAL,
         simulated=report.environment.kind == "simulated",
         problems=report.problems,
-        sections=sections,
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
-        script=Markup("\n".join((HERE / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)),
-        bundles=[*libraries(), ("data", pack(data))],
-        journal=JOURNAL,
-        written=datetime.now(UTC).isoformat(timespec="seconds"),
     )

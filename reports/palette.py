@@ -19,6 +19,8 @@ PRECISION_COLOURS = {
 IMPL_MARKS = {"torch": "circle", "torch_compile": "square", "triton": "diamond"}
 OTHER_COLOUR, OTHER_MARK = "#7f8790", "cross"
 GUIDE = "#8a919b"  # lines that are no data: roofs, y = x; readable on light and dark
+MEMORY_COLOURS = {"weights": "#1a73c8", "gradients": "#009e73", "optimizer": "#e09a12", "activations": "#b5659a"}
+STAGE_COLOURS = ("#b5659a", "#e09a12", "#009e73", "#1a73c8")  # of ZeRO stages 0 to 3
 HEAT = [[0.0, "#dfe8f1"], [0.25, "#b3cfe6"], [0.5, "#6ba3d0"], [0.75, "#2a6cab"], [1.0, "#0a3466"]]
 
 Tone = Literal["bad", "caution", "good", "neutral"]

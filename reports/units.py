@@ -75,6 +75,8 @@ FORMATS: dict[str, Callable[[float], str]] = {
 
 def tick(value: float, unit: str) -> str:
     """A round number as an axis names it: 10 µs, 20 T (FLOP/s), 0.5×; no zeros that only say how exact it is."""
+    if unit in ("days", "parameters"):
+        return compact(value)
     if unit not in ("s", "FLOP/s"):
         return f"{value:,g}" + ("×" if unit == "ratio" else "")
     number, _, named = FORMATS[unit](value).partition(SPACE)
@@ -90,3 +92,12 @@ def show(value: object, unit: str = "") -> str:
         return str(value)
     number = float(value)  # type: ignore[arg-type]
     return form(number) if math.isfinite(number) else MISSING
+
+
+def compact(value: float, digits: int = DIGITS) -> str:
+    """As people write on a napkin: 1,024, 0.5, 143.9, and 40e9 or 6.3e24 with a power that is a multiple of three."""
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        text = f"{value:,.{max(0, digits - 1 - _exponent(value, digits)) if value else 0}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    power = _exponent(value, digits) // 3 * 3
+    return f"{compact(value / 10.0**power, digits)}e{power}"

@@ -47,6 +47,11 @@ def ring_bandwidth(ranks: float, ranks_in_node: float, links: Links) -> float:
     return min(links.node, links.network * ranks_in_node)
 
 
+def replica_bandwidth(split: Split, replicas: float, links: Links) -> float:
+    """Bytes/s among replicas, of which a node holds as many as its tensor-parallel groups."""
+    return ring_bandwidth(replicas, max(1, links.gpus_per_node // split.tensor), links)
+
+
 def gradient_traffic(parameters: float, each: Memory, split: Split, replicas: float, micro_batches: float) -> float:
     """Bytes that each GPU sends to its fellows in other replicas in one step.
 
@@ -56,10 +61,8 @@ def gradient_traffic(parameters: float, each: Memory, split: Split, replicas: fl
     """
     share = parameters / split.replica_gpus
     scatters = micro_batches if split.zero >= 2 else 1
-    if split.zero == 0:
-        gathered = each.gradients
-    else:
-        gathered = each.weights * (2 * micro_batches if split.zero == 3 else 1)
+    gathers = 2 * micro_batches if split.zero == 3 else 1
+    gathered = gathers * (each.weights if split.zero else each.gradients)
     return all_reduce_bytes(replicas, (scatters * each.gradients + gathered) * share) / 2  # scatter or gather: half an all-reduce
 
 
@@ -103,8 +106,7 @@ def step_time(
     tensor = _tensor_s(shape, batch, split, links, recompute) if shape else 0.0
     handed = _pipeline_s(shape, batch, split, links, gpus) if shape else 0.0
     sent = gradient_traffic(parameters, each, split, replicas, rounds)
-    in_node = max(1, links.gpus_per_node // split.tensor)
-    traffic = sent / ring_bandwidth(replicas, in_node, links)
+    traffic = sent / replica_bandwidth(split, replicas, links)
     hidden = min(overlap * traffic, rounds * compute)
     bubble = bubble_fraction(split.pipeline, rounds) * rounds * (compute + tensor + handed)
     return StepTime(rounds * compute, rounds * tensor, rounds * handed, bubble, traffic - hidden, hidden)

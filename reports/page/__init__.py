@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -30,3 +32,36 @@ def _templates() -> Environment:
 def render(template: str, **values: object) -> Markup:
     """A template of reports/page/templates, filled."""
     return Markup(_templates().get_template(template).render(values))
+
+
+def page(
+    title: str,
+    subtitle: str,
+    sections: Sequence[object],
+    scripts: Sequence[str],
+    bundles: Sequence[tuple[str, str]],
+    *,
+    instead: str,
+    source: str,
+    simulated: bool = False,
+    problems: Sequence[str] = (),
+) -> Markup:
+    """A whole page of reports.sections.base.Section. Nothing in it refers to anything outside it.
+
+    `scripts`: files of reports/page/scripts, in the order in which they need one another. `bundles`: what they unpack, by id.
+    `instead`: where a reader finds the same without the script, in words. `source`: what the page was made from.
+    """
+    return render(
+        "page.html.j2",
+        title=title,
+        run=subtitle,
+        simulated=simulated,
+        problems=problems,
+        sections=sections,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup("\n".join((HERE / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in scripts)),
+        bundles=bundles,
+        instead=instead,
+        source=source,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -81,3 +81,20 @@ class PageChart {
 
   resize(width) { return width ? Plotly.relayout(this.plot, { width, autosize: false }) : Plotly.relayout(this.plot, { width: null, autosize: true }); }
 }
+
+// Every chart of the page, one after another; they are made narrower for paper.
+async function drawCharts(charts, rows, open) {
+  const script = document.createElement("script");
+  script.textContent = await unpack("plotly");
+  document.head.append(script); // runs at once
+  script.remove();
+  const drawn = [];
+  for (const box of document.querySelectorAll("figure.chart")) {
+    const chart = new PageChart(box, charts[box.dataset.chart], rows, open);
+    await chart.draw();
+    drawn.push(chart);
+    await new Promise(done => setTimeout(done)); // lets the page answer between two charts
+  }
+  addEventListener("beforeprint", () => { applyTheme(true); drawn.forEach(chart => chart.resize(PAPER_WIDTH)); });
+  addEventListener("afterprint", () => { applyTheme(); drawn.forEach(chart => chart.resize(null)); });
+}

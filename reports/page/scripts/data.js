@@ -17,3 +17,19 @@ class Rows {
   tone(row) { return this.statuses[this.value("status", row)] ?? { tone: "neutral", sign: "", rank: 99 }; }
   find(point) { return this.values.point.indexOf(point); }
 }
+
+// Runs what puts the page together; on the root element, data-ready says how it ended.
+async function whole(main) {
+  try {
+    await main();
+    root.dataset.ready = "yes";
+  } catch (error) {
+    const box = document.getElementById("failed"), { instead } = box.dataset;
+    box.textContent = typeof DecompressionStream === "undefined"
+      ? `This browser is too old to unpack the charts (it has no DecompressionStream); ${instead}.`
+      : `The charts could not be drawn: ${error}; ${instead}.`;
+    box.hidden = false;
+    root.dataset.ready = "failed";
+    throw error;
+  }
+}

@@ -1,0 +1,1 @@
+"""`python -m reports napkin`: questions in YAML, answered in steps on the terminal and on a page."""

@@ -1,0 +1,53 @@
+"""`python -m reports napkin [QUESTION …] [-o FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benches.sweep_problems import SweepError
+from kernels.gpus import GpuError
+from reports.napkin.answer import answer
+from reports.napkin.page import write_page
+from reports.napkin.question import Question, load_question, question_names
+from reports.napkin.show import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    shipped = ", ".join(question_names())
+    parser.add_argument(
+        "question", nargs="*", metavar="QUESTION", help=f"a YAML file, or a name of configs/napkin (all of them: {shipped})"
+    )
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="also write a page with charts")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Exit code 2, and a line for each mistake in any of the questions."""
+    questions: list[Question] = []
+    problems: list[str] = []
+    for name in given.question or question_names():
+        try:
+            questions.append(load_question(name))
+        except SweepError as error:
+            problems += error.problems
+        except GpuError as error:
+            problems.append(str(error))
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    answers = [answer(question) for question in questions]
+    console = Console()
+    for one in answers:
+        show(one, console)
+    if given.out:
+        try:
+            write_page(answers, given.out)
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print(given.out)
+    return 0
