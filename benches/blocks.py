@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benches.devices.base import Device, Method, Reading
+from benches.steady import WarmUp, warm_up
 from benches.throttle import COOL_S, slowed, spoiling
 
 MAX_VOID = 50  # void samples in a row before giving up: the cause is not passing
@@ -14,7 +15,6 @@ BLOCK = 30  # samples between two looks at the counters
 BLOCK_S = 0.25
 WATCHED = 3  # of a block, with a reading: asking the driver takes as long as many samples
 BURST_REST_S, BURST_S = 0.5, 0.05  # of the boost regime: idle, then no longer than clocks stay up
-RAMP_S = 0.05  # of launches after a rest, so that clocks are up again
 
 
 class NoSamples(Exception):
@@ -31,7 +31,8 @@ class Collected:
     causes: set[str] = field(default_factory=set)  # that slowed the samples kept
     throttled: set[str] = field(default_factory=set)  # those that would have had them dropped, had tries been left
     coolings: int = 0
-    resting_s: float = 0.0
+    resting_s: float = 0.0  # with warming up again
+    warm: WarmUp = field(default_factory=lambda: WarmUp(0.0))  # the last one
 
 
 def add_block(device: Device, workload: Any, method: Method, count: int, into: Collected) -> None:
@@ -48,13 +49,19 @@ def add_block(device: Device, workload: Any, method: Method, count: int, into: C
         into.dropped[spoilt[0]] += len(samples)
         _rest(device, COOL_S[into.coolings], into)
         into.coolings += 1
-        if device.settings.regime == "sustained":
-            device.run_for(workload, method, RAMP_S, samples[0])
+        warm(device, workload, method, samples[0], into)
+        into.resting_s += into.warm.seconds
         return
     into.samples_s += samples
     into.readings += readings
     into.causes.update(causes)
     into.throttled.update(spoilt)
+
+
+def warm(device: Device, workload: Any, method: Method, launch_s: float, into: Collected) -> None:
+    """To a steady state, in the sustained regime: a device that has rested is faster than one that works, for a while."""
+    if device.settings.regime == "sustained":
+        into.warm = warm_up(device, workload, method, launch_s)
 
 
 def _rest(device: Device, seconds: float, into: Collected) -> None:

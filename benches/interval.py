@@ -11,6 +11,7 @@ import numpy as np
 # dozen correlated samples underestimate their own correlation: with 2.576 the interval at such a stop holds the truth in 97% at
 # ρ = 0.5 and 80 to 87% at ρ = 0.9, with 3.5 in 99% and 95% (docs/samplers.md).
 Z = 3.5
+WIDER = 1.5  # times as far out, for a look at what lies beyond the interval
 
 
 @dataclass(frozen=True)

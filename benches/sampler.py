@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from benches.blocks import Collected, add_block
+from benches.blocks import Collected, add_block, warm
 from benches.devices.base import Device, Method, Settings, Shot, TooLittleMemory
-from benches.interval import Interval, median_interval, variance_inflation
+from benches.interval import WIDER, Interval, Z, median_interval, variance_inflation
 from benches.method import GRAPH_BELOW_S, LONG_S, choose
 from benches.row import Conditions, Status
-from benches.steady import WarmUp, warm_up
 from benches.throttle import summarise
 
 GROWTH = 1.5  # looks at n = 30, 46, 70, …: few enough that repeated looks cost little confidence
+BEYOND = 2.0  # times the width wanted, that half as far out again may take: of a normal it takes 1.5 times, of 30 samples 2.2 times
 MIN_EFFECTIVE = 20  # samples' worth of independent ones; fewer, and the estimate of their correlation is itself too rough to trust
 ENERGY_S = 3.0  # the driver's energy counter moves in steps of tenths of a second
 ESTIMATE_SHOTS, ESTIMATE_S = 5, 0.02  # first estimate: so many samples, or so long
@@ -50,14 +50,15 @@ def sample(device: Device, workload: Any) -> Timing:
     method = arm(device, workload, estimate_s)
     short = estimate_s < GRAPH_BELOW_S
     floor_s = device.floor_s(method) if short else None
-    warm = WarmUp(0.0) if settings.regime == "boost" else warm_up(device, workload, method, estimate_s)
     found, interval, unsure = collect(device, workload, method, estimate_s)
     if workload.touched < min(workload.sets, workload.launches):
         raise RuntimeError(f"{workload.launches} launches touched only {workload.touched} of {workload.sets} sets: the cache was not cold")
     energy_j = energy(device, workload, method, interval.median) if settings.energy else None
-    status, reason = verdict(found, warm, unsure)
+    status, reason = verdict(found, unsure)
     conditions = summarise(found.readings, found.causes, energy_j)
-    return Timing(found.samples_s, interval, status, reason, method, dict(found.dropped), warm.seconds, enqueue_s, floor_s, conditions)
+    return Timing(
+        found.samples_s, interval, status, reason, method, dict(found.dropped), found.warm.seconds, enqueue_s, floor_s, conditions
+    )
 
 
 def estimate(device: Device, workload: Any) -> tuple[float, float | None]:
@@ -85,8 +86,9 @@ def arm(device: Device, workload: Any, estimate_s: float) -> Method:
 
 
 def collect(device: Device, workload: Any, method: Method, estimate_s: float) -> tuple[Collected, Interval, str | None]:
-    """Samples, the median's interval, and why that is not enough (None: converged)."""
+    """Warms up and takes samples: those, the median's interval, and why that is not enough (None: converged)."""
     settings, found = device.settings, Collected()
+    warm(device, workload, method, estimate_s, found)
     long = estimate_s > LONG_S
     look, start = settings.long_samples if long else settings.min_samples, device.now_s()
     while True:
@@ -111,20 +113,23 @@ def doubt(samples: list[float], interval: Interval, settings: Settings, long: bo
     early, late = median(samples[:third]), median(samples[-third:])
     if abs(late - early) > wanted * interval.median:
         return f"the last third of {n} samples lies {late / early - 1:+.1%} from the first, wanted within {wanted:.1%}"
+    wider = median_interval(samples, WIDER * Z)
+    if not long and wider.half_width > BEYOND * wanted:
+        return f"the median of {n} samples lies beside a gap: ±{interval.half_width:.1%} around it, ±{wider.half_width:.1%} just beyond"
     effective = n / variance_inflation(np.asarray(samples))
     if effective < MIN_EFFECTIVE and not long:
         return f"{n} samples are worth only {effective:.0f} independent ones, wanted {MIN_EFFECTIVE}"
     return None
 
 
-def verdict(found: Collected, warm: WarmUp, unsure: str | None) -> tuple[Status, str | None]:
+def verdict(found: Collected, unsure: str | None) -> tuple[Status, str | None]:
     """The status and its reason."""
     if found.throttled:
         return "throttled", f"slowed by {', '.join(sorted(found.throttled))} after cooling {found.coolings} times"
     if unsure is not None:
         return "noisy", unsure
-    if warm.moving is not None:
-        return "noisy", f"not steady after {warm.seconds:.1f} s of warm-up: still moving by {warm.moving:.1%}"
+    if found.warm.moving is not None:
+        return "noisy", f"not steady after {found.warm.seconds:.1f} s of warm-up: still moving by {found.warm.moving:.1%}"
     return "ok", None
 
 

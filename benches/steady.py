@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from benches.devices.base import Device, Method, Shot
 from benches.method import LONG_S
 
 CHUNK_S = 0.05  # of launches back to back, then
-CHUNK_SHOTS = 5  # samples
-WINDOW = 6  # chunks compared, the earlier half with the later
+CHUNK_SHOTS, CHUNK_SHOTS_S = 5, 0.005  # samples: so many, or of short calls as many as take so long
+ONE_SHOT_S = 0.01  # of longer calls, one
+WINDOW = 8  # chunks through which the line is laid
 CLOCK_TOLERANCE = 0.01
 
 
@@ -23,19 +26,20 @@ class WarmUp:
     moving: float | None = None  # relative, between the halves of the last window; None: steady
 
 
-def moved(values: Sequence[Sequence[float]], tolerance: float) -> float | None:
-    """How far the later half of chunks lies from the earlier one, relative to it; None if within tolerance and three standard errors.
+def moved(values: Sequence[float], tolerance: float) -> float | None:
+    """How far a window's later half lies from its earlier one by the least-squares line through it, relative to the mean.
 
-    A median's standard error is 1.2533·σ/√n for a normal; σ from the median absolute deviation (1.4826·MAD) about each half's median.
+    None if that is within tolerance and two standard errors, which come from the residuals: noise is not movement.
     """
-    half = len(values) // 2
-    halves = [[x for chunk in part for x in chunk] for part in (values[:half], values[-half:])]
-    early, late = (median(part) for part in halves)
-    variance = sum(
-        (1.2533 * 1.4826 * median(abs(x - m) for x in part)) ** 2 / len(part) for part, m in zip(halves, (early, late), strict=True)
-    )
-    change = abs(late - early) / early
-    return None if change <= tolerance + 3 * math.sqrt(variance) / early else change
+    y = np.asarray(values, dtype=float)
+    t = np.arange(len(y)) - (len(y) - 1) / 2
+    spread = float(t @ t)
+    slope = float(t @ y) / spread
+    residuals = y - y.mean() - slope * t
+    error = math.sqrt(float(residuals @ residuals) / (len(y) - 2) / spread)
+    half = len(y) / 2
+    change = abs(slope) * half / float(y.mean())
+    return None if change <= tolerance + 2 * error * half / float(y.mean()) else change
 
 
 def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) -> WarmUp:
@@ -44,13 +48,12 @@ def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) ->
     Of calls longer than 0.1 s each is a chunk, and nothing is judged: their samples span seconds, so that the thirds show what moves.
     """
     settings, start = device.settings, device.now_s()
-    times: list[list[float]] = []
-    clocks: list[list[float]] = []
+    times: list[float] = []
+    clocks: list[float] = []
     while True:
         if estimate_s < CHUNK_S:
             device.run_for(workload, method, CHUNK_S, estimate_s)
-        shots = [device.shoot(workload, method, watch=i == 0) for i in range(1 if estimate_s > LONG_S else CHUNK_SHOTS)]
-        _note(shots, times, clocks)
+        _note(_shots(device, workload, method, 1 if estimate_s > ONE_SHOT_S else CHUNK_SHOTS), times, clocks)
         spent = device.now_s() - start
         if spent < settings.warmup_s:
             continue
@@ -67,10 +70,18 @@ def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) ->
             return WarmUp(spent)
 
 
-def _note(shots: Sequence[Shot], times: list[list[float]], clocks: list[list[float]]) -> None:
+def _shots(device: Device, workload: Any, method: Method, at_least: int) -> list[Shot]:
+    start, shots = device.now_s(), [device.shoot(workload, method, watch=True)]
+    while len(shots) < at_least or (at_least > 1 and device.now_s() - start < CHUNK_SHOTS_S):
+        shots.append(device.shoot(workload, method))
+    return shots
+
+
+def _note(shots: Sequence[Shot], times: list[float], clocks: list[float]) -> None:
+    """A chunk's median time and clock, where it has any."""
     valid = [shot.seconds for shot in shots if shot.void is None]
     if valid:
-        times.append(valid)
+        times.append(median(valid))
     told = [shot.reading.sm_clock_hz for shot in shots if shot.reading is not None and shot.reading.sm_clock_hz]
     if told:
-        clocks.append([float(clock) for clock in told])
+        clocks.append(median(told))

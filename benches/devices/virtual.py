@@ -22,6 +22,7 @@ IDLE_GAP_S = 0.01  # power management averages over about so long: shorter gaps 
 WARM_S, COOL_DOWN_S = 0.12, 0.3  # how fast clocks sink from boost to sustained under load, and come back when idle
 NULL_S = 1.0e-6  # device seconds of a kernel that does nothing
 HOST_CALL_S = 1.5e-6  # host seconds of an event or a spin
+LAUNCH_NOISE_S = 10e-6  # where blocks start and what they meet evens out over longer kernels
 IDLE_W, BUSY_W = 80.0, 600.0
 IDLE_C = 35.0
 THERMAL = "thermal"
@@ -43,7 +44,7 @@ class Behaviour:
 
     noise: float = 0.003  # standard deviation of a sample, relative; what a neighbour or the memory's refresh does
     rho: float = 0.5  # correlation of that with the sample before: it changes more slowly than launches do
-    launch_noise: float = 0.01  # standard deviation of a launch, relative, independent; a graph averages it away
+    launch_noise: float = 0.01  # the same of a launch of 10 us or less, independent; long ones and graphs average it away
     resolution_s: float = 32e-9  # of an event
     outlier_rate: float = 0.0
     outlier_factor: float = 2.0
@@ -130,11 +131,11 @@ class VirtualGpu:
         self.run(NULL_S + flush_bytes(self.l2_bytes) / self.gpu.bandwidth_bytes_per_s)
 
     def kernel(self, cold_s: float, hot_s: float, buffers: Hashable, bytes_: float) -> None:
-        """One launch over `buffers`, whose share that is not in the L2 costs the difference of the two times."""
+        """One launch over `buffers`, cold unless all of them are in the L2."""
         self.host_s += self.behaviour.host_launch_s
         if self.behaviour.host_stall_rate and self._random.random() < self.behaviour.host_stall_rate:
             self.host_s += self.behaviour.host_stall_s
-        base = hot_s + (cold_s - hot_s) * self._miss(buffers, bytes_)
+        base = cold_s if self._miss(buffers, bytes_) else hot_s
         self._kernels(base, 1)
 
     def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], None]:
@@ -159,9 +160,9 @@ class VirtualGpu:
             host_s, device_s = self.host_s, self.device_s
             launch()
         if count > 2:
-            step = max(self.host_s - host_s, self.device_s - device_s)
-            self.host_s += (count - 2) * (self.host_s - host_s)
-            self.run((count - 2) * step)
+            host_step = self.host_s - host_s
+            self.run((count - 2) * max(host_step, self.device_s - device_s))
+            self.host_s += (count - 2) * host_step
 
     # What a chip does
 
@@ -184,7 +185,8 @@ class VirtualGpu:
         b = self.behaviour
         start = max(self.device_s, self.host_s)
         self._sample_noise = b.rho * self._sample_noise + self._random.normal(0.0, b.noise * math.sqrt(1 - b.rho**2))
-        factor = 1 + self._sample_noise + self._random.normal(0.0, b.launch_noise / math.sqrt(count))
+        averaged = math.sqrt(count * max(1.0, base_s / LAUNCH_NOISE_S))
+        factor = 1 + self._sample_noise + self._random.normal(0.0, b.launch_noise / averaged)
         if b.outlier_rate and self._random.random() < b.outlier_rate:
             factor *= b.outlier_factor
         if b.second_mode and self._random.random() < 0.5:
@@ -220,14 +222,14 @@ class VirtualGpu:
         self._hot = self._temperature_c > b.throttle_c - (5.0 if self._hot else 0.0)
         self._energy_j += seconds * (BUSY_W if busy else IDLE_W)
 
-    def _miss(self, buffers: Hashable, bytes_: float) -> float:
-        """Share of `bytes_` that is not resident; afterwards they are, and the least recently used are gone.
+    def _miss(self, buffers: Hashable, bytes_: float) -> bool:
+        """Whether any of `bytes_` is not resident; afterwards they are, and the least recently used are gone.
 
-        What is larger than the L2 evicts itself before it comes round again.
+        There is nothing in between: what is partly gone evicts the rest of itself as it is read again, line by line.
         """
         if bytes_ > self.l2_bytes:
             self._keep_only(buffers, 0.0)
-            return 1.0
+            return True
         held = self._resident.pop(buffers, 0.0)
         self._resident[buffers] = bytes_
         self._resident_bytes += bytes_ - held
@@ -238,7 +240,7 @@ class VirtualGpu:
             self._resident_bytes -= taken
             if self._resident[oldest] <= 0:
                 del self._resident[oldest]
-        return 1 - held / bytes_
+        return held < bytes_
 
     def _keep_only(self, buffers: Hashable, bytes_: float) -> None:
         self._resident.clear()

@@ -31,7 +31,7 @@ def difference(device: CpuDevice, precision: str) -> float:
     workload.launch()
     slow = time.perf_counter() - start > SLOW_S
     samples = 2 if slow else 30
-    device.settings = Settings(warmup_s=0.0, half_width=1.0, max_s=60.0, min_samples=samples, long_samples=samples)
+    device.settings = Settings(warmup_s=0.0, warmup_max_s=0.0, half_width=1.0, max_s=60.0, min_samples=samples, long_samples=samples)
     timer = Timer("launch()", globals={"launch": workload.launch}, num_threads=torch.get_num_threads())
     ratios = []
     for _ in range(ROUNDS):

@@ -1,0 +1,124 @@
+"""Sentinels: two points that never change, measured every 30 s of a run. What they drift by, the machine drifted by.
+
+A drift is reported and never divided by: what slows a copy need not slow a matmul, and a corrected figure is no measurement. They stand
+in a file of their own, sentinels.jsonl in the run directory, one JSON object a line:
+
+    {"name", "at_s", "utc", "median_s", "sm_clock_hz", "temperature_c"}        at_s: the device's clock, seconds
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benches.devices.base import Device, Method
+from benches.sampler import estimate
+from kernels.op import Point
+from kernels.registry import OPS
+
+NAME = "sentinels.jsonl"
+EVERY_S = 30.0
+SHOTS = 15
+WARM_S = 0.1
+DRIFT = 0.02  # of a sentinel's median: twice what H100s' clocks differ by from minute to minute
+AT_LEAST = 4  # readings before anything is said
+GPU_SIZE, GPU_COPY = 4096, (16384, 16384)  # bf16 product; fp32 copy of 1 GiB
+CPU_SIZE, CPU_COPY = 512, (2048, 4096)  # fp32; 32 MiB
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement of one sentinel."""
+
+    name: str
+    at_s: float
+    utc: str
+    median_s: float
+    sm_clock_hz: float | None = None
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far a sentinel's later half lies from its first, relative."""
+
+    name: str
+    change: float
+    readings: int
+
+    def __str__(self) -> str:
+        return f"{self.name} took {self.change:+.1%} longer in the second half of the run than in the first ({self.readings} readings)"
+
+
+def points(kind: str) -> dict[str, Point]:
+    """The two sentinels of a kind of device."""
+    size, (m, n), precision = (CPU_SIZE, CPU_COPY, "fp32") if kind == "cpu" else (GPU_SIZE, GPU_COPY, "bf16")
+    return {
+        f"matmul {precision} {size}³": OPS["matmul"].point("torch", precision, {"m": size, "n": size, "k": size}),
+        f"copy {m * n * 4 // 2**20} MiB": OPS["elementwise"].point("torch", "fp32", {"m": m, "n": n}, {"function": "copy"}),
+    }
+
+
+class Sentinels:
+    """Call `tick` between points."""
+
+    def __init__(self, device: Device, run_dir: Path, seed: int):
+        self._device, self._path, self._seed = device, run_dir / NAME, seed
+        self._last_s: float | None = None
+
+    def tick(self) -> list[Reading]:
+        """Measures both and appends them to the file, if 30 s have passed since the last time. Raises what device and disk raise."""
+        now = self._device.now_s()
+        if self._last_s is not None and now - self._last_s < EVERY_S:
+            return []
+        self._last_s = now
+        found = [self._measure(name, point) for name, point in points(self._device.kind).items()]
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(reading)) + "\n" for reading in found)
+        return found
+
+    def _measure(self, name: str, point: Point) -> Reading:
+        """Hot: the same buffers each time, so that nothing but the device differs."""
+        device = self._device
+        workload = device.prepare(point, self._seed)
+        estimate_s, _ = estimate(device, workload)
+        method = device.arm(workload, Method("wall" if device.l2_bytes is None else "events"))
+        device.run_for(workload, method, WARM_S, estimate_s)
+        shots = [device.shoot(workload, method, watch=i == 0) for i in range(SHOTS)]
+        valid = [shot.seconds for shot in shots if shot.void is None] or [shot.seconds for shot in shots]
+        told = shots[0].reading
+        at_s, utc = device.now_s(), datetime.now(UTC).isoformat(timespec="seconds")
+        return Reading(name, at_s, utc, median(valid), told.sm_clock_hz if told else None, told.temperature_c if told else None)
+
+
+def read_sentinels(run_dir: Path) -> list[Reading]:
+    """In the order of the file; a torn or foreign line is left out. Empty where there is no file."""
+    try:
+        lines = (run_dir / NAME).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(Reading(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def drift(readings: Sequence[Reading], limit: float = DRIFT) -> list[Drift]:
+    """The sentinels whose later half's median lies further than `limit` from the earlier half's. Pure."""
+    found = []
+    for name in dict.fromkeys(reading.name for reading in readings):
+        times = [reading.median_s for reading in readings if reading.name == name]
+        if len(times) < AT_LEAST:
+            continue
+        half = len(times) // 2
+        change = median(times[-half:]) / median(times[:half]) - 1
+        if abs(change) > limit:
+            found.append(Drift(name, change, len(times)))
+    return found

@@ -1,0 +1,189 @@
+"""The virtual GPU does what it says, from a seed; and every point of a simulated run ends where the truth or the script says."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benches.devices.base import Method, Settings
+from benches.devices.faults import VARIABLE, FaultError, fault_of, parse
+from benches.devices.simulated import SimulatedDevice
+from benches.devices.virtual import Behaviour, Slowdown, VirtualGpu
+from benches.measure import measure
+from benches.row import Row
+from kernels.gpus import load_gpu
+from kernels.guard import ROOT
+from kernels.op import Cost
+from kernels.registry import OPS
+
+POINT = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})
+SMALL = OPS["matmul"].point("triton", "bf16", {"m": 512, "n": 512, "k": 512})
+QUIET = Behaviour(noise=0.0, launch_noise=0.0, boost=0.0)
+EVENTS = Method("events")
+
+
+def quiet(**changes: object) -> SimulatedDevice:
+    return SimulatedDevice(replace(QUIET, **changes))  # type: ignore[arg-type]
+
+
+def test_the_same_seed_is_the_same_row() -> None:
+    rows = [measure(POINT, SimulatedDevice(seed=seed), seed=1) for seed in (3, 3, 4)]
+    assert rows[0].samples_s == rows[1].samples_s != rows[2].samples_s
+
+
+@pytest.mark.parametrize("point", [POINT, SMALL], ids=["events", "graph"])
+@pytest.mark.parametrize("cache", ["cold", "hot"])
+def test_a_point_is_measured_at_its_truth(point, cache) -> None:  # type: ignore[no-untyped-def]
+    device = SimulatedDevice()
+    device.settings = replace(device.settings, cache=cache)
+    row = measure(point, device, seed=1)
+    assert row.status == "ok"
+    assert row.median_s == pytest.approx(device.predict_s(point), rel=0.005)
+    assert row.cache == cache
+
+
+def test_a_set_larger_than_what_is_left_of_the_l2_is_read_again() -> None:
+    device = quiet()
+    for bytes_, sets, hot in [(10**6, 1, True), (10**6, 52, True), (10**6, 53, False), (60 * 10**6, 1, False), (10**6, 200, False)]:
+        workload = device.workload(Cost(0, bytes_, 0, bytes_), cold_s=100e-6, hot_s=50e-6)
+        device.arm(workload, Method("events", sets=sets))
+        shots = [device.shoot(workload, EVENTS).seconds for _ in range(2 * sets)]
+        assert shots[-1] == pytest.approx(50e-6 if hot else 100e-6, abs=33e-9), (bytes_, sets)
+
+
+def test_a_graph_of_too_few_sets_is_warm() -> None:
+    """What peers got wrong: the graph holds ten of the sets only."""
+    device = quiet()
+    workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=4e-6, hot_s=2e-6)
+    times = []
+    for sets in (10, 159):
+        method = device.arm(workload, Method("graph", 2 * sets, sets))
+        times.append(device.shoot(workload, method).seconds)
+    assert times == pytest.approx([2e-6, 4e-6], rel=0.01)
+
+
+def test_a_flush_makes_cold() -> None:
+    device = quiet()
+    workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=100e-6, hot_s=50e-6)
+    assert [round(device.shoot(workload, Method("events", flush=flush)).seconds * 1e6) for flush in (True, False, True)] == [100, 50, 100]
+
+
+def test_a_slow_host_loses_the_gate_until_it_has_grown_and_its_time_is_never_in_a_sample() -> None:
+    device = quiet(host_launch_s=1e-3)
+    workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=30e-6, hot_s=30e-6)
+    shots = [device.shoot(workload, EVENTS) for _ in range(6)]
+    assert [shot.void for shot in shots] == ["gate lost"] * 3 + [None] * 3
+    assert all(shot.seconds == pytest.approx(30e-6, abs=33e-9) for shot in shots[3:])
+    assert shots[0].seconds > 0.5e-3
+
+
+def test_a_chip_slows_as_it_warms_heats_and_recovers() -> None:
+    gpu = VirtualGpu(load_gpu("h100_sxm5"), replace(Behaviour(), throttle_c=60.0, busy_c=70.0, heat_s=1.0), seed=1)
+    cold = gpu.read()
+    gpu.run(0.5)
+    warm = gpu.read()
+    gpu.run(3.0)
+    assert cold.sm_clock_hz == pytest.approx(1.83e9 / 0.97)
+    assert warm.sm_clock_hz == pytest.approx(1.83e9, rel=1e-3)
+    assert gpu.read().sm_clock_hz == pytest.approx(1.83e9 / 1.4, rel=1e-3)
+    gpu.rest(5.0)
+    gpu.run(1e-6)
+    assert gpu.read().sm_clock_hz == pytest.approx(cold.sm_clock_hz, rel=1e-3)
+
+
+def settled(behaviour: Behaviour, **settings: object) -> Row:
+    device = SimulatedDevice(behaviour)
+    device.settings = replace(Settings(), **settings)  # type: ignore[arg-type]
+    return measure(POINT, device, seed=1)
+
+
+def test_lasting_heat_is_throttled_and_its_samples_are_kept() -> None:
+    row = settled(replace(Behaviour(), slowdowns=(Slowdown(0.3, 1e9, 1.3),)))
+    assert row.status == "throttled"
+    assert row.reason == "slowed by thermal after cooling 3 times"
+    assert sum(row.dropped.values()) == row.dropped["thermal"] >= 90
+    assert row.median_s is not None
+    assert row.conditions.throttle_reasons == ["thermal"]
+
+
+def test_a_passing_spell_costs_a_block_and_not_the_point() -> None:
+    begin = float(settled(Behaviour()).warmup_s or 0) + 0.01  # a few samples in
+    row = settled(replace(Behaviour(), slowdowns=(Slowdown(begin, begin + 0.2, 1.3),)))
+    assert row.status == "ok"
+    assert row.dropped["thermal"] > 0
+    assert row.median_s == pytest.approx(SimulatedDevice().predict_s(POINT), rel=0.005)
+
+
+def test_the_power_cap_is_kept_and_labelled() -> None:
+    row = settled(replace(Behaviour(), slowdowns=(Slowdown(0.0, 1e9, 1.1, "power cap"),)))
+    assert (row.status, row.dropped, row.conditions.throttle_reasons) == ("ok", {}, ["power cap"])
+
+
+@pytest.mark.parametrize("fails_at_s", [0.0, 0.57])
+def test_nvml_missing_or_failing_midway_costs_conditions_only(fails_at_s: float) -> None:
+    row = settled(replace(Behaviour(), nvml_fails_at_s=fails_at_s), energy=True)
+    assert row.status == "ok"
+    assert row.conditions.energy_j is None
+    if fails_at_s == 0.0:
+        assert row.conditions.sm_clock_hz is None
+
+
+def test_boost_is_faster_than_sustained_and_says_what_it_is() -> None:
+    boost, sustained = (settled(Behaviour(), regime=regime) for regime in ("boost", "sustained"))
+    assert (boost.regime, sustained.regime) == ("boost", "sustained")
+    assert boost.median_s is not None
+    assert sustained.median_s is not None
+    assert boost.median_s / sustained.median_s == pytest.approx(0.975, abs=0.01)
+
+
+def test_energy_of_a_call() -> None:
+    row = settled(Behaviour(), energy=True)
+    assert row.median_s is not None
+    assert row.conditions.energy_j == pytest.approx(600.0 * row.median_s, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("oom", "oom", "scripted: out of memory"),
+        ("error", "error", "RuntimeError: scripted: no kernel image"),
+        ("sticky", "error", "RuntimeError: CUDA error: an illegal memory access"),
+        ("lost", "error", "RuntimeError: CUDA error: GPU is lost"),
+        ("wrong", "wrong", "scripted: 1 of 1 elements is off"),
+        ("wrong_later", "wrong", "right before timing, wrong after it"),
+    ],
+)
+def test_scripted_faults_end_as_their_status(monkeypatch: pytest.MonkeyPatch, fault: str, status: str, reason: str) -> None:
+    monkeypatch.setenv(VARIABLE, f"{fault}:*-4096x4096x4096")
+    device = SimulatedDevice()
+    row = measure(POINT, device, seed=1)
+    assert row.status == status
+    assert str(row.reason).startswith(reason)
+    assert (row.median_s, row.samples_s) == (None, [])
+    assert measure(SMALL, device, seed=1).status == ("error" if fault in ("sticky", "lost") else "ok")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [("crash", -signal.SIGSEGV), ("abort", -signal.SIGABRT), ("exit", 3), ("kill", -signal.SIGKILL)]
+)
+def test_scripted_deaths_are_real(fault: str, code: int) -> None:
+    program = (
+        "from benches.devices.simulated import SimulatedDevice; from kernels.registry import OPS;"
+        "SimulatedDevice().prepare(OPS['matmul'].point('torch', 'bf16', {'m': 64, 'n': 64, 'k': 64}), 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={VARIABLE: f"{fault}:matmul-*"}, capture_output=True, check=False)
+    assert done.returncode == code
+
+
+def test_faults_are_read_strictly() -> None:
+    faults = parse(" hang:matmul-*-64x64x64 , oom:*,")
+    assert faults == [("hang", "matmul-*-64x64x64"), ("oom", "*")]
+    assert fault_of("matmul-torch-bf16-64x64x64", faults) == "hang"
+    assert fault_of("elementwise", faults) == "oom"
+    assert fault_of("x", []) is None
+    with pytest.raises(FaultError, match=r"'hangs:\*' is not fault:pattern with a fault of crash, abort"):
+        parse("hangs:*")
