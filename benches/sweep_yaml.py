@@ -93,8 +93,9 @@ def read_text(path: Path, spot: Spot, key: str, problems: Problems) -> str:
     return text
 
 
-def read_yaml(text: str, file: str, problems: Problems) -> Map:
-    """The mapping that `text` holds. Raises SweepError at once where reading cannot go on; duplicate keys and tags are only noted."""
+def read_yaml(text: str, file: str, problems: Problems, what: str = "sweep") -> Map:
+    """The mapping that `text` holds, a `what`. Raises SweepError at once where reading cannot go on; duplicate keys and tags are only
+    noted."""
     directive = re.search(r"^%", text, re.MULTILINE)
     if directive:  # libyaml compares every pair of them
         problems.fail(Spot(file, text.count("\n", 0, directive.start()) + 1), "YAML", "directives (%…) are not accepted")
@@ -109,9 +110,9 @@ def read_yaml(text: str, file: str, problems: Problems) -> Map:
         line = min(last.line if last else 0, text.count("\n"))  # at its end libyaml counts a line too many
         problems.fail(Spot(file, line + 1), "YAML", ", ".join(filter(None, (error.context and error.context + since, error.problem))))
     if root is None:
-        problems.fail(Spot(file, 1), "sweep", "the file is empty")
+        problems.fail(Spot(file, 1), what, "the file is empty")
     if not isinstance(root, Map):
-        problems.fail(root.spot, "sweep", f"the file must hold a mapping of keys, not {describe(root)}")
+        problems.fail(root.spot, what, f"the file must hold a mapping of keys, not {describe(root)}")
     return root
 
 

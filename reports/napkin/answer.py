@@ -189,7 +189,9 @@ def _factor_in_words(shape: Shape, batch: Batch, split: Split, recompute: Recomp
         return "the layer's input alone"
     scores = f" + 5 × {shape.heads} × {batch.sequence:,} / {shape.hidden:,}" if recompute == "none" else ""
     whole = split.sequence or split.tensor == 1
-    return f"(34{scores}) / {split.tensor}" if whole else f"10 + (24{scores}) / {split.tensor}"
+    divided = f"{34 if whole else 24}{scores}"
+    divided = f"({divided})" if scores and split.tensor > 1 else divided
+    return ("" if whole else "10 + ") + divided + (f" / {split.tensor}" if split.tensor > 1 else "")
 
 
 def _over(replicas: float, divided: bool) -> str:
@@ -225,7 +227,9 @@ def _largest_model(question: Question) -> Answer:
 
 
 def _time_remarks(question: Question, training: Training) -> list[str]:
-    remarks = ["Attention scores, norms and the optimizer's own arithmetic are not in the 6 FLOPs a parameter and token."]
+    days = evaluate.days(question, training, question.gpus)
+    remarks = [f"With communication, if the GPUs reach that MFU while they compute: {_days(days)}."] if days else []
+    remarks += ["Attention scores, norms and the optimizer's own arithmetic are not in the 6 FLOPs a parameter and token."]
     run, batch = training.measured, training.batch
     if run:
         remarks.append("The MFU is that of the forward matmuls alone; the backward ones, attention and all else are taken to run as well.")

@@ -74,8 +74,9 @@ def measure(run_dir: Path, model: Model, impl: str, precision: str, tokens: int 
     at = found.get(best, {})
     missing = [layer for layer in model.layers if layer.name not in timed.get(best, ())]
     if missing:
-        where = f"{impl} {precision}" + (f" at m {best}" if best else "")
-        raise MeasuredError(f"{run_dir} has no timed {where} matmul of {model.name}'s {', '.join(_lack(layer, at) for layer in missing)}")
+        where = f"at m {best} " if best else ""
+        lacks = ", ".join(_lack(layer, at) for layer in missing)
+        raise MeasuredError(f"{run_dir} has no timed {impl} {precision} matmul {where}of {model.name}'s {lacks}")
     layers = (_layer_time(layer, at[layer.name]) for layer in model.layers)
     return Measured(run_dir, _device(run_dir), impl, precision, best, tuple(layers))
 

@@ -68,7 +68,7 @@ def _log_figure(traces: Sequence[go.Scatter], y_title: str, unit: str) -> go.Fig
 def _with_legend(drawn: go.Figure) -> go.Figure:
     """Names of the lines above the plot: beside it they would take a phone's whole width."""
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "bgcolor": "rgba(0,0,0,0)"}
-    return drawn.update_layout(showlegend=True, legend=legend, margin={"l": 64, "r": 16, "t": 48, "b": 56})
+    return drawn.update_layout(showlegend=True, legend=legend, margin={"l": 64, "r": 16, "t": 64, "b": 56})
 
 
 def _days(question: Question, training: Training, name: str) -> Titled:
@@ -85,6 +85,8 @@ def _days(question: Question, training: Training, name: str) -> Titled:
                 some = [day if w else None for day, w in zip(days, which, strict=True)]
                 traces.append(_line(real, some, text, DAY_COLOURS[text], "days"))
         busy = training.batch.sequences / training.batch.micro * question.split.replica_gpus
+        now = evaluate.days(question, training, question.gpus) or 0.0
+        traces.append(_mark(question.gpus, now, f"{question.gpus:,} GPUs: {compact(now)} days with communication"))
         note = (
             f"From {question.split.replica_gpus:,} GPUs on, which hold one replica. A step has {training.batch.tokens:,} tokens however "
             f"many GPUs there are: from {compact(busy)} GPUs on there are more replicas than micro-batches, and more gain nothing."

@@ -25,6 +25,7 @@ from reports.units import compact
 QUESTIONS = Path(__file__).parents[2] / "configs" / "napkin"
 MAX_GPUS = 10_000_000
 RECOMPUTE: dict[str, Recompute] = {"none": "none", "selective": "selective", "full": "full"}
+SHAPE_KEYS = ("layers", "d_model", "heads")  # as configs/models names them
 SCHEME_KEYS = ("weights", "gradients", "master", "state")
 
 
@@ -73,7 +74,7 @@ def load_question(name_or_path: str) -> Question:
     """The question of a file, or of a bare name: configs/napkin/NAME.yaml. Raises SweepError, which holds every mistake found."""
     problems = Problems()
     path, file = _find(name_or_path, problems)
-    root = Reader(read_yaml(read_text(path, Spot(file, 1), "question", problems), file, problems), problems)
+    root = Reader(read_yaml(read_text(path, Spot(file, 1), "question", problems), file, problems, "question"), problems)
     ask = root.required("ask", one_of(ASKS))
     root.known_keys(ask or "")
     gpus = root.required("gpus", partial(integer, high=MAX_GPUS))
@@ -138,11 +139,9 @@ def _split(root: Reader, gpus: int | None, ask: str) -> Split | None:
     tensor = part.optional("tensor", partial(integer, high=MAX_GPUS))
     pipeline = part.optional("pipeline", partial(integer, high=MAX_GPUS))
     sequence = part.optional("sequence", _flag) if ask == "training_time" else False
-    if tensor is None or pipeline is None or zero is None or sequence is None:
-        return None
-    if gpus is not None and gpus % (tensor * pipeline):
+    if gpus and tensor and pipeline and gpus % (tensor * pipeline):
         root.problems.add(root.spot("gpus"), "gpus", f"{gpus} is no multiple of tensor · pipeline = {tensor * pipeline} GPUs a replica")
-    return Split(tensor, pipeline, zero, sequence)
+    return Split(tensor, pipeline, zero, sequence) if tensor and pipeline and zero is not None and sequence is not None else None
 
 
 def _flag(node: Node, key: str, problems: Problems) -> bool | None:
@@ -222,10 +221,11 @@ def _shape(root: Reader, model: Model | None) -> Shape | None:
     if model:
         if part.node.items:
             root.problems.add(root.spot("architecture"), "architecture", f"leave it out: {model.name} has its own")
-        return Shape(*(model.architecture[key] for key in ("layers", "d_model", "heads")))
+        own = [model.architecture.get(key) for key in SHAPE_KEYS]
+        return Shape(*filter(None, own)) if all(own) else None
     if "architecture" not in root.node.items:
         return None
-    layers, hidden, heads = (part.required(key, integer) for key in ("layers", "d_model", "heads"))
+    layers, hidden, heads = (part.required(key, integer) for key in SHAPE_KEYS)
     return Shape(layers, hidden, heads) if layers and hidden and heads else None
 
 
