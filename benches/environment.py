@@ -46,8 +46,8 @@ def now_utc() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def collect(device: dict[str, Any], sweeps: list[str], seed: int) -> dict[str, Any]:
-    """Everything but `finished_utc` and `interrupted`, which `finish` adds."""
+def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Everything but `finished_utc` and `interrupted`. asked: sweeps, seed, regime and what else the command line said."""
     status = git("status", "--porcelain")
     return {
         "started_utc": now_utc(),
@@ -56,10 +56,9 @@ def collect(device: dict[str, Any], sweeps: list[str], seed: int) -> dict[str, A
         "versions": package_versions(),
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
-        "seed": seed,
-        "sweeps": sweeps,
-        "regime": "sustained",
+        "load_1m": os.getloadavg()[0],
         "os": platform.platform(),
+        **asked,
     }
 
 

@@ -18,10 +18,9 @@ from typing import Any, Protocol
 from pebble import ProcessExpired, ProcessPool
 
 from benches import worker
-from benches.devices.base import Device
+from benches.bench import Bench
 from benches.devices.opening import NoDevice
 from benches.interrupts import deferred_interrupt
-from benches.measure import measure
 from benches.row import Row, Status, new_row
 from kernels.op import Point
 from kernels.registry import OPS
@@ -42,8 +41,11 @@ class Measurer(Protocol):
     def describe(self) -> dict[str, Any]:
         """What Device.describe says."""
 
-    def measure(self, point: Point, seed: int, timing: bool) -> Row:
+    def measure(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does."""
+
+    def renew(self) -> None:
+        """The next point is measured in a fresh process, where there are processes."""
 
     def close(self) -> None:
         """Ends what it started."""
@@ -52,62 +54,66 @@ class Measurer(Protocol):
 class InProcess:
     """`--isolation none`: for a debugger. A crash takes the session with it."""
 
-    def __init__(self, device: Device):
-        self._device = device
+    def __init__(self, bench: Bench):
+        self._bench = bench
 
     def describe(self) -> dict[str, Any]:
-        return self._device.describe()
+        return self._bench.device.describe()
 
-    def measure(self, point: Point, seed: int, timing: bool) -> Row:
-        return measure(point, self._device, seed, timing)
+    def measure(self, point: Point, timing: bool) -> Row:
+        return self._bench.measure(point, timing)
+
+    def renew(self) -> None:
+        """There is only this process."""
 
     def close(self) -> None:
         """Nothing was started."""
 
 
 class Isolated:
-    """A worker process with a limit of `limit_s` seconds a point and, where given, of `memory_bytes` of host memory."""
+    """A worker process with a limit of `limit_s` seconds a point and, where given, of `memory_bytes` of host memory.
 
-    def __init__(self, kind: str, log: Path, limit_s: float, memory_bytes: int | None = None, described: dict[str, Any] | None = None):
-        """`described`: what the device said earlier in this run, so that a CPU's ceilings are measured once."""
-        self._kind, self._log, self._limit_s, self._memory_bytes = kind, log, limit_s, memory_bytes
-        self._described = described
+    opening: arguments of Bench; `described` among them becomes what the first worker found, so that ceilings are measured once a run.
+    """
+
+    def __init__(self, opening: dict[str, Any], log: Path, limit_s: float, memory_bytes: int | None = None):
+        self._opening, self._log, self._limit_s, self._memory_bytes = dict(opening), log, limit_s, memory_bytes
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
-        arguments = (self._kind, str(self._log), self._described, self._memory_bytes)
+        arguments = (str(self._log), self._opening, self._memory_bytes)
         return ProcessPool(max_workers=1, context=get_context("spawn"), initializer=worker.start, initargs=arguments)
 
     def describe(self) -> dict[str, Any]:
-        """Opens the device. Raises WorkerError."""
+        """Opens the device. Raises WorkerError and NoDevice."""
         offset = self._log_size()
         try:
-            self._described = self._pool.schedule(worker.describe, timeout=OPENING_S).result()
+            self._opening["described"] = self._pool.schedule(worker.describe, timeout=OPENING_S).result()
         except (ProcessExpired, FutureTimeout) as e:
             raise WorkerError(f"the worker could not open the device: {self._end(e)}{self._last_words(offset)}") from e
-        return self._described
+        return self._opening["described"]
 
-    def measure(self, point: Point, seed: int, timing: bool) -> Row:
+    def measure(self, point: Point, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
             with deferred_interrupt():  # it would leave the pool's locks held
-                future = self._pool.schedule(worker.measure_point, args=(point, seed, timing), timeout=self._limit_s)
+                future = self._pool.schedule(worker.measure_point, args=(point, timing), timeout=self._limit_s)
             text = future.result()
         except FutureTimeout:
-            self._replace()
+            self.renew()
             return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
         except NoDevice as e:  # a fresh worker found the device gone
             return self._lost(point, "error", f"{GONE}: {e}", offset, started, start)
         except ProcessExpired as e:
-            self._replace()
+            self.renew()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
             return self._lost(point, status, self._end(e), offset, started, start)
         row = Row.model_validate_json(text)
         if row.status == "error" and STICKY in str(row.reason):
-            self._replace()
+            self.renew()
         return row
 
-    def _replace(self) -> None:
+    def renew(self) -> None:
         """A new worker, which knows what the first one described."""
         self.close()
         self._pool = self._new_pool()

@@ -19,13 +19,15 @@ import psutil
 import pytest
 
 from benches import environment
+from benches.bench import Bench
 from benches.devices.nvml import has_gpu
-from benches.devices.opening import NoDevice, open_device
+from benches.devices.opening import NoDevice
 from benches.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.journal import JournalError
+from benches.order import shuffled
 from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
-from benches.run import DeviceLostError, Run, RunError, default_run_dir
+from benches.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -47,6 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--resume", type=Path, metavar="DIR", help="go on with an interrupted run: only points without a row are measured")
     group.addoption("--retry-failed", action="store_true", help="with --resume: measure again what timed out, crashed or raised an error")
     group.addoption("--seed", type=int, metavar="N", help=f"seed of inputs and order (default: {DEFAULT_SEED}, or that of the resumed run)")
+    group.addoption("--cache", choices=("cold", "hot"), help="what caches hold when a sample starts (default: cold, on a CPU hot)")
+    group.addoption("--regime", choices=("sustained", "boost"), help="back to back (default), or short bursts after idling; one a run")
+    group.addoption("--energy", action="store_true", default=None, help="also run each point for 3 s to read the energy of a call")
+    group.addoption("--processes", type=int, default=1, metavar="N", help="measure each point in N fresh processes; for headline points")
     group.addoption("--no-inspect", action="store_true", help="without a GPU: do not compile the sweep's Triton kernels for an H100")
     group.addoption("--isolation", choices=("process", "none"), default="process", help="none: measure in pytest's own process, to debug")
     group.addoption(
@@ -77,7 +83,8 @@ class Session:
         self.progress = Progress(config)
 
     def ids(self, op: str) -> list[str]:
-        return [point.id for point in self.sweep.points if point.op == op]
+        """The op's points in the run's order: random, so that a slow drift of the machine does not fall on one end of an axis."""
+        return shuffled([point.id for point in self.sweep.points if point.op == op], self.seed)
 
     @property
     def started(self) -> Run | None:
@@ -88,23 +95,36 @@ class Session:
         if self._run is None:
             use_triton_interpreter(self.device_kind)
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
-            retry = self.config.getoption("--retry-failed")
-            resolved = self.sweep.resolved
-            self._run = Run(run_dir, self._open_measurer, resolved, [self.sweep.name], self.seed, self.resumed is not None, retry)
+            self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
 
+    def _request(self) -> Request:
+        asked = {name: self.config.getoption(f"--{name}") for name in ("cache", "regime", "energy")}
+        if self.device_kind == "cpu" and asked["cache"] == "cold":
+            raise RunError("--cache cold: a CPU's caches are not controlled here; points are hot")
+        return Request(
+            resolved=self.sweep.resolved,
+            sweeps=[self.sweep.name],
+            seed=self.seed,
+            settings={name: value for name, value in asked.items() if value is not None},
+            processes=self.config.getoption("--processes"),
+            resuming=self.resumed is not None,
+            retry=self.config.getoption("--retry-failed"),
+        )
+
     def _open_measurer(self, run_dir: Path) -> Measurer:
+        if self.device_kind == "cpu" and not self.before:
+            self.progress.tell(["measuring what this CPU reaches at best, about 15 s"])
+        opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
+        opening["described"] = self.before if self.before.get("ceilings") else None
         if self.config.getoption("--isolation") == "none":
-            return InProcess(open_device(self.device_kind))
+            return InProcess(Bench(**opening))
         gigabytes: float | None = self.config.getoption("--memory-limit")
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
         # A CUDA context maps far more address space than it uses, so a limit would end it.
         memory = limit if self.device_kind == "cpu" else None
-        if self.device_kind == "cpu" and not self.before:
-            self.progress.tell(["measuring what this CPU reaches at best, about 15 s"])
-        described = self.before if self.before.get("ceilings") else None
-        return Isolated(self.device_kind, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory, described)
+        return Isolated(opening, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
 
 
 KEY = pytest.StashKey[Session]()

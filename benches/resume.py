@@ -16,7 +16,22 @@ from benches.row import Row
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"
 # What a figure depends on: a run whose parts differ in one of these is two runs.
-FIXED = ("host", "device_kind", "device_name", "device_uuid", "driver", "gpu", "versions", "commit", "dirty", "seed")
+FIXED = (
+    "host",
+    "device_kind",
+    "device_name",
+    "device_uuid",
+    "driver",
+    "gpu",
+    "versions",
+    "commit",
+    "dirty",
+    "seed",
+    "regime",
+    "cache",
+    "energy",
+    "processes",
+)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -66,6 +66,7 @@ class Row(BaseModel):
     ci_low_s: float | None = None
     ci_high_s: float | None = None
     samples_s: list[float] = []  # in time order, unfiltered
+    process_medians_s: list[float] = []  # of each fresh process, where there were several: the interval is then theirs
     timer: str | None = None
     regime: str | None = None
     cache: Literal["cold", "hot"] | None = None

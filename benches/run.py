@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from benches import environment, resume
 from benches.interrupts import deferred_interrupt
 from benches.isolation import GONE, Measurer
 from benches.journal import NAME, Journal, read_journal
-from benches.row import Row
+from benches.row import TIMED, Row
+from benches.several import combine_rows
 from kernels.guard import ROOT
 from kernels.op import Point
 
@@ -26,6 +28,7 @@ class DeviceLostError(Exception):
     """The device is gone, so that no further point can be measured; the message says what to do."""
 
 
+HALF_WIDTH = {"cpu": 0.05}  # of the interval between processes, relative, above which a point is noisy; elsewhere 0.005
 # What the driver's messages say when a GPU no longer answers (NVML_ERROR_GPU_IS_LOST, Xid 79, cudaErrorNoDevice).
 LOST = ("GPU is lost", "fallen off the bus", "no CUDA-capable device", GONE)
 
@@ -37,55 +40,62 @@ def default_run_dir() -> Path:
     return ROOT / "runs" / f"{stamp}-{host}-{(environment.git('rev-parse', 'HEAD') or 'nocommit')[:8]}"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    resolved: str  # the sweep as YAML
+    sweeps: list[str]
+    seed: int
+    settings: dict[str, Any]  # fields of Settings that differ from the device's own
+    processes: int = 1  # fresh ones a point
+    resuming: bool = False
+    retry: bool = False  # with resuming: measure again what timed out, crashed or raised
+
+    def recorded(self) -> dict[str, Any]:
+        """Its part of environment.json."""
+        how = {"regime": "sustained", "cache": None, "energy": False} | self.settings
+        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, **how}
+
+
 class Run:
-    """Measures points into a run directory that no other run writes to.
+    """Measures points into a run directory that no other run writes to."""
 
-    open_measurer: called with the directory, once it is known to be usable. resolved: the sweep as YAML.
-    """
-
-    def __init__(
-        self,
-        run_dir: Path,
-        open_measurer: Callable[[Path], Measurer],
-        resolved: str,
-        sweeps: list[str],
-        seed: int,
-        resuming: bool = False,
-        retry: bool = False,
-    ):
-        self.dir, self.seed = run_dir, seed
+    def __init__(self, run_dir: Path, open_measurer: Callable[[], Measurer], request: Request):
+        """Raises RunError where the directory cannot be used, and what opening the measurer raises."""
+        self.dir, self._request = run_dir, request
         self.notes: list[str] = []
         self._done: dict[str, Row] = {}
         try:
             fresh = not run_dir.exists()
-            if not resuming:
+            if not request.resuming:
                 run_dir.mkdir(parents=True, exist_ok=True)
             self._lock = resume.lock(run_dir)
             if self._lock is None:
                 raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
-            if not resuming and (run_dir / NAME).exists():
+            if not request.resuming and (run_dir / NAME).exists():
                 raise RunError(f"{run_dir} already holds a run: go on with it by --resume, or name another --run-dir")
             try:
-                self._measurer = open_measurer(run_dir)
+                self._measurer = open_measurer()
                 described = self._measurer.describe()
             except Exception:
                 if fresh:
                     shutil.rmtree(run_dir)  # nothing was measured: leave no empty run behind
                 raise
-            self.environment = environment.collect(described, sweeps, seed)
-            if resuming:
-                self._go_on(resolved, retry)
+            self.environment = environment.collect(described, request.recorded())
+            if request.resuming:
+                self._go_on()
             else:
                 environment.write(run_dir, self.environment)
-                environment.write_atomically(run_dir / "sweep.yaml", resolved)
+                environment.write_atomically(run_dir / "sweep.yaml", request.resolved)
             self.journal = Journal(run_dir)
         except OSError as e:
             raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
 
-    def _go_on(self, resolved: str, retry: bool) -> None:
+    def _go_on(self) -> None:
         before = environment.read(self.dir)
         changed = resume.differences(before, self.environment)
-        if (self.dir / "sweep.yaml").read_text(encoding="utf-8") != resolved:
+        if (self.dir / "sweep.yaml").read_text(encoding="utf-8") != self._request.resolved:
             changed.append("the sweep")
         if changed:
             self._measurer.close()
@@ -93,7 +103,7 @@ class Run:
         repaired = resume.repair(self.dir)
         contents = read_journal(self.dir)
         self.notes = [*([repaired] if repaired else []), *contents.problems]
-        self._done = resume.finished(contents.rows, retry)
+        self._done = resume.finished(contents.rows, self._request.retry)
         # What an earlier part found out at its start holds for the whole run.
         self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
 
@@ -104,13 +114,24 @@ class Run:
         """
         if point.id in self._done:
             return self._done[point.id]
-        row = self._measurer.measure(point, self.seed, timing)
+        row = self._measure(point, timing)
         with deferred_interrupt():
             self.journal.append(row)
         if row.status == "error" and any(words in str(row.reason) for words in LOST):
             again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
+
+    def _measure(self, point: Point, timing: bool) -> Row:
+        if self._request.processes == 1 or not timing:
+            return self._measurer.measure(point, timing)
+        rows = []
+        for _ in range(self._request.processes):
+            self._measurer.renew()
+            rows.append(self._measurer.measure(point, timing))
+            if rows[-1].status not in TIMED:
+                break
+        return combine_rows(rows, HALF_WIDTH.get(self.environment["device_kind"], 0.005))
 
     def finish(self, interrupted: bool) -> None:
         """Ends the worker, closes the journal and says in environment.json how the run ended."""

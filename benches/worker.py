@@ -16,18 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benches.devices.base import Device
-from benches.devices.opening import open_device
-from benches.measure import measure
+from benches.bench import Bench
 from kernels.op import Point
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_opening: dict[str, Any] = {}  # arguments of open_device, as `start` was told
+_opening: dict[str, Any] = {}  # arguments of Bench, as `start` was told
 
 
-def start(kind: str, log: str, described: dict[str, Any] | None, memory_bytes: int | None) -> None:
-    """First thing in a new worker. `described` is what an earlier worker found, so that ceilings are measured once a run."""
-    _opening.update(kind=kind, described=described)
+def start(log: str, opening: dict[str, Any], memory_bytes: int | None) -> None:
+    """First thing in a new worker. opening: arguments of Bench."""
+    _opening.update(opening)
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -45,18 +43,18 @@ def die_with_parent() -> None:
 
 
 @cache
-def device() -> Device:
+def bench() -> Bench:
     """The worker's device, opened at first use."""
-    return open_device(**_opening)
+    return Bench(**_opening)
 
 
 def describe() -> dict[str, Any]:
-    return device().describe()
+    return bench().device.describe()
 
 
-def measure_point(point: Point, seed: int, timing: bool) -> str:
+def measure_point(point: Point, timing: bool) -> str:
     """The row as JSON."""
-    return measure(point, device(), seed, timing).model_dump_json()
+    return bench().measure(point, timing).model_dump_json()
 
 
 def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:

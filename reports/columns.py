@@ -46,6 +46,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("ci_high_s", "CI high", "s", TIME, "upper end of the interval of the median"),
     Column("ci_half_width", "±CI", "fraction", TIME, "(ci_high_s − ci_low_s) / 2 / median_s", True, True),
     Column("samples", "Samples", "count", TIME, "number of timed samples; the samples are in rows.parquet and rows.jsonl"),
+    Column(
+        "process_medians_s", "Process medians", "", TIME, "of each fresh process (--processes), s, as JSON; the interval is then theirs"
+    ),
     Column("samples_s", "Sample times", "", TIME, "every sample in time order, unfiltered, s; in rows.parquet and rows.jsonl only"),
     Column("timer", "Timer", "", TIME, "what read the time"),
     Column("regime", "Regime", "", TIME, "sustained: back to back after warm-up; boost: short bursts after idling. Never set side by side"),

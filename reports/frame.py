@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -32,13 +32,14 @@ def _record(row: Row) -> dict[str, object]:
     record["throttle_reasons"] = ", ".join(reasons) if reasons else None
     record["dims"] = _json(row.dims)
     record["options"] = _json(row.options)
+    record["process_medians_s"] = _json(row.process_medians_s) if row.process_medians_s else None
     record["dropped"] = _json(row.dropped) if row.dropped else None
     record["shape"] = "×".join(map(str, row.dims.values()))
     record["samples"] = len(row.samples_s)
     return record
 
 
-def _json(value: dict[str, int] | dict[str, str]) -> str:
+def _json(value: Mapping[str, object] | Sequence[float]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
+from benches.sentinels import drift, read_sentinels
 from reports.page import render
 from reports.palette import STATUSES
 from reports.pick import largest
@@ -17,6 +18,9 @@ from reports.sections.versus import geometric_mean, pairs
 from reports.units import show
 
 LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
+
+
+BUSY = 0.5  # of the cores, taken by other work: beyond, an OpenMP barrier waits for a core
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Remark:
 
 def summary(report: Report) -> Section:
     """Three lines, computed from the data."""
-    remarks = [*_failures(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
+    remarks = [*_failures(report), *_machine(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
     body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [_nothing(report)])
     return Section("summary", "Summary", LEAD, body)
 
@@ -82,6 +86,18 @@ def _failures(report: Report) -> list[Remark]:
             remarks.append(Remark("bad", f"{len(rows)} {status}:", first["point"], f"{more} — {first['reason'] or 'no reason given'}"))
     if report.environment.fields.get("interrupted"):
         remarks.append(Remark("caution", "The run was interrupted: the sweep's remaining points are missing."))
+    return remarks
+
+
+def _machine(report: Report) -> list[Remark]:
+    """What the machine did to the figures: other work at the start, drift of the sentinels in between."""
+    remarks = [Remark("caution", f"The machine drifted: {found}.") for found in drift(read_sentinels(report.run_dir))]
+    load, cpu = report.environment.fields.get("load_1m"), report.environment.fields.get("cpu")
+    cores = cpu.get("cores") if isinstance(cpu, dict) else None
+    if report.on_cpu and isinstance(load, float) and isinstance(cores, int) and load > BUSY * cores:
+        remarks.append(
+            Remark("caution", f"The machine was busy when the run began (load {load:.1f} on {cores} cores): times are too long.")
+        )
     return remarks
 
 

@@ -1,0 +1,40 @@
+"""A device as a run uses it: with the settings that were asked for, and its sentinels measured now and then between the points."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benches.devices.opening import open_device
+from benches.measure import measure
+from benches.row import Row
+from benches.sentinels import Sentinels
+from kernels.op import Point
+
+
+class Bench:
+    """Opens the device of a kind. Raises NoDevice.
+
+    asked: fields of Settings that differ from the device's own. described: as open_device has it.
+    """
+
+    def __init__(self, kind: str, run_dir: Path, seed: int, asked: dict[str, Any], described: dict[str, Any] | None = None):
+        self.device = open_device(kind, described)
+        self.device.settings = replace(self.device.settings, **asked)
+        self._seed = seed
+        self._sentinels = Sentinels(self.device, run_dir, seed)
+
+    def measure(self, point: Point, timing: bool) -> Row:
+        """The sentinels first, if it is time for them."""
+        if timing:
+            self._tick()
+        return measure(point, self.device, self._seed, timing)
+
+    def _tick(self) -> None:
+        try:
+            self._sentinels.tick()
+        except Exception:  # a sentinel that fails costs no point; the log says why
+            traceback.print_exc(file=sys.stderr)
