@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One test file a process, with a thread each: two OpenMP teams on two cores would wait for each other.
+JOBS ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: bench test lint perf clean
@@ -11,7 +13,7 @@ bench: $(READY)
 	$(BIN)/python -m pytest benches/ --benchmark-only
 
 test: $(READY) lint
-	$(BIN)/python -m pytest tests/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
