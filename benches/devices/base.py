@@ -113,7 +113,6 @@ class Settings:
     cache: Cache = "cold"
     regime: Regime = "sustained"  # back to back after warm-up; "boost": short bursts after idling
     energy: bool = False  # also run for 3 s to read the energy of a call
-    processes: int = 1  # fresh processes for headline points, each measuring once (benches/processes.py combines them)
 
 
 class Device(Protocol):
