@@ -1,0 +1,289 @@
+"""`python -m reports napkin`: answers, mistakes, the MFU of a run, the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benches.row import Row, new_row
+from benches.sweep_shapes import read_model
+from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
+from kernels.registry import OPS
+from reports.__main__ import main
+from reports.napkin.answer import Answer, answer
+from reports.napkin.keys import KEYS
+from reports.napkin.measured import MeasuredError, measure
+from reports.napkin.page import html
+from reports.napkin.question import load_question, question_names
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = "ask: training_time\nmodel: 70e9\ntokens: 15e12\ngpus: 1024\nmfu: 0.5\n"
+LARGEST = "ask: largest_model\ngpus: 8\n"
+SHAPE = "architecture: {layers: 80, d_model: 8192, heads: 64}\n"
+BATCH = "batch: {sequence: 8192, sequences: 2048}\n"
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[[str], Answer]:
+    """Answers a question given as text."""
+
+    def answered(text: str) -> Answer:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return answer(load_question(str(path)))
+
+    return answered
+
+
+def value(found: Answer, group: str, what: str) -> float:
+    """The value of a step in the group whose title begins so."""
+    return next(s.value for g in found.groups if g.title.startswith(group) for s in g.steps if s.what == what)
+
+
+def test_both_shipped_questions_are_answered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["napkin"]) == 0
+    out = capsys.readouterr().out
+    assert {"train_70b_15t", "largest_on_8_h100"} <= set(question_names())
+    for said in ("143.9 days", "40e9 parameters (40.0 B)", "= 6.3e24 FLOP", "6 × 70e9 parameters × 15e12 tokens", "640e9 B / 16 B", "4+4"):
+        assert said in out, said
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+
+
+def test_neither_torch_nor_triton_is_imported() -> None:
+    code = "import sys; from reports.__main__ import main; main(['napkin']); assert not {'torch', 'triton'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "headline"),
+    [
+        (TRAIN, "143.9 days"),
+        (TRAIN.replace("1024", "128"), "1,151 days (3.15 years)"),
+        (TRAIN + "gpu: a100_sxm4_80gb\n", "456.5 days"),  # 6.3e24 / (312e12 · 0.5 · 1024)
+        (TRAIN + "gpu: a100_sxm4_80gb\npeak: convention\n", "143.9 days"),
+        (TRAIN.replace("70e9", "llama3_70b"), "142.9 days"),  # 69.5e9: the layers without the embedding table
+        (LARGEST, "5e9 parameters (5.0 B)"),
+        (LARGEST + "zero: 3\nscheme: fp32\n", "40e9 parameters (40.0 B)"),
+        (LARGEST + "zero: 3\ngpu: h200_sxm\n", "70.5e9 parameters (70.5 B)"),  # 141e9 · 8 / 16
+        (LARGEST + "zero: 3\nreserve: 20e9\n", "30e9 parameters (30.0 B)"),
+        (LARGEST + "zero: 3\noptimizer: sgd\nscheme: bf16\n", "160e9 parameters (160.0 B)"),
+        (LARGEST + "zero: 3\nscheme: {weights: 1, gradients: 1, master: 2, state: 1}\n", "106.7e9 parameters (106.7 B)"),
+    ],
+)
+def test_headlines(ask: Callable[[str], Answer], text: str, headline: str) -> None:
+    assert ask(text).headline == headline
+
+
+def test_a_named_model_has_the_parameters_of_its_layers(ask: Callable[[str], Answer]) -> None:
+    found = ask(TRAIN.replace("70e9", "gpt3_175b")).question.training
+    assert found is not None
+    assert found.parameters == 96 * 12 * 12288**2 + 50257 * 12288  # 12 · h² a layer, and the output
+    assert (found.shape.layers, found.shape.hidden, found.shape.heads) == (96, 12288, 96)  # type: ignore[union-attr]
+
+
+def test_communication_counts_with_a_batch_alone(ask: Callable[[str], Answer]) -> None:
+    assert len(ask(TRAIN).groups) == 2
+    assert any("has no batch" in remark for remark in ask(TRAIN).remarks)
+    with_batch = ask(TRAIN + BATCH)
+    days = value(with_batch, "The same with communication", "in days")
+    assert days > 143.9
+    assert value(with_batch, "The same with communication", "MFU then") == pytest.approx(0.5 * 143.9266 / days, rel=1e-5)
+
+
+def test_memory_says_whether_it_fits(ask: Callable[[str], Answer]) -> None:
+    assert any(remark.startswith("It does not fit") for remark in ask(TRAIN).remarks)
+    fits = ask(TRAIN + SHAPE + BATCH + "zero: 3\nrecompute: full\n")
+    assert any(remark.startswith("It fits") for remark in fits.remarks)
+    assert value(fits, "Memory", "activations") == 2 * 8192 * 8192 * 80
+    assert value(fits, "Memory", "together") == pytest.approx(70e9 * 16 / 1024 + 2 * 8192 * 8192 * 80)
+
+
+def test_more_replicas_than_micro_batches_are_said(ask: Callable[[str], Answer]) -> None:
+    assert any("some GPUs idle" in remark for remark in ask(TRAIN.replace("1024", "4096") + BATCH).remarks)
+
+
+def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) -> None:
+    taken = {a.key: (a.value, a.origin) for a in ask(TRAIN + BATCH).question.assumptions}
+    assert taken["gpus"] == ("1024", "line 4")
+    assert taken["gpu"] == ("h100_sxm5", "default")
+    assert taken["links.node"] == ("450e9", "configs/gpus/h100_sxm5.yaml")
+    assert taken["links.network"] == ("50e9", "default")
+    assert taken["batch.micro"] == ("1", "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("gpus: 8", "1: ask: missing"),
+        ("ask: train_time\ngpus: 8", "1: ask: unknown ask 'train_time' (did you mean training_time?)"),
+        (TRAIN + "mufu: 1", "6: mufu: unknown key (did you mean mfu?)"),
+        (LARGEST + "tokens: 1e12", "3: tokens: largest_model does not use it"),
+        (LARGEST + "parallel: {sequence: true}", "3: parallel.sequence: largest_model does not use it"),
+        (LARGEST.replace("8", "eight"), "2: gpus: 'eight' is no integer"),
+        (LARGEST.replace("8", "0"), "2: gpus: '0' is too small"),
+        (LARGEST + "gpu: h100_smx5", "3: gpu: unknown gpu 'h100_smx5' (did you mean h100_sxm5?)"),
+        (LARGEST + "scheme: fp31", "3: scheme: unknown scheme 'fp31' (did you mean fp32?)"),
+        (LARGEST + "scheme: {weights: 2}", "3: scheme.master: missing"),
+        (LARGEST + "scheme: {weights: 0, gradients: 1, master: 0, state: 0}", "3: scheme.weights: '0' is too small"),
+        (LARGEST + "optimizer: adamv", "3: optimizer: unknown optimizer 'adamv' (did you mean adam"),
+        (LARGEST + "zero: 4", "3: zero: '4' is too large: at most 3"),
+        (LARGEST + "reserve: 80e9", "3: reserve: is all of the GPU's"),
+        (LARGEST + "parallel: [8]", "3: parallel: needs a mapping of keys, not a list"),
+        (LARGEST + "parallel: {tensor: 3}", "2: gpus: 8 is no multiple of tensor · pipeline = 3"),
+        (TRAIN.replace("70e9", "llama_70b"), "2: model: unknown model 'llama_70b' (did you mean llama3_70b?)"),
+        (TRAIN.replace("70e9", "7O e9"), "2: model: '7O e9' is no number"),
+        (TRAIN.replace("15e12", '"15e12"'), "3: tokens: '15e12' is text: write the number without quotes"),
+        (TRAIN.replace("15e12", "inf"), "3: tokens: 'inf' is no number"),
+        (TRAIN.replace("15e12", ""), "3: tokens: needs a number, and nothing is given"),
+        (TRAIN.replace("15e12", "[1]"), "3: tokens: needs a number, not a list"),
+        (TRAIN.replace("0.5", "50"), "5: mfu: '50' is too large: at most 1"),
+        (TRAIN.replace("0.5", "0"), "5: mfu: '0' is too small: more than 0"),
+        (TRAIN.replace("0.5", "{measured: nowhere}"), "5: mfu.measured: needs a `model` of configs/models"),
+        (TRAIN.replace("0.5", "{}"), "5: mfu.measured: missing"),
+        (TRAIN + "peak: fp7", "6: peak: unknown peak 'fp7'"),
+        (TRAIN + "gpu: a100_sxm4_80gb\npeak: fp8_e4m3", "7: peak: a100_sxm4_80gb has no peak in fp8_e4m3"),
+        (TRAIN + "architecture: {layers: 80}", "6: architecture.d_model: missing"),
+        (TRAIN.replace("70e9", "llama3_8b") + SHAPE, "6: architecture: leave it out: llama3_8b has its own"),
+        (TRAIN + "batch: {sequence: 8192}", "6: batch.sequences: missing"),
+        (TRAIN + "batch: {sequence: 8, sequences: 2, micro: 4}", "6: batch.micro: 4 sequences at once of 2"),
+        (TRAIN + BATCH + "parallel: {tensor: 8}", "7: architecture: missing: how much divided layers send"),
+        (TRAIN + BATCH + SHAPE + "parallel: {pipeline: 32}", "8: parallel.pipeline: 32 does not divide 80 layers"),
+        (TRAIN + BATCH + SHAPE + "parallel: {tensor: 128}", "8: parallel.tensor: 128 does not divide 64 heads"),
+        (TRAIN + "recompute: all", "6: recompute: unknown recompute 'all'"),
+        (TRAIN + "links: {node: fast}", "6: links.node: 'fast' is no number"),
+        (TRAIN + "overlap: 1.5", "6: overlap: '1.5' is too large: at most 1"),
+        ("", "1: question: the file is empty"),
+        ("- 1", "1: question: the file must hold a mapping of keys, not a list"),
+        ("a: {", "1: YAML: "),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["napkin", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert any(line.startswith(f"{path}:{problem}") for line in captured.err.splitlines()), captured.err
+
+
+def test_all_mistakes_of_all_questions_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for path in paths:
+        path.write_text(TRAIN.replace("15e12", "x").replace("0.5", "2") + "zero: 7\n", encoding="utf-8")
+    assert main(["napkin", *map(str, paths), "train_70b"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rsplit("/", 1)[-1].split(" ")[0] for line in lines[:6]] == [f"{f}.yaml:{at}" for f in "ab" for at in ("3:", "5:", "6:")]
+    assert "(did you mean train_70b_15t?)" in lines[6]
+
+
+def layers_run(folder: Path, mfu: float, leave_out: str = "", status: str = "ok", tokens: tuple[int, ...] = (64, 4096)) -> Path:
+    """A run that timed llama3_8b's layers at this MFU; its small m, at half of it."""
+    rows: list[Row] = []
+    for m in tokens:
+        for layer in read_model("llama3_8b").layers:
+            point = OPS["matmul"].point("torch", "bf16", {"m": m, "n": layer.n, "k": layer.k}, {"layout": "nt"})
+            seconds = 2 * m * layer.n * layer.k / (MFU_PEAK_FLOPS_PER_S * (mfu if m > 64 else mfu / 2))
+            if layer.name == leave_out and m > 64:
+                rows.append(new_row(point, OPS["matmul"].cost(point), "oom", "too large"))
+            else:
+                rows.append(new_row(point, OPS["matmul"].cost(point), status, None, median_s=seconds))
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+    (folder / "environment.json").write_text('{"device_kind": "simulated", "device_name": "an H100"}', encoding="utf-8")
+    return folder
+
+
+def test_the_mfu_of_a_run_is_its_layers_flops_over_their_times(ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    run = layers_run(tmp_path / "run", 0.625)
+    found = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}}}"))
+    assert value(found, "Measured MFU: torch bf16, 4,096 tokens, an H100 (simulated)", "MFU") == pytest.approx(0.625)
+    assert value(found, "Training time", "one GPU") == pytest.approx(0.625 * MFU_PEAK_FLOPS_PER_S)
+    assert found.question.training.measured.seconds == pytest.approx(  # type: ignore[union-attr]
+        2 * 4096 * 7_504_658_432 / (0.625 * MFU_PEAK_FLOPS_PER_S)
+    )
+    small = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}, tokens: 64}}"))
+    assert value(small, "Measured", "MFU") == pytest.approx(0.3125)
+
+
+def test_a_layer_that_was_not_timed_is_named(tmp_path: Path) -> None:
+    model = read_model("llama3_8b")
+    run = layers_run(tmp_path / "run", 0.5, leave_out="down")
+    assert measure(run, model, "torch", "bf16", None).tokens == 64, "the largest m with all layers"
+    with pytest.raises(MeasuredError, match=r"no timed torch bf16 matmul at m 4096 of llama3_8b's down \(n 4096, k 14336, oom\)$"):
+        measure(run, model, "torch", "bf16", 4096)
+    with pytest.raises(MeasuredError, match=r"no timed triton bf16 matmul of llama3_8b's qkv .*attn_out .*gate_up .*down .*lm_head"):
+        measure(run, model, "triton", "bf16", None)
+
+
+def test_a_measured_mfu_is_of_the_convention(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = layers_run(tmp_path / "run", 0.5)
+    path = tmp_path / "mine.yaml"
+    path.write_text(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}}}") + "peak: bf16\n", encoding="utf-8")
+    assert main(["napkin", str(path)]) == 2
+    assert ":6: peak: leave it out" in capsys.readouterr().err
+
+
+def test_layers_less_sure_are_named(ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    run = layers_run(tmp_path / "run", 0.5, status="noisy")
+    found = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}}}"))
+    assert any(remark.startswith("Less sure than the rest: qkv") for remark in found.remarks)
+
+
+def test_the_readme_says_of_every_key_what_the_page_says() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [key.name for key in KEYS.values() if f"| `{key.name}` | {key.means} |" not in readme] == []
+
+
+def page() -> str:
+    return html([answer(load_question(name)) for name in question_names()])
+
+
+def test_the_page_has_each_question_s_steps_assumptions_and_charts() -> None:
+    text = re.sub(r'<script type="application/gzip;base64".*?</script>', "", page(), flags=re.DOTALL)
+    assert text.count('class="answer"') == len(question_names())
+    assert "143.9 days" in text
+    assert "40e9 parameters (40.0 B)" in text
+    assert re.findall(r'data-chart="\w+?_(\w+)"', text) == ["memory", "largest", "days", "memory", "largest"]
+    assert "default-src 'none'" in text
+    assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']""", text)
+    for key in ("links.network", "overlap", "recompute"):
+        assert f"<code>{key}</code>" in text
+
+
+def test_the_page_escapes_a_hostile_question(tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.yaml"
+    path.write_text(LARGEST, encoding="utf-8")
+    assert "<img" not in html([answer(load_question(str(path)))])
+
+
+def test_a_page_that_cannot_be_written_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["napkin", "largest_on_8_h100", "-o", str(tmp_path / "missing" / "page.html")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+def test_the_charts_are_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "napkin.html"
+    assert main(["napkin", "-o", str(path)]) == 0
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+    more = ("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0")
+    command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=30000", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert 'data-ready="yes"' in done.stdout
+    assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 5
+    assert "barlayer" in done.stdout
+    assert not re.search(r"CONSOLE.*(error|refused|violates)", done.stderr, re.IGNORECASE), done.stderr
