@@ -47,7 +47,9 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         least_s = physics.least_s(point, workload.cost, device.gpu, device.settings.cache) if device.gpu else 0.0
         if result.interval.median < least_s:
             return row("impossible", impossible(result.interval.median, least_s), **how, **found)
-        return row(result.status, result.reason, **timed(device, result), **how, **found)
+        disturbance = device.disturbance()
+        status, reason = ("noisy", disturbance) if disturbance and result.status == "ok" else (result.status, result.reason)
+        return row(status, reason, **timed(device, result), **how, **found)
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,6 +137,7 @@ class Run:
     def finish(self, interrupted: bool) -> None:
         """Ends the worker, closes the journal and says in environment.json how the run ended."""
         self._measurer.close()
-        self.journal.close()
         ended: dict[str, Any] = {"finished_utc": environment.now_utc(), "interrupted": interrupted}
-        environment.write(self.dir, self.environment | ended)
+        with suppress(OSError):  # on a full disk: what is measured is safe, and that the run has no end says that it was cut off
+            self.journal.close()
+            environment.write(self.dir, self.environment | ended)

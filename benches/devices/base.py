@@ -137,6 +137,9 @@ class Device(Protocol):
     def platform(self, impl: str) -> Platform:
         """Where an implementation would run."""
 
+    def disturbance(self) -> str | None:
+        """Why what was timed since the last `arm` cannot be trusted, though no sample shows it; or None."""
+
     def prepare(self, point: Point, seed: int) -> Workload:
         """Allocates, fills and builds. Raises TooLittleMemory, or whatever the implementation raises."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from benches.busy import OtherWork, disturbed
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.tensors import TensorWorkload
@@ -34,6 +35,7 @@ class CpuDevice:
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
         self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, max_call_s=2.0, cache="hot")
         self.ceilings = ceilings or measure_ceilings()
+        self._others = OtherWork()
 
     def platform(self, impl: str) -> Platform:
         return Platform("cpu", interpreted=impl == "triton")
@@ -52,7 +54,11 @@ class CpuDevice:
 
     def arm(self, workload: TensorWorkload, method: Method) -> Method:
         workload.rotate(method.sets)
+        self._others = OtherWork()
         return method
+
+    def disturbance(self) -> str | None:
+        return disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
     def shoot(self, workload: TensorWorkload, method: Method, watch: bool = False) -> Shot:
         start = time.perf_counter_ns()

@@ -89,6 +89,10 @@ class Streamed:
     def now_s(self) -> float:
         return self.stream.now_s()
 
+    def disturbance(self) -> str | None:
+        """Other work on a GPU shows in its samples, and `doctor` names who does it."""
+        return None
+
     def rest(self, seconds: float) -> None:
         self.stream.rest(seconds)
 

@@ -50,7 +50,7 @@ def _what(report: Report) -> str:
 
 def _duration(report: Report) -> str:
     ends = [_time(report.environment.fields.get(name)) for name in ("started_utc", "finished_utc")]
-    if ends[0] is None or ends[1] is None:
+    if ends[0] is None or ends[1] is None or ends[1] < ends[0]:  # a clock that was set back says nothing of a duration
         return ""
     minutes, seconds = divmod(round((ends[1] - ends[0]).total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)

@@ -167,3 +167,34 @@ def test_a_small_campaign(tmp_path: Path) -> None:
     outcome = campaign(tmp_path, points=60, crashes=4, hangs=1, kills=2, seed=3)
     assert outcome.ok, outcome
     assert (outcome.statuses["crashed"], outcome.statuses["timeout"]) == (4, 1)
+
+
+def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the journal meets it in the middle of a row."""
+    run_dir = tmp_path / "run"
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+    program = f"import resource, sys; {limit}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    options = [
+        "--benchmark-only",
+        "--device",
+        "simulated",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--sweep",
+        str(sweep),
+        "--run-dir",
+        str(run_dir),
+    ]
+    command = [sys.executable, "-c", program, "benches/test_matmul.py", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode not in (0, 1), output
+    assert "rows.jsonl: cannot be written: File too large; make room and run again" in output
+    assert "Traceback" not in output
+    whole = [line for line in (run_dir / NAME).read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    assert whole
+    again = run("--resume", run_dir)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (run_dir / NAME).read_bytes().startswith(b"".join(whole))
+    assert set(by_size(run_dir)) == set(SIZES)
