@@ -69,7 +69,7 @@ def measure(run_dir: Path, model: Model, impl: str, precision: str, tokens: int 
             for layer in model.layers:
                 if (layer.n, layer.k) == (row.dims["n"], row.dims["k"]):
                     found.setdefault(row.dims["m"], {})[layer.name] = row
-    timed = {m: {name for name, row in at.items() if row.status in TIMED} for m, at in found.items()}
+    timed = {m: {name for name, row in at.items() if row.status in TIMED and row.median_s and row.flops} for m, at in found.items()}
     best = tokens or max(timed, key=lambda m: (len(timed[m]), m), default=0)
     at = found.get(best, {})
     missing = [layer for layer in model.layers if layer.name not in timed.get(best, ())]

@@ -47,16 +47,14 @@ def _gpus(least: int = 1) -> list[float]:
 def _line(x: Sequence[float], y: Sequence[float | None], name: str, colour: str, unit: str, dash: str = "solid") -> go.Scatter:
     texts = ["" if v is None else f"{compact(round(g))} GPUs: {compact(v)} {unit}" for g, v in zip(x, y, strict=True)]
     line = {"color": colour, "width": 2.2, "dash": dash}
-    shown = {"hovertext": texts, "hovertemplate": f"%{{hovertext}}<extra>{name}</extra>"}
-    return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line=line, **shown)
+    hover = f"%{{hovertext}}<extra>{name}</extra>"
+    return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line=line, hovertext=texts, hovertemplate=hover)
 
 
 def _mark(x: float, y: float, text: str) -> go.Scatter:
     """The question's own point."""
-    return go.Scatter(
-        **{"x": [x], "y": [y], "mode": "markers", "showlegend": False, "hovertemplate": f"{text}<extra></extra>"},
-        **{"marker": {"size": 11, "color": STAGE_COLOURS[3], "line": {"width": 2, "color": "#ffffff"}}},
-    )
+    marker = {"size": 11, "color": STAGE_COLOURS[3], "line": {"width": 2, "color": "#ffffff"}}
+    return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, showlegend=False, hovertemplate=f"{text}<extra></extra>")
 
 
 def _log_figure(traces: Sequence[go.Scatter], y_title: str, unit: str) -> go.Figure:

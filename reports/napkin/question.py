@@ -82,7 +82,7 @@ def load_question(name_or_path: str) -> Question:
     gpu = load_gpu(gpu_name) if gpu_name else None
     scheme = root.optional("scheme", _scheme)
     optimizer = root.optional("optimizer", one_of(OPTIMIZER_STATES))
-    reserve = root.optional("reserve", partial(number, above=False))
+    reserve = root.optional("reserve", partial(number, low=0))
     split = _split(root, gpus, ask or "")
     if gpu and reserve is not None and reserve >= gpu.memory_bytes:
         problems.add(root.spot("reserve"), "reserve", f"is all of the GPU's {gpu.memory_bytes:.3g} bytes, or more")
@@ -127,7 +127,7 @@ def _scheme(node: Node, key: str, problems: Problems) -> Scheme | None:
     for absent in [part for part in SCHEME_KEYS if part not in node.items]:
         problems.add(node.spot, f"{key}.{absent}", "missing: bytes a parameter, 0 where there is none")
     given = {part: item.value for part, item in node.items.items() if part in SCHEME_KEYS}
-    bytes_ = {part: number(value, f"{key}.{part}", problems, high=64, above=part == "weights") for part, value in given.items()}
+    bytes_ = {part: number(value, f"{key}.{part}", problems, 0.125 if part == "weights" else 0, 64) for part, value in given.items()}
     return Scheme(**{part: size or 0.0 for part, size in bytes_.items()}) if len(problems) == before else None
 
 
@@ -158,7 +158,7 @@ def _training(root: Reader, gpu: Gpu | None, split: Split | None) -> Training | 
     batch = _batch(root)
     recompute = root.optional("recompute", one_of(RECOMPUTE))
     links = _links(root, gpu)
-    overlap = root.optional("overlap", partial(number, high=1.0, above=False))
+    overlap = root.optional("overlap", partial(number, low=0, high=1))
     if split and batch:
         _check_shape(root, split, shape)
     if parameters is None or tokens is None or mfu is None or peak is None or recompute is None or links is None or overlap is None:
@@ -180,7 +180,7 @@ def _mfu(root: Reader, model: Model | None) -> tuple[float | None, Measured | No
     """A number, or what a run measured."""
     item = root.node.items.get("mfu")
     if item is None or not isinstance(item.value, Map):
-        return root.required("mfu", partial(number, high=1.0)), None
+        return root.required("mfu", partial(number, high=1)), None
     part = root.part("mfu")
     part.known_keys("training_time")
     run = part.required("measured", word)

@@ -14,7 +14,7 @@ from reports.napkin.keys import KEYS, names
 
 T = TypeVar("T")
 Read = Callable[[Node, str, Problems], T | None]
-MAX_NUMBER = 1e30
+LEAST, MOST = 1e-12, 1e30  # of a number: what is made of them stays far from what a float holds
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def _written(node: Node) -> str:
     return "[" + ", ".join(map(_written, node.items)) + "]"
 
 
-def number(node: Node, key: str, problems: Problems, low: float = 0.0, high: float = MAX_NUMBER, above: bool = True) -> float | None:
-    """A number above `low` (from it, if not `above`) up to `high`, in digits or as 70e9."""
+def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: float = MOST) -> float | None:
+    """A number from `low` to `high`, in digits or as 70e9."""
     if not isinstance(node, Scalar):
         why = f"needs a number, not {describe(node)}"
     elif node.plain and node.text in EMPTY:
@@ -102,8 +102,8 @@ def number(node: Node, key: str, problems: Problems, low: float = 0.0, high: flo
         why = f"{quote(node.text)} is text: write the number without quotes"
     elif (value := _float(node.text)) is None:
         why = f"{quote(node.text)} is no number (write it as 70e9, 0.5 or 1024)"
-    elif value < low or (above and value == low):
-        why = f"{quote(node.text)} is too small: {'more than' if above else 'at least'} {low:g}"
+    elif value < low:
+        why = f"{quote(node.text)} is too small: at least {low:g}"
     elif value > high:
         why = f"{quote(node.text)} is too large: at most {high:g}"
     else:

@@ -7,11 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from benches.row import Row, new_row
+from benches.sweep_problems import SweepError
 from benches.sweep_shapes import read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.registry import OPS
@@ -20,7 +24,9 @@ from reports.napkin.answer import Answer, answer
 from reports.napkin.keys import KEYS
 from reports.napkin.measured import MeasuredError, measure
 from reports.napkin.page import html
+from reports.napkin.plots import plots
 from reports.napkin.question import load_question, question_names
+from reports.units import compact
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "ask: training_time\nmodel: 70e9\ntokens: 15e12\ngpus: 1024\nmfu: 0.5\n"
@@ -146,7 +152,7 @@ def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) 
         (TRAIN.replace("15e12", ""), "3: tokens: needs a number, and nothing is given"),
         (TRAIN.replace("15e12", "[1]"), "3: tokens: needs a number, not a list"),
         (TRAIN.replace("0.5", "50"), "5: mfu: '50' is too large: at most 1"),
-        (TRAIN.replace("0.5", "0"), "5: mfu: '0' is too small: more than 0"),
+        (TRAIN.replace("0.5", "0"), "5: mfu: '0' is too small: at least 1e-12"),
         (TRAIN.replace("0.5", "{measured: nowhere}"), "5: mfu.measured: needs a `model` of configs/models"),
         (TRAIN.replace("0.5", "{}"), "5: mfu.measured: missing"),
         (TRAIN + "peak: fp7", "6: peak: unknown peak 'fp7'"),
@@ -173,6 +179,45 @@ def test_mistakes(tmp_path: Path, text: str, problem: str, capsys: pytest.Captur
     captured = capsys.readouterr()
     assert captured.out == ""
     assert any(line.startswith(f"{path}:{problem}") for line in captured.err.splitlines()), captured.err
+
+
+PIECES = st.one_of(
+    st.sampled_from(["70e9", "1e-12", "1e30", "0", "-1", "8", "1024", "0.5", "1", "true", "mixed", "fp32", "adamw", "llama3_8b", "none"]),
+    st.sampled_from(["h100_pcie", "convention", "{}", "[]", "~", "''", "{measured: x}", "{tensor: 8, pipeline: 2}", "full", "nan"]),
+    st.sampled_from(["{sequence: 1, sequences: 8}", "{layers: 2, d_model: 4, heads: 8}", "{node: 1, network: 1e30, gpus_per_node: 1}"]),
+)
+
+
+GROUPS = sorted({name.split(".")[0] for name in KEYS})
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([TRAIN, LARGEST]), st.dictionaries(st.sampled_from(GROUPS), PIECES, max_size=6))
+def test_any_question_is_answered_or_its_mistakes_have_lines(tmp_path: Path, base: str, changes: dict[str, str]) -> None:
+    keys = dict(line.split(": ") for line in base.splitlines()) | changes
+    path = tmp_path / "any.yaml"
+    path.write_text("".join(f"{key}: {text}\n" for key, text in keys.items()), encoding="utf-8")
+    mistakes, found = [], []
+    try:
+        found = [answer(load_question(str(path)))]
+    except SweepError as error:
+        mistakes = error.problems
+    assert found or mistakes
+    assert all(re.match(rf"{re.escape(str(path))}:\d+: [\w.]+: ", line) for line in mistakes), mistakes
+    for one in found:
+        assert all(isfinite(step.value) and step.text for group in one.groups for step in group.steps)
+        assert plots(one, "q")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((0, "0"), (1024, "1,024"), (86400, "86,400"), (0.5, "0.5"), (143.9266, "143.9"), (40e9, "40e9"), (6.3e24, "6.3e24")),
+        *((989.5e12, "989.5e12"), (999_999.9, "1,000,000"), (1e6, "1e6"), (1.5e-6, "1.5e-6"), (999.96e9, "1e12"), (-2e9, "-2e9")),
+    ],
+)
+def test_numbers_as_on_a_napkin(number: float, text: str) -> None:
+    assert compact(number) == text
 
 
 def test_all_mistakes_of_all_questions_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
