@@ -59,13 +59,19 @@ def _training_time(question: Question, training: Training) -> Answer:
         groups.append(_communication(question, training, training.batch, one))
     held = evaluate.memory(question, training.parameters, question.gpus, question.split.zero)
     groups.append(_memory(question, training, held))
-    mfu = f"{'measured ' if training.measured else ''}MFU {compact(training.mfu)}"
+    mfu = f"{_origin(training)}MFU {compact(training.mfu)}"
     asked = (
         f"How long do {compact(training.parameters)} parameters take on {compact(training.tokens)} tokens, "
         f"on {question.gpus:,} {question.gpu.name} at {mfu}?"
     )
     headline = _days(evaluate.ideal_days(training, question.gpus))
     return Answer(question, asked, headline, groups, [*_time_remarks(question, training), *_memory_remarks(question, training, held)])
+
+
+def _origin(training: Training) -> str:
+    if training.measured is None:
+        return ""
+    return "simulated " if training.measured.simulated else "measured "
 
 
 def _days(days: float) -> str:
@@ -85,7 +91,10 @@ def _measured(run: Measured) -> Group:
     ]
     total = Step("all layers", f"{compact(run.flops)} FLOP / {compact(run.seconds)} s", run.flops / run.seconds, "FLOP/s")
     mfu = Step("MFU", f"over {compact(MFU_PEAK_FLOPS_PER_S)} FLOP/s", run.mfu)
-    return Group(f"Measured MFU: {run.impl} {run.precision}, {run.tokens:,} tokens, {run.device}, {run.run}", [*layers, total, mfu])
+    return Group(
+        f"{'Simulated' if run.simulated else 'Measured'} MFU: {run.impl} {run.precision}, {run.tokens:,} tokens, {run.device}, {run.run}",
+        [*layers, total, mfu],
+    )
 
 
 def _ideal(question: Question, training: Training) -> Group:
@@ -233,6 +242,8 @@ def _time_remarks(question: Question, training: Training) -> list[str]:
     run, batch = training.measured, training.batch
     if run:
         remarks.append("The MFU is that of the forward matmuls alone; the backward ones, attention and all else are taken to run as well.")
+        if run.simulated:
+            remarks.append("The run was SIMULATED: its times come from a model of a GPU, so this MFU was not measured.")
         loose = [layer.name for layer in run.layers if layer.status != "ok"]
         if loose:
             remarks.append(f"Less sure than the rest: {', '.join(loose)} (see their status).")

@@ -34,7 +34,8 @@ class Measured:
     """The layers of a model as a run timed them, each with `tokens` rows."""
 
     run: Path
-    device: str  # in words; says so where it was simulated
+    device: str
+    simulated: bool  # its times come from a model of a GPU
     impl: str
     precision: str
     tokens: int
@@ -78,7 +79,9 @@ def measure(run_dir: Path, model: Model, impl: str, precision: str, tokens: int 
         lacks = ", ".join(_lack(layer, at) for layer in missing)
         raise MeasuredError(f"{run_dir} has no timed {impl} {precision} matmul {where}of {model.name}'s {lacks}")
     layers = (_layer_time(layer, at[layer.name]) for layer in model.layers)
-    return Measured(run_dir, _device(run_dir), impl, precision, best, tuple(layers))
+    environment = load_environment(run_dir)
+    simulated = environment.kind == "simulated"
+    return Measured(run_dir, environment.text("device_name"), simulated, impl, precision, best, tuple(layers))
 
 
 def _plain(row: Row) -> bool:
@@ -93,9 +96,3 @@ def _lack(layer: Layer, at: dict[str, Row]) -> str:
 
 def _layer_time(layer: Layer, row: Row) -> LayerTime:
     return LayerTime(layer.name, layer.count, row.flops, float(row.median_s or 0), row.status)
-
-
-def _device(run_dir: Path) -> str:
-    environment = load_environment(run_dir)
-    name = environment.text("device_name")
-    return f"{name} (simulated)" if environment.kind == "simulated" and "simulated" not in name else name

@@ -243,20 +243,29 @@ def layers_run(folder: Path, mfu: float, leave_out: str = "", status: str = "ok"
                 rows.append(new_row(point, OPS["matmul"].cost(point), status, None, median_s=seconds))
     folder.mkdir()
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
-    (folder / "environment.json").write_text('{"device_kind": "simulated", "device_name": "an H100"}', encoding="utf-8")
+    (folder / "environment.json").write_text('{"device_kind": "cuda", "device_name": "an H100"}', encoding="utf-8")
     return folder
 
 
 def test_the_mfu_of_a_run_is_its_layers_flops_over_their_times(ask: Callable[[str], Answer], tmp_path: Path) -> None:
     run = layers_run(tmp_path / "run", 0.625)
     found = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}}}"))
-    assert value(found, "Measured MFU: torch bf16, 4,096 tokens, an H100 (simulated)", "MFU") == pytest.approx(0.625)
+    assert value(found, "Measured MFU: torch bf16, 4,096 tokens, an H100", "MFU") == pytest.approx(0.625)
     assert value(found, "Training time", "one GPU") == pytest.approx(0.625 * MFU_PEAK_FLOPS_PER_S)
     assert found.question.training.measured.seconds == pytest.approx(  # type: ignore[union-attr]
         2 * 4096 * 7_504_658_432 / (0.625 * MFU_PEAK_FLOPS_PER_S)
     )
     small = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}, tokens: 64}}"))
     assert value(small, "Measured", "MFU") == pytest.approx(0.3125)
+
+
+def test_a_simulated_mfu_is_not_called_measured(ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    run = layers_run(tmp_path / "run", 0.5)
+    (run / "environment.json").write_text('{"device_kind": "simulated", "device_name": "simulated H100"}', encoding="utf-8")
+    found = ask(TRAIN.replace("70e9", "llama3_8b").replace("0.5", f"{{measured: {run}}}"))
+    assert "simulated MFU 0.5" in found.asked
+    assert any("SIMULATED" in remark for remark in found.remarks)
+    assert not any(group.title.startswith("Measured") for group in found.groups)
 
 
 def test_a_layer_that_was_not_timed_is_named(tmp_path: Path) -> None:
