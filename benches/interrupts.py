@@ -11,7 +11,11 @@ from types import FrameType
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
     """Within the block Ctrl-C waits; at its end KeyboardInterrupt is raised. For steps that must not stop half-way: a row that is
-    being written, a lock that a pool holds. In the main thread only, where Python delivers signals."""
+    being written, a lock that a pool holds. In the main thread only, where Python delivers signals. Where Ctrl-C is ignored, as in a
+    shell's background jobs, it stays so."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
     arrived: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

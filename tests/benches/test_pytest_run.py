@@ -126,12 +126,15 @@ def big_sweep(tmp_path: Path) -> Path:
     return path
 
 
+# A background job of a shell, as these tests may be, ignores Ctrl-C, and so would its children.
+HEARING_CTRL_C = "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(pytest.main(sys.argv[1:]))"
+
+
 def start(tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     """A long simulated run, and its journal once it has rows."""
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
-        command("benches/", "--sweep", big_sweep(tmp_path), "--run-dir", run_dir, "-q"), cwd=ROOT, text=True, stdout=subprocess.PIPE
-    )
+    arguments = command("benches/", "--sweep", big_sweep(tmp_path), "--run-dir", run_dir, "-q")[3:]
+    process = subprocess.Popen([sys.executable, "-c", HEARING_CTRL_C, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not ((run_dir / "rows.jsonl").exists() and (run_dir / "rows.jsonl").stat().st_size > 5000):
         assert process.poll() is None, process.communicate()
