@@ -18,11 +18,13 @@ from kernels.op import Point
 class Bench:
     """Opens the device of a kind. Raises NoDevice.
 
-    asked: fields of Settings that differ from the device's own. described: as open_device has it.
+    asked: fields of Settings that differ from the device's own. described, generation: as open_device has them.
     """
 
-    def __init__(self, kind: str, run_dir: Path, seed: int, asked: dict[str, Any], described: dict[str, Any] | None = None):
-        self.device = open_device(kind, described)
+    def __init__(
+        self, kind: str, run_dir: Path, seed: int, asked: dict[str, Any], described: dict[str, Any] | None = None, generation: int = 0
+    ):
+        self.device = open_device(kind, described, generation)
         self.device.settings = replace(self.device.settings, **asked)
         self._seed = seed
         self._sentinels = Sentinels(self.device, run_dir, seed)

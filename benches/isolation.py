@@ -25,7 +25,8 @@ from benches.row import Row, Status, new_row
 from kernels.op import Point
 from kernels.registry import OPS
 
-STICKY = "CUDA error"  # in a message of PyTorch's: the context may be beyond repair, and then every later call of the process fails
+# In a message of PyTorch's, Triton's, the driver's or cuBLAS's: the context may be beyond repair, and then every later call fails.
+STICKY = re.compile(r"CUDA( driver)? error|Triton Error \[CUDA\]|CUBLAS_STATUS|INTERNAL ASSERT")
 GONE = "the device cannot be opened any more"
 CLOSING_S = 15.0
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
@@ -89,8 +90,12 @@ class Isolated:
         offset = self._log_size()
         try:
             self._opening["described"] = self._pool.schedule(worker.describe, timeout=OPENING_S).result()
+        except NoDevice:
+            raise
         except (ProcessExpired, FutureTimeout) as e:
             raise WorkerError(f"the worker could not open the device: {self._end(e)}{self._last_words(offset)}") from e
+        except Exception as e:
+            raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
         return self._opening["described"]
 
     def measure(self, point: Point, timing: bool) -> Row:
@@ -98,7 +103,7 @@ class Isolated:
         try:
             with deferred_interrupt():  # it would leave the pool's locks held
                 future = self._pool.schedule(worker.measure_point, args=(point, timing), timeout=self._limit_s)
-            text = future.result()
+            text, spoilt = future.result()
         except FutureTimeout:
             self.renew()
             return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
@@ -108,14 +113,18 @@ class Isolated:
             self.renew()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
             return self._lost(point, status, self._end(e), offset, started, start)
+        except Exception as e:  # a worker that cannot be opened again, a broken pool: whatever it is, it costs this point
+            self.renew()
+            return self._lost(point, "error", f"{type(e).__name__}: {e}", offset, started, start)
         row = Row.model_validate_json(text)
-        if row.status == "error" and STICKY in str(row.reason):
+        if spoilt or (row.status == "error" and STICKY.search(str(row.reason))):
             self.renew()
         return row
 
     def renew(self) -> None:
         """A new worker, which knows what the first one described."""
         self.close()
+        self._opening["generation"] = self._opening.get("generation", 0) + 1
         self._pool = self._new_pool()
 
     def _lost(self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float) -> Row:

@@ -14,6 +14,8 @@ from benches.sampler import Timing, sample
 from kernels.op import Point
 from kernels.registry import OPS
 
+CHECKED_ONLY = "right; timing was switched off"
+
 
 def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row:
     """One point's row; without `timing` it is checked only. What a kernel does wrong is a status; KeyboardInterrupt passes."""
@@ -24,10 +26,10 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         wall = time.perf_counter() - start
         return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, **fields)
 
-    refusal = refuse(point, device)
-    if refusal:
-        return row(*refusal)
     try:
+        refusal = refuse(point, device)
+        if refusal:
+            return row(*refusal)
         workload = device.prepare(point, seed)
         verdict = gate(workload)
         found: dict[str, Any] = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
@@ -38,7 +40,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
             shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
-            return row("verified", "right; timing was switched off", **found)
+            return row("verified", CHECKED_ONLY, **found)
         result = sample(device, workload)
         how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
         verdict = gate_again(device, workload, result)

@@ -36,6 +36,7 @@ from kernels.registry import OPS
 
 BENCHES = ROOT / "benches"
 PROGRESS_EVERY_S = 30.0
+CALLS_OF_A_LONG_POINT = 18
 DEFAULT_SEED = 20260101
 
 
@@ -78,13 +79,17 @@ class Session:
         default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
         self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
         self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
+        self._order = {name: place for place, name in enumerate(shuffled(list(self.points), self.seed))}
         self.clock = ReplayClock()
         self._run: Run | None = None
         self.progress = Progress(config)
 
     def ids(self, op: str) -> list[str]:
-        """The op's points in the run's order: random, so that a slow drift of the machine does not fall on one end of an axis."""
-        return shuffled([point.id for point in self.sweep.points if point.op == op], self.seed)
+        return [point.id for point in self.sweep.points if point.op == op]
+
+    def place(self, item: pytest.Item) -> int:
+        """Where a point stands in the run's order; what is no point comes first."""
+        return self._order.get(point_id(item), -1)
 
     @property
     def started(self) -> Run | None:
@@ -100,9 +105,13 @@ class Session:
         return self._run
 
     def _request(self) -> Request:
+        if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
+            raise RunError("--memory-limit is for --device cpu: a CUDA context maps far more address space than it uses")
         asked = {name: self.config.getoption(f"--{name}") for name in ("cache", "regime", "energy")}
         if self.device_kind == "cpu" and asked["cache"] == "cold":
             raise RunError("--cache cold: a CPU's caches are not controlled here; points are hot")
+        if self.device_kind != "cpu":  # warm-up, gates and the fewest samples of a long call, within the limit of a point
+            asked["max_call_s"] = self.config.getoption("--point-timeout") / CALLS_OF_A_LONG_POINT
         return Request(
             resolved=self.sweep.resolved,
             sweeps=[self.sweep.name],
@@ -122,7 +131,6 @@ class Session:
             return InProcess(Bench(**opening))
         gigabytes: float | None = self.config.getoption("--memory-limit")
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
-        # A CUDA context maps far more address space than it uses, so a limit would end it.
         memory = limit if self.device_kind == "cpu" else None
         return Isolated(opening, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
 
@@ -185,15 +193,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("point", session.ids(op), ids=str)
 
 
+def point_id(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("point")) if callspec else ""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks every point with its op, implementation and precision, and with the clock that replays its samples."""
     session = config.stash.get(KEY, None)
     if session is None:
         return
     items[:] = [item for item in items if "[NOTSET]" not in item.name]  # what pytest makes of an op without points
+    items.sort(key=session.place)  # random, so that a slow drift of the machine does not fall on one end of an axis, nor on one op
+    session.progress.terminal.showfspath = False  # a file's name for every point would be noise
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        point = session.points.get(str(callspec.params.get("point"))) if callspec else None
+        point = session.points.get(point_id(item))
         if point is None:
             continue
         for name in (point.op, point.impl, point.precision):

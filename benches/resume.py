@@ -11,6 +11,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from benches.journal import NAME
+from benches.measure import CHECKED_ONLY
 from benches.row import Row
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
@@ -48,8 +49,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def finished(rows: Iterable[Row], retry: bool) -> dict[str, Row]:
-    """Rows that need no second measurement, by point. With `retry`, those that timed out, crashed or raised do."""
-    return {row.point: row for row in rows if not (retry and row.status in RETRIED)}
+    """Rows that need no second measurement, by point: not those checked only, nor with `retry` those that timed out, crashed or raised."""
+    return {row.point: row for row in rows if row.reason != CHECKED_ONLY and not (retry and row.status in RETRIED)}
 
 
 def repair(run_dir: Path) -> str | None:

@@ -76,10 +76,11 @@ class Run:
                 raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
             if not request.resuming and (run_dir / NAME).exists():
                 raise RunError(f"{run_dir} already holds a run: go on with it by --resume, or name another --run-dir")
+            self._measurer = open_measurer()
             try:
-                self._measurer = open_measurer()
                 described = self._measurer.describe()
             except Exception:
+                self._measurer.close()
                 if fresh:
                     shutil.rmtree(run_dir)  # nothing was measured: leave no empty run behind
                 raise

@@ -53,7 +53,8 @@ def sample(device: Device, workload: Any) -> Timing:
     found, interval, unsure = collect(device, workload, method, estimate_s)
     if workload.touched < min(workload.sets, workload.launches):
         raise RuntimeError(f"{workload.launches} launches touched only {workload.touched} of {workload.sets} sets: the cache was not cold")
-    energy_j = energy(device, workload, method, interval.median) if settings.energy else None
+    # Back to back without the flush between, the caches would be hot: no energy is better than another's.
+    energy_j = energy(device, workload, method, interval.median) if settings.energy and not method.flush else None
     status, reason = verdict(found, unsure)
     conditions = summarise(found.readings, found.causes, energy_j)
     return Timing(

@@ -20,11 +20,12 @@ def combine_rows(rows: Sequence[Row], half_width: float) -> Row:
     interval = combine(medians)
     throttled = any(row.status == "throttled" for row in rows)
     wide = interval.half_width > half_width
+    unsure = next((row for row in rows if row.status == "noisy"), None)
     reason = f"between {len(rows)} processes the medians' interval is ±{interval.half_width:.2%}, wanted ±{half_width:.2%}"
     return rows[-1].model_copy(
         update={
-            "status": "throttled" if throttled else "noisy" if wide else "ok",
-            "reason": reason if wide else rows[-1].reason if throttled else None,
+            "status": "throttled" if throttled else "noisy" if wide or unsure else "ok",
+            "reason": reason if wide else f"in one of {len(rows)} processes {unsure.reason}" if unsure else None,
             "median_s": interval.median,
             "ci_low_s": interval.low,
             "ci_high_s": interval.high,

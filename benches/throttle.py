@@ -1,8 +1,8 @@
 """Slowdowns by heat or hardware, from counters that only grow. Pure.
 
 A flag that is polled misses what happens between polls; the difference of two counters does not. The power cap (`POWER_CAP`) is normal
-for long products on an H100: its samples are kept and labelled. Everything else is a state that passes: the samples are dropped, the
-device cools, and they are taken again.
+for long products on an H100: its samples are kept and labelled. Heat, hardware and the power brake are states that pass: the samples
+are dropped, the device cools, and they are taken again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benches.devices.base import Reading
 from benches.row import Conditions
 
 POWER_CAP = "power cap"
+LABELLED = (POWER_CAP, "board limit", "reliability")  # kept: the first is normal, and whether the others are, no board has yet shown
 COOL_S = (0.25, 1.0, 4.0)  # rests before the first, second and third retry; after that the number is kept as throttled
 
 
@@ -26,7 +27,7 @@ def slowed(before: Reading, after: Reading) -> dict[str, float]:
 
 def spoiling(causes: Sequence[str] | dict[str, float]) -> list[str]:
     """Those for which samples are dropped."""
-    return [cause for cause in causes if cause != POWER_CAP]
+    return [cause for cause in causes if cause not in LABELLED]
 
 
 def summarise(readings: Sequence[Reading], causes: set[str], energy_j: float | None = None) -> Conditions:

@@ -52,9 +52,10 @@ def describe() -> dict[str, Any]:
     return bench().device.describe()
 
 
-def measure_point(point: Point, timing: bool) -> str:
-    """The row as JSON."""
-    return bench().measure(point, timing).model_dump_json()
+def measure_point(point: Point, timing: bool) -> tuple[str, bool]:
+    """The row as JSON, and whether the device says that this process should not go on."""
+    row = bench().measure(point, timing).model_dump_json()
+    return row, bool(getattr(bench().device, "spoilt", False))
 
 
 def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:

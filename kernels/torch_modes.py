@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+
+from kernels.op import Point
 
 
 def set_precision_mode(precision: str) -> None:
@@ -15,10 +19,16 @@ def set_precision_mode(precision: str) -> None:
     torch.backends.cuda.matmul.allow_fp16_accumulation = False
 
 
-def compile_for(function: object) -> object:
-    """torch.compile of one point's function, static shapes, nothing left of earlier points.
+_compiled: dict[str, Callable[..., torch.Tensor]] = {}  # of the last point
+
+
+def compile_for(point: Point, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """torch.compile of one point's function of its operands, static shapes, nothing left of earlier points; again for its other buffers.
 
     All points of an op share a code object; without the reset the ninth shape meets Dynamo's recompile limit and runs eagerly, unsaid.
     """
-    torch.compiler.reset()
-    return torch.compile(function, dynamic=False, fullgraph=True)  # type: ignore[call-overload]
+    if point.id not in _compiled:
+        torch.compiler.reset()
+        _compiled.clear()
+        _compiled[point.id] = torch.compile(function, dynamic=False, fullgraph=True)
+    return _compiled[point.id]

@@ -12,23 +12,33 @@ class NoDevice(Exception):
     """There is no such device here; the message says what to do."""
 
 
-def open_device(kind: str, described: dict[str, Any] | None = None) -> Device:
+def open_device(kind: str, described: dict[str, Any] | None = None, generation: int = 0) -> Device:
     """`cuda`, `cpu` or `simulated`. Raises NoDevice.
 
     described: what `Device.describe` said earlier in this run; a CPU takes its ceilings from it instead of measuring them again.
+    generation: how many processes of this run had the device before; a simulated one differs from process to process.
     """
     if kind == "simulated":
-        from benches.devices.simulated import SimulatedDevice
+        from benches.devices.faults import FaultError
+        from benches.devices.simulated import SEED, SimulatedDevice
 
-        return SimulatedDevice()
+        try:
+            return SimulatedDevice(seed=SEED + generation)
+        except FaultError as e:
+            raise NoDevice(str(e)) from e
     if kind == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise NoDevice(f"torch {torch.__version__} finds no CUDA device: install a CUDA build of torch, or use --device cpu")
+            hint = "install a CUDA build of torch, look at CUDA_VISIBLE_DEVICES and nvidia-smi, or use --device cpu"
+            raise NoDevice(f"torch {torch.__version__} finds no CUDA device: {hint}")
         from benches.devices.cuda import CudaDevice
 
-        return CudaDevice()
+        try:
+            return CudaDevice()
+        except RuntimeError as e:
+            first = str(e).splitlines()[0]
+            raise NoDevice(f"the CUDA device cannot be opened ({first}): `python -m benches doctor` tells who holds it") from e
     from benches.devices.cpu import CpuDevice
 
     return CpuDevice(Ceilings.model_validate(described["ceilings"]) if described else None)

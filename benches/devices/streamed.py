@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from benches.devices.base import Method, Reading, Shot
 
 HOLD_S = 0.2e-3  # longer than a host needs to enqueue a flush, two events and a launch
-HOLD_MAX_S = 0.1
+HOLD_MAX_S = 0.01  # a host that needs longer for one launch is slower than any kernel worth holding for
 GATE_LOST = "gate lost"
 FLUSH_MIN_BYTES = 128 * 2**20
 FLOOR_SHOTS = 10
@@ -77,6 +77,7 @@ class Streamed:
         self.stream = stream
         self.read = read
         self._hold_s = HOLD_S
+        self.spoilt = False  # a capture failed: PyTorch's allocator may believe that it still goes on, so this process should end
         self._replay: Callable[[], Any] | None = None  # the graph of the workload that was armed last
 
     @property
@@ -103,6 +104,7 @@ class Streamed:
     def arm(self, workload: Any, method: Method) -> Method:
         """Every set runs once outside of the graph first: kernels are loaded and workspaces allocated at the first launch."""
         self.disarm()
+        self._hold_s = HOLD_S  # what one point needed says nothing of the next
         workload.rotate(method.sets)
         for _ in range(method.sets):
             workload.launch()
@@ -112,6 +114,7 @@ class Streamed:
             try:
                 self._replay = self.stream.capture(workload.launch, method.launches)
             except CaptureFailed:
+                self.spoilt = True
                 workload.rotate(method.sets)
                 return Method("events", 1, method.sets, method.flush)
         return method
@@ -142,8 +145,11 @@ class Streamed:
         return Shot(start.seconds_to(end) / method.launches, enqueue_s / method.launches, GATE_LOST if lost else None, reading)
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
-        calls = max(1, round(seconds / (launch_s * method.launches)))
-        self.stream.repeat(self._call(workload), calls)
+        call, calls = self._call(workload), 0
+        begin, wanted = self.stream.now_s(), max(1, round(seconds / (launch_s * method.launches)))
+        while calls < wanted and (calls == 0 or self.stream.now_s() - begin < seconds):  # a host slower than the device sets the pace
+            call()
+            calls += 1
         self.stream.synchronize()
         return calls * method.launches
 
@@ -151,7 +157,11 @@ class Streamed:
         """Median over a few samples of a kernel that does nothing; void ones are left out, None if all are."""
         stream, call = self.stream, self.stream.null
         if method.mode == "graph":
-            call = stream.capture(stream.null, method.launches)
+            try:
+                call = stream.capture(stream.null, method.launches)
+            except CaptureFailed:
+                self.spoilt = True
+                return None
         shots = [self._shoot(call, method, watch=False) for _ in range(FLOOR_SHOTS)]
         valid = [shot.seconds for shot in shots if shot.void is None]
         return median(valid) if valid else None

@@ -15,8 +15,6 @@ from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
 
-BUILT_ONCE = ("torch_compile",)  # every build compiles for seconds, and forgets what was compiled before
-
 
 def is_out_of_memory(error: Exception) -> bool:
     """PyTorch's CPU allocator raises a plain RuntimeError."""
@@ -64,7 +62,7 @@ class TensorWorkload:
         self._op, self._point, self._shape, self._device = OPS[point.op], point, shape, device
         self._seed = data_seed(shape, seed)
         self.cost = self._op.cost(point)
-        self.rotatable = point.impl not in BUILT_ONCE
+        self.rotatable = True
         self.peak_memory_bytes: int | None = None
         self._sets = [self._make_set()]
         self._next = 0

@@ -34,5 +34,5 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
-    run: Callable[..., torch.Tensor] = compile_for(contraction(point))  # type: ignore[assignment]
+    run = compile_for(point, contraction(point))
     return Kernel(lambda: run(*inputs.operands))

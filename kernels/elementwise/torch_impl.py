@@ -71,5 +71,5 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
         result = NEW[name](*operands)
         return result if result.dtype == out_dtype else result.to(out_dtype)
 
-    run: Callable[..., Tensor] = compile_for(function)  # type: ignore[assignment]
+    run = compile_for(point, function)
     return Kernel(lambda: run(*inputs.operands))

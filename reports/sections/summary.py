@@ -45,6 +45,8 @@ def _what(report: Report) -> str:
     count = f"{len(frame):,} point{'s' if len(frame) != 1 else ''}"
     sweeps = report.environment.text("sweeps")
     names = [", ".join(frame[c].drop_duplicates()) for c in ("op", "impl", "precision")]
+    how = [str(v) for v in (report.environment.fields.get("regime"), report.environment.fields.get("cache")) if v in ("boost", "hot")]
+    count += f" ({', '.join(how)})" if how else ""
     return f"{count} of sweep {sweeps}: {names[0]} · {names[1]} · {names[2]}{_duration(report)}"
 
 

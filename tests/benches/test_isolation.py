@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benches.isolation import Isolated
+from benches.isolation import STICKY, Isolated
 from benches.journal import NAME, read_journal
-from benches.resume import differences, lock, repair
-from benches.row import TIMED, Row
+from benches.measure import CHECKED_ONLY
+from benches.resume import differences, finished, lock, repair
+from benches.row import TIMED, Row, new_row
 from kernels.guard import ROOT
 from kernels.registry import OPS
 from tests.campaign import campaign
@@ -137,6 +138,40 @@ def test_differences_name_what_changed() -> None:
     before = {"host": "a", "versions": {"torch": "2.11", "triton": "3.6"}, "commit": "x", "os": "unimportant"}
     now = {"host": "a", "versions": {"torch": "2.13", "triton": "3.6"}, "commit": "y", "os": "other"}
     assert differences(before, now) == ["torch: 2.11 → 2.13", "commit: x → y"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "sticky"),
+    [
+        ("AcceleratorError: CUDA error: an illegal memory access was encountered", True),
+        ("RuntimeError: Triton Error [CUDA]: an illegal memory access was encountered", True),
+        ("RuntimeError: CUDA driver error: unspecified launch failure", True),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling cublasGemmEx", True),
+        ("RuntimeError: captures_underway.empty() INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp", True),
+        ("ValueError: shapes do not match", False),
+        ("CompilationError: at 3:4", False),
+    ],
+)
+def test_errors_that_end_a_process(reason: str, sticky: bool) -> None:
+    assert bool(STICKY.search(reason)) == sticky
+
+
+def test_rows_that_were_only_checked_are_measured_on_resume() -> None:
+    op = OPS["matmul"]
+    points = [op.point("torch", "bf16", {"m": m, "n": 64, "k": 64}) for m in (1, 2, 3)]
+    ends = (("ok", None), ("verified", CHECKED_ONLY), ("crashed", "SIGSEGV"))
+    rows = [new_row(p, op.cost(p), status, reason) for p, (status, reason) in zip(points, ends, strict=True)]  # type: ignore[arg-type]
+    assert set(finished(rows, retry=False)) == {points[0].id, points[2].id}
+    assert set(finished(rows, retry=True)) == {points[0].id}
+
+
+def test_a_device_that_does_not_open_is_one_line_and_leaves_nothing(sweep: Path, tmp_path: Path) -> None:
+    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", faults="bogus")
+    output = done.stdout + done.stderr
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, output
+    assert "MICROBENCH_FAULTS: 'bogus' is not fault:pattern" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("tail", "kept"), [(b"", b""), (b'{"point": "a', b""), (b"not a row", b"")])

@@ -37,6 +37,12 @@ def test_processes_that_disagree_are_noisy_and_say_so() -> None:
     assert "between 5 processes" in str(combined.reason)
 
 
+def test_a_process_that_did_not_converge_is_not_forgotten() -> None:
+    unsure = row(1.0, "noisy").model_copy(update={"reason": "two modes"})
+    combined = combine_rows([row(1.0), unsure, row(1.0)], half_width=0.05)
+    assert (combined.status, combined.reason) == ("noisy", "in one of 3 processes two modes")
+
+
 @pytest.mark.parametrize("status", ["wrong", "crashed", "oom"])
 def test_one_process_without_a_time_is_the_answer(status: Status) -> None:
     assert combine_rows([row(1.0), row(None, status), row(1.0)], half_width=0.05).status == status

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 import pytest
 
+from benches.blocks import NoSamples
 from benches.devices.base import Method, Settings
 from benches.devices.faults import VARIABLE, FaultError, fault_of, parse
 from benches.devices.simulated import SimulatedDevice
 from benches.devices.virtual import Behaviour, Slowdown, VirtualGpu
 from benches.measure import measure
 from benches.row import Row
+from benches.sampler import sample
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 from kernels.op import Cost
@@ -187,3 +189,25 @@ def test_faults_are_read_strictly() -> None:
     assert fault_of("x", []) is None
     with pytest.raises(FaultError, match=r"'hangs:\*' is not fault:pattern with a fault of crash, abort"):
         parse("hangs:*")
+
+
+def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() -> None:
+    """Its gates are all lost, and the hold grows; the next point starts from the shortest hold again."""
+    device = SimulatedDevice()
+    matmul = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})
+    before = device.now_s()
+    sample(device, device.prepare(matmul, 1))
+    usual = device.now_s() - before
+    waiting = device.prepare(matmul, 1)
+    launch = waiting.launch
+
+    def launch_and_wait() -> None:
+        launch()
+        device.stream.synchronize()
+
+    waiting.launch = launch_and_wait  # type: ignore[method-assign]
+    with pytest.raises(NoSamples):
+        sample(device, waiting)
+    before = device.now_s()
+    sample(device, device.prepare(matmul, 1))
+    assert device.now_s() - before < 1.5 * usual
