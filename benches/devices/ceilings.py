@@ -16,9 +16,18 @@ from kernels.gpus import Ceilings
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
-# A batch of squares, then growing ones: PyTorch sends batches and single products to different kernels, and where a CPU lacks units
+# Batch, size, layout: PyTorch sends batches, single products and transposed operands to different kernels, and where a CPU lacks units
 # for a precision the small ones are the fast ones.
-SHAPES = ((8, 128), (1, 128), (1, 256), (1, 512), (1, 1024), (1, 2048))
+SHAPES = (
+    (8, 128, "nt"),
+    (8, 128, "nn"),
+    (1, 128, "nt"),
+    (1, 128, "nn"),
+    (1, 256, "nn"),
+    (1, 512, "nn"),
+    (1, 1024, "nn"),
+    (1, 2048, "nn"),
+)
 ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would find the same rate
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
@@ -42,11 +51,11 @@ def peak_flops_per_s(precision: str) -> float:
     """Best matmul rate over the shapes, until one call takes long enough that a larger one would find no more."""
     op, best = OPS["matmul"], 0.0
     fp8 = PRECISIONS[precision].bytes == 1
-    for batch, size in SHAPES:
+    for batch, size, layout in SHAPES:
         if fp8 and batch > 1:
             continue  # torch._scaled_mm is 2-D
         dims = {"m": size, "n": size, "k": size} | ({"b": batch} if batch > 1 else {})
-        point = op.point("torch", precision, dims, {"layout": "nt" if fp8 else "nn"})
+        point = op.point("torch", precision, dims, {"layout": "nt" if fp8 else layout})
         seconds = best_s(TensorWorkload(point, point, "cpu", seed=0).launch)
         best = max(best, op.cost(point).flops / seconds)
         if batch == 1 and seconds > ENOUGH_S:
