@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from reports.build import build_report
 from reports.report import load_report
 from reports.sections import SECTIONS
+from reports.sections.summary import _duration
 from reports.sections.versus import pairs
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\"{{7*7}}"
@@ -161,3 +163,11 @@ def test_ten_thousand_points_fit_in_eight_megabytes(make_run: Callable[..., Path
     path = build_report(make_run("cuda", "large"))
     assert len(load_report(path.parent).frame) == 10_000
     assert path.stat().st_size < 8_000_000
+
+
+def test_a_clock_that_was_set_back_gives_no_duration() -> None:
+    times = {"started_utc": "2026-01-01T12:00:00+00:00", "finished_utc": "2026-01-01T11:00:00+00:00"}
+    report = SimpleNamespace(environment=SimpleNamespace(fields=times))
+    assert _duration(report) == ""  # type: ignore[arg-type]
+    report.environment.fields = {**times, "finished_utc": "2026-01-01T13:01:00+00:00"}
+    assert _duration(report) == " · in 1 h 1 min"  # type: ignore[arg-type]
