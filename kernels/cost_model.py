@@ -80,12 +80,13 @@ def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Map
     """The point of a row; tables fill the dims and options that a row lacks with None. Unknown ops and dims stream at the row's cost."""
     some_dims = {name: int(size) for name, size in dims.items() if size is not None and not np.isnan(size)}
     some_options = {name: value for name, value in options.items() if isinstance(value, str)}
-    if op in OPS and precision in PRECISIONS:
-        try:
-            return OPS[op].point("", precision, some_dims, some_options)
-        except OpError:  # dims or options of another version
-            pass
-    return Point("", op, "", precision, {}, {}, label=UNKNOWN)
+    unknown = Point("", op, "", precision, {}, {}, label=UNKNOWN)
+    if op not in OPS or precision not in PRECISIONS:
+        return unknown
+    try:
+        return OPS[op].point("", precision, some_dims, some_options)
+    except OpError:  # dims or options of another version
+        return unknown
 
 
 def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, hot: NDArray[np.bool_]) -> Prediction:

@@ -183,8 +183,10 @@ def test_every_name_used_exists(source: ModuleType, name: str, module: ModuleTyp
 
 
 def test_torch_signatures() -> None:
-    inspect.signature(torch.cuda.Event.__new__).bind(torch.cuda.Event, enable_timing=True)
-    inspect.signature(torch.cuda.graph.__init__).bind(None, None)
+    event = inspect.signature(torch.cuda.Event.__new__).bind(torch.cuda.Event, enable_timing=True)
+    graph = inspect.signature(torch.cuda.graph.__init__).bind(None, "the graph")
+    assert event.arguments["enable_timing"] is True
+    assert graph.arguments["cuda_graph"] == "the graph"
 
 
 def nvml_script(monkeypatch: pytest.MonkeyPatch, failing: set[str]) -> Board:

@@ -321,7 +321,7 @@ def test_any_one_fact_may_be_missing() -> None:
         whole = getattr(NODE, part)
         for name, default in ((n, f.default) for n, f in whole.__dataclass_fields__.items()):
             if default is None:
-                judge(replace(NODE, **{part: replace(whole, **{name: None})}))
+                assert judge(replace(NODE, **{part: replace(whole, **{name: None})})), f"{part}.{name}"
     for name, field in GpuFacts.__dataclass_fields__.items():
         if field.default is None:
-            judge(board(**{name: None}))
+            assert judge(board(**{name: None})), name
