@@ -39,10 +39,12 @@ def git(*arguments: str) -> str | None:
 
 
 def host() -> str:
+    """This machine's name."""
     return platform.node() or "unknown-host"
 
 
 def now_utc() -> str:
+    """ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -70,6 +72,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write(run_dir: Path, environment: dict[str, Any]) -> None:
+    """Writes environment.json atomically. Raises OSError, and ValueError for a number that JSON lacks."""
     write_atomically(run_dir / NAME, json.dumps(environment, indent=2, allow_nan=False) + "\n")
 
 

@@ -194,6 +194,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def point_id(item: pytest.Item) -> str:
+    """The id of a test's point; "" for a test without one."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("point")) if callspec else ""
 
@@ -279,6 +280,7 @@ class Progress:
 
 
 def minutes(seconds: float) -> str:
+    """Seconds as a reader takes them."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

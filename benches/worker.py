@@ -49,6 +49,7 @@ def bench() -> Bench:
 
 
 def describe() -> dict[str, Any]:
+    """What Device.describe says. Raises NoDevice."""
     return bench().device.describe()
 
 

@@ -13,6 +13,7 @@ FP8_GAIN = 16.0  # normals × 16 use fp8's range (5 · 16 = 80 < 448) and lie ab
 
 
 def dtype_of(precision: str) -> torch.dtype:
+    """The torch dtype that stores a precision; float32 for tf32."""
     return getattr(torch, PRECISIONS[precision].torch_dtype)
 
 

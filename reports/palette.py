@@ -42,8 +42,10 @@ STATUSES: dict[str, tuple[Tone, str]] = {
 
 
 def precision_colour(name: str) -> str:
+    """The palette's colour of a precision: the same in every chart."""
     return PRECISION_COLOURS.get(name, OTHER_COLOUR)
 
 
 def impl_mark(name: str) -> str:
+    """The mark of an implementation: the same in every chart."""
     return IMPL_MARKS.get(name, OTHER_MARK)

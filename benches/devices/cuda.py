@@ -20,6 +20,8 @@ SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: n
 
 
 class CudaEvent:
+    """A timing event of CUDA; seconds, where PyTorch gives milliseconds."""
+
     def __init__(self) -> None:
         self._event = torch.cuda.Event(enable_timing=True)
         self.record, self.query, self.synchronize = self._event.record, self._event.query, self._event.synchronize
@@ -80,6 +82,8 @@ class CudaStream:
 
 
 class CudaDevice(Streamed):
+    """The current CUDA device. Raises RuntimeError where it cannot be opened."""
+
     kind: Literal["cuda"] = "cuda"
     timer = "cuda events"
 

@@ -48,6 +48,7 @@ def ask(query: Callable[..., Any], *args: Any) -> Any:
 
 
 def scaled(value: float | None, factor: float) -> float | None:
+    """value × factor, or None."""
     return None if value is None else value * factor
 
 

@@ -75,6 +75,8 @@ class SimulatedWorkload:
 
 
 class SimulatedDevice(Streamed):
+    """A virtual H100 whose kernels take what the cost model predicts. Raises FaultError for faults that are none."""
+
     kind: Literal["simulated"] = "simulated"
     timer = "virtual time (simulated)"
 

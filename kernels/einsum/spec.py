@@ -139,6 +139,7 @@ def _path(equation: Equation, dims: tuple[tuple[str, int], ...]) -> tuple[Step, 
 
 
 def step_flops(step: Step, dims: Dims) -> int:
+    """FLOPs of one step: the convention of the module's docstring."""
     p = math.prod(dims[name] for name in step.names)
     return p * ((len(step.terms) == 2) + bool(step.summed))
 
@@ -175,6 +176,7 @@ def cost(point: Point) -> Cost:
 
 
 def check(point: Point) -> None:
+    """Raises OpError where the equation is none."""
     parse(point.options["equation"])
 
 
@@ -187,6 +189,7 @@ def shrink(point: Point) -> Point:
 
 
 def needs(point: Point, platform: Platform) -> str | None:
+    """What the precision asks of the hardware and the platform lacks, or None."""
     if point.precision == "tf32" and not platform.interpreted and (platform.kind != "cuda" or platform.capability < (8, 0)):
         return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
     if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
@@ -195,12 +198,14 @@ def needs(point: Point, platform: Platform) -> str | None:
 
 
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
+    """What torch.einsum cannot do, or None."""
     if PRECISIONS[point.precision].bytes == 1:
         return "torch.einsum has no fp8: PyTorch multiplies fp8 only through torch._scaled_mm (op: matmul)"
     return needs(point, platform)
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why the path is no chain of strided batched matmuls on this platform, or None."""
     if platform.kind != "cuda" and not platform.interpreted:
         return "Triton needs a GPU or its interpreter"
     steps = path(point)

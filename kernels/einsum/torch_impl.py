@@ -34,5 +34,6 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
+    """The same path through torch.compile, which allocates its result."""
     run = compile_for(point, contraction(point))
     return Kernel(lambda: run(*inputs.operands))

@@ -51,10 +51,12 @@ OPTIONS = {
 
 
 def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
+    """m, n. Raises OpError for other names."""
     return order_dims(("m", "n"), given)
 
 
 def check(point: Point) -> None:
+    """Raises OpError where `to` and `cast` do not stand together."""
     casts = point.options["function"] == "cast"
     if casts != (point.options["to"] != "none"):
         message = "cast needs `to`: the precision it converts to" if casts else "`to` goes with function: cast only"
@@ -90,6 +92,7 @@ def shrink(point: Point) -> Point:
 
 
 def needs(point: Point, platform: Platform) -> str | None:
+    """What the precisions read and written ask of the platform and it lacks, or None."""
     if point.precision == "tf32":
         return "TF32 is a way to multiply matrices: elementwise functions run in fp32"
     precisions = {point.precision, out_precision(point)}
@@ -99,12 +102,14 @@ def needs(point: Point, platform: Platform) -> str | None:
 
 
 def eager_unsupported(point: Point, platform: Platform) -> str | None:
+    """What ATen has no kernel for, or None."""
     if PRECISIONS[point.precision].bytes == 1 and point.options["function"] not in ("copy", "cast"):
         return "PyTorch has no fp8 arithmetic: only copies and casts"
     return needs(point, platform)
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why the Triton kernel cannot run there, or None."""
     if platform.kind != "cuda" and not platform.interpreted:
         return "Triton needs a GPU or its interpreter"
     return needs(point, platform)

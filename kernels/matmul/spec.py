@@ -37,11 +37,13 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def check(point: Point) -> None:
+    """Raises OpError for shared weights without a leading dim."""
     if point.options["rhs"] == "shared" and len(point.dims) == 3:
         raise OpError("rhs: shared needs a leading dim such as b", key="rhs")
 
 
 def leading_shape(dims: Dims) -> tuple[int, ...]:
+    """Sizes of the leading dims, outermost first; () for a 2-D product."""
     return tuple(dims.values())[:-3]
 
 
@@ -79,12 +81,14 @@ def shrink(point: Point) -> Point:
 
 
 def fp8_needs(point: Point, platform: Platform) -> str | None:
+    """Why there are no fp8 matrix units, or None (compute capability 8.9: CUDA programming guide, table of capabilities)."""
     if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
         return "fp8 matrix units came with compute capability 8.9"
     return None
 
 
 def tf32_needs(point: Point, platform: Platform) -> str | None:
+    """Why there is no TF32, or None (compute capability 8.0: same table)."""
     if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
         return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
     return None
@@ -105,6 +109,7 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why the Triton kernel cannot run there, or None; the interpreter runs everything."""
     if platform.interpreted:
         return None
     if platform.kind != "cuda":

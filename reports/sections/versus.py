@@ -31,6 +31,7 @@ def pairs(timed: pd.DataFrame) -> pd.DataFrame:
 
 
 def geometric_mean(values: pd.Series) -> float:
+    """exp of the mean logarithm of positive ratios."""
     return float(np.exp(np.log(values).mean()))
 
 
