@@ -1,8 +1,12 @@
-"""The gate: a result is compared with the fp64 reference before it is timed, and again after. A point that fails has no time."""
+"""The gate: a result is compared with the fp64 reference before it is timed, and again after. A point that fails has no time.
+
+A result is a tensor or a tuple of tensors, each compared with its own reference and tolerance.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -26,25 +30,63 @@ def check(op: Op, point: Point, kernel: Kernel, inputs: Inputs) -> Verdict:
     return verify(op, point, kernel.run(), inputs)
 
 
-def spoil(inputs: Inputs, result: torch.Tensor | None) -> None:
-    """NaN in the output buffer, and in an earlier result where it has memory of its own: a result may be a view of an operand."""
-    fill_nan(inputs.out)
-    if result is not None and result.untyped_storage().data_ptr() not in {t.untyped_storage().data_ptr() for t in inputs.operands}:
-        fill_nan(result)
+def tensors(value: Any) -> tuple[torch.Tensor, ...]:
+    """A tensor, a tuple of them or nothing, as a tuple."""
+    return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
-def verify(op: Op, point: Point, result: torch.Tensor | None, inputs: Inputs) -> Verdict:
-    """Compares every element of a result with the fp64 reference of `inputs`."""
+def memory_of(values: Any) -> set[int]:
+    """Addresses of the memory that tensors lie in, whole or as views."""
+    return {t.untyped_storage().data_ptr() for t in tensors(values) if isinstance(t, torch.Tensor) and not t.is_meta}
+
+
+def spoil(inputs: Inputs, result: Any) -> None:
+    """NaN in the output buffers, and in earlier results where they have memory of their own: some are views of an operand or update it."""
+    kept = memory_of(inputs.operands)
+    for tensor in (*tensors(inputs.out), *tensors(result)):
+        if not memory_of(tensor) & kept:
+            fill_nan(tensor)
+
+
+def verify(op: Op, point: Point, result: Any, inputs: Inputs, operands: tuple[torch.Tensor, ...] | None = None) -> Verdict:
+    """Compares every element of a result with the fp64 reference of `operands`: by default those of `inputs`, as they are now."""
     if result is None:
         return Verdict(math.inf, "nothing was run")
-    if result.shape != inputs.out.shape or result.dtype != inputs.out.dtype:
-        got, want = (f"{tuple(t.shape)} {t.dtype}" for t in (result, inputs.out))
-        return Verdict(math.inf, f"the result is {got}, expected {want}")
-    if result.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in inputs.operands}:
-        return Verdict(math.inf, "the result is a view of an operand: nothing was computed that could be timed")
-    expected = op.load("reference")(point, inputs.operands)
-    allowed = op.load("tolerance")(point, inputs.operands, expected)
-    return compare(result, expected, allowed)
+    problem = misfit(tensors(result), tensors(inputs.out)) or misplaced(op, point, tensors(result), inputs)
+    if problem:
+        return Verdict(math.inf, problem)
+    operands = inputs.operands if operands is None else operands
+    expected = op.load("reference")(point, operands)
+    allowed = op.load("tolerance")(point, operands, expected)
+    several = isinstance(result, tuple)
+    worst = Verdict(0.0)
+    for i, one in enumerate(zip(tensors(result), tensors(expected), tensors(allowed), strict=True)):
+        verdict = compare(*one)
+        if verdict.worst > worst.worst:
+            worst = Verdict(verdict.worst, verdict.problem and f"{f'output {i}: ' if several else ''}{verdict.problem}")
+    return worst
+
+
+def misfit(results: tuple[torch.Tensor, ...], wanted: tuple[torch.Tensor, ...]) -> str | None:
+    """What is wrong with the number, shapes or dtypes of the results, or None."""
+    if len(results) != len(wanted):
+        return f"there are {len(results)} results, expected {len(wanted)}"
+    for result, out in zip(results, wanted, strict=True):
+        if result.shape != out.shape or result.dtype != out.dtype:
+            got, want = (f"{tuple(t.shape)} {t.dtype}" for t in (result, out))
+            return f"the result is {got}, expected {want}"
+    return None
+
+
+def misplaced(op: Op, point: Point, results: tuple[torch.Tensor, ...], inputs: Inputs) -> str | None:
+    """What is wrong with where the results lie, or None: a view shares an operand's memory, an update is made in place, all else is new."""
+    if op.is_view(point):
+        return None if memory_of(results) <= memory_of(inputs.operands) else "the result is a copy: a view was asked for"
+    if memory_of(results) & (memory_of(inputs.operands) - memory_of(inputs.updated)):
+        return "the result is a view of an operand: nothing was computed that could be timed"
+    if not memory_of(inputs.updated) <= memory_of(inputs.operands):
+        return "what is updated must be among the operands"
+    return None
 
 
 def compare(result: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from benches import physics
@@ -14,6 +15,7 @@ from benches.sampler import Timing, sample
 from kernels.op import Point
 from kernels.registry import OPS
 
+PHASE_ROUNDS = 9
 CHECKED_ONLY = "right; timing was switched off"
 
 
@@ -49,6 +51,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         least_s = physics.least_s(point, workload.cost, device.gpu, device.settings.cache) if device.gpu else 0.0
         if result.interval.median < least_s:
             return row("impossible", impossible(result.interval.median, least_s), **how, **found)
+        found["phases_s"] = phase_times(device, workload)
         disturbance = device.disturbance()
         status, reason = ("noisy", disturbance) if disturbance and result.status == "ok" else (result.status, result.reason)
         return row(status, reason, **timed(device, result), **how, **found)
@@ -66,10 +69,22 @@ def gate(workload: Workload) -> Verdict:
 
 
 def gate_again(device: Device, workload: Workload, timing: Timing) -> Verdict:
-    """One more sample, as they were taken, over outputs full of NaN: what was timed is what is checked."""
+    """One more sample, as they were taken, over outputs full of NaN: what was timed is what is checked.
+
+    Where launches update what they find, a sample of many would have to be compared with as many steps: one is launched instead.
+    """
     workload.spoil()
-    device.shoot(workload, timing.method)
+    if workload.updates:
+        workload.launch()
+    else:
+        device.shoot(workload, timing.method)
     return workload.verify()
+
+
+def phase_times(device: Device, workload: Workload) -> dict[str, float]:
+    """Median seconds of each phase of a launch, over PHASE_ROUNDS rounds after one that is left out; empty for a call without phases."""
+    rounds = [[device.phase(call) for _, call in workload.phases] for _ in range(PHASE_ROUNDS + 1)][1:] if workload.phases else []
+    return {name: median(found[i] for found in rounds) for i, (name, _) in enumerate(workload.phases)}
 
 
 def impossible(median_s: float, least_s: float) -> str:
@@ -100,7 +115,7 @@ def timed(device: Device, timing: Timing) -> dict[str, Any]:
         "samples_s": timing.samples_s,
         "timer": device.timer,
         "regime": device.settings.regime,
-        "cache": device.settings.cache,
+        "cache": "hot" if timing.method.mode == "wall" else device.settings.cache,
         "warmup_s": timing.warmup_s,
         "floor_s": timing.floor_s,
         "enqueue_s": timing.enqueue_s,

@@ -16,6 +16,7 @@ GRAPH_BELOW_S = 10e-6  # shorter than what an event pair resolves to half a perc
 GRAPH_S = 0.5e-3  # of launches in a graph: thousands of times the resolution of an event
 LONG_S = 0.1  # calls that are their own block
 MAX_SETS = 4096  # a set takes the host a tenth of a millisecond to make
+HOST_LAUNCHES = 1000  # in a sample of what takes the host a microsecond
 MEMORY_SHARE = 0.5  # of what is free, that the other sets may take
 
 
@@ -24,9 +25,13 @@ def rotation(cost: Cost, l2_bytes: int) -> int:
     return math.ceil(3 * l2_bytes / cost.bytes) + 1
 
 
-def choose(estimate_s: float, cost: Cost, l2_bytes: int | None, free_bytes: int | None, rotatable: bool, cache: Cache) -> Method:
-    """The method for a point whose call takes about `estimate_s`."""
-    if l2_bytes is None:
+def choose(
+    estimate_s: float, cost: Cost, l2_bytes: int | None, free_bytes: int | None, rotatable: bool, cache: Cache, whole: bool = False
+) -> Method:
+    """The method for a point whose call takes about `estimate_s`. `whole`: a step of many kernels, to which its host's time belongs."""
+    if cost.bytes == 0:  # a view: no kernel is launched, and what it costs is the host's
+        return Method("wall", HOST_LAUNCHES)
+    if l2_bytes is None or whole:
         return Method("wall")
     sets, flush = 1, False
     if cache == "cold":

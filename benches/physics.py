@@ -5,7 +5,7 @@ from __future__ import annotations
 from benches.devices.base import Cache
 from kernels.gpus import Gpu
 from kernels.op import Cost, Point
-from kernels.workloads import compute_precision
+from kernels.registry import compute_precision
 
 COLD_MISSES = 2 / 3  # of reads, at least, after three times the L2 of other traffic: with random replacement a third of it could survive
 

@@ -99,7 +99,7 @@ def rows(plan: Plan) -> Iterator[dict[str, object]]:
             "flops": int(p.flops[i]),
             "bytes": moved,
             "memory_bytes": int(p.memory_bytes[i]),
-            "intensity": int(p.flops[i]) / moved,
+            "intensity": int(p.flops[i]) / moved if moved else "",  # a view moves nothing
             **{name: "" if np.isnan(value) else value for name, value in seconds.items()},
             "bound": p.bound[i],
             "fits": "true" if plan.fits[i] else "false",

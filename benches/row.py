@@ -86,6 +86,7 @@ class Row(BaseModel):
     peak_memory_bytes: int | None = None
 
     error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
+    phases_s: dict[str, float] = {}  # of a call that has phases: the median seconds of each, timed on its own
     conditions: Conditions = Conditions()
     started_utc: str | None = None  # ISO 8601
     wall_s: float | None = None  # everything the point took: inputs, gate, timing

@@ -77,7 +77,7 @@ def estimate(device: Device, workload: Any) -> tuple[float, float | None]:
 def arm(device: Device, workload: Any, estimate_s: float) -> Method:
     """The method that suits, set up; with a read before each sample where the sets turn out not to fit."""
     cache = device.settings.cache
-    method = choose(estimate_s, workload.cost, device.l2_bytes, device.free_bytes(), workload.rotatable, cache)
+    method = choose(estimate_s, workload.cost, device.l2_bytes, device.free_bytes(), workload.rotatable, cache, bool(workload.phases))
     try:
         return device.arm(workload, method)
     except TooLittleMemory:

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from kernels.calibrated import Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
+from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
-from kernels.registry import OPS
-from kernels.workloads import VECTOR_PRECISION, Contraction, Part, Stream, compute_precision, parts
+from kernels.registry import OPS, compute_precision
 
 MFU_PEAK_FLOPS_PER_S = 1979e12 / 2  # the convention for every precision: H100 SXM5, bf16, dense; 1979 is the sparse figure
 
@@ -76,6 +76,17 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
     return _predict(points, costs, ceilings, hot)
 
 
+def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
+    """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases or the device no fitted constants."""
+    if ceilings.model is None or ceilings.sm_count is None:
+        return {}
+    parts = OPS[point.op].parts(point, OPS[point.op].cost(point))
+    names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
+    asked = [(point, [part for part in parts if part.phase == name]) for name in names]
+    seconds, _ = _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, np.full(len(names), cache == "hot"))
+    return dict(zip(names, map(float, seconds), strict=True))
+
+
 def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
     """The point of a row; tables fill the dims and options that a row lacks with None. Unknown ops and dims stream at the row's cost."""
     some_dims = {name: int(size) for name, size in dims.items() if size is not None and not np.isnan(size)}
@@ -99,7 +110,8 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     if ceilings.model is None or ceilings.sm_count is None:
         predicted, launches = roofline, np.zeros(len(points))
     else:
-        predicted, launches = _calibrated(points, costs, ceilings, ceilings.model, ceilings.sm_count, hot)
+        asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
+        predicted, launches = _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
         predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
@@ -107,17 +119,17 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
 
 
 def _calibrated(
-    points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]
+    asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]
 ) -> tuple[Array, Array]:
-    """Seconds and the launches in them, each (N,): the sums over the points' parts, each kind of part computed at once."""
-    total, launches = np.zeros(len(points)), np.zeros(len(points))
+    """Seconds and the launches in them, each (N,): the sums over each point's parts, each kind of part computed at once."""
+    total, launches = np.zeros(len(asked)), np.zeros(len(asked))
     contractions: dict[tuple[str, bool], list[tuple[int, Contraction]]] = {}
     streams: list[tuple[int, Stream]] = []
-    for i, (point, cost) in enumerate(zip(points, costs, strict=True)):
+    for i, (point, parts) in enumerate(asked):
         if point.label == UNKNOWN:
             total[i] = np.nan
             continue
-        for part in parts(point, cost):
+        for part in parts:
             if isinstance(part, Stream):
                 streams.append((i, part))
             else:
@@ -133,15 +145,16 @@ def _calibrated(
         work = Contractions(*_columns((c for _, c in found), ("batch", "m", "n", "k", "element_bytes", "bytes")))
         faster = np.where(hot[index], l2_speedup(work.bytes, model.batched, ceilings.l2_bytes), 1.0)
         work = Contractions(work.batch, work.m, work.n, work.k, work.element_bytes, work.bytes / faster)
-        np.add.at(total, index, contraction_s(work, fit, peak, ceilings.bandwidth_bytes_per_s, sm_count))
-        np.add.at(launches, index, fit.launch_s)
+        (times,) = _columns((c for _, c in found), ("times",))
+        np.add.at(total, index, times * contraction_s(work, fit, peak, ceilings.bandwidth_bytes_per_s, sm_count))
+        np.add.at(launches, index, times * fit.launch_s)
     vector_peak = ceilings.peak_flops_per_s.get(VECTOR_PRECISION)
     if streams:
         index = np.array([i for i, _ in streams])
-        bytes_, flops = _columns((s for _, s in streams), ("bytes", "flops"))
+        bytes_, flops, times = _columns((s for _, s in streams), ("bytes", "flops", "times"))
         seconds = stream_s(bytes_, flops, model.stream, vector_peak or np.nan, ceilings.bandwidth_bytes_per_s)
-        np.add.at(total, index, seconds)
-        np.add.at(launches, index, model.stream.launch_s)
+        np.add.at(total, index, times * seconds)
+        np.add.at(launches, index, times * model.stream.launch_s)
     return total, launches
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
+from kernels.parts import Part, Stream
+
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
 
@@ -79,18 +81,28 @@ def slug(text: str) -> str:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A point bound to its tensors: `run()` enqueues the work and returns the output tensor."""
+    """A point bound to its tensors: `run()` enqueues the work and returns the output: a tensor, or a tuple of them.
+
+    `phases`: the calls that `run` makes one after the other, by name, where it is worth knowing what each takes.
+    """
 
     run: Callable[[], Any]
     config: str | None = None  # of the kernel that runs ("128x128x64 w8 s3"), where the implementation chose one
+    phases: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Tensors of one point: operands in order, and the buffer that implementations with an `out=` write to."""
+    """Tensors of one point: operands in order, and the buffer that implementations with an `out=` write to.
+
+    `out` also says which shapes and dtypes the result has: a tensor, or a tuple of them; on the meta device where no buffer is needed.
+    `updated`: those operands that a launch changes in place. Each check starts from their first values.
+    """
 
     operands: tuple[Any, ...]
     out: Any
+    updated: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,11 @@ class Impl:
         return resolve_name(self.build)
 
 
+def one_stream(point: Point, cost: Cost) -> list[Part]:
+    """One kernel that reads, computes on the vector units and writes once, at the point's analytic cost."""
+    return [Stream(cost.bytes, cost.flops)]
+
+
 @dataclass(frozen=True)
 class Op:
     """An operation family. The three strings name tensor code:
@@ -112,6 +129,8 @@ class Op:
     make_inputs  f(point, device, seed) -> Inputs      seeded operands and an output buffer
     reference    f(point, operands) -> fp64 tensor     the exact result for the operands as stored
     tolerance    f(point, operands, reference) -> fp64 tensor that broadcasts to it: the largest allowed absolute error
+
+    Where a kernel returns a tuple, reference and tolerance do too. A reference sees updated operands as they were before the launch.
     """
 
     name: str
@@ -125,6 +144,9 @@ class Op:
     reference: str
     tolerance: str
     impls: Mapping[str, Impl]
+    parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
+    on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
+    is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
 
     def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
         """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""

@@ -2,5 +2,11 @@
 
 from kernels import einsum, elementwise, matmul
 from kernels.op import Op
+from kernels.parts import VECTOR_PRECISION
 
 OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP)}
+
+
+def compute_precision(op: str, precision: str) -> str:
+    """The precision whose peak bounds an op: its own on matrix units, VECTOR_PRECISION elsewhere and for ops not known here."""
+    return precision if op in OPS and OPS[op].on_matrix_units else VECTOR_PRECISION

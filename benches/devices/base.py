@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -34,7 +34,7 @@ class Verdict:
 class Method:
     """How one sample is taken."""
 
-    mode: Mode  # a CUDA graph of many launches, one launch between events, or wall time on a CPU
+    mode: Mode  # a CUDA graph of many launches, one launch between events, or wall time: on a CPU, and of what never reaches a device
     launches: int = 1  # in a sample, which is their mean
     sets: int = 1  # of inputs and outputs, through which launches rotate
     flush: bool = False  # the cache is filled with something else before each sample
@@ -85,6 +85,14 @@ class Workload(Protocol):
     def launches(self) -> int:
         """Since `rotate`; the launches captured into a graph count once."""
 
+    @property
+    def updates(self) -> bool:
+        """Whether a launch changes what the next one finds: an optimizer's step."""
+
+    @property
+    def phases(self) -> Sequence[tuple[str, Callable[[], Any]]]:
+        """What a launch does one after the other, by name; empty where it is one thing."""
+
     def rotate(self, sets: int) -> None:
         """Holds so many sets, all of the same values, and starts at the first. Raises TooLittleMemory."""
 
@@ -92,7 +100,7 @@ class Workload(Protocol):
         """Enqueues the work once, on the next set; does not wait for it."""
 
     def spoil(self) -> None:
-        """Fills every output with NaN."""
+        """Fills every output with NaN, and puts back what launches have updated."""
 
     def verify(self) -> Verdict:
         """Compares what the last launch wrote with the fp64 reference."""
@@ -156,6 +164,9 @@ class Device(Protocol):
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
         """Untimed launches back to back for about so long, at `launch_s` each; how many. Waits for them."""
+
+    def phase(self, call: Callable[[], Any]) -> float:
+        """Seconds of one phase of a launch, enqueued and waited for."""
 
     def floor_s(self, method: Method) -> float | None:
         """Seconds a launch of a kernel that does nothing, timed in the same way."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import platform as host_platform
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import psutil
 import torch
 
 from benches.busy import OtherWork, disturbed
+from benches.devices.allocations import allocated
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.tensors import TensorWorkload
@@ -41,8 +43,12 @@ class CpuDevice:
         return Platform("cpu", interpreted=impl == "triton")
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
-        shape = OPS[point.op].shrink(point) if self.platform(point.impl).interpreted else point
-        return TensorWorkload(point, shape, "cpu", seed)
+        if self.platform(point.impl).interpreted:
+            return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
+        workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
+        _, launch = allocated(workload.launch)
+        workload.peak_memory_bytes = held.net_bytes + launch.peak_bytes  # making the operands took more than holding them
+        return workload
 
     def predict_s(self, point: Point) -> float | None:
         """By the measured ceilings; TF32 has none."""
@@ -61,9 +67,11 @@ class CpuDevice:
         return disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
     def shoot(self, workload: TensorWorkload, method: Method, watch: bool = False) -> Shot:
-        start = time.perf_counter_ns()
-        workload.launch()
-        return Shot((time.perf_counter_ns() - start) / 1e9, reading=self.read() if watch else None)
+        seconds = wall_s(workload.launch, method.launches)
+        return Shot(seconds, reading=self.read() if watch else None)
+
+    def phase(self, call: Callable[[], Any]) -> float:
+        return wall_s(call, 1)
 
     def run_for(self, workload: TensorWorkload, method: Method, seconds: float, launch_s: float) -> int:
         calls, start = 0, time.perf_counter()
@@ -96,6 +104,14 @@ class CpuDevice:
             "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
             "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads()},
         }
+
+
+def wall_s(call: Callable[[], Any], times: int) -> float:
+    """Seconds a call by the host's clock, of `times` calls one after the other."""
+    start = time.perf_counter_ns()
+    for _ in range(times):
+        call()
+    return (time.perf_counter_ns() - start) / 1e9 / times
 
 
 def cpu_model() -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from benches.devices import faults
 from benches.devices.base import Settings, TooLittleMemory, Verdict
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
-from kernels.cost_model import predict
+from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
 from kernels.op import Cost, Platform, Point
 from kernels.registry import OPS
@@ -32,7 +34,16 @@ class SimulatedWorkload:
     rotatable = True
     _names = count()
 
-    def __init__(self, gpu: VirtualGpu, cost: Cost, cold_s: float, hot_s: float, fault: str | None = None):
+    def __init__(
+        self,
+        gpu: VirtualGpu,
+        cost: Cost,
+        cold_s: float,
+        hot_s: float,
+        fault: str | None = None,
+        phases_s: Mapping[str, float] | None = None,
+    ):
+        self._phases_s = phases_s or {}
         self.cost, self.cold_s, self.hot_s = cost, cold_s, hot_s
         self._gpu, self._fault, self._name = gpu, fault, next(self._names)
         self._counts = [0]
@@ -66,6 +77,15 @@ class SimulatedWorkload:
 
     def spoil(self) -> None:
         pass
+
+    @property
+    def updates(self) -> bool:
+        return False
+
+    @property
+    def phases(self) -> Sequence[tuple[str, Callable[[], None]]]:
+        """Each takes what the cost model predicts."""
+        return [(name, partial(self._gpu.kernel, seconds, seconds, name, self.cost.bytes)) for name, seconds in self._phases_s.items()]
 
     def verify(self) -> Verdict:
         self._checks += 1
@@ -106,14 +126,16 @@ class SimulatedDevice(Streamed):
         if self._lost:
             raise RuntimeError(self._lost)
         cost = OPS[point.op].cost(point)
-        workload = self.workload(cost, self._true_s(point, "cold"), self._true_s(point, "hot"), fault)
+        workload = self.workload(cost, self._true_s(point, "cold"), self._true_s(point, "hot"), fault, predict_phases(point, self.gpu))
         workload.rotate(1)
         workload.launch()
         return workload
 
-    def workload(self, cost: Cost, cold_s: float, hot_s: float, fault: str | None = None) -> SimulatedWorkload:
+    def workload(
+        self, cost: Cost, cold_s: float, hot_s: float, fault: str | None = None, phases_s: Mapping[str, float] | None = None
+    ) -> SimulatedWorkload:
         """A kernel of given true times, seconds."""
-        return SimulatedWorkload(self._virtual, cost, cold_s, hot_s, fault)
+        return SimulatedWorkload(self._virtual, cost, cold_s, hot_s, fault, phases_s)
 
     def predict_s(self, point: Point) -> float | None:
         return self._true_s(point, self.settings.cache)

@@ -120,7 +120,20 @@ class Streamed:
         return method
 
     def shoot(self, workload: Any, method: Method, watch: bool = False) -> Shot:
+        if method.mode == "wall":
+            return Shot(self._wall_s(workload.launch, method.launches), reading=self.read() if watch else None)
         return self._shoot(self._call(workload), method, watch)
+
+    def phase(self, call: Callable[[], Any]) -> float:
+        return self._wall_s(call, 1)
+
+    def _wall_s(self, call: Callable[[], Any], times: int) -> float:
+        """Seconds a call by the host's clock, until the device has done them all."""
+        begin = self.stream.now_s()
+        for _ in range(times):
+            call()
+        self.stream.synchronize()
+        return (self.stream.now_s() - begin) / times
 
     def _call(self, workload: Any) -> Callable[[], Any]:
         return self._replay or workload.launch
@@ -146,12 +159,13 @@ class Streamed:
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
         call, calls = self._call(workload), 0
-        begin, wanted = self.stream.now_s(), max(1, round(seconds / (launch_s * method.launches)))
+        launches = method.launches if method.mode == "graph" else 1  # in a call
+        begin, wanted = self.stream.now_s(), max(1, round(seconds / (launch_s * launches)))
         while calls < wanted and (calls == 0 or self.stream.now_s() - begin < seconds):  # a host slower than the device sets the pace
             call()
             calls += 1
         self.stream.synchronize()
-        return calls * method.launches
+        return calls * launches
 
     def floor_s(self, method: Method) -> float | None:
         """Median over a few samples of a kernel that does nothing; void ones are left out, None if all are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,8 +46,15 @@ class BufferSet:
 
     def __init__(self, inputs: Inputs, kernel: Kernel):
         self.inputs, self.kernel = inputs, kernel
-        self.result: torch.Tensor | None = None
+        self.result: Any = None
         self.launches = 0
+
+    def restore(self, first: Inputs) -> None:
+        """The values that updated operands had before any launch."""
+        for mine, its in zip(self.inputs.updated, first.updated, strict=True):
+            mine.copy_(its)
+        if self.kernel.reset:
+            self.kernel.reset()
 
 
 class TensorWorkload:
@@ -69,10 +76,23 @@ class TensorWorkload:
         self._last = self._sets[0]
         self.config = self._last.kernel.config
 
+    def _make_inputs(self) -> Inputs:
+        return self._op.load("make_inputs")(self._shape, self._device, self._seed)
+
     def _make_set(self) -> BufferSet:
         with memory_errors():
-            inputs: Inputs = self._op.load("make_inputs")(self._shape, self._device, self._seed)
+            inputs = self._make_inputs()
             return BufferSet(inputs, self._op.impls[self._point.impl].load()(self._point, inputs))
+
+    @property
+    def updates(self) -> bool:
+        """Whether a launch changes what the next one finds."""
+        return bool(self._last.inputs.updated or self._last.kernel.reset)
+
+    @property
+    def phases(self) -> tuple[tuple[str, Callable[[], Any]], ...]:
+        """Of the first set's kernel."""
+        return self._sets[0].kernel.phases
 
     @property
     def sets(self) -> int:
@@ -103,11 +123,15 @@ class TensorWorkload:
         return self._last.result
 
     def spoil(self) -> None:
-        """Fills every output with NaN, so that an element that nobody writes is seen."""
+        """Fills every output with NaN, so that an element that nobody writes is seen, and puts back what launches have updated."""
+        first = self._make_inputs() if self.updates else None
         for s in self._sets:
             gate.spoil(s.inputs, s.result)
+            if first is not None:
+                s.restore(first)
 
     def verify(self) -> Verdict:
         """What the last launch wrote. A graph writes what its last captured launch returned."""
         with memory_errors("while comparing with the fp64 reference: "):
-            return gate.verify(self._op, self._shape, self._last.result, self._last.inputs)
+            operands = self._make_inputs().operands if self.updates else self._last.inputs.operands
+            return gate.verify(self._op, self._shape, self._last.result, self._last.inputs, operands)

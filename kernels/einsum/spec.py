@@ -18,6 +18,7 @@ import opt_einsum
 
 from kernels.einsum.grouping import Grouping, group, strides_of
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
 SLICE_PAD = 64  # a sliced first operand is the first columns of a parent this many columns wider
@@ -239,6 +240,28 @@ def step_unsupported(step: Step) -> str | None:
     return None
 
 
+def parts(point: Point, cost: Cost) -> list[Part]:
+    """The path's steps, each reading its operands and writing its result."""
+    return [step_part(step, point) for step in path(point)]
+
+
+def step_part(step: Step, point: Point) -> Part:
+    """A pair with summed dims is a batched matmul; a sum of one operand or an outer product streams."""
+    size = point.dims
+    p = PRECISIONS[point.precision]
+    traffic = p.bytes * sum(math.prod(size[n] for n in term) for term in step.terms)
+    traffic += PRECISIONS[p.matmul_out].bytes * math.prod(size[n] for n in step.output)
+    if len(step.terms) == 1 or not step.summed:
+        return Stream(traffic, step_flops(step, size))
+    left, right = (set(term) for term in step.terms)
+    kept = set(step.output)
+    both = kept & left & right
+    batch, m, n = (math.prod(size[d] for d in dims) for dims in (both, kept & left - right, kept & right - left))
+    if m == n == 1:
+        return Stream(traffic, step_flops(step, size))  # dot products, as in matmul
+    return Contraction(bool(both), batch, m, n, math.prod(size[d] for d in step.summed), p.bytes, traffic)
+
+
 OP = Op(
     name="einsum",
     doc="contraction in einops-style names",
@@ -247,6 +270,8 @@ OP = Op(
     check=check,
     cost=cost,
     shrink=shrink,
+    parts=parts,
+    on_matrix_units=True,
     make_inputs="kernels.einsum.data:make_inputs",
     reference="kernels.einsum.data:reference",
     tolerance="kernels.einsum.data:tolerance",

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
 SLICE_PAD = 64  # a sliced operand is the first columns of a parent this many columns wider; keeps rows 64-byte aligned in fp8
@@ -117,6 +118,18 @@ def triton_unsupported(point: Point, platform: Platform) -> str | None:
     return fp8_needs(point, platform) or tf32_needs(point, platform)
 
 
+def parts(point: Point, cost: Cost) -> list[Part]:
+    """One contraction; a shared right-hand side makes the leading dims rows."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    leading = leading_shape(point.dims)
+    batch = math.prod(leading)
+    if point.options["rhs"] == "shared":
+        leading, batch, m = (), 1, batch * m
+    if m == n == 1:
+        return [Stream(cost.bytes, cost.flops)]  # dot products: a reduction, which no library tiles
+    return [Contraction(bool(leading), batch, m, n, k, PRECISIONS[point.precision].bytes, cost.bytes)]
+
+
 OP = Op(
     name="matmul",
     doc="C[…, m, n] = A[…, m, k] · B[…, k, n]",
@@ -125,6 +138,8 @@ OP = Op(
     check=check,
     cost=cost,
     shrink=shrink,
+    parts=parts,
+    on_matrix_units=True,
     make_inputs="kernels.matmul.data:make_inputs",
     reference="kernels.matmul.data:reference",
     tolerance="kernels.matmul.data:tolerance",

@@ -42,6 +42,7 @@ class Scripted:
     rests: list[float] = field(default_factory=list)
     cost: Cost = field(default_factory=lambda: Cost(0, 1, 1, 2))
     rotatable: bool = True
+    phases: tuple[()] = ()
     sets: int = 1
     touched: int = 1
     launches: int = 1

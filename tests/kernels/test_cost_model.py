@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, Prediction, napkin_s, predict, predict_rows, roofline_s
 from kernels.gpus import Ceilings, load_gpu
 from kernels.op import Point
+from kernels.parts import Contraction, Stream
 from kernels.registry import OPS
-from kernels.workloads import Contraction, Stream, parts
 from tests.kernels import crossvalidate
 
 H100 = load_gpu("h100_sxm5")
@@ -116,7 +116,7 @@ def test_a_cpu_has_napkin_and_roofline_by_the_same_functions() -> None:
     ],
 )
 def test_parts(point: Point, expected: list[Contraction | Stream]) -> None:
-    found = parts(point, OPS[point.op].cost(point))
+    found = OPS[point.op].parts(point, OPS[point.op].cost(point))
     # which operand of a step is the left one does not matter: compare with m ≤ n
     assert [_sorted(part) for part in found] == [_sorted(part) for part in expected]
 
