@@ -38,9 +38,8 @@ def attention(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, out: T
     projected = linear(a, x, qkv)
     q, k, v = (t.unflatten(-1, (config.heads, -1)).transpose(1, 2) for t in projected.split(hidden, -1))
     scores = a.multiply(a.stored(q / math.sqrt(hidden // config.heads)), k.mT)
-    seen = torch.ones(sequence, sequence, dtype=torch.bool, device=x.device).tril()
-    exponentials = torch.exp(scores - scores.amax(-1, keepdim=True).detach()) * seen
-    probabilities = a.stored(exponentials / exponentials.sum(-1, keepdim=True))
+    later = torch.ones(sequence, sequence, dtype=torch.bool, device=x.device).triu(1)
+    probabilities = a.softmax(scores.masked_fill(later, -math.inf))
     mixed = a.multiply(probabilities, v).transpose(1, 2).reshape(batch, sequence, hidden)
     return linear(a, mixed, out)
 
