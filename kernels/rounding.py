@@ -6,8 +6,10 @@ noise are those of kernels/tolerances.py, so nothing is fitted; gradients are ro
 there. With σ the deviation from the exact result, the tolerance is λ·σ and the rounding of the result itself.
 
     stored     uniform in ±(u·|x| + ½ smallest subnormal): the bound of one rounding, every place in it alike
-               and ±ULPS·2⁻²⁴·|x|, what computing it in fp32 errs by
-    product    normal, of the accumulator's σ·R with R = ‖row‖·‖column‖/√K; tf32 operands are rounded before. The result is stored
+               and in ±ULPS·2⁻²⁴·|x|, what computing it in fp32 errs by
+    product    of the accumulator's deviation times R = ‖row‖·‖column‖/√K; tf32 operands are rounded before. The result is stored
+
+Noise is a hash of the value and the draw: equal values are rounded alike, as they are in truth, and zeros stay what they are.
 
 σ² is taken as a product of what its row and its column have on average over the draws, since a few draws say little of one element;
 or as the element's own average, where that is more.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -26,7 +29,8 @@ from kernels import tolerances
 from kernels.precisions import PRECISIONS
 
 DRAWS = 8
-SEED = 20260101
+GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ over the golden ratio: SplitMix64's step
+WIDEN = math.sqrt(3)  # half the width of a uniform distribution over its deviation
 
 
 @dataclass(frozen=True)
@@ -103,34 +107,46 @@ class _Gather(torch.autograd.Function):
         flat = g.flatten(0, -2)
         total, squares = (g.new_zeros(ctx.rows, g.shape[-1]).index_add_(0, ctx.index, t) for t in (flat, flat**2))
         times = torch.bincount(ctx.index, minlength=ctx.rows)[:, None]
-        return total + ctx.roughly(squares.sqrt() * (times / 6).sqrt().clamp(min=1)), None, None
+        return total + ctx.roughly(total, squares.sqrt() * (times / 6).sqrt().clamp(min=1)), None, None
 
 
-def rounded(precision: str, seed: int, device: torch.device) -> Arithmetic:
+def hashed(x: Tensor, seed: int) -> Tensor:
+    """A number in −1 … 1 for each element of fp64, a function of its bits and the seed; 0 for 0. Steele et al. 2014, SplitMix64."""
+    z = x.view(torch.int64) + signed(seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> shift)) * signed(factor)
+    z ^= z >> 31
+    return torch.where(x == 0, 0.0, z.double() / 2**63)
+
+
+def signed(word: int) -> int:
+    """The low 64 bits as two's complement."""
+    return (word + 2**63) % 2**64 - 2**63
+
+
+def rounded(precision: str, seed: int) -> Arithmetic:
     """Arithmetic with the roundings of `precision` drawn from `seed`."""
     p = PRECISIONS[precision]
     u = tolerances.U32 if precision == "tf32" else p.unit_roundoff
-    generator = torch.Generator(device).manual_seed(seed)
+    places = count()
 
-    def uniform(size: Tensor) -> Tensor:
-        return size * (2 * torch.rand(size.shape, generator=generator, device=device, dtype=torch.float64) - 1)
-
-    def normal(size: Tensor) -> Tensor:
-        return size * torch.randn(size.shape, generator=generator, device=device, dtype=torch.float64)
+    def uniform(x: Tensor, size: Tensor) -> Tensor:
+        """Within ±size, different each time it is asked."""
+        return size * hashed(x, seed + GOLDEN * next(places))
 
     def rounding(x: Tensor) -> Tensor:
-        return uniform(u * x.abs() + p.smallest_subnormal / 2)
+        return uniform(x, u * x.abs() + p.smallest_subnormal / 2)
 
     def computing(x: Tensor) -> Tensor:
-        return uniform(tolerances.ULPS * tolerances.U32 * x.abs())
+        return uniform(x, tolerances.ULPS * tolerances.U32 * x.abs())
 
     def multiply(a: Tensor, b: Tensor) -> Tensor:
         k = a.shape[-1]
         if precision == "tf32":
-            a, b = (t + uniform(tolerances.TF32_TRUNCATION * t.abs()) for t in (a, b))
+            a, b = (t + uniform(t, tolerances.TF32_TRUNCATION * t.abs()) for t in (a, b))
         walk = a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True) / math.sqrt(k)
         c = a @ b
-        c = c + normal(tolerances.accumulation_factor(precision, k) / tolerances.LAMBDA * walk.expand_as(c))
+        c = c + uniform(c, WIDEN * tolerances.accumulation_factor(precision, k) / tolerances.LAMBDA * walk)
         return c + rounding(c)
 
     def storing(x: Tensor) -> Tensor:
@@ -141,7 +157,7 @@ def rounded(precision: str, seed: int, device: torch.device) -> Arithmetic:
         stored=lambda x: _Noisy.apply(x, storing),
         computed=lambda x: _Noisy.apply(x, computing),
         softmax=lambda x: _Softmax.apply(x, storing),
-        gather=lambda table, index: _Gather.apply(table, index, lambda walk: normal(u * walk)),
+        gather=lambda table, index: _Gather.apply(table, index, lambda total, walk: uniform(total, WIDEN * u * walk)),
     )
 
 
@@ -149,7 +165,7 @@ def allowed(evaluate: Callable[[Arithmetic], tuple[Tensor, ...]], expected: tupl
     """Largest absolute errors, fp64, of the shapes of `expected`, the exact results. `evaluate` gives the results in an arithmetic."""
     squares = [torch.zeros_like(t) for t in expected]
     for draw in range(DRAWS):
-        for total, noisy, exact in zip(squares, evaluate(rounded(precision, SEED + draw, expected[0].device)), expected, strict=True):
+        for total, noisy, exact in zip(squares, evaluate(rounded(precision, draw)), expected, strict=True):
             total += (noisy - exact) ** 2 / DRAWS
     return tuple(
         tolerances.rounding(exact, precision, tolerances.U32 if precision == "tf32" else None) + tolerances.LAMBDA * torch.maximum(s, separable(s)).sqrt()

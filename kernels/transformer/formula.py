@@ -24,10 +24,14 @@ def linear(a: Arithmetic, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def norm(a: Arithmetic, config: Transformer, x: Tensor, weight: Tensor) -> Tensor:
-    """(x − mean)/√(variance + eps)·weight, or x/√(mean of squares + eps)·weight. CPUs keep LayerNorm's statistics in the precision."""
+    """(x − mean)/√(variance + eps)·weight, or x/√(mean of squares + eps)·weight.
+
+    CPUs keep LayerNorm's statistics in the precision, and add up its weight's gradient in it, token by token.
+    """
     x = a.stored(x)  # its own gradient is stored before it is added to the residual's
     if config.norm == "layernorm":
         x = x - a.stored(x.mean(-1, keepdim=True))
+        weight = a.gather(weight[None], torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device))
     deviation = a.stored(1 / torch.sqrt((x * x).mean(-1, keepdim=True) + NORM_EPS))
     return a.stored(x * deviation * weight)
 
@@ -68,4 +72,4 @@ def loss(a: Arithmetic, config: Transformer, tokens: Tensor, targets: Tensor, w:
         x = block(a, config, x, w, f"blocks.{i}.")
     logits = linear(a, norm(a, config, x, w["norm.weight"]), w["head.weight"])
     wanted = logits.gather(-1, targets[..., None])[..., 0]
-    return a.computed(a.computed(torch.logsumexp(logits, -1)) - wanted).mean()
+    return a.computed(a.computed(a.computed(torch.logsumexp(logits, -1)) - wanted).mean())
