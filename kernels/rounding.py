@@ -40,11 +40,13 @@ class Arithmetic:
     multiply: Callable[[Tensor, Tensor], Tensor]
     stored: Callable[[Tensor], Tensor]  # a value that is kept in the precision
     computed: Callable[[Tensor], Tensor]  # a value that stays in fp32
-    softmax: Callable[[Tensor], Tensor]  # over the last dim
+    attend: Callable[[Tensor, Tensor, bool], Tensor]  # softmax of (…, m, k) · (…, k, n); whether in one kernel
     gather: Callable[[Tensor, Tensor], Tensor]  # rows of a table (V, H) by their indices
 
 
-EXACT = Arithmetic(torch.matmul, lambda x: x, lambda x: x, lambda x: x.softmax(-1), lambda table, index: table[index])
+EXACT = Arithmetic(
+    torch.matmul, lambda x: x, lambda x: x, lambda scores, v, fused: scores.softmax(-1) @ v, lambda table, index: table[index]
+)
 
 
 class _Noisy(torch.autograd.Function):
@@ -76,22 +78,27 @@ class _Product(torch.autograd.Function):
         return ctx.multiply(g, b.mT), ctx.multiply(a.mT, g), None, None
 
 
-class _Softmax(torch.autograd.Function):
-    """softmax(x), stored. Its gradient is computed from what was stored: rounded probabilities do not add up to 1."""
+class _Attend(torch.autograd.Function):
+    """softmax(scores)·v. Gradients are computed from what was stored, and its roundings do not cancel: the scores' gradient is
+    p·(dp − D), with D the sum of p·dp over a row, or, in a fused kernel, what that equals without rounding, of result·gradient."""
 
     @staticmethod
-    def forward(ctx, x, noise):  # type: ignore[no-untyped-def]
-        p = x.softmax(-1)
-        p = p + noise(p)
-        ctx.save_for_backward(p)
-        ctx.noise = noise
-        return p
+    def forward(ctx, scores, v, fused, multiply, storing, computing):  # type: ignore[no-untyped-def]
+        p = scores.softmax(-1)
+        p = p + storing(p)
+        result = multiply(p, v)
+        ctx.save_for_backward(p, v, result)
+        ctx.fused, ctx.multiply, ctx.storing, ctx.computing = fused, multiply, storing, computing
+        return result
 
     @staticmethod
     def backward(ctx, g):  # type: ignore[no-untyped-def]
-        (p,) = ctx.saved_tensors
-        g = g + ctx.noise(g)
-        return p * (g - (p * g).sum(-1, keepdim=True)), None
+        p, v, result = ctx.saved_tensors
+        g = g + ctx.storing(g)
+        dp = ctx.multiply(g, v.mT)
+        terms = g * result if ctx.fused else p * dp
+        d = terms.sum(-1, keepdim=True) + ctx.computing(terms.norm(dim=-1, keepdim=True))
+        return p * (dp - d), ctx.multiply(p.mT, g), None, None, None, None
 
 
 class _Gather(torch.autograd.Function):
@@ -108,6 +115,11 @@ class _Gather(torch.autograd.Function):
         total, squares = (g.new_zeros(ctx.rows, g.shape[-1]).index_add_(0, ctx.index, t) for t in (flat, flat**2))
         times = torch.bincount(ctx.index, minlength=ctx.rows)[:, None]
         return total + ctx.roughly(total, squares.sqrt() * (times / 6).sqrt().clamp(min=1)), None, None
+
+
+def unit_roundoff(precision: str) -> float:
+    """Of a result as it is stored: TF32's is fp32."""
+    return tolerances.U32 if precision == "tf32" else PRECISIONS[precision].unit_roundoff
 
 
 def hashed(x: Tensor, seed: int) -> Tensor:
@@ -127,7 +139,7 @@ def signed(word: int) -> int:
 def rounded(precision: str, seed: int) -> Arithmetic:
     """Arithmetic with the roundings of `precision` drawn from `seed`."""
     p = PRECISIONS[precision]
-    u = tolerances.U32 if precision == "tf32" else p.unit_roundoff
+    u = unit_roundoff(precision)
     places = count()
 
     def uniform(x: Tensor, size: Tensor) -> Tensor:
@@ -156,7 +168,7 @@ def rounded(precision: str, seed: int) -> Arithmetic:
         multiply=lambda a, b: _Product.apply(a, b, multiply, rounding),
         stored=lambda x: _Noisy.apply(x, storing),
         computed=lambda x: _Noisy.apply(x, computing),
-        softmax=lambda x: _Softmax.apply(x, storing),
+        attend=lambda scores, v, fused: _Attend.apply(scores, v, fused, multiply, storing, computing),
         gather=lambda table, index: _Gather.apply(table, index, lambda total, walk: uniform(total, WIDEN * u * walk)),
     )
 
@@ -165,11 +177,12 @@ def allowed(evaluate: Callable[[Arithmetic], tuple[Tensor, ...]], expected: tupl
     """Largest absolute errors, fp64, of the shapes of `expected`, the exact results. `evaluate` gives the results in an arithmetic."""
     squares = [torch.zeros_like(t) for t in expected]
     for draw in range(DRAWS):
-        for total, noisy, exact in zip(squares, evaluate(rounded(precision, draw)), expected, strict=True):
-            total += (noisy - exact) ** 2 / DRAWS
+        for square, noisy, exact in zip(squares, evaluate(rounded(precision, draw)), expected, strict=True):
+            square.add_((noisy - exact) ** 2, alpha=1 / DRAWS)
     return tuple(
-        tolerances.rounding(exact, precision, tolerances.U32 if precision == "tf32" else None) + tolerances.LAMBDA * torch.maximum(s, separable(s)).sqrt()
-        for exact, s in zip(expected, squares, strict=True)
+        tolerances.rounding(exact, precision, unit_roundoff(precision))
+        + tolerances.LAMBDA * torch.maximum(square, separable(square)).sqrt()
+        for exact, square in zip(expected, squares, strict=True)
     )
 
 

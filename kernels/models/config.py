@@ -89,8 +89,9 @@ class Transformer:
     def weights(self) -> dict[str, tuple[int, ...]]:
         """The whole model's, likewise."""
         h = self.hidden
+        first = {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h)}
         blocks = {f"blocks.{i}.{name}": shape for i in range(self.layers) for name, shape in self.block_weights.items()}
-        return {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h), **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
+        return {**first, **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
 
     @property
     def block_matrix_parameters(self) -> int:

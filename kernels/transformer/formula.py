@@ -43,8 +43,8 @@ def attention(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, out: T
     q, k, v = (t.unflatten(-1, (config.heads, -1)).transpose(1, 2) for t in projected.split(hidden, -1))
     scores = a.multiply(a.stored(q / math.sqrt(hidden // config.heads)), k.mT)
     later = torch.ones(sequence, sequence, dtype=torch.bool, device=x.device).triu(1)
-    probabilities = a.softmax(scores.masked_fill(later, -math.inf))
-    mixed = a.multiply(probabilities, v).transpose(1, 2).reshape(batch, sequence, hidden)
+    attended = a.attend(scores.masked_fill(later, -math.inf), v, config.attention == "sdpa")
+    mixed = attended.transpose(1, 2).reshape(batch, sequence, hidden)
     return linear(a, mixed, out)
 
 
