@@ -11,8 +11,8 @@ there. With σ the deviation from the exact result, the tolerance is λ·σ and 
 
 Noise is a hash of the value and the draw: equal values are rounded alike, as they are in truth, and zeros stay what they are.
 
-σ² is taken as a product of what its row and its column have on average over the draws, since a few draws say little of one element;
-or as the element's own average, where that is more.
+A few draws say little of one element, so σ² is taken as the product of what its row and its column have on average, each half way to
+the average of all; or as its own, where that is more.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ class Arithmetic:
 
 
 EXACT = Arithmetic(
-    torch.matmul, lambda x: x, lambda x: x, lambda scores, v, fused: scores.softmax(-1) @ v, lambda table, index: table[index]
+    multiply=torch.matmul,
+    stored=lambda x: x,
+    computed=lambda x: x,
+    attend=lambda scores, v, fused: scores.softmax(-1) @ v,
+    gather=lambda table, index: table[index],
 )
 
 
@@ -179,17 +183,18 @@ def allowed(evaluate: Callable[[Arithmetic], tuple[Tensor, ...]], expected: tupl
     for draw in range(DRAWS):
         for square, noisy, exact in zip(squares, evaluate(rounded(precision, draw)), expected, strict=True):
             square.add_((noisy - exact) ** 2, alpha=1 / DRAWS)
-    return tuple(
-        tolerances.rounding(exact, precision, unit_roundoff(precision))
-        + tolerances.LAMBDA * torch.maximum(square, separable(square)).sqrt()
-        for exact, square in zip(expected, squares, strict=True)
-    )
+    deviations = [torch.maximum(square, pooled(square)).sqrt() for square in squares]
+    roundings = [tolerances.rounding(exact, precision, unit_roundoff(precision)) for exact in expected]
+    return tuple(one + tolerances.LAMBDA * sigma for one, sigma in zip(roundings, deviations, strict=True))
 
 
-def separable(squares: Tensor) -> Tensor:
-    """Row mean · column mean / mean of (…, n) as a matrix; the mean alone of a vector or a number. Where a row is 0 it stays 0."""
+def pooled(squares: Tensor) -> Tensor:
+    """Mean squares of (…, n), as a matrix, by their rows' and columns' means; of a vector or a number, their mean. Rows of 0 stay 0."""
     if squares.dim() < 2:
         return squares.mean().expand_as(squares)
     matrix = squares.reshape(-1, squares.shape[-1])
-    product = matrix.mean(1, keepdim=True) * matrix.mean(0) / matrix.mean().clamp(min=torch.finfo(torch.float64).tiny)
-    return product.reshape(squares.shape)
+    rows = matrix.mean(1, keepdim=True)
+    noisy = rows > 0
+    columns = matrix.sum(0) / noisy.sum().clamp(min=1)
+    mean = columns.mean().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.where(noisy, (rows + mean) / 2 * (columns + mean) / 2 / mean, 0.0).reshape(squares.shape)

@@ -52,7 +52,7 @@ def mlp(a: Arithmetic, config: Transformer, x: Tensor, up: Tensor, down: Tensor)
     """down(gate·σ(gate)·up), or down of ½·x·(1 + erf(x/√2))."""
     inner = linear(a, x, up)
     if config.activation == "gelu":
-        return linear(a, a.stored(inner * (1 + torch.erf(inner / math.sqrt(2))) / 2), down)
+        return linear(a, a.stored(inner * (1 + a.computed(torch.erf(inner / math.sqrt(2)))) / 2), down)
     gate, other = inner.split(config.feedforward, -1)
     return linear(a, a.stored(a.stored(gate / (1 + torch.exp(-gate))) * other), down)
 
