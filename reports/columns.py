@@ -61,6 +61,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("floor_s", "Floor", "s", TIME, "a kernel that does nothing, timed in the same way; short points only; not subtracted"),
     Column("enqueue_s", "Enqueue", "s", TIME, "what the host takes to enqueue one launch"),
     Column("launch_bound", "Launch-bound", "", TIME, "enqueue_s > median_s: such launches one by one run at the host's pace"),
+    Column("phases_s", "Phases", "", TIME, "of a call that has phases: the median of each, s, as JSON, timed one by one"),
     Column("started_utc", "Started", "", TIME, "when the point began, UTC"),
     Column("wall_s", "Wall time", "s", TIME, "everything the point took: inputs, correctness gate, timing"),
     Column("flops_per_s", "Achieved", "FLOP/s", DERIVED, "flops / median_s", True, True),
