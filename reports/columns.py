@@ -41,6 +41,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("options", "Options", "", IDENTITY, "every option of the op, as JSON"),
     Column("label", "Label", "", IDENTITY, "where the shape comes from, such as a model's layer"),
     Column("config", "Kernel config", "", IDENTITY, "configuration of the kernel that ran: tiles, warps, stages"),
+    Column("source_hash", "Source", "", IDENTITY, "hash of the Python that made operands and kernel; comments do not count"),
+    Column("machine_code_hash", "Machine code", "", IDENTITY, "hash of the Triton kernels that ran on a GPU, without line numbers"),
     Column("median_s", "Median", "s", TIME, "median of the samples", True, True),
     Column("ci_low_s", "CI low", "s", TIME, "lower end of the interval of the median"),
     Column("ci_high_s", "CI high", "s", TIME, "upper end of the interval of the median"),
