@@ -26,8 +26,9 @@ class Rule:
     base: int = 30  # nights before the window
     least_base: int = 10  # nights before a series is judged at all
     least_segment: int = 3  # nights since the last change before another is looked for
-    apart: float = 2.5  # standard deviations from the median beyond which a night is left out as an outlier
-    alpha: float = 0.0009  # of a series and night, two-sided, all windows together
+    apart: float = 3.0  # standard deviations from the median beyond which a night is left out as an outlier
+    limit: float = 3.0  # standard deviations that a night may count as at most
+    alpha: float = 0.0013  # of a series and night, two-sided, all windows together
     fdr: float = 0.10
     fdr_above: int = 1000  # series: with fewer, alpha alone keeps the false alarms of a night below one
     floor: float = 5e-4  # least standard deviation that is believed: medians have steps

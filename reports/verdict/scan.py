@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, t
 
 from reports.verdict.locate import first_night
-from reports.verdict.robust import Array, Mask, Spread, spread
+from reports.verdict.robust import Array, Mask, Spread, inflation, spread
 from reports.verdict.rule import Rule
 
 Index = NDArray[np.int64]
@@ -138,13 +139,21 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         number = np.count_nonzero(together, axis=1)
         difference = np.where(together, away, 0.0).sum(axis=1) / np.maximum(number, 1)
         matters = (number >= rule.agreeing(window)) & (np.abs(difference) > thresholds[rows]) & (base.nights > 0)
-        error = base.sigma * np.sqrt(1 / np.maximum(number, 1) + 1 / np.maximum(base.nights, 1))
-        p = np.where(matters, np.minimum(2 * t.sf(np.abs(difference) / error, base.freedom) / share, 1.0), 1.0)
+        limit = rule.limit * base.sigma[:, None]
+        bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
+        error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
+        p = np.where(matters, np.minimum(2 * t.sf(np.abs(bounded) / error, base.freedom) / share, 1.0), 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]
         best.sigma[chosen], best.window[chosen] = base.sigma[better], window
     return best
+
+
+def _variance(nights: NDArray[Any], correlation: float) -> Array:
+    """Of the mean of so many nights, in units of a night's."""
+    number = np.maximum(nights, 1).astype(float)
+    return inflation(number, correlation) / number
 
 
 def _adjusted(p: Array) -> Array:
