@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from benches.sweep_problems import SweepError
+from reports.environment import load_environment
 from reports.history.record import UnusableRun
 from reports.history.store import add_run, open_history, prune
 from reports.nightly import files
@@ -23,7 +25,6 @@ from reports.nightly.nights import EACH_RUN, run_line
 from reports.nightly.rerun import measure_again, with_rerun
 from reports.nightly.show import show
 from reports.nightly.words import summary
-from reports.report import interrupted
 from reports.store import write_atomically
 from reports.verdict.accepted import Accepted, load_accepted
 from reports.verdict.thresholds import Thresholds, load_thresholds
@@ -75,7 +76,8 @@ def night(given: argparse.Namespace, thresholds: Thresholds, accepted: list[Acce
     if run_id in pruned:
         raise UnusableRun(f"{given.run_dir}: began more than {given.prune:g} days ago, so --prune deleted it")
     each = EACH_RUN if given.each_run else None
-    judged = judge(opened.database, run_id, thresholds, accepted, each, notes=notes, interrupted=interrupted(given.run_dir))
+    interrupted = load_environment(given.run_dir).fields.get("interrupted") is True
+    judged = judge(opened.database, run_id, thresholds, accepted, each, notes=notes, interrupted=interrupted)
     if given.rerun and judged.verdict.warnings:
         points = [warned.point for warned in judged.verdict.warnings]
         kind = str(run_line(opened.database, run_id)["device_kind"])
@@ -93,7 +95,11 @@ def _write(judged: Judged, given: argparse.Namespace) -> None:
     for path, make in makers:
         if path is not None:
             text = make()
-            write_atomically(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+            write_atomically(path, partial(_write_text, text))
     if os.environ.get(SUMMARY):
         with open(os.environ[SUMMARY], "a", encoding="utf-8") as file:
             file.write(files.to_markdown(judged.verdict))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")

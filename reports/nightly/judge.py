@@ -62,6 +62,7 @@ def judge(
     environment = suspect.environment_changes(read.run_line(database, before) if before else None, tonight)
     shifts = _shifts(found, shifted)
     last = found.nights[-1] if found.nights else ""
+    of_tonight = [shift for shift in shifts if shift.night == last]
     run_dir = Path(tonight["run_dir"])
     verdict = Verdict(
         run=run,
@@ -77,7 +78,9 @@ def judge(
         warnings=tuple(_warnings(found, scanned, shifted, least, rule)),
         statuses=status_changes(read.lines(database, before) if before else None, lines),
         shifts=tuple(shifts),
-        suspect=suspect.reasons(environment, lines, read_sentinels(run_dir), [s for s in shifts if s.night == last], thresholds.node, interrupted),
+        suspect=suspect.reasons(
+            environment, lines, read_sentinels(run_dir), [s for s in shifts if s.night == last], thresholds.node, interrupted
+        ),
         environment=environment,
         notes=(*notes, *([] if each_run else _missing(found))),
     )

@@ -22,7 +22,12 @@ def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, 
 
 
 def reasons(
-    environment: Sequence[str], lines: pd.DataFrame, readings: Sequence[Reading], shifts: Sequence[NodeShift], node: float, interrupted: bool
+    environment: Sequence[str],
+    lines: pd.DataFrame,
+    readings: Sequence[Reading],
+    shifts: Sequence[NodeShift],
+    node: float,
+    interrupted: bool,
 ) -> tuple[str, ...]:
     """One line each; empty for a run that can be trusted. `shifts` are tonight's; `node`: how far one may go."""
     found = [f"The environment changed ({change}): its series begin anew tonight." for change in environment]
