@@ -141,8 +141,13 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
             point,
             cost,
             "ok",
-            **{"median_s": samples[15], "ci_low_s": samples[9], "ci_high_s": samples[21], "samples_s": samples},
-            **{"timer": "virtual time (simulated)", "regime": "sustained", "cache": "cold", "started_utc": None},
+            median_s=samples[15],
+            ci_low_s=samples[9],
+            ci_high_s=samples[21],
+            samples_s=samples,
+            timer="virtual time (simulated)",
+            regime="sustained",
+            cache="cold",
             config=("64x64x32 w4 s3" if changed else "128x256x64 w8 s3") if point.impl == "triton" else None,
             source_hash="5d1f0c52" if changed else "77ab41e0",
             machine_code_hash=("c09e4413" if changed else "1b7d90aa") if point.impl == "triton" else None,
@@ -166,13 +171,8 @@ def factor(point: str, fates: Plan, night: int, gpu: int) -> float:
 def conditions(night: int, gpu: int, rng: np.random.Generator) -> dict[str, Any]:
     """What NVML would tell; the second GPU has run slower since GPU_NIGHT."""
     slow = GPU_STEP if gpu == 1 and night >= GPU_NIGHT else 1.0
-    told = {
-        "sm_clock_hz": 1.755e9 / slow,
-        "memory_clock_hz": 2.619e9,
-        "power_w": 640 + rng.normal(0, 8),
-        "temperature_c": 61 + 9 * (slow > 1),
-    }
-    return {name: round(float(value), 1) for name, value in told.items()}
+    told = {"sm_clock_hz": 1.755e9 / slow, "memory_clock_hz": 2.619e9, "power_w": 640 + rng.normal(0, 8)}
+    return {name: round(float(value), 1) for name, value in told.items()} | {"temperature_c": 61.0 + 9 * (slow > 1)}
 
 
 def sentinels_of(night: int, gpu: int, started: datetime, rng: np.random.Generator) -> Iterator[Reading]:
