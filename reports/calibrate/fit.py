@@ -18,7 +18,7 @@ Some = NDArray[np.intp]
 
 FOLDS = 5
 ROWS_A_CONSTANT = 4  # to hold rows out, a fit needs so many for each of its constants
-LARGEST_ERROR = 0.25  # standard error of a constant, relative: one less well known than that is refused
+LARGEST_ERROR = 0.25  # standard error of a constant, relative: one less well known than that is refused, unless a problem says otherwise
 NOISE = 0.03  # least spread of a residual: what is measured again differs by as much, however well a fit passes through its rows
 FELT = 0.02  # a row feels a constant where 1% of it changes the time by at least FELT of 1%
 SOFT = 0.05  # residual at which the loss turns from squares to absolute values
@@ -35,10 +35,11 @@ class Problem:
     """Measured rows, and a model of them: predict(constants, indices of rows) → seconds."""
 
     name: str
-    present: Mapping[str, float]  # every constant's value so far: where the search begins, and what a refused constant keeps
+    present: Mapping[str, float]  # every constant's value so far, the most telling first: where the search begins, what a refused one keeps
     predict: Callable[[Mapping[str, float], Some], Array]
     measured: Array  # s
     group: NDArray[np.intp]  # rows of one group are held out together
+    largest_error: float = LARGEST_ERROR
 
     @property
     def every(self) -> Some:
@@ -93,19 +94,19 @@ def cross_validated(problem: Problem, free: Sequence[str]) -> Array | None:
 
 
 def identify(problem: Problem) -> Identified:
-    """Fits all constants, then again without the least known one, until each is known to within LARGEST_ERROR."""
+    """Fits all constants, then again without one that is not known well enough, until there is none: of several, the least telling goes."""
     free, refused = list(problem.present), []
     constants = dict(problem.present)
     while free:
         constants = fit(problem, free, problem.every)
         sensitivity = _sensitivity(problem, constants, free)
         errors, correlation = _errors(problem, constants, sensitivity)
-        worst = max(range(len(free)), key=lambda i: (errors[i], i))
-        if errors[worst] <= LARGEST_ERROR:
+        unknown = [i for i in range(len(free)) if errors[i] > problem.largest_error]
+        if not unknown:
             break
-        why = _why(free, worst, sensitivity, errors[worst], correlation)
-        refused.append(Refusal(free[worst], problem.present[free[worst]], why))
-        del free[worst]
+        why = _why(free, unknown[-1], sensitivity, errors[unknown[-1]], correlation)
+        name = free.pop(unknown[-1])
+        refused.append(Refusal(name, problem.present[name], why))
         constants = dict(problem.present)
     return Identified(constants, tuple(free), tuple(refused))
 

@@ -14,9 +14,10 @@ from kernels.gpus import Ceilings
 from kernels.parts import VECTOR_PRECISION
 from reports.calibrate.fit import Array, Problem, Some
 
-TILE_CONSTANTS = ("launch_s", "efficiency", "bandwidth_fraction", "step_s", "prologue_s", "split_s", "norm")
+# The most telling first.
+TILE_CONSTANTS = ("efficiency", "bandwidth_fraction", "launch_s", "step_s", "prologue_s", "split_s", "norm")
 BATCH_CONSTANTS = ("prologue_s", "l2_speedup")
-STREAM_CONSTANTS = ("launch_s", "bandwidth_fraction", "norm")
+STREAM_CONSTANTS = ("bandwidth_fraction", "launch_s", "norm")
 
 
 @dataclass(frozen=True)
