@@ -20,7 +20,7 @@ def show(title: str, qualities: Sequence[Quality], fits: Sequence[Fitted], conso
 
 
 def quality_table(title: str, qualities: Sequence[Quality]) -> Table:
-    """MAPE of the measured time; ratio: geometric mean of predicted / measured; in 1.5×: share of rows; worst: that of the row furthest off."""
+    """MAPE of the measured time; ratio: geometric mean of predicted / measured; worst: that of the row furthest off."""
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("predicted", "regime"):
         table.add_column(heading, no_wrap=True)
