@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 Array = NDArray[np.float64]
 Some = NDArray[np.intp]
@@ -66,6 +65,8 @@ class Identified:
 
 def fit(problem: Problem, free: Sequence[str], some: Some) -> dict[str, float]:
     """All constants, the `free` ones as they fit some of the rows best."""
+    from scipy.optimize import least_squares  # half a second that no other command needs
+
     if not free:
         return dict(problem.present)
 
