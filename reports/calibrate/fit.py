@@ -23,9 +23,9 @@ FELT = 0.02  # a row feels a constant where 1% of it changes the time by at leas
 SOFT = 0.05  # residual at which the loss turns from squares to absolute values
 STEP = 1e-2  # of a logarithm, for derivatives: the best tile changes in between, and a smaller step would miss it
 SMALLEST = 1e-12  # a constant of 0 has no logarithm
-HIGHEST = {
-    "norm": 20.0,  # above, a p-norm is the maximum
-    "bandwidth_fraction": 0.98,  # outputs left in the L2 would have a fit promise more than the bandwidth
+BOUNDS = {
+    "norm": (1.0, 20.0),  # 1: costs add up, none hides another; above 20 the norm is the maximum
+    "bandwidth_fraction": (0.0, 0.98),  # outputs left in the L2 would have a fit promise more than the bandwidth
 }
 
 
@@ -76,9 +76,11 @@ def fit(problem: Problem, free: Sequence[str], some: Some) -> dict[str, float]:
     def residuals(logs: Array) -> Array:
         return np.log(problem.predict(constants(logs), some) / problem.measured[some])
 
-    highest = np.log([HIGHEST.get(name, np.inf) for name in free])
-    start = np.minimum(np.log([max(problem.present[name], SMALLEST) for name in free]), highest - STEP)
-    found = least_squares(residuals, start, bounds=(-np.inf, highest), loss="soft_l1", f_scale=SOFT, diff_step=1e-3, max_nfev=100)
+    limits = np.array([BOUNDS.get(name, (0.0, np.inf)) for name in free])
+    with np.errstate(divide="ignore"):  # the logarithm of 0 is no bound
+        low, high = np.log(limits.T)
+    start = np.clip(np.log([max(problem.present[name], SMALLEST) for name in free]), low + STEP, high - STEP)
+    found = least_squares(residuals, start, bounds=(low, high), loss="soft_l1", f_scale=SOFT, diff_step=1e-3, max_nfev=100)
     return constants(found.x)
 
 

@@ -1,0 +1,299 @@
+"""`python -m reports calibrate`: constants that were planted are found, and those that rows cannot tell are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from benches.row import Row, new_row
+from kernels.calibrated import Calibration
+from kernels.cost_model import parts_s
+from kernels.cpu_model import CpuModel, cpu_s, kernel_name, read_cpu_model
+from kernels.gpus import Gpu, load_gpu
+from kernels.op import Point
+from kernels.parts import Contraction, Stream
+from kernels.registry import OPS
+from reports.__main__ import main
+from reports.calibrate.cpu_runs import calibrate_cpu
+from reports.calibrate.fit import Problem, cross_validated, identify
+from reports.calibrate.gpu import TILE_CONSTANTS
+from reports.calibrate.gpu_runs import calibrate_gpu
+from reports.calibrate.observations import load_runs
+from reports.calibrate.quality import quality
+
+H100 = load_gpu("h100_sxm5")
+PRESENT = H100.model
+assert PRESENT is not None
+ON_H100 = {"device_kind": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu": "h100_sxm5", "started_utc": "2026-11-23T18:00:00+00:00"}
+CEILINGS = {"peak_flops_per_s": {"fp32": 1.5e11, "bf16": 1e10}, "bandwidth_bytes_per_s": 2e10}
+ON_CPU = {
+    "device_kind": "cpu",
+    "device_name": "A CPU",
+    "cpu": {"model": "A CPU that nobody has", "cores": 2, "threads": 2},
+    "ceilings": CEILINGS,
+    "started_utc": "2026-11-23T18:00:00+00:00",
+}
+NOISE = 0.03
+MakeRun = Callable[..., Path]
+
+
+def matmul(m: int, n: int, k: int, precision: str = "bf16", **more: int) -> Point:
+    return OPS["matmul"].point("torch", precision, {**more, "m": m, "n": n, "k": k})
+
+
+def elementwise(m: int, n: int, function: str = "add", precision: str = "bf16") -> Point:
+    return OPS["elementwise"].point("torch", precision, {"m": m, "n": n}, {"function": function})
+
+
+def rows_of(points: Sequence[Point], seconds: np.ndarray, seed: int = 0, **fields: object) -> list[Row]:
+    """Rows with NOISE on their times."""
+    noisy = seconds * np.exp(np.random.default_rng(seed).normal(0, NOISE, len(points)))
+    fields = {"status": "ok", "cache": "cold", **fields}
+    return [new_row(p, OPS[p.op].cost(p), median_s=float(s), **fields) for p, s in zip(points, noisy, strict=True)]  # type: ignore[arg-type]
+
+
+def on_gpu(points: Sequence[Point], model: Calibration, hot: bool = False) -> np.ndarray:
+    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p))) for p in points]
+    return parts_s(asked, H100, model, H100.sm_count, np.full(len(points), hot))[0]
+
+
+def shapes(count: int, seed: int = 1) -> list[tuple[int, int, int]]:
+    """Thin and square, short and long, whole (n, k) pairs at several m."""
+    rng = np.random.default_rng(seed)
+    pairs = [(int(2 ** rng.uniform(5, 14)), int(2 ** rng.uniform(6, 16))) for _ in range(count // 8)]
+    return [(int(2 ** (13 * (i + rng.uniform()) / 8)) + i, n, k) for n, k in pairs for i in range(8)]
+
+
+def planted() -> Calibration:
+    """Every constant of bf16 and of streams moved."""
+    bf16 = PRESENT.matmul[0].model_copy(
+        update={"launch_s": 3.1e-6, "efficiency": 0.70, "bandwidth_fraction": 0.90, "step_s": 1.2e-7, "prologue_s": 8e-7, "split_s": 1.1e-6}
+    )
+    stream = PRESENT.stream.model_copy(update={"launch_s": 2.6e-6, "bandwidth_fraction": 0.88, "norm": 2.0})
+    return PRESENT.model_copy(update={"matmul": (bf16, *PRESENT.matmul[1:]), "stream": stream})
+
+
+def test_planted_constants_of_a_gpu_are_found(make_run: MakeRun) -> None:
+    truth = planted()
+    points = [matmul(*size) for size in shapes(480)]
+    points += [elementwise(int(2 ** (i / 4)), 1009) for i in range(60)]
+    run = make_run("cuda", rows=rows_of(points, on_gpu(points, truth)), environment=ON_H100)
+    found, fits, qualities = calibrate_gpu(load_runs([run], "torch", ("ok",)), H100, PRESENT)
+    bf16, expected = found.matmul_for("bf16"), truth.matmul_for("bf16")
+    assert bf16 is not None
+    assert expected is not None
+    tolerance = {"efficiency": 0.03, "bandwidth_fraction": 0.03, "launch_s": 0.05, "split_s": 0.15, "step_s": 0.2, "prologue_s": 0.3}
+    for constant, within in tolerance.items():
+        assert getattr(bf16, constant) == pytest.approx(getattr(expected, constant), rel=within), constant
+    assert found.stream.bandwidth_fraction == pytest.approx(0.88, rel=0.03)
+    assert found.stream.launch_s == pytest.approx(2.6e-6, rel=0.05)
+    assert [fit.name for fit in fits] == ["matmul bf16", "streams"]
+    every = {q.name: q for q in qualities if q.regime == "all"}
+    assert every["matmul bf16"].held_out
+    assert every["matmul bf16"].mape < 1.3 * NOISE * np.sqrt(2 / np.pi) + 0.01
+    assert found.matmul_for("fp16") == PRESENT.matmul[0].model_copy(update={"precisions": ("fp16",)}), "no fp16 row: as before"
+    assert "480 rows" in bf16.fitted_on
+    assert "had not seen" in bf16.error
+
+
+def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
+    """Large square products say how fast the units are, and nothing of launches, splits, or the memory."""
+    points = [matmul(m, n, k) for m in (4096, 6144, 8192) for n in (4096, 8192) for k in (4096, 8192, 16384)]
+    run = make_run("cuda", rows=rows_of(points, on_gpu(points, planted())), environment=ON_H100)
+    found, (fit,), _ = calibrate_gpu(load_runs([run], "torch", ("ok",)), H100, PRESENT)
+    refused = {refusal.name: refusal.why for refusal in fit.found.refused}
+    assert {"launch_s", "split_s", "prologue_s", "norm", "bandwidth_fraction"} <= set(refused)
+    assert "none of 18 rows feels it" in refused["split_s"]
+    bf16 = found.matmul_for("bf16")
+    assert bf16 is not None
+    for constant in refused:
+        assert getattr(bf16, constant) == getattr(PRESENT.matmul[0], constant)
+    assert bf16.efficiency == pytest.approx(0.70, rel=0.05)
+    assert "kept from before: " in bf16.fitted_on
+
+
+def test_hot_rows_tell_the_l2_and_cold_ones_do_not(make_run: MakeRun) -> None:
+    truth = PRESENT.model_copy(update={"batched": PRESENT.batched.model_copy(update={"prologue_s": 3e-6, "l2_speedup": 2.6})})
+    points = [matmul(m, n, 256, b=b) for b in (4, 8, 16) for m in (128, 512, 1000) for n in (128, 256, 1024)]
+    for hot in (True, False):
+        rows = rows_of(points, on_gpu(points, truth, hot), cache="hot" if hot else "cold")
+        found, (fit,), _ = calibrate_gpu(load_runs([make_run("cuda", rows=rows, environment=ON_H100)], "torch", ("ok",)), H100, PRESENT)
+        assert found.batched.prologue_s == pytest.approx(3e-6, rel=0.1)
+        assert [refusal.name for refusal in fit.found.refused] == ([] if hot else ["l2_speedup"])
+        assert found.batched.l2_speedup == pytest.approx(2.6, rel=0.15) if hot else PRESENT.batched.l2_speedup
+
+
+def line(slope: float, measured: np.ndarray, twins: bool = False) -> Problem:
+    """Seconds = a + b·x, or a + b where x is always 1: then only their sum can be told."""
+    x = np.ones(len(measured)) if twins else np.linspace(1, 10, len(measured))
+    return Problem(
+        "line", {"a": 1.0, "b": slope}, lambda c, some: c["a"] + c["b"] * x[some], measured, np.arange(len(measured), dtype=np.intp)
+    )
+
+
+def test_constants_that_rows_feel_alike_are_refused_but_one() -> None:
+    found = identify(line(1.0, np.full(40, 5.0), twins=True))
+    assert found.fitted == ("a",)
+    assert found.constants == {"a": pytest.approx(4.0, rel=1e-3), "b": 1.0}
+    assert "they feel a alike" in found.refused[0].why
+
+
+def test_an_exact_line_is_found() -> None:
+    x = np.linspace(1, 10, 40)
+    found = identify(line(1.0, 3.0 + 0.5 * x))
+    assert found.refused == ()
+    assert found.constants == {"a": pytest.approx(3.0, rel=1e-3), "b": pytest.approx(0.5, rel=1e-3)}
+
+
+def test_rows_are_held_out_only_where_there_are_enough() -> None:
+    assert cross_validated(line(1.0, np.full(7, 5.0)), ("a", "b")) is None
+    assert cross_validated(line(1.0, 1 + np.linspace(1, 10, 8)), ("a", "b")) == pytest.approx(1 + np.linspace(1, 10, 8), rel=1e-3)
+
+
+def test_quality_by_hand() -> None:
+    q = quality("x", "all", np.array([1.0, 2.0, 0.5, 1.4]), np.ones(4), held_out=False)
+    assert q.mape == pytest.approx((0 + 1 + 0.5 + 0.4) / 4)
+    assert q.ratio == pytest.approx(1.4**0.25)
+    assert q.within == 0.5
+    assert q.worst in (2.0, 0.5)
+
+
+CPU_TRUTH = CpuModel(
+    cpu="A CPU that nobody has",
+    threads=2,
+    call_s=2e-5,
+    flops_per_s={"fp32": 9e10, "bf16": 2e9, "fp32 batched": 6e10},
+    operand_bytes_per_s={"fp32": 8e9},
+    bytes_per_s={"elementwise add fp32": 1.5e10, "elementwise gelu_tanh fp32": 2e9},
+    fitted_on="-",
+    error="-",
+)
+
+
+def on_cpu(points: Sequence[Point]) -> np.ndarray:
+    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p))) for p in points]
+    return cpu_s(asked, CPU_TRUTH, CEILINGS["peak_flops_per_s"], CEILINGS["bandwidth_bytes_per_s"])[0]  # type: ignore[arg-type]
+
+
+def cpu_points() -> list[Point]:
+    points = [matmul(m, n, k, "fp32") for m in (1, 127, 1009) for n in (129, 2048) for k in (512, 2048)]
+    points += [matmul(m, m, m, "bf16") for m in (127, 129, 256)] + [matmul(128, 128, 128, "fp32", b=4)]
+    points += [elementwise(m, 2048, f, "fp32") for m in (1009, 4096) for f in ("add", "gelu_tanh")]
+    return points + [elementwise(1, n, "add", "fp32") for n in (1, 2, 3, 5, 7, 11)]
+
+
+def test_planted_constants_of_a_cpu_are_found_and_predict_another_run(make_run: MakeRun, tmp_path: Path) -> None:
+    points = cpu_points()
+    run = make_run("cpu", rows=rows_of(points, on_cpu(points), cache="hot"), environment=ON_CPU)
+    found, _, qualities = calibrate_cpu(load_runs([run], "torch", ("ok",)))
+    assert found.call_s == pytest.approx(2e-5, rel=0.05)
+    assert found.flops_per_s == pytest.approx(CPU_TRUTH.flops_per_s, rel=0.1)
+    assert found.operand_bytes_per_s["fp32"] == pytest.approx(8e9, rel=0.1)
+    assert found.bytes_per_s == pytest.approx(CPU_TRUTH.bytes_per_s, rel=0.1)
+    assert qualities[0].within == 1.0
+
+
+def test_a_cpu_kernel_is_named_by_what_it_computes() -> None:
+    point = elementwise(3, 5, "gelu")
+    assert kernel_name(point, Stream(1, 1)) == "elementwise gelu bf16"
+    cast = OPS["elementwise"].point("torch", "fp32", {"m": 3, "n": 5}, {"function": "cast", "to": "bf16", "data": "zeros"})
+    assert kernel_name(cast, Stream(1, 1)) == "elementwise cast bf16 fp32"
+    total = OPS["einsum"].point("torch", "fp32", {"i": 3, "j": 5}, {"equation": "i j -> i"})
+    assert kernel_name(total, Stream(1, 1)) == "einsum fp32", "an equation is no kernel"
+    assert kernel_name(total, Contraction(True, 1, 1, 1, 1, 4, 1)) == "fp32 batched"
+
+
+def test_cpu_seconds_by_hand() -> None:
+    # 20 us + 2·2·3·5 / 9e10 + 4·5·(2 + 3) / 8e9; 20 us + 12·15 / 1.5e10; a view is a call
+    points = [matmul(2, 3, 5, "fp32"), elementwise(3, 5, "add", "fp32")]
+    assert on_cpu(points) == pytest.approx([2e-5 + 60 / 9e10 + 100 / 8e9, 2e-5 + 180 / 1.5e10], rel=1e-12)
+    total, calls = cpu_s(
+        [(points[1], [Stream(0, 0)]), (points[1], []), (matmul(2, 3, 5, "fp16"), [Contraction(False, 1, 2, 3, 5, 2, 62)])],
+        CPU_TRUTH,
+        {},
+        2e10,
+    )
+    assert total[:2].tolist() == [2e-5, 2e-5] == calls[:2].tolist()
+    assert np.isnan(total[2]), "neither a rate nor a peak of fp16: none is guessed"
+
+
+def test_the_command_writes_a_gpus_file(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = [matmul(*size) for size in shapes(160)]
+    run = make_run("cuda", rows=rows_of(points, on_gpu(points, planted())), environment=ON_H100)
+    out = tmp_path / "h100_sxm5.yaml"
+    assert main(["calibrate", str(run), "-o", str(out), "--judge", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == str(out)
+    assert "matmul bf16" in printed
+    assert "held out" in printed
+    written = Gpu.model_validate(yaml.safe_load(out.read_text(encoding="utf-8")))
+    assert written.model_copy(update={"model": None, "sources": {}}) == H100.model_copy(update={"model": None, "sources": {}})
+    assert written.model is not None
+    fit = written.model.matmul_for("bf16")
+    assert fit is not None
+    assert fit.efficiency == pytest.approx(0.70, rel=0.05)
+    assert "2026-11-23" in fit.fitted_on
+    assert set(TILE_CONSTANTS) <= set(fit.model_dump())
+
+
+def test_the_command_writes_a_cpus_file_into_the_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    points = cpu_points()
+    run = make_run("cpu", rows=rows_of(points, on_cpu(points), cache="hot"), environment=ON_CPU)
+    assert main(["calibrate", str(run), "--judge", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(run / "calibration.yaml")
+    assert read_cpu_model(run / "calibration.yaml").flops_per_s["fp32"] == pytest.approx(9e10, rel=0.1)
+
+
+def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    points = [matmul(*size) for size in shapes(40)]
+    rows = rows_of(points, on_gpu(points, PRESENT))
+    noisy = [row.model_copy(update={"status": "noisy", "point": f"{row.point}-noisy", "median_s": 1.0}) for row in rows[:7]]
+    triton = [row.model_copy(update={"impl": "triton", "point": f"{row.point}-triton"}) for row in rows[:5]]
+    run = make_run("cuda", rows=rows + noisy + triton, environment=ON_H100)
+    assert main(["calibrate", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "7 timed rows left out: noisy (--noisy)" in printed
+    assert "5 timed rows left out: implementation triton (--impl)" in printed
+
+
+@pytest.mark.parametrize(
+    ("rows", "environment", "more", "says"),
+    [
+        ([], ON_H100, [], "no rows to fit"),
+        (None, {**ON_H100, "gpu": None, "device_name": "NVIDIA H900"}, [], "no file in configs/gpus names"),
+        (None, ON_H100, ["--gpu", "h100_sxm"], "unknown GPU 'h100_sxm' (did you mean h100_sxm5?)"),
+        (None, ON_CPU, ["--gpu", "h100_sxm5"], "was measured on a CPU, not on h100_sxm5"),
+        (None, {**ON_CPU, "cpu": {}}, [], "does not name the CPU"),
+        (None, ON_H100, ["--impl", "triton"], "no rows to fit (40 timed rows left out: implementation torch (--impl))"),
+        (None, ON_H100, ["--judge", "nowhere"], "nowhere: no such run directory"),
+        (None, ON_H100, ["-o", "missing/out.yaml"], "missing"),
+    ],
+)
+def test_unusable_input_is_one_line_and_exit_2(
+    make_run: MakeRun,
+    rows: list[Row] | None,
+    environment: dict[str, object],
+    more: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    points = [matmul(*size) for size in shapes(40)]
+    run = make_run("cuda", rows=rows_of(points, on_gpu(points, PRESENT)) if rows is None else rows, environment=environment)
+    assert main(["calibrate", str(run), *more]) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("error: ")
+    assert says in captured.err
+
+
+def test_runs_of_different_devices_are_not_mixed(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    points = [matmul(*size) for size in shapes(40)]
+    rows = rows_of(points, on_gpu(points, PRESENT))
+    a = make_run("cuda", size="a", rows=rows, environment=ON_H100)
+    b = make_run("cuda", size="b", rows=rows, environment={**ON_H100, "device_name": "NVIDIA H200", "gpu": "h200_sxm"})
+    assert main(["calibrate", str(a), str(b)]) == 2
+    assert "runs on different devices: NVIDIA H100 80GB HBM3, NVIDIA H200" in capsys.readouterr().err
