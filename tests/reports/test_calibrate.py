@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from benches.row import Row, new_row
+from kernels import cpu_model
 from kernels.calibrated import Calibration
 from kernels.cost_model import parts_s
 from kernels.cpu_model import CpuModel, cpu_s, kernel_name, read_cpu_model
@@ -24,6 +25,7 @@ from reports.calibrate.gpu import TILE_CONSTANTS
 from reports.calibrate.gpu_runs import calibrate_gpu
 from reports.calibrate.observations import load_runs
 from reports.calibrate.quality import quality
+from reports.report import load_report
 
 H100 = load_gpu("h100_sxm5")
 PRESENT = H100.model
@@ -246,6 +248,32 @@ def test_the_command_writes_a_cpus_file_into_the_run(make_run: MakeRun, capsys: 
     assert main(["calibrate", str(run), "--judge", str(run)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(run / "calibration.yaml")
     assert read_cpu_model(run / "calibration.yaml").flops_per_s["fp32"] == pytest.approx(9e10, rel=0.1)
+
+
+def test_reports_predict_by_the_constants_of_their_cpu(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = cpu_points()
+    run = make_run("cpu", rows=rows_of(points, on_cpu(points), cache="hot"), environment=ON_CPU)
+    monkeypatch.setattr(cpu_model, "CPU_DIR", tmp_path / "cpus")
+    before = load_report(run).frame["measured_over_predicted"]
+    (tmp_path / "cpus").mkdir()
+    assert main(["calibrate", str(run), "-o", str(tmp_path / "cpus" / "mine.yaml")]) == 0
+    after = load_report(run).frame["measured_over_predicted"]
+    assert before.between(1 / 1.5, 1.5).mean() < 0.8, "the roofline of measured ceilings is no such model"
+    assert after.between(1 / 1.5, 1.5).all()
+    other = make_run(
+        "cpu", size="other", rows=rows_of(points, on_cpu(points)), environment={**ON_CPU, "cpu": {"model": "Another", "threads": 2}}
+    )
+    assert load_report(other).frame["measured_over_predicted"].tolist() == pytest.approx(before.tolist(), rel=0.2), (
+        "another CPU's do not count"
+    )
+
+
+def test_a_wrong_file_of_a_cpu_is_said_on_the_page(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_model, "CPU_DIR", tmp_path)
+    (tmp_path / "mine.yaml").write_text("cpu: A CPU\nthreads: two\n", encoding="utf-8")
+    report = load_report(make_run("cpu", rows=rows_of(cpu_points(), on_cpu(cpu_points())), environment=ON_CPU))
+    assert report.frame["predicted_s"].isna().all()
+    assert any("mine.yaml: threads: Input should be a valid integer" in problem for problem in report.problems)
 
 
 def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
