@@ -16,6 +16,8 @@ from reports.calibrate.observations import Observation, Runs, groups_of, rows_of
 from reports.calibrate.quality import Quality, by_regime
 from reports.calibrate.result import Fitted, provenance
 
+CLEARLY = 0.9  # of an error: less is no better
+
 
 def calibrate_gpu(runs: Runs, gpu: Gpu, present: Calibration) -> tuple[Calibration, list[Fitted], list[Quality]]:
     """The constants that the runs tell, the others as they are; each fit; and how good the predictions are, by family and regime."""
@@ -28,9 +30,9 @@ def calibrate_gpu(runs: Runs, gpu: Gpu, present: Calibration) -> tuple[Calibrati
         if not rows or precision not in gpu.peak_flops_per_s:
             matmul.append(alone)
             continue
-        done = _fit(tile_problem(f"matmul {precision}", _contracted(rows), precision, alone, present.batched, gpu), rows)
+        done, better = _better([(_tile_fit(rows, precision, fit, present, gpu), fit) for fit in _splitting_or_not(alone)])
         fits.append(done)
-        matmul.append(alone.model_copy(update={**done.found.constants, **provenance(done, runs.source)}))
+        matmul.append(better.model_copy(update={**done.found.constants, **provenance(done, runs.source)}))
     found = present.model_copy(update={"matmul": tuple(matmul)})
     batched = [o for o in single if _is_contraction(o, batched=True) and o.point.precision in gpu.peak_flops_per_s]
     most = max({o.point.precision for o in batched}, key=lambda p: sum(o.point.precision == p for o in batched), default="")
@@ -54,6 +56,21 @@ def calibrate_gpu(runs: Runs, gpu: Gpu, present: Calibration) -> tuple[Calibrati
 def _by_precision(present: Calibration) -> list[TileFit]:
     """Each precision's own copy of the fit it is predicted by."""
     return [fit.model_copy(update={"precisions": (precision,)}) for fit in present.matmul for precision in fit.precisions]
+
+
+def _splitting_or_not(present: TileFit) -> tuple[TileFit, TileFit]:
+    """As it is, and the other way: whether a library splits k shows in how well the rows fit."""
+    return present, present.model_copy(update={"splits_k": not present.splits_k})
+
+
+def _tile_fit(rows: Sequence[Observation], precision: str, fit: TileFit, present: Calibration, gpu: Gpu) -> Fitted:
+    return _fit(tile_problem(f"matmul {precision}", _contracted(rows), precision, fit, present.batched, gpu), rows)
+
+
+def _better(both: Sequence[tuple[Fitted, TileFit]]) -> tuple[Fitted, TileFit]:
+    """The other way only where it is clearly better: rows without a choice of splits fit alike."""
+    (as_is, _), (other, _) = both
+    return both[1] if other.quality[0].mape < CLEARLY * as_is.quality[0].mape else both[0]
 
 
 def _is_contraction(observation: Observation, batched: bool) -> bool:

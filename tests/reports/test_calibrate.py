@@ -118,6 +118,17 @@ def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
     assert "kept from before: " in bf16.fitted_on
 
 
+@pytest.mark.parametrize("splits_k", [True, False])
+def test_whether_a_library_splits_k_shows_in_its_rows(make_run: MakeRun, splits_k: bool) -> None:
+    truth = PRESENT.model_copy(update={"matmul": tuple(fit.model_copy(update={"splits_k": splits_k}) for fit in PRESENT.matmul)})
+    points = [matmul(m, n, k) for m in (1, 16, 128, 1024) for n in (64, 128, 1009) for k in (512, 4096, 32768)]
+    run = make_run("cuda", rows=rows_of(points, on_gpu(points, truth)), environment=ON_H100)
+    found, _, _ = calibrate_gpu(load_runs([run], "torch", ("ok",)), H100, PRESENT)
+    bf16 = found.matmul_for("bf16")
+    assert bf16 is not None
+    assert bf16.splits_k == splits_k
+
+
 def test_hot_rows_tell_the_l2_and_cold_ones_do_not(make_run: MakeRun) -> None:
     truth = PRESENT.model_copy(update={"batched": PRESENT.batched.model_copy(update={"prologue_s": 3e-6, "l2_speedup": 2.6})})
     points = [matmul(m, n, 256, b=b) for b in (4, 8, 16) for m in (128, 512, 1000) for n in (128, 256, 1024)]
