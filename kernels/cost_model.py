@@ -143,7 +143,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
     predicted, launches = _calibrated(asked, ceilings, hot) or (roofline, np.zeros(len(points)))
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
-    bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
+    bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
     return Prediction(flops, read, written, held, napkin, roofline, predicted, bound)
 

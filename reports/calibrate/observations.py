@@ -15,7 +15,7 @@ from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
 from kernels.parts import Contraction, Part, Stream
 from kernels.registry import OPS
-from reports.environment import Environment, load_environment
+from reports.environment import MAX_NAME, Environment, load_environment
 
 
 class CalibrationError(Exception):
@@ -55,8 +55,8 @@ class Runs:
     @property
     def source(self) -> str:
         """Where the rows come from, for the provenance."""
-        names = ", ".join(path.resolve().name for path in self.paths)
-        return f"{names}, on {self.environment.text('device_name')}, {self.environment.text('started_utc')[:10]}"
+        names = ", ".join(one_line(path.resolve().name) for path in self.paths)
+        return f"{names}, on {_device(self.environment)}, {one_line(self.environment.text('started_utc')[:10])}"
 
 
 def load_runs(paths: Sequence[Path], impl: str, statuses: Sequence[Status]) -> Runs:
@@ -73,7 +73,7 @@ def load_runs(paths: Sequence[Path], impl: str, statuses: Sequence[Status]) -> R
         found, why = _observations([row for row in rows if row.status in TIMED and row.median_s], impl, statuses)
         observations += found
         reasons.update(why)
-    devices = {environment.text("device_name") for environment in environments}
+    devices = {_device(environment) for environment in environments}
     if len(devices) > 1:
         raise CalibrationError(f"runs on different devices: {', '.join(sorted(devices))}")
     left_out = tuple(f"{count} timed rows left out: {why}" for why, count in reasons.most_common())
@@ -81,6 +81,15 @@ def load_runs(paths: Sequence[Path], impl: str, statuses: Sequence[Status]) -> R
     if not observations:
         raise CalibrationError(f"{', '.join(map(str, paths))}: no rows to fit" + (f" ({'; '.join(left_out)})" if left_out else ""))
     return runs
+
+
+def _device(environment: Environment) -> str:
+    return one_line(environment.text("device_name")[:MAX_NAME])
+
+
+def one_line(text: str) -> str:
+    """A file's own words without what would break a line, or end a YAML comment."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _observations(rows: Iterable[Row], impl: str, statuses: Sequence[Status]) -> tuple[list[Observation], Counter[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reports.calibrate.quality import WITHIN, Quality
@@ -21,7 +22,7 @@ def show(title: str, qualities: Sequence[Quality], fits: Sequence[Fitted], conso
 
 def quality_table(title: str, qualities: Sequence[Quality]) -> Table:
     """MAPE of the measured time; ratio: geometric mean of predicted / measured; worst: that of the row furthest off."""
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=escape(title), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("predicted", "regime"):
         table.add_column(heading, no_wrap=True)
     for heading in ("rows", "MAPE", "ratio", f"in {WITHIN:g}×", "worst"):

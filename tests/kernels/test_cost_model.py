@@ -268,6 +268,14 @@ def test_what_does_nothing_takes_nothing() -> None:
     assert launches[2] == launches[3] == H100.model.stream.launch_s  # type: ignore[union-attr]
 
 
+def test_a_row_that_does_nothing_is_all_overhead() -> None:
+    rows = _rows([elementwise(3, 5)] * 2)
+    rows.loc[0, ["flops", "bytes_read", "bytes_written"]] = 0
+    found = predict_rows(rows, H100)
+    assert found.predicted_s[0] == found.roofline_s[0] == 0
+    assert found.bound.tolist() == ["overhead", "overhead"]
+
+
 def test_parts_repeat() -> None:
     point = elementwise(3, 5)
     asked = [(point, [Stream(90, 15, times=7)]), (point, [Stream(90, 15)] * 7)]

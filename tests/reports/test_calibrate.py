@@ -329,6 +329,18 @@ def test_unusable_input_is_one_line_and_exit_2(
     assert says in captured.err
 
 
+def test_a_devices_name_stays_a_name(make_run: MakeRun, tmp_path: Path) -> None:
+    """What environment.json calls a device is shown and written, and is neither markup nor YAML."""
+    points = [matmul(*size) for size in shapes(40)]
+    environment = {**ON_H100, "device_name": "an [/red] H100\nboards: [mine]", "gpu": "h100_sxm5"}
+    out = tmp_path / "out.yaml"
+    assert (
+        main(["calibrate", str(make_run("cuda", rows=rows_of(points, on_gpu(points, PRESENT)), environment=environment)), "-o", str(out)])
+        == 0
+    )
+    assert yaml.safe_load(out.read_text(encoding="utf-8"))["boards"] == ["NVIDIA H100 80GB HBM3"]
+
+
 def test_runs_of_different_devices_are_not_mixed(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     points = [matmul(*size) for size in shapes(40)]
     rows = rows_of(points, on_gpu(points, PRESENT))
