@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 CPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "cpus"
 BATCHED = " batched"  # ends the name of a batched contraction's rates: PyTorch has other kernels for these
-LIKE_DEFAULT = ("data",)  # options that change the inputs' values, not the kernel
+VALUES_ONLY = ("data",)  # options that change the inputs' values, not the kernel
 
 
 class CpuError(ValueError):
@@ -54,7 +54,7 @@ def kernel_name(point: Point, part: Part) -> str:
     options = [
         value
         for name, value in point.options.items()
-        if name not in LIKE_DEFAULT and not op.on_matrix_units and (op.options[name].leading or value != op.options[name].default)
+        if name not in VALUES_ONLY and not op.on_matrix_units and (op.options[name].leading or value != op.options[name].default)
     ]
     return " ".join([point.op, *options, point.precision])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import ValidationError
 
 from kernels.cost_model import roofline_s
 from kernels.cpu_model import CpuModel, cpu_s, flops, kernel_name, operand_bytes
@@ -23,20 +24,8 @@ SHORT_S = 2e-6  # a row whose analytic time is less is mostly its call
 
 def calibrate_cpu(runs: Runs) -> tuple[CpuModel, list[Fitted], list[Quality]]:
     """The constants that the runs tell, each fit, and how good the predictions are, by family. Raises CalibrationError."""
-    cpu = runs.environment.fields.get("cpu")
-    if not isinstance(cpu, dict) or not isinstance(cpu.get("model"), str) or not isinstance(cpu.get("threads"), int):
-        raise CalibrationError(f"{runs.paths[-1]}: environment.json does not name the CPU and its threads")
     ceilings = runs.ceilings
-    base = ceilings.cpu_model or CpuModel(
-        cpu=cpu["model"],
-        threads=cpu["threads"],
-        call_s=CALL_S,
-        flops_per_s={},
-        operand_bytes_per_s={},
-        bytes_per_s={},
-        fitted_on="no rows",
-        error="not known",
-    )
+    base = ceilings.cpu_model or _unmeasured(runs)
     calls = _calls(runs, ceilings, base)
     fits = [calls] if calls else []
     call_s = calls.found.constants["call_s"] if calls else base.call_s
@@ -58,6 +47,18 @@ def calibrate_cpu(runs: Runs) -> tuple[CpuModel, list[Fitted], list[Quality]]:
     found = base.model_copy(update={**rates, "call_s": call_s, "fitted_on": f"{runs.source}: {len(runs.observations)} rows"})
     shown = judge(runs.observations, found, ceilings, held_out=False)
     return found.model_copy(update={"error": error_text(shown[0])}), fits, shown
+
+
+def _unmeasured(runs: Runs) -> CpuModel:
+    """A CPU of which nothing is known but its name and threads. Raises CalibrationError where the run does not tell them."""
+    cpu = runs.environment.fields.get("cpu")
+    told = cpu if isinstance(cpu, dict) else {}
+    rates: dict[str, dict[str, float]] = {"flops_per_s": {}, "operand_bytes_per_s": {}, "bytes_per_s": {}}
+    fields = {"cpu": told.get("model"), "threads": told.get("threads"), "call_s": CALL_S, "fitted_on": "no rows", "error": "not known"}
+    try:
+        return CpuModel.model_validate({**rates, **fields})
+    except ValidationError as error:
+        raise CalibrationError(f"{runs.paths[-1]}: environment.json does not name the CPU and its threads") from error
 
 
 def judge(observations: Sequence[Observation], model: CpuModel, ceilings: Ceilings, held_out: bool) -> list[Quality]:

@@ -185,6 +185,7 @@ def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.Captu
         (None, ON_H100, ["--gpu", "h100_sxm"], "unknown GPU 'h100_sxm' (did you mean h100_sxm5?)"),
         (None, ON_CPU, ["--gpu", "h100_sxm5"], "was measured on a CPU, not on h100_sxm5"),
         (None, {**ON_CPU, "cpu": {}}, [], "does not name the CPU"),
+        (None, {**ON_CPU, "cpu": {"model": "x", "threads": 0}}, [], "does not name the CPU"),
         (None, ON_H100, ["--impl", "triton"], "no rows to fit (40 timed rows left out: implementation torch (--impl))"),
         (None, ON_H100, ["--judge", "nowhere"], "nowhere: no such run directory"),
         (None, ON_H100, ["-o", "missing/out.yaml"], "missing"),
