@@ -82,7 +82,8 @@ def moved_sentinels(step: Step, sentinels: pd.DataFrame) -> Iterator[str]:
 
 def one_gpu(step: Step, lines: pd.DataFrame) -> Iterator[str]:
     """Where a history has several GPUs of a kind: those that moved, if others did not."""
-    moved, still = [], []
+    moved: list[str] = []
+    still: list[str] = []
     for gpu, group in lines.groupby("gpu"):
         old, new = (group.loc[group["night"].isin(list(nights)), "median_s"].median() for nights in (step.before, step.after))
         if old > 0 and new > 0:

@@ -52,6 +52,7 @@ class Warned:
     point: str
     ratio: float
     sigmas: float
+    expected_s: float  # by the nights before, with the node's shift of tonight
     again: str | None = None
 
 

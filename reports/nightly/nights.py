@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,9 +12,7 @@ import pandas as pd
 from reports.history.schema import SENTINEL, SERIES
 from reports.verdict.robust import Array
 
-Grouping = Literal["day", "run"]
-# A night goes from noon to noon, so that midnight does not cut it; by run, each run is a night of its own.
-NIGHT = {"day": "strftime(started_utc - INTERVAL 12 HOUR, '%Y-%m-%d')", "run": "strftime(started_utc, '%Y-%m-%d %H:%M:%S')"}
+EACH_RUN = "strftime(started_utc, '%Y-%m-%d %H:%M:%S')"  # a night of its own
 GPU = "coalesce(device_uuid, host, '?')"
 TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what heat does
 MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cache"))  # one value a run
@@ -32,6 +30,11 @@ class Nights:
     gpus: list[str]
 
 
+def night_from(hour_utc: int) -> str:
+    """SQL of the night that a run belongs to: the date of the day on which the night began, at that hour."""
+    return f"strftime(started_utc - INTERVAL {hour_utc} HOUR, '%Y-%m-%d')"
+
+
 def run_line(database: duckdb.DuckDBPyConnection, run: str) -> dict[str, Any]:
     """What every line of a run says: schema.RUN. Raises KeyError for a run that the history lacks."""
     found = database.execute("SELECT * FROM history WHERE run = ? LIMIT 1", [run]).df()
@@ -45,8 +48,11 @@ def lines(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
     return database.execute(f"SELECT * FROM history WHERE run = ? AND status <> '{SENTINEL}'", [run]).df()
 
 
-def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], grouping: Grouping, lookback: int) -> Nights:
-    """The series of tonight's run, over the last `lookback` nights up to it. A series has one time a night and GPU: the runs' median."""
+def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, lookback: int) -> Nights:
+    """The series of tonight's run, over the last `lookback` nights up to it. A series has one time a night and GPU: the runs' median.
+
+    night: SQL, EACH_RUN or of `night_from`.
+    """
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     keys = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in POINT_KEY)
     columns = ", ".join(f"h.{name}" for name in POINT_KEY)
@@ -54,10 +60,10 @@ def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], groupin
     found = database.execute(
         f"""
         WITH t AS (SELECT DISTINCT point, regime, cache FROM history WHERE run = $run AND {TIMED}),
-        latest AS (SELECT DISTINCT {NIGHT[grouping]} AS night FROM history h WHERE {same} AND started_utc <= $started
+        latest AS (SELECT DISTINCT {night} AS night FROM history h WHERE {same} AND started_utc <= $started
                    ORDER BY night DESC LIMIT {int(lookback)})
-        SELECT {columns}, {NIGHT[grouping]} AS night, {GPU} AS gpu, median(ln(median_s)) AS log_s
-        FROM history h SEMI JOIN t ON {keys} SEMI JOIN latest ON {NIGHT[grouping]} = latest.night
+        SELECT {columns}, {night} AS night, {GPU} AS gpu, median(ln(median_s)) AS log_s
+        FROM history h SEMI JOIN t ON {keys} SEMI JOIN latest ON {night} = latest.night
         WHERE {same} AND started_utc <= $started AND {TIMED} GROUP BY ALL
         """,
         given,
@@ -93,22 +99,22 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -
     return str(found[0]) if found else None
 
 
-def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], key: tuple[Any, ...], grouping: Grouping) -> pd.DataFrame:
+def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], key: tuple[Any, ...], night: str) -> pd.DataFrame:
     """Every line of one series up to tonight, in time order, with its night and GPU: what attribution looks at."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in (*MACHINE, *POINT_KEY))
     given = {name: tonight[name] for name in MACHINE} | dict(zip(POINT_KEY, key, strict=True)) | {"started": tonight["started_utc"]}
     return database.execute(
-        f"SELECT *, {NIGHT[grouping]} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started ORDER BY started_utc",
+        f"SELECT *, {night} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started ORDER BY started_utc",
         given,
     ).df()
 
 
-def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], grouping: Grouping) -> pd.DataFrame:
+def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> pd.DataFrame:
     """Night, GPU, name and median seconds of the sentinels of tonight's kind of device, up to tonight."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)
     return database.execute(
         f"""
-        SELECT {NIGHT[grouping]} AS night, {GPU} AS gpu, point AS name, median(median_s) AS seconds FROM history
+        SELECT {night} AS night, {GPU} AS gpu, point AS name, median(median_s) AS seconds FROM history
         WHERE status = '{SENTINEL}' AND {same} AND started_utc <= $started GROUP BY ALL ORDER BY ALL
         """,
         {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},

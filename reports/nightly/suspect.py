@@ -11,7 +11,6 @@ from benches.sentinels import DRIFT, Reading, drift
 from reports.nightly.model import NodeShift
 
 THROTTLED = 0.05  # of the timed points
-SHIFT = 0.02  # of every series at once: three times what nodes usually differ by from night to night
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
 
 
@@ -23,9 +22,14 @@ def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, 
 
 
 def reasons(
-    environment: Sequence[str], lines: pd.DataFrame, readings: Sequence[Reading], shifts: Sequence[NodeShift], interrupted: bool
+    environment: Sequence[str],
+    lines: pd.DataFrame,
+    readings: Sequence[Reading],
+    shifts: Sequence[NodeShift],
+    node: float,
+    interrupted: bool,
 ) -> tuple[str, ...]:
-    """One line each; empty for a run that can be trusted. `shifts` are tonight's."""
+    """One line each; empty for a run that can be trusted. `shifts` are tonight's; `node`: how far one may go."""
     found = [f"The environment changed ({change}): its series begin anew tonight." for change in environment]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
@@ -35,7 +39,7 @@ def reasons(
     found += [
         f"Every series on {one.gpu} moved together: {one.ratio - 1:+.1%} (median of {one.series})."
         for one in shifts
-        if abs(one.ratio - 1) > SHIFT
+        if abs(one.ratio - 1) > node
     ]
     if interrupted:
         found.append("The run was interrupted: the points that are missing were not judged.")
