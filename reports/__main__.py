@@ -11,6 +11,7 @@ from kernels.guard import check_imports
 check_imports()
 
 from reports.build import write_report  # noqa: E402  (after the guard: a stranger's package must not be imported first)
+from reports.calibrate import command as calibrate  # noqa: E402
 from reports.napkin import command as napkin  # noqa: E402
 from reports.nightly import command as nightly  # noqa: E402
 from reports.nightly import demo  # noqa: E402
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     nightly.add_arguments(commands.add_parser("nightly", help="add a run to a history and judge it: the verdict is the exit code"))
     demo.add_arguments(commands.add_parser("demo-history", help="a simulated history with planted changes, to see what `nightly` says"))
     napkin.add_arguments(commands.add_parser("napkin", help="training time and largest model, from a question in YAML, step by step"))
+    calibrate.add_arguments(commands.add_parser("calibrate", help="fit the cost model's constants to runs, and say how good the fit is"))
     given = parser.parse_args(arguments)
     return given.run(given)
 
