@@ -12,7 +12,19 @@ from reports.sections.about import EXPECTED, flat
 # Differ between any two runs, and say nothing about what was compared.
 PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings")
 # What a reader asks about first.
-FIRST = ("device_kind", "device_name", "gpu", "device_uuid", "driver", "versions torch", "versions triton", "commit", "dirty", "seed", "sweeps")
+FIRST = (
+    "device_kind",
+    "device_name",
+    "gpu",
+    "device_uuid",
+    "driver",
+    "versions torch",
+    "versions triton",
+    "commit",
+    "dirty",
+    "seed",
+    "sweeps",
+)
 SHORT = 10  # characters of a commit
 
 
@@ -35,9 +47,7 @@ def fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Field]:
     flat_a, flat_b = dict(flat(dict(a))), dict(flat(dict(b)))
     order = {name: rank for rank, name in enumerate(EXPECTED)}
     names = sorted({*flat_a, *flat_b}, key=lambda name: (order.get(name.split()[0], len(order)), name))
-    return [
-        Field(name, flat_a.get(name, UNKNOWN), flat_b.get(name, UNKNOWN), name.split()[0] not in PASSING) for name in names
-    ]
+    return [Field(name, flat_a.get(name, UNKNOWN), flat_b.get(name, UNKNOWN), name.split()[0] not in PASSING) for name in names]
 
 
 def differences(found: list[Field]) -> list[str]:

@@ -8,8 +8,9 @@ so is a pair with a median that cannot be trusted, unless the effect overwhelms.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,9 +76,9 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
     return found.assign(verdict=[verdict for verdict, _ in called], why=[why for _, why in called])
 
 
-def _verdict(pair: Mapping[str, object], assumed: Assumed) -> tuple[str, str]:
-    log_ratio, q, doubt = float(pair["log_ratio"]), float(pair["q"]), str(pair["doubt"])  # type: ignore[arg-type]
-    low, high = math.log(pair["low"]), math.log(pair["high"])  # type: ignore[arg-type]
+def _verdict(pair: Mapping[Hashable, Any], assumed: Assumed) -> tuple[str, str]:
+    log_ratio, q, doubt = float(pair["log_ratio"]), float(pair["q"]), str(pair["doubt"])
+    low, high = math.log(pair["low"]), math.log(pair["high"])
     limit = math.log1p(assumed.threshold)
     direction = "slower" if log_ratio > 0 else "faster"
     if doubt:
@@ -98,11 +99,11 @@ def _verdict(pair: Mapping[str, object], assumed: Assumed) -> tuple[str, str]:
 def families(pairs: pd.DataFrame, assumed: Assumed) -> list[Family]:
     """By op, implementation and precision, and last all pairs together where there are several families. The interval is of the mean
     over just these points: other shapes may differ. What moves a whole run does not average out."""
-    found = [_family(*map(str, key), group, assumed) for key, group in pairs.groupby(["op", "impl", "precision"], sort=True)]
-    return [*found, _family("all", "", "", pairs, assumed)] if len(found) > 1 else found
+    found = [_family(key, group, assumed) for key, group in pairs.groupby(["op", "impl", "precision"], sort=True)]
+    return [*found, _family(("all", "", ""), pairs, assumed)] if len(found) > 1 else found
 
 
-def _family(op: str, impl: str, precision: str, group: pd.DataFrame, assumed: Assumed) -> Family:
+def _family(key: Sequence[object], group: pd.DataFrame, assumed: Assumed) -> Family:
     trusted = group[group["doubt"] == ""]
     n = len(trusted)
     mean = float(trusted["log_ratio"].mean()) if n else math.nan
@@ -111,7 +112,8 @@ def _family(op: str, impl: str, precision: str, group: pd.DataFrame, assumed: As
         "common": (np.array([2 * assumed.common**2]), np.array([np.inf])),
     }
     reach = float(t.ppf((1 + LEVEL) / 2, freedom(parts))[0]) * math.sqrt(float(parts["own"][0][0] + parts["common"][0][0]))
-    counts = group["verdict"].value_counts().to_dict()
+    op, impl, precision = map(str, key)
+    counts = {str(verdict): count for verdict, count in group["verdict"].value_counts().items()}
     return Family(op, impl, precision, len(group), n, math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), counts)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,9 @@ from reports.compare.noise import size_class, within
 IDENTITY = ["point", "op", "impl", "precision", "shape", "label", "options"]
 OF_A_RUN = ["status", "reason", "median_s", "ci_low_s", "ci_high_s", "samples", "samples_s", "process_medians_s", "sm_clock_hz"]
 HOW = ["regime", "cache"]  # never set side by side where they differ
+MIN_SAMPLES = 8  # whose extremes are a 99.2% interval of the median
 CODE = {"config": "kernel config", "source_hash": "source", "machine_code_hash": "machine code", "mode": "way of timing", "flops": "FLOPs"}
+Record = dict[Hashable, Any]  # a row of a frame
 
 
 def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +33,7 @@ def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return joined.join(verdicts).reset_index()
 
 
-def _became(row: dict[str, object]) -> tuple[str, str, str]:
+def _became(row: Record) -> tuple[str, str, str]:
     """Verdict (empty: judge it), why, what is to be noted."""
     a, b = row["status_a"], row["status_b"]
     if not isinstance(b, str):
@@ -47,13 +51,13 @@ def _became(row: dict[str, object]) -> tuple[str, str, str]:
     return change, f"{a} → {b}{_reason(row, 'a' if change == 'works now' else 'b')}", ""
 
 
-def _reason(row: dict[str, object], run: str) -> str:
+def _reason(row: Record, run: str) -> str:
     reason = row[f"reason_{run}"]
     said = " in A" if run == "a" else ""
     return f"{said}: {reason}" if isinstance(reason, str) else ""
 
 
-def _differs(row: dict[str, object], name: str) -> bool:
+def _differs(row: Record, name: str) -> bool:
     """Where both runs say it: a run of an older version says less."""
     a, b = row[f"{name}_a"], row[f"{name}_b"]
     return not pd.isna(a) and not pd.isna(b) and a != b
@@ -76,10 +80,7 @@ def measured(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return found
 
 
-MIN_SAMPLES = 8  # whose extremes are a 99.2% interval of the median
-
-
-def _doubt(row: dict[str, object]) -> str:
+def _doubt(row: Record) -> str:
     said = []
     for run in "ab":
         status, reason, samples = row[f"status_{run}"], row[f"reason_{run}"], row[f"samples_{run}"]
@@ -90,7 +91,7 @@ def _doubt(row: dict[str, object]) -> str:
     return "; ".join(said)
 
 
-def _apart(row: dict[str, object], threshold: float) -> bool:
+def _apart(row: Record, threshold: float) -> bool:
     """Whether the slower run's fastest sample is slower than the faster one's slowest, by the threshold."""
     samples = [row["samples_s_a"], row["samples_s_b"]]
     ends = [(min(s), max(s)) if isinstance(s, list) and s else (0.0, math.inf) for s in samples]

@@ -29,9 +29,7 @@ def flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Names and texts of an object's items; those of an object within it with their path: "versions torch"."""
     pairs: list[tuple[str, str]] = []
     for name, item in value.items():
-        pairs += (
-            flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
-        )
+        pairs += flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
     return pairs
 
 
