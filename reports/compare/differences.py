@@ -25,6 +25,7 @@ FIRST = (
     "seed",
     "sweeps",
 )
+WORDS = {"dirty": "uncommitted changes", "versions torch": "torch", "versions triton": "triton"}
 SHORT = 10  # characters of a commit
 
 
@@ -55,7 +56,7 @@ def differences(found: list[Field]) -> list[str]:
     differ = [field for field in found if field.differs and field.counts]
     rank = {name: place for place, name in enumerate(FIRST)}
     differ.sort(key=lambda field: rank.get(field.name, len(rank)))
-    return [f"{field.name.removeprefix('versions ')} {_short(field.name, field.a)} → {_short(field.name, field.b)}" for field in differ]
+    return [f"{WORDS.get(field.name, field.name)} {_short(field.name, field.a)} → {_short(field.name, field.b)}" for field in differ]
 
 
 def _short(name: str, value: str) -> str:

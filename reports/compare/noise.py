@@ -24,7 +24,7 @@ from scipy.stats import median_abs_deviation, t
 
 from benches.interval import Z
 
-TAIL_DF = 8  # of Student's t for what differs between runs: now and then far more than a normal would
+TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
 PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
 ENOUGH = 4  # pairs of a family and size for a median of their own
 SIZES = ((10e-6, "under 10 µs"), (1e-3, "10 µs to 1 ms"), (0.1, "1 ms to 0.1 s"), (math.inf, "over 0.1 s"))  # upper limits
@@ -37,13 +37,13 @@ class Assumed:
     threshold: float
     between: float  # standard deviation of a median from run to run, before any pair is seen
     common: float  # standard deviation of what moves a whole run
-    overwhelming: float  # ratio beyond which even a median that did not settle says enough
+    overwhelming: float  # ratio beyond which even a median that did not settle says enough; infinite: it never does
 
 
-# A GPU's from 1 to 2% from night to night and 0.4% of a whole node; a shared CPU's from runs of the same code (docs/aa.md), where a
-# core taken by others makes a median thirty times as long (benches/busy.py).
+# A GPU's: 1 to 2% from night to night, 0.4% of a whole node. A CPU's: runs of the same code on a shared one (docs/aa.md), where a core
+# that others take has made medians two hundred times as long, with no sample near those of an idle machine: there nothing overwhelms.
 GPU = Assumed(threshold=0.03, between=0.01, common=0.004, overwhelming=2.0)
-CPU = Assumed(threshold=0.10, between=0.05, common=0.02, overwhelming=50.0)
+CPU = Assumed(threshold=0.10, between=0.05, common=0.02, overwhelming=math.inf)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from reports.compare.comparison import JUDGED, Comparison
@@ -92,11 +93,13 @@ def how_judged(found: Comparison) -> list[str]:
     """The rule, with its figures."""
     assumed = found.assumed
     limits = f"1/{1 + assumed.threshold:g} to {1 + assumed.threshold:g}×"
+    beyond = f", unless no sample of one run comes near the other's and the ratio is beyond {assumed.overwhelming:g}×"
+    unless = "" if math.isinf(assumed.overwhelming) else beyond
     return [
         f"Slower or faster: “no change” is refuted at a false discovery rate of {FALSE_DISCOVERY:.0%} over all pairs (q, by Benjamini and "
         f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. All else is unclear and says why.",
-        f"A point that was noisy, throttled or of fewer than {MIN_SAMPLES} samples is unclear too, unless no sample of one run comes near "
-        f"the other's and the ratio is beyond {assumed.overwhelming:g}×; it counts neither in q nor in means.",
+        f"A point that was noisy, throttled or of fewer than {MIN_SAMPLES} samples is unclear too{unless}; it counts neither in q nor in "
+        f"means.",
         f"A ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), what differs between "
         f"runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs hold one draw of it each. "
         f"Intervals are {LEVEL:.0%}, by Student's t; what differs between runs has {TAIL_DF} degrees of freedom, for its tails.",
