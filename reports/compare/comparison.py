@@ -11,7 +11,8 @@ import pandas as pd
 from benches.interval import Interval
 from benches.sentinels import Reading, read_sentinels
 from reports.compare.differences import Field, differences, fields
-from reports.compare.judge import Family, families, judge, shift
+from reports.compare.families import Family, families
+from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, Spread, spreads
 from reports.compare.pairing import join, measured
 from reports.report import Report, RunError

@@ -8,8 +8,7 @@ so is a pair with a median that cannot be trusted, unless the effect overwhelms.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,21 +21,6 @@ from reports.compare.noise import TAIL_DF, Assumed, Spread, freedom, two_sided
 FALSE_DISCOVERY = 0.01
 LEVEL = 0.95  # of the intervals shown
 Z_LEVEL = 1.96
-
-
-@dataclass(frozen=True)
-class Family:
-    """Geometric mean of the ratios that can be trusted, of one op, implementation and precision; NaN where there is none."""
-
-    op: str
-    impl: str
-    precision: str
-    pairs: int
-    trusted: int  # that the mean is over
-    ratio: float
-    low: float
-    high: float
-    verdicts: Mapping[str, int]
 
 
 def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assumed) -> pd.DataFrame:
@@ -72,49 +56,31 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
         q=q,
         at_least=np.where(np.isnan(reach), 1.0, np.exp(nearest)),
     )
-    called = [_verdict(row, assumed) for row in found.to_dict("records")]
-    return found.assign(verdict=[verdict for verdict, _ in called], why=[why for _, why in called])
+    verdicts = [_verdict(row, assumed) for row in found.to_dict("records")]
+    return found.assign(verdict=[verdict for verdict, _ in verdicts], why=[why for _, why in verdicts])
 
 
 def _verdict(pair: Mapping[Hashable, Any], assumed: Assumed) -> tuple[str, str]:
-    log_ratio, q, doubt = float(pair["log_ratio"]), float(pair["q"]), str(pair["doubt"])
-    low, high = math.log(pair["low"]), math.log(pair["high"])
-    limit = math.log1p(assumed.threshold)
-    direction = "slower" if log_ratio > 0 else "faster"
-    if doubt:
-        if abs(log_ratio) > math.log(assumed.overwhelming) and pair["apart"]:
-            return direction, f"no sample of one run comes near the other's, though {doubt}"
-        return "unclear", doubt
+    log_ratio, doubt = float(pair["log_ratio"]), str(pair["doubt"])
+    if not doubt:
+        return called(log_ratio, math.log(pair["low"]), math.log(pair["high"]), float(pair["q"]), assumed.threshold)
+    if abs(log_ratio) > math.log(assumed.overwhelming) and pair["apart"]:
+        return "slower" if log_ratio > 0 else "faster", f"no sample of one run comes near the other's, though {doubt}"
+    return "unclear", doubt
+
+
+def called(log_ratio: float, low: float, high: float, q: float, threshold: float) -> tuple[str, str]:
+    """Verdict and why, of a logarithm of a ratio with its interval."""
+    limit = math.log1p(threshold)
     if abs(log_ratio) > limit and q <= FALSE_DISCOVERY:
-        return direction, ""
+        return "slower" if log_ratio > 0 else "faster", ""
     if max(-low, high) <= limit:
         return "same", ""
     if q <= FALSE_DISCOVERY:
-        return "unclear", f"it changed, but maybe by less than {assumed.threshold:.0%}"
+        return "unclear", f"it changed, but maybe by less than {threshold:.0%}"
     if abs(log_ratio) > limit:
         return "unclear", f"runs of the same code differ as much: q = {q:.2g}, wanted {FALSE_DISCOVERY:g}"
-    return "unclear", f"its interval goes beyond {assumed.threshold:.0%}"
-
-
-def families(pairs: pd.DataFrame, assumed: Assumed) -> list[Family]:
-    """By op, implementation and precision, and last all pairs together where there are several families. The interval is of the mean
-    over just these points: other shapes may differ. What moves a whole run does not average out."""
-    found = [_family(key, group, assumed) for key, group in pairs.groupby(["op", "impl", "precision"], sort=True)]
-    return [*found, _family(("all", "", ""), pairs, assumed)] if len(found) > 1 else found
-
-
-def _family(key: Sequence[object], group: pd.DataFrame, assumed: Assumed) -> Family:
-    trusted = group[group["doubt"] == ""]
-    n = len(trusted)
-    mean = float(trusted["log_ratio"].mean()) if n else math.nan
-    parts = {
-        "own": (np.array([trusted["own_var"].sum() / n**2 if n else math.nan]), np.array([float(TAIL_DF)])),
-        "common": (np.array([2 * assumed.common**2]), np.array([np.inf])),
-    }
-    reach = float(t.ppf((1 + LEVEL) / 2, freedom(parts))[0]) * math.sqrt(float(parts["own"][0][0] + parts["common"][0][0]))
-    op, impl, precision = map(str, key)
-    counts = {str(verdict): count for verdict, count in group["verdict"].value_counts().items()}
-    return Family(op, impl, precision, len(group), n, math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), counts)
+    return "unclear", f"its interval goes beyond {threshold:.0%}"
 
 
 def shift(pairs: pd.DataFrame) -> Interval | None:

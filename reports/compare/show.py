@@ -109,19 +109,13 @@ def _families(found: Comparison, console: Console) -> None:
     table = _table()
     for name in ("op", "impl", "precision"):
         table.add_column(name, overflow="fold")
-    for name in ("pairs", "B/A", "95%", "slower", "faster"):
+    for name in ("pairs", "B/A", "95%"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("its mean is", no_wrap=True)
     for family in found.families:
-        called = [str(family.verdicts.get(verdict, "")) for verdict in ("slower", "faster")]
         names = [escape(name) for name in (family.op, family.impl, family.precision)]
-        table.add_row(
-            *names,
-            f"{family.pairs:,}",
-            shown(family.ratio, "ratio"),
-            _interval(family.low, family.high),
-            f"[red]{called[0]}[/red]",
-            f"[green]{called[1]}[/green]",
-        )
+        verdict = f"[{STYLES[VERDICTS[family.verdict][0]]}]{family.verdict}[/]" if family.verdict else ""
+        table.add_row(*names, f"{family.pairs:,}", shown(family.ratio, "ratio"), _interval(family.low, family.high), verdict)
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from reports.report import Report
 from reports.sections.summary import Remark
 from reports.units import show
 
+FAMILIES = 6  # named in a remark
 SHARE = 0.5  # of the pairs called, from which the run as a whole moved rather than its points
 
 
@@ -40,7 +41,7 @@ def count_line(found: Comparison) -> str:
 
 def remarks(found: Comparison) -> list[Remark]:
     """What stands out, worst first."""
-    return [*_changes(found), *_called(found), *_whole_run(found), Remark("neutral", f"{count_line(found)}.")]
+    return [*_changes(found), *_called(found), *_families(found), *_whole_run(found), Remark("neutral", f"{count_line(found)}.")]
 
 
 def _changes(found: Comparison) -> Iterator[Remark]:
@@ -58,7 +59,19 @@ def _called(found: Comparison) -> Iterator[Remark]:
         if len(rows):
             first = rows.iloc[0]
             range_ = f"{show(first['low'], 'ratio')} to {show(first['high'], 'ratio')}"
-            yield Remark(tone, f"{len(rows):,} {verdict}, first:", str(first["point"]), f" {show(first['ratio'], 'ratio')} ({range_})")
+            yield Remark(
+                tone, f"{len(rows):,} {verdict}, most certainly:", str(first["point"]), f" {show(first['ratio'], 'ratio')} ({range_})"
+            )
+
+
+def _families(found: Comparison) -> Iterator[Remark]:
+    """A family's mean shows what its pairs by themselves may not."""
+    for verdict, tone in (("slower", "bad"), ("faster", "good")):
+        called = [family for family in found.families if family.verdict == verdict]
+        words = [f"{f.op} {f.impl} {f.precision} {show(f.ratio, 'ratio')} ({f.pairs:,} pairs)" for f in called[:FAMILIES]]
+        if called:
+            more = f" and {len(called) - FAMILIES} more" if len(called) > FAMILIES else ""
+            yield Remark(tone, f"In the mean {verdict}: {', '.join(words)}{more}.")
 
 
 def _whole_run(found: Comparison) -> Iterator[Remark]:

@@ -23,7 +23,7 @@ What `python -m reports compare` says of runs on a real CPU whose truth is known
     python -m tests.aa --write
 
 - **A/A**: fresh runs of `pytest benches/ --benchmark-only`, one after another, each compared with the one before. The code is the same,
-  so whatever is called slower or faster is called so falsely.
+  so whatever is called slower or faster, a point or the mean of a family, is called so falsely.
 - **Planted**: two more runs, in which each call of one implementation does its work {before} times, then {after} times: {slowdown:g}× by
   construction, in every sample. Its points are to be found slower, and no others. Points that are also sentinels are left alone.
 - **unclear** is no miss: it says that the runs do not tell, most often since other processes took cores while a point was timed.

@@ -29,7 +29,7 @@ class Trial:
     name: str
     verdicts: dict[str, int]
     shift: float | None  # B over A, median of the pairs that can be trusted
-    called: list[str]  # points of the same code that were called slower or faster: false
+    called: list[str]  # points, and means of families, of the same code that were called slower or faster: false
     planted: int = 0  # of these that are pairs
     found: int = 0  # of them called slower
     planted_unclear: int = 0
@@ -84,11 +84,15 @@ def judge(a: Path, b: Path, plant: Plant | None) -> Trial:
     keys = zip(pairs["point"], pairs["op"], pairs["impl"], strict=True)
     hit = [plant is not None and plant.hits(*key) for key in keys]
     slowed, others = pairs[hit], pairs[[not h for h in hit]]
+    called = others.loc[others["verdict"].isin(["slower", "faster"]), "point"].tolist()
+    for family in found.families:
+        if family.verdict in ("slower", "faster") and (plant is None or (family.op, family.impl) != (plant.op, plant.impl)):
+            called.append(f"mean of {family.op} {family.impl} {family.precision}")
     return Trial(
         f"{a.name} → {b.name}",
         {verdict: int((pairs["verdict"] == verdict).sum()) for verdict in JUDGED},
         found.shift.median if found.shift else None,
-        others.loc[others["verdict"].isin(["slower", "faster"]), "point"].tolist(),
+        called,
         len(slowed),
         int((slowed["verdict"] == "slower").sum()),
         int((slowed["verdict"] == "unclear").sum()),

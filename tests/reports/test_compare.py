@@ -100,6 +100,14 @@ def test_what_became_of_a_point(tmp_path: Path, a: dict[str, Any], b: dict[str, 
     assert len(found.table) == len(before), "no point is dropped"
 
 
+def test_runs_without_a_pair_are_compared_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = rows_of()
+    runs = both(tmp_path, a, [row.model_copy(update={"status": "verified", "reason": None, **UNTIMED}) for row in a])
+    assert main(["compare", *map(str, runs), "--fail-on-slower"]) == 0
+    assert "no pair: no point was timed in both in the same way" in " ".join(capsys.readouterr().out.split())
+    assert "No point was timed in both runs in the same way." in (runs[1] / "compare-a.html").read_text(encoding="utf-8")
+
+
 def test_points_of_one_run_only_come_before_ratios(tmp_path: Path) -> None:
     a = rows_of()
     found = compared(tmp_path, a[1:], rerun(a)[:-1])

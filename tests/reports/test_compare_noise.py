@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benches.interval import Z
-from reports.compare.judge import families, judge, shift
+from reports.compare.families import families
+from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, freedom, size_class, spreads, within
 
 IMPLS = ("torch", "triton", "torch_compile")
@@ -79,7 +80,7 @@ def test_means_of_families_hold_the_true_mean() -> None:
         truth = pairs.groupby(["op", "impl", "precision"])["true"].mean()
         found = families(pairs, GPU)
         held += [family.low <= math.exp(truth[(family.op, family.impl, family.precision)]) <= family.high for family in found[:-1]]
-        assert found[-1].op == "all"
+        assert (found[-1].op, found[-1].verdict) == ("all", "")
         assert found[-1].ratio == pytest.approx(math.exp(pairs["log_ratio"].mean()))
     assert np.mean(held) >= 0.93  # 60 draws of what moves a whole run: 95% ± 3%
 
@@ -94,6 +95,15 @@ def test_planted_changes_are_found_and_no_others(ratio: float, verdict: str, bet
     assert np.mean([(run["verdict"].iloc[places] == verdict).mean() for run in calls]) >= 0.95
     others = [run.drop(index=places)["verdict"].isin(["slower", "faster"]).sum() for run in calls]
     assert np.sum(others) <= 0.02 * 15 * 50
+
+
+def test_a_change_that_no_pair_shows_shows_in_the_mean() -> None:
+    pairs = judged(synthetic(np.random.default_rng(41), 600, 0.02, planted=dict.fromkeys(range(2, 600, 6), 1.05)), GPU)
+    slow = pairs["true"] > 0
+    assert pairs.loc[slow, "verdict"].eq("slower").mean() < 0.5
+    verdicts = {(family.op, family.impl): family.verdict for family in families(pairs, GPU)}
+    assert {key for key, verdict in verdicts.items() if verdict not in ("same", "")} == {("elementwise", "triton")}
+    assert verdicts["elementwise", "triton"] == "slower"
 
 
 def test_an_implementation_that_changed_as_a_whole_is_not_taken_for_noise() -> None:
