@@ -40,5 +40,3 @@ def remove_shift(times: Array, rule: Rule) -> Shifted:
         freed = times[:, night] - np.where(told, shift[night], 0.0)
         values[:, night] = medians(freed)
     return Shifted(values, shift, counts)
-
-
