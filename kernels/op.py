@@ -147,6 +147,7 @@ class Op:
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
+    exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
 
     def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
         """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""
