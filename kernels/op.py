@@ -6,6 +6,7 @@ planned and reported on a machine with neither torch nor triton.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -74,8 +75,9 @@ class Point:
 
 
 def slug(text: str) -> str:
-    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`."""
-    sides = text.split("->")
+    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`, and `b (h w)` gives `b.h:w`."""
+    ungrouped = re.sub(r"\(([^()]*)\)", lambda group: ":".join(group[1].split()) or "1", text)
+    sides = ungrouped.split("->")
     return "-".join("+".join(".".join(term.split()) for term in side.split(",")) for side in sides)
 
 

@@ -61,6 +61,11 @@ def parts(point: Point, cost: Cost) -> list[Part]:
     return [Stream(cost.bytes, 0)] if cost.bytes else []
 
 
+def describe(point: Point) -> str:
+    """Strides, offset and storage of the result for a reader; empty where PyTorch refuses the function."""
+    return "" if refused(*sizes(point)) else result(*sizes(point)).describe(is_view(point))
+
+
 def shrink(point: Point) -> Point:
     """At most 67 × 131: several tiles, the last ones ragged."""
     dims = {"m": min(point.dims["m"], 67), "n": min(point.dims["n"], 131)}
@@ -103,12 +108,3 @@ OP = Op(
         "triton": Impl("triton", "kernels.layout.triton_impl:build", triton_unsupported),
     },
 )
-
-
-def describe(point: Point) -> str:
-    """For a reader: "strides (1, 4096), offset 0, shares storage". Empty where PyTorch refuses the function."""
-    if refused(*sizes(point)):
-        return ""
-    found = result(*sizes(point))
-    strides = f"({', '.join(map(str, found.strides))}{',' if len(found.strides) == 1 else ''})"
-    return f"strides {strides}, offset {found.offset}, {'shares storage' if is_view(point) else 'own storage'}"

@@ -39,6 +39,10 @@ class Strided:
         """Whether elements in order lie side by side, which PyTorch calls contiguous. A dim of one element is never stepped along."""
         return all(size == 1 or stride == wanted for size, stride, wanted in zip(self.shape, self.strides, steps(self.shape), strict=True))
 
+    def describe(self, shared: bool) -> str:
+        """For a reader: "strides (1, 4096), offset 0, shares storage"."""
+        return f"strides {self.strides}, offset {self.offset}, {'shares storage' if shared else 'own storage'}"
+
 
 def steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a row-major tensor of `shape`."""

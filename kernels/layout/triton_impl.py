@@ -19,7 +19,6 @@ from kernels.layout.data import make_inputs
 from kernels.layout.spec import OP, sizes
 from kernels.layout.strided import FUNCTIONS
 from kernels.op import Inputs, Kernel, Point
-from kernels.precisions import PRECISIONS
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element: no number is made of the bits
 
@@ -132,5 +131,6 @@ def compilation(precision: str, name: str, dims: dict[str, int], prefix: str = "
     source, target = pieces(point, make_inputs(point, "meta", None))[0]
     config = choose(source)
     arguments, settings = call(source, target, config)
-    expects = "any" if prefix or name == "column_copy" else "wide"  # whose elements lie a row apart
-    return describe(copy_kernel, arguments, settings, OP.name, precision, prefix + name, str(config), config.warps, 1, expects)
+    wide = not prefix and name != "column_copy"  # whose elements lie a row apart
+    variant, warps = prefix + name, config.warps
+    return describe(copy_kernel, arguments, settings, OP.name, precision, variant, str(config), warps, 1, "wide" if wide else "any")
