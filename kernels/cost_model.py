@@ -43,7 +43,7 @@ class Prediction:
     napkin_s: Array
     roofline_s: Array
     predicted_s: Array
-    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known)
+    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known, or a view: nothing runs)
 
 
 def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:
@@ -114,7 +114,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
         predicted, launches = _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
         predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
-    bound[np.isnan(roofline)] = ""
+    bound[np.isnan(roofline) | (roofline == 0)] = ""
     return Prediction(flops, read, written, held, napkin, roofline, predicted, bound)
 
 

@@ -10,7 +10,7 @@ from kernels.op import Platform
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
-BANDS = {"smoke": (60, 90), "nightly": (600, 900), "full": (4000, 20000), "edges": (500, 2000)}
+BANDS = {"smoke": (60, 130), "nightly": (600, 900), "full": (4000, 20000), "edges": (500, 2000)}
 H100 = Platform("cuda", (9, 0))
 
 
@@ -52,7 +52,7 @@ def test_every_op_in_every_implementation_and_precision(name: str):
 
 def test_smoke_is_small_enough_for_a_laptop():
     points = load_sweep("smoke").points
-    assert sum(point.impl == "torch_compile" for point in points) <= 4
+    assert sum(point.impl == "torch_compile" for point in points) <= len(OPS) + 1
     for point in points:
         if point.impl == "torch":
             flops = OPS[point.op].cost(point).flops
