@@ -43,7 +43,9 @@ class Prediction:
     napkin_s: Array
     roofline_s: Array
     predicted_s: Array
-    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known, or a view: nothing runs)
+    bound: NDArray[
+        Any
+    ]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known, or a view: nothing runs)
 
 
 def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:

@@ -117,6 +117,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("bytes_written", "Written", "B", ANALYTIC, "compulsory writes: each result once"),
     Column("memory_bytes", "Memory", "B", ANALYTIC, "what the point must hold: operands, results, intermediates"),
     Column("peak_memory_bytes", "Peak memory", "B", CONDITIONS, "what the allocator held at most, measured"),
+    Column("memory_over_analytic", "Peak/analytic memory", "ratio", DERIVED, "peak_memory_bytes / memory_bytes"),
     Column(
         "error_over_tolerance", "Error/tolerance", "ratio", OUTCOME, "worst element of the gate against the fp64 reference; passes up to 1"
     ),
