@@ -53,7 +53,7 @@ def explain(row: pd.Series, on_cpu: bool) -> str:
     if size < 4 and _multiple(excess, 4 / size * row["bytes_read"]) == 1:
         return "as large as the operands in fp32: converted before computing"
     if times := _multiple(excess, row["bytes_written"]):
-        return f"{times} × the result: {'an intermediate' if times == 1 else 'intermediates'} or buffers of its size"
+        return f"{times} × the result: {'an intermediate, or a buffer' if times == 1 else 'intermediates, or buffers'} beside it"
     return "a library's workspace" if excess < MIB else "workspace, or intermediates of another size"
 
 

@@ -9,6 +9,8 @@ import torch
 
 from benches.devices.allocations import allocated
 from benches.devices.tensors import TensorWorkload
+from kernels.cost_model import predict
+from kernels.gpus import load_gpu
 from kernels.layout.strided import FUNCTIONS, ROWS, Strided, refused, result, shares_storage
 from kernels.layout.torch_impl import CALLS
 from kernels.op import Cost, Platform, Point
@@ -124,6 +126,11 @@ def test_memory_is_what_pytorch_allocates(name: str) -> None:
 
 
 def test_a_view_is_no_kernel_to_the_cost_model() -> None:
+    """Nothing is predicted for it and nothing bounds it; a copy of 2 × 33 MB is bound by memory."""
+    found = predict([point("transpose", 4096, 4096, "bf16"), point("contiguous", 4096, 4096, "bf16")], load_gpu("h100_sxm5"))
+    assert found.predicted_s[0] == found.roofline_s[0] == 0
+    assert found.roofline_s[1] == pytest.approx(2 * 4096 * 4096 * 2 / 3.35e12)
+    assert found.bound.tolist() == ["", "memory"]
     view, copy = point("transpose", 127, 129), point("contiguous", 127, 129)
     assert OP.parts(view, OP.cost(view)) == []
     assert [part.bytes for part in OP.parts(copy, OP.cost(copy))] == [2 * 127 * 129 * 4]
