@@ -49,7 +49,7 @@ class Prediction:
     napkin_s: Array
     roofline_s: Array
     predicted_s: Array
-    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known)
+    bound: NDArray[Any]  # "compute", "memory", "overhead" (launches take longer than the roofline, or nothing but the host works) or ""
 
     def take(self, where: NDArray[np.intp]) -> Prediction:
         """Rows by their index, as often as it names them."""

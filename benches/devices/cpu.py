@@ -48,6 +48,8 @@ class CpuDevice:
         if self.platform(point.impl).interpreted:
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
+        if point.impl == "torch_compile":
+            workload.launch()  # compiling allocates and releases as well
         _, launch = allocated(workload.launch)
         workload.peak_memory_bytes = held.net_bytes + launch.peak_bytes  # making the operands took more than holding them
         return workload
