@@ -1,6 +1,7 @@
 """torch.optim's optimizers as they are used, over parameters that hold the point's tensors: one tensor after the other, foreach, fused.
 
-With fp32 masters the optimizer holds the masters; a step also widens the gradients before and rounds the masters to the weights after.
+With fp32 masters the optimizer holds the masters; a step also widens the gradients before and rounds the masters to the weights after,
+each for all tensors at once.
 """
 
 from __future__ import annotations
@@ -68,14 +69,13 @@ def build(point: Point, inputs: Inputs, how: dict[str, bool]) -> Kernel:
             state["step"] = torch.full((), float(STEPS_TAKEN), dtype=torch.float32, device=device)
             counters.append(state["step"])
         optimizer.state[parameter] = state
-    copy = copy_each if how.get("foreach") is False else torch._foreach_copy_
 
     def run() -> tuple[torch.Tensor, ...]:
         if found.masters:
-            copy(wide, list(found.gradients))
+            torch._foreach_copy_(wide, list(found.gradients))
         optimizer.step()
         if found.masters:
-            copy(list(found.weights), list(found.masters))
+            torch._foreach_copy_(list(found.weights), list(found.masters))
         return inputs.out
 
     def reset() -> None:
@@ -84,8 +84,3 @@ def build(point: Point, inputs: Inputs, how: dict[str, bool]) -> Kernel:
 
     return Kernel(run, reset=reset)
 
-
-def copy_each(to: list[torch.Tensor], source: list[torch.Tensor]) -> None:
-    """One copy a tensor, converting."""
-    for target, t in zip(to, source, strict=True):
-        target.copy_(t)
