@@ -14,7 +14,7 @@ import torch
 from kernels import tolerances
 from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Inputs, Point
-from kernels.optimizer.rules import RULES
+from kernels.optimizer.rules import RULES, Rule
 from kernels.optimizer.spec import BETA1, BETA2, STEPS_TAKEN, has_master, state_precision
 from kernels.precisions import PRECISIONS
 from kernels.running_error import Rounded
@@ -86,9 +86,13 @@ def _in_order(point: Point, steps: list[tuple[torch.Tensor, Tensors]]) -> Tensor
 
 def reference(point: Point, operands: Tensors) -> Tensors:
     """The updated tensors in fp64; with masters, the weights are they."""
-    rule = RULES[point.options["method"]]
-    steps = [rule(p.double(), g.double(), tuple(t.double() for t in s), corrections()) for p, g, s in _each(group(point, operands))]
-    return _in_order(point, steps)
+    return stepped(point, operands, RULES[point.options["method"]], corrections())
+
+
+def stepped(point: Point, operands: Tensors, rule: Rule, bias: tuple[float, float]) -> Tensors:
+    """The same by any rule and with any corrections of the bias."""
+    each = _each(group(point, operands))
+    return _in_order(point, [rule(p.double(), g.double(), tuple(t.double() for t in s), bias) for p, g, s in each])
 
 
 def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
