@@ -32,7 +32,7 @@ class Rounded:
         """A Python number is a constant, rounded to the format: some kernels multiply by it as they would by a tensor."""
         if isinstance(other, Rounded):
             return other
-        constant = torch.full_like(self.value, other)
+        constant = torch.full((), other, dtype=torch.float64, device=self.value.device)
         return Rounded(constant, self.unit * constant.abs(), self.unit, self.tiny)
 
     def __add__(self, other: Rounded | float) -> Rounded:

@@ -118,9 +118,7 @@ def cost(point: Point) -> Cost:
     written = each.weights + state + each.master
     held = each.weights + each.gradients + state + each.master
     extra = temporaries(point) * point.dims["n"] * PRECISIONS[state_precision(point)].bytes + counters(point) * COUNTER_BYTES
-    return Cost(
-        METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra
-    )
+    return Cost(METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra)
 
 
 def shrink(point: Point) -> Point:

@@ -83,4 +83,3 @@ def build(point: Point, inputs: Inputs, how: dict[str, bool]) -> Kernel:
             counter.fill_(STEPS_TAKEN)
 
     return Kernel(run, reset=reset)
-

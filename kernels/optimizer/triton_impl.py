@@ -96,7 +96,10 @@ def build(point: Point, inputs: Inputs) -> Kernel:
             torch._foreach_copy_(list(found.updated), list(target.updated))
         return inputs.out
 
-    return Kernel(run, str(CONFIG), reset=lambda: step.fill_(STEPS_TAKEN))
+    def reset() -> None:
+        step.fill_(STEPS_TAKEN)
+
+    return Kernel(run, str(CONFIG), reset=reset)
 
 
 def in_fp32(found: Group) -> Group:
@@ -132,6 +135,7 @@ def compilations() -> Iterator[Compilation]:
             point = OP.point("triton", precision, dims, {"method": "adamw", "master": master})
             found = group(point, make_inputs(point, "meta", None).operands)
             tensors, settings = call(found, torch.empty((), device="meta"))
-            expects = "wide" if variant in ALIGNED else "any"
-            name = variant if master == "none" else f"{variant}_master"
-            yield describe(adamw_kernel, tensors, settings, OP.name, precision, name, str(CONFIG), CONFIG.warps, 1, expects)
+            name, wide = variant if master == "none" else f"{variant}_master", variant in ALIGNED
+            yield describe(
+                adamw_kernel, tensors, settings, OP.name, precision, name, str(CONFIG), CONFIG.warps, 1, "wide" if wide else "any"
+            )
