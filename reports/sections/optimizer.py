@@ -10,6 +10,7 @@ import pandas as pd
 from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import OpError, Point
 from kernels.optimizer.spec import METHODS, OP, scheme
+from kernels.precisions import PRECISIONS
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
 from reports.pick import largest
@@ -40,7 +41,9 @@ def optimizer(report: Report) -> Section | None:
 
 
 def _point(row: pd.Series) -> Point | None:
-    """The point of a row; None where its dims or options are another version's."""
+    """The point of a row; None where its precision, dims or options are another version's."""
+    if row["precision"] not in PRECISIONS:
+        return None
     try:
         return OP.point(str(row["impl"]), str(row["precision"]), json.loads(row["dims"]), json.loads(row["options"]))
     except OpError:
@@ -59,15 +62,15 @@ def _state(point: Point) -> float:
 def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
     """Rows with the bytes that their points hold. state_measured is what the allocator held besides everything but state and masters."""
     known = list(known)
-    state = pd.Series([(_state(p) + scheme(p).master) * _parameters(p) for p in known], rows.index)
-    others = pd.Series([(scheme(p).weights + scheme(p).gradients) * _parameters(p) for p in known], rows.index)
+    state = pd.Series([(_state(p) + scheme(p).master) * _parameters(p) for p in known], rows.index, dtype=float)
+    others = pd.Series([(scheme(p).weights + scheme(p).gradients) * _parameters(p) for p in known], rows.index, dtype=float)
     added = rows["memory_bytes"] - state - others
     return rows.assign(
         parameters_a_tensor=[p.dims["n"] for p in known],
         state_bytes=state,
         state_measured=rows["peak_memory_bytes"] - others - added,
         added_bytes=added,
-        moved_bytes=rows["bytes_read"] + rows["bytes_written"],
+        moved_bytes=rows["bytes_read"].astype(float) + rows["bytes_written"],
     )
 
 
@@ -76,10 +79,10 @@ def _kinds(known: Iterable[Point]) -> list[dict[str, object]]:
     kinds = {(p.options["method"], p.precision, p.options["master"]): p for p in known}
     table = []
     for (method, precision, master), point in kinds.items():
-        held, cost, n = scheme(point), OP.cost(point), _parameters(point)
+        held, cost = scheme(point), OP.cost(OP.point(point.impl, precision, {"tensors": 1, "n": 1}, point.options))
         total = held.weights + held.gradients + held.master + _state(point)
         names = {"method": method, "precision": precision, "master": master, "formula": METHODS[method].formula}
-        moved = {"read": cost.bytes_read / n, "written": cost.bytes_written / n, "flops": METHODS[method].flops}
+        moved = {"read": cost.bytes_read, "written": cost.bytes_written, "flops": cost.flops}
         table.append({**names, **moved, "held": held, "state": _state(point), "total": total})
     return table
 
