@@ -6,7 +6,8 @@ planned and reported on a machine with neither torch nor triton.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -74,8 +75,9 @@ class Point:
 
 
 def slug(text: str) -> str:
-    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`."""
-    sides = text.split("->")
+    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`, and `b (h w)` gives `b.h:w`."""
+    ungrouped = re.sub(r"\(([^()]*)\)", lambda group: ":".join(group[1].split()) or "1", text)
+    sides = ungrouped.split("->")
     return "-".join("+".join(".".join(term.split()) for term in side.split(",")) for side in sides)
 
 
@@ -89,6 +91,7 @@ class Kernel:
     run: Callable[[], Any]
     config: str | None = None  # of the kernel that runs ("128x128x64 w8 s3"), where the implementation chose one
     phases: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    compiled: Sequence[Any] = ()  # what Triton's launcher gave back at the last run, in order; empty before it
     reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count
 
 
@@ -148,6 +151,7 @@ class Op:
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
+    exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
 
     def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
         """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""
