@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from kernels import gradient, rounding, transformer
+from kernels import gradient, transformer
 from kernels.gradient.data import evaluate as chain_rule
 from kernels.models.config import Transformer
 from kernels.op import Inputs, Point
