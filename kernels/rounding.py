@@ -130,9 +130,10 @@ def hashed(x: Tensor, seed: int) -> Tensor:
     """A number in −1 … 1 for each element of fp64, a function of its bits and the seed; 0 for 0. Steele et al. 2014, SplitMix64."""
     z = x.view(torch.int64) + signed(seed)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> shift)) * signed(factor)
+        z ^= z >> shift
+        z *= signed(factor)
     z ^= z >> 31
-    return torch.where(x == 0, 0.0, z.double() / 2**63)
+    return z.double().div_(2**63).masked_fill_(x == 0, 0.0)
 
 
 def signed(word: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from reports.report import Report
 from reports.sections.about import environment, glossary
 from reports.sections.base import Section
+from reports.sections.gradient import gradient
 from reports.sections.h100 import h100
 from reports.sections.heatmap import heatmap
 from reports.sections.inspection import inspection
@@ -28,6 +29,7 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     layout,
     memory,
     optimizer,
+    gradient,
     h100,
     inspection,
     points,

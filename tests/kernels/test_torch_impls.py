@@ -253,6 +253,13 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
         OPS["layout"].point("torch_compile", "fp8_e4m3", {"m": 127, "n": 131}, {"function": "contiguous"}),
         OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> (w b) h"}),
         OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> w b", "reduction": "mean"}),
+        OPS["gradient"].point("torch_compile", "bf16", {"tokens": 127, "width": 37, "layers": 2}, {"model": "deep_linear", "pass": "both"}),
+        OPS["transformer"].point(
+            "torch_compile",
+            "bf16",
+            {"batch": 2, "sequence": 19, "hidden": 24, "heads": 3, "feedforward": 41},
+            {"scope": "block", "pass": "both", "attention": "plain"},
+        ),
     ],
     ids=lambda p: p.id,
 )
