@@ -18,7 +18,7 @@ from rich.console import Console
 from benches.sweep_problems import SweepError
 from reports.environment import load_environment
 from reports.history.record import UnusableRun
-from reports.history.store import add_run, open_history, prune
+from reports.history.store import add_run, first_of_nights, open_history, prune
 from reports.nightly import files
 from reports.nightly.judge import Judged, judge
 from reports.nightly.nights import EACH_RUN, run_line
@@ -27,6 +27,7 @@ from reports.nightly.show import show
 from reports.nightly.words import summary
 from reports.store import write_atomically
 from reports.verdict.accepted import Accepted, load_accepted
+from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import Thresholds, load_thresholds
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
@@ -71,7 +72,7 @@ def night(given: argparse.Namespace, thresholds: Thresholds, accepted: list[Acce
     """Adds, prunes, judges, and measures again. Raises UnusableRun, OSError."""
     run_id = add_run(given.history, given.run_dir)
     pruned = prune(given.history, given.prune) if given.prune is not None else []
-    opened = open_history(given.history)
+    opened = open_history(given.history, first_of_nights(given.history, run_id, DEFAULT.lookback))
     notes = [*opened.notes, *([f"{len(pruned)} runs older than {given.prune:g} days were deleted"] if pruned else [])]
     if run_id in pruned:
         raise UnusableRun(f"{given.run_dir}: began more than {given.prune:g} days ago, so --prune deleted it")

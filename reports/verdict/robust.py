@@ -51,10 +51,10 @@ def prior(variances: Array, freedom: Array, most: float, least_series: int = 10)
     known = variances > 0
     if np.count_nonzero(known) < least_series:
         return Prior(0.0, 0.0)
-    half = freedom[known] / 2
-    logs = np.log(variances[known]) - digamma(half) + np.log(half)
+    half, which = np.unique(freedom[known] / 2, return_inverse=True)  # few values: the special functions are dear
+    logs = np.log(variances[known]) - (digamma(half) - np.log(half))[which]
     middle = np.median(logs)
-    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half))
+    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half)[which])
     weight = most if excess <= 0 else min(most, 2 * _inverse_trigamma(float(excess)))
     return Prior(float(np.exp(middle + digamma(weight / 2) - np.log(weight / 2))), weight)
 

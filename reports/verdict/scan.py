@@ -142,7 +142,8 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         limit = rule.limit * base.sigma[:, None]
         bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
         error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
-        p = np.where(matters, np.minimum(2 * t.sf(np.abs(bounded) / error, base.freedom) / share, 1.0), 1.0)
+        p = np.ones(len(rows))
+        p[matters] = np.minimum(2 * t.sf(np.abs(bounded[matters]) / error[matters], base.freedom[matters]) / share, 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]
