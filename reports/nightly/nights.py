@@ -18,6 +18,11 @@ TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what
 MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cache"))  # one value a run
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
 POINT_KEY = ("point", "regime", "cache")
+DETAILS = (  # each column of each file costs time
+    *("h.point", "run", "run_dir", "started_utc", "commit", "status", "median_s", "ci_low_s", "ci_high_s"),
+    *("config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
+    *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c", "throttle_reasons"),
+)
 SAME_KEY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"
 
 
@@ -112,12 +117,12 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -
 
 def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, night: str) -> pd.DataFrame:
     """Every line of the given series (POINT_KEY) up to tonight, in time order, with its night and GPU: what attribution looks at, and a
-    chart. `series` in the result is the index of its line in `series`."""
+    chart (DETAILS). `series` in the result is the index of its line in `series`."""
     database.register("asked", _keys(series))
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     return database.execute(
         f"""
-        SELECT h.*, a.series, {night} AS night, {GPU} AS gpu FROM history h JOIN asked a ON {SAME_KEY}
+        SELECT a.series, {night} AS night, {GPU} AS gpu, {", ".join(DETAILS)} FROM history h JOIN asked a ON {SAME_KEY}
         WHERE {same} AND started_utc <= $started ORDER BY started_utc
         """,
         {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"]},

@@ -34,13 +34,16 @@ class Prior(NamedTuple):
 
 
 def medians(values: Array) -> Array:
-    """Median of each row, NaN apart; NaN for a row of nothing else. A sort is five times as fast as numpy.nanmedian here."""
-    ordered = np.sort(values, axis=1)  # NaN last
+    """Median of each row, NaN apart; NaN for a row of nothing else. Several times as fast as numpy.nanmedian on short rows."""
     count = np.count_nonzero(~np.isnan(values), axis=1)
-    upper = np.minimum(count // 2, values.shape[1] - 1)
-    lower = np.maximum((count - 1) // 2, 0)
-    rows = np.arange(len(values))
-    return (ordered[rows, lower] + ordered[rows, upper]) / 2
+    full = count == values.shape[1]
+    found = np.empty(len(values))
+    found[full] = np.median(values[full], axis=1) if values.shape[1] else np.nan
+    some = np.sort(values[~full], axis=1)  # NaN last
+    rows, number = np.arange(len(some)), count[~full]
+    upper, lower = np.minimum(number // 2, values.shape[1] - 1), np.maximum((number - 1) // 2, 0)
+    found[~full] = (some[rows, lower] + some[rows, upper]) / 2
+    return found
 
 
 def prior(variances: Array, freedom: Array, most: float, least_series: int = 10) -> Prior:

@@ -83,7 +83,7 @@ class _Series:
     def window(self, night: int, window: int, rows: Index) -> tuple[Array, Spread]:
         """The last `window` nights as distances from the level of those before, and that level's spread."""
         back = self.count[rows, night][:, None] - 1 - np.arange(window + self.rule.base)
-        values = np.take_along_axis(self.dense[rows], np.maximum(back, 0), axis=1)
+        values = self.dense[rows[:, None], np.maximum(back, 0)]
         base = np.where(back[:, window:] >= 0, values[:, window:], np.nan)
         current = back[:, window:] >= self.start[rows][:, None]
         base_spread = spread(base, current, self.rule.apart, self.rule.floor, self.rule.most_prior)
