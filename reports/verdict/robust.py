@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 MAD_EFFICIENCY = 0.4  # a MAD of n values is as good as a standard deviation of 0.4 n
 TRIM_EFFICIENCY = 0.9
+POOLED = 2000  # series tell their correlation well enough
 
 
 class Spread(NamedTuple):
@@ -98,7 +99,7 @@ def spread(base: Array, current: Mask, apart: float, floor: float, most: float) 
     here = kept & current
     nights = np.count_nonzero(here, axis=1)
     level = centre[:, 0] + np.where(here, deviations, 0.0).sum(axis=1) / np.maximum(nights, 1)
-    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan))
+    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan)[:: max(1, len(base) // POOLED)])
     return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
 
 
