@@ -128,7 +128,8 @@ def main(arguments: list[str]) -> int:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             measured = pool.submit(measure, directory, options.runs).result()
     lines = table(measured, options.points)
-    print("\n".join([*lines, "", f"{measured.confirmed} changes confirmed; {-(-options.points // 500)} steps of 5% planted, three nights old"]))
+    planted = -(-options.points // 500)
+    print("\n".join([*lines, "", f"{measured.confirmed} changes confirmed; {planted} steps of 5% planted, three nights old"]))
     if options.write:
         before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}", encoding="utf-8")
