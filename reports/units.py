@@ -70,6 +70,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "fraction": _percent,
     "ratio": _ratio,
     "count": lambda value: f"{value:,.0f}",
+    "probability": lambda value: significant(value, 2) if value >= 1e-3 or value == 0 else f"{value:.1e}",
 }
 
 
