@@ -35,20 +35,19 @@ class Step:
 def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: Sequence[NodeShift]) -> Attribution:
     """`lines`: of the series, schema.SCHEMA with `night` and `gpu`; `sentinels`: night, gpu, name, seconds.
 
-    Code is asked first, since it changes one series and leaves the machine alone; then software; then this GPU, if others of the history
-    did not move or its sentinels or conditions did; then the node.
+    Code is asked first, since it changes one series and leaves the machine alone; then software; then the node, whose every series moved
+    that night; then this GPU, if others of the history did not move, or its sentinels or conditions did. What a whole GPU moved by is
+    taken out of a series before it is judged, so the machine's own moves are no evidence beside a change of code.
     """
     before, after = (lines[lines["night"].isin(list(nights))] for nights in (step.before, step.after))
     code, software = tuple(changed(CODE, before, after)), tuple(changed(SOFTWARE, before, after))
+    if code or software:
+        return Attribution("kernel code" if code else "software", (*code, *software))
     device = (*moved_sentinels(step, sentinels), *moved_conditions(before, after), *one_gpu(step, lines))
     node = tuple(moved_node(step, shifts))
-    if code:
-        return Attribution("kernel code", (*code, *software, *device, *node))
-    if software:
-        return Attribution("software", (*software, *device, *node))
-    if device:
-        return Attribution("this GPU", (*device, *node))
-    return Attribution("the node", node) if node else Attribution("unknown")
+    if node:
+        return Attribution("the node", (*node, *device))
+    return Attribution("this GPU", device) if device else Attribution("unknown")
 
 
 def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:

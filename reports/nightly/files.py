@@ -29,7 +29,9 @@ def to_junit(verdict: Verdict) -> str:
         case = ET.SubElement(suite, "testcase", classname=f"nightly.{change.op}", name=_xml(change.point))
         if change.direction == "slower":
             failure = ET.SubElement(case, "failure", message=_xml(change_line(change)), type="slower")
-            failure.text = _xml("\n".join([cause(change), *change.attribution.evidence, commits_line(change), rerun_command(change.point)]))
+            failure.text = _xml(
+                "\n".join([cause(change), *change.attribution.evidence, commits_line(change), rerun_command(change.point, verdict.run_dir)])
+            )
     for status in verdict.broken:
         case = ET.SubElement(suite, "testcase", classname="nightly.status", name=_xml(status.point))
         ET.SubElement(case, "failure", message=_xml(status_line(status)), type=str(status.after))

@@ -78,9 +78,7 @@ def judge(
         warnings=tuple(_warnings(found, scanned, shifted, least, rule)),
         statuses=status_changes(read.lines(database, before) if before else None, lines),
         shifts=tuple(shifts),
-        suspect=suspect.reasons(
-            environment, lines, read_sentinels(run_dir), [s for s in shifts if s.night == last], thresholds.node, interrupted
-        ),
+        suspect=suspect.reasons(environment, lines, read_sentinels(run_dir), of_tonight, thresholds.node, interrupted),
         environment=environment,
         notes=(*notes, *([] if each_run else _missing(found))),
     )

@@ -21,7 +21,7 @@ def show(verdict: Verdict, console: Console) -> None:
     for line in verdict.suspect:
         console.print(f"  [yellow]suspect[/yellow]  {escape(line)}", highlight=False)
     for change in verdict.confirmed[:SHOWN]:
-        _change(change, console)
+        _change(change, verdict, console)
     _more(len(verdict.confirmed), console)
     _list("changed status", [status_line(one) for one in verdict.statuses], console)
     _list("unusual tonight, not confirmed", [warning_line(one) for one in verdict.warnings], console)
@@ -32,10 +32,11 @@ def show(verdict: Verdict, console: Console) -> None:
     _list("notes", list(verdict.notes), console)
 
 
-def _change(change: Change, console: Console) -> None:
+def _change(change: Change, verdict: Verdict, console: Console) -> None:
     colour = "red" if change.direction == "slower" else "green"
     console.print(f"  [{colour}]{change.direction}[/]   {escape(change_line(change))}", highlight=False)
-    told = [f"{cause(change)}", *(f"· {line}" for line in change.attribution.evidence), commits_line(change), rerun_command(change.point)]
+    told = [f"{cause(change)}", *(f"· {line}" for line in change.attribution.evidence), commits_line(change)]
+    told.append(rerun_command(change.point, verdict.run_dir))
     for line in filter(None, told):
         console.print(Padding(escape(line), (0, 0, 0, 11)), highlight=False)
 

@@ -30,9 +30,9 @@ def commits_line(change: Change) -> str:
     return f"git log {before[:10]}..{after[:10]}"
 
 
-def rerun_command(point: str) -> str:
+def rerun_command(point: str, run_dir: str) -> str:
     """Measures one point again, in a run of its own."""
-    return f'pytest benches/ --benchmark-only -k "{point}" --processes 3'
+    return f'pytest benches/ --benchmark-only --sweep {run_dir}/sweep.yaml -k "{point}" --processes 3'
 
 
 def status_line(change: StatusChange) -> str:
