@@ -80,7 +80,7 @@ def tick(value: float, unit: str) -> str:
     """A round number as an axis names it: 10 µs, 20 T (FLOP/s), 0.5×; no zeros that only say how exact it is."""
     if unit in ("days", "parameters"):
         return compact(value)
-    if unit not in ("s", "FLOP/s"):
+    if unit not in ("s", "FLOP/s", "B"):
         return f"{value:,g}" + ("×" if unit == "ratio" else "")
     number, _, named = FORMATS[unit](value).partition(SPACE)
     return f"{float(number.replace(',', '')):g}{SPACE}{named.removesuffix('FLOP/s')}".strip()

@@ -40,7 +40,7 @@ def show(found: Comparison, console: Console, everything: bool = False) -> None:
         _others(found.of("not paired", "untimed"), console)
     else:
         _unclear(found.of("unclear"), console)
-    _families(found, console)
+    _families(found, console, limit)
     console.print()
     console.print(f"[bold]{count_line(found)}[/bold] (threshold {100 * found.assumed.threshold:g}%)", highlight=False)
 
@@ -101,7 +101,8 @@ def _others(rows: pd.DataFrame, console: Console) -> None:
         console.print(f"{escape(str(row['point']))} [dim]{escape(str(row['why']))}[/dim]", highlight=False)
 
 
-def _families(found: Comparison, console: Console) -> None:
+def _families(found: Comparison, console: Console, limit: int) -> None:
+    """Those that changed come first; all pairs together last, whatever is left out."""
     if not found.families:
         return
     console.print()
@@ -112,11 +113,12 @@ def _families(found: Comparison, console: Console) -> None:
     for name in ("pairs", "B/A", "95%"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("its mean is", no_wrap=True)
-    for family in found.families:
+    for family in [*found.families[:-1][:limit], found.families[-1]]:
         names = [escape(name) for name in (family.op, family.impl, family.precision)]
         verdict = f"[{STYLES[VERDICTS[family.verdict][0]]}]{family.verdict}[/]" if family.verdict else ""
         table.add_row(*names, f"{family.pairs:,}", shown(family.ratio, "ratio"), _interval(family.low, family.high), verdict)
     console.print(table)
+    _more(len(found.families) - 1 - limit, console)
 
 
 def _more(left: int, console: Console) -> None:

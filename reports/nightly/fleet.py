@@ -47,7 +47,7 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, night: str) -> li
     shift = {one.gpu: one.ratio for one in judged.verdict.shifts if one.night == judged.verdict.night}
     found = []
     for i, gpu in enumerate(judged.nights.gpus):
-        line: Mapping[str, Any] = told.loc[gpu].to_dict() if gpu in told.index else {}
+        line: Mapping[Any, Any] = told.loc[gpu].to_dict() if gpu in told.index else {}
         seen = ~np.isnan(times[:, :, i])
         found.append(
             GpuTonight(

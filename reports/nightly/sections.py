@@ -47,8 +47,8 @@ def changes(verdict: Verdict) -> Section:
     """A card for each change that was confirmed tonight, regressions first."""
     title = "What changed"
     lead = (
-        "Confirmed tonight, worst first. Dots are nightly medians, each night's node shift taken out, pale ones as measured; lines are the levels "
-        "before and after with their 95% intervals, the dotted line is where the step was."
+        "Confirmed tonight, worst first. Dots are nightly medians, each night's node shift taken out, pale ones as measured; lines are the "
+        "levels before and after with their 95% intervals, the dotted line is where the step was."
     )
     confirmed = verdict.confirmed
     if not confirmed:

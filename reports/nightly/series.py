@@ -30,9 +30,10 @@ def series_frame(judged: Judged) -> pd.DataFrame:
             level_s=np.exp(tonight.level),
             sigma=tonight.sigma,
             q=tonight.q,
-            shape=[_shape(dims) for dims in table["dims"]],
-            **{name: pd.Series(np.nan, frame.index) for name in ("change",)},
-            **{name: pd.Series(None, frame.index, dtype=object) for name in ("since", "reason")},
+            shape=pd.Series([_shape(dims) for dims in table["dims"]], frame.index, dtype=object),
+            change=pd.Series(np.nan, frame.index),
+            since=pd.Series(None, frame.index, dtype=object),
+            reason=pd.Series(None, frame.index, dtype=object),
         )
     _tell(frame, judged)
     return frame[[*BY_NAME, *OF_THE_POINT]]
@@ -43,9 +44,14 @@ def _tell(frame: pd.DataFrame, judged: Judged) -> None:
     verdict = judged.verdict
     latest = {change.series: change for change in sorted(verdict.changes, key=lambda change: change.confirmed_night)}
     for row, change in latest.items():
-        frame.loc[row, ["status", "change", "since", "reason"]] = [_status(change), change.ratio, change.first_night, _why(change)]
+        _put(frame, row, status=_status(change), change=change.ratio, since=change.first_night, reason=_why(change))
     for warned in verdict.warnings:
-        frame.loc[warned.series, ["status", "reason"]] = ["warned", warning_line(warned).removeprefix(f"{warned.point}: ")]
+        _put(frame, warned.series, status="warned", reason=warning_line(warned).removeprefix(f"{warned.point}: "))
+
+
+def _put(frame: pd.DataFrame, row: int, **values: str | float) -> None:
+    for name, value in values.items():
+        frame.at[row, name] = value
 
 
 def _status(change: Change) -> str:

@@ -1,9 +1,10 @@
-"""Every series' nights, packed for the page: float32 arrays, and the levels between confirmed changes. The page draws from them on demand."""
+"""Every series' nights, packed for the page, which draws from them on demand: float32 arrays, and the levels between changes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def levels(judged: Judged) -> list[list[Level]]:
         steps.setdefault(one.series, {})[one.first] = one.sigma
     for row, firsts in steps.items():
         bounds, noise = [0, *sorted(firsts), nights], firsts[max(firsts)]
-        found[row] = [_level(values[row], first, end, noise) for first, end in zip(bounds, bounds[1:], strict=False) if end > first]
+        found[row] = [_level(values[row], first, end, noise) for first, end in pairwise(bounds) if end > first]
     return found
 
 
@@ -90,7 +91,7 @@ def _marks(verdict: Verdict) -> dict[int, list[dict[str, object]]]:
     index = {night: i for i, night in enumerate(verdict.nights)}
     marks: dict[int, list[dict[str, object]]] = {}
     for change in verdict.changes:
-        mark = {"first": index[change.first_night], "direction": change.direction, "text": f"{change.ratio - 1:+.1%}"}
+        mark: dict[str, object] = {"first": index[change.first_night], "direction": change.direction, "text": f"{change.ratio - 1:+.1%}"}
         marks.setdefault(change.series, []).append(mark)
     return marks
 

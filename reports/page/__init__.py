@@ -50,7 +50,8 @@ def page(
     """A whole page of reports.sections.base.Section. Nothing in it refers to anything outside it.
 
     `scripts`: files of reports/page/scripts, in the order in which they need one another. `bundles`: what they unpack, by id.
-    `tone`: of reports.palette, where the title is a verdict. `instead`: where a reader finds the same without the script, in words. `source`: what the page was made from.
+    `tone`: of reports.palette, where the title is a verdict. `instead`: where a reader finds the same without the script, in words.
+    `source`: what the page was made from.
     """
     return render(
         "page.html.j2",

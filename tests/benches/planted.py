@@ -30,8 +30,10 @@ class Case:
 
 
 def right_result(point: Point, inputs: Inputs) -> torch.Tensor:
-    """The fp64 reference rounded once to the output's precision: the best that any kernel can do."""
-    return OPS[point.op].load("reference")(point, inputs.operands).to(inputs.out.dtype)
+    """The fp64 reference rounded once to the output's precision, the best that any kernel can do; of a view, the view."""
+    if OPS[point.op].is_view(point):
+        return inputs.operands[0].as_strided(inputs.out.shape, inputs.out.stride(), inputs.out.storage_offset())
+    return OPS[point.op].load("reference")(point, inputs.operands).to(inputs.out.dtype).contiguous()
 
 
 def recomputed(point: Point, inputs: Inputs, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -151,11 +153,19 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
     return good, bad
 
 
+def every_case() -> Iterator[Case]:
+    """Those above, and those of views and copies."""
+    from tests.benches import planted_layout
+
+    yield from cases()
+    yield from planted_layout.cases()
+
+
 def main() -> None:
     """One line an op, precision and error: how far over its tolerance the least visible of them is."""
     found: dict[tuple[str, str, str], list[float]] = {}
     rights: dict[tuple[str, str, str], list[float]] = {}
-    for case in cases():
+    for case in every_case():
         key = (case.point.op, case.point.precision, case.error)
         good, bad = judge(case)
         rights.setdefault(key, []).append(good.worst)

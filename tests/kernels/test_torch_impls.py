@@ -4,13 +4,14 @@ precision, layout and function."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
 from benches.devices.tensors import TensorWorkload, data_seed
-from benches.gate import check
+from benches.gate import check, misstrided
 from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.op import Kernel, Op, Platform, Point
@@ -63,7 +64,26 @@ def einsums(precision: str) -> Iterator[Point]:
             yield OPS["einsum"].point("torch", precision, dims, {"equation": equation, "operands": operands})
 
 
-FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums}
+def layouts(precision: str) -> Iterator[Point]:
+    for function in OPS["layout"].options["function"].choices:
+        for m, n in ((127, 131), (1, 131), (131, 1)):
+            yield OPS["layout"].point("torch", precision, {"m": m, "n": n}, {"function": function})
+
+
+PATTERNS = ("b (h w) c -> b c h w", "b h w c -> (b c) h w", "b h w c -> b 1 (c w) h")
+REDUCED = ("b h w c -> b c", "b (h w) c -> (c b) ()", "b h w c ->")
+
+
+def einopses(precision: str) -> Iterator[Point]:
+    dims = {"b": 3, "h": 7, "w": 11, "c": 131}
+    for pattern in PATTERNS:
+        yield OPS["einops"].point("torch", precision, dims, {"pattern": pattern})
+    for reduction in ("sum", "mean", "max", "min"):
+        for pattern in REDUCED:
+            yield OPS["einops"].point("torch", precision, dims, {"pattern": pattern, "reduction": reduction})
+
+
+FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums, "layout": layouts, "einops": einopses}
 POINTS = [point for family in FAMILIES.values() for precision in PRECISIONS for point in family(precision)]
 
 
@@ -77,10 +97,27 @@ def test_right_on_the_cpu(point: Point) -> None:
     assert verdict.ok, verdict.problem
 
 
+# Two calls that fake CUDA tensors lack where PyTorch was built without CUDA, by the ATen calls that they are made of.
+
+
+def contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def indexed(tensor: torch.Tensor, index: int | slice | tuple[int | slice, ...]) -> torch.Tensor:
+    dim = 0
+    for i in index if isinstance(index, tuple) else (index,):
+        if isinstance(i, slice):
+            tensor, dim = torch.ops.aten.slice(tensor, dim, i.start, i.stop, i.step or 1), dim + 1
+        else:
+            tensor = tensor.select(dim, i)
+    return tensor
+
+
 def run_fake(op: Op, point: Point) -> tuple[torch.Tensor, torch.Tensor]:
     """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched."""
     torch._C._ensureCUDADeviceGuardSet()
-    with FakeTensorMode():
+    with FakeTensorMode(), patch.multiple(torch.Tensor, contiguous=contiguous, __getitem__=indexed):
         inputs = op.load("make_inputs")(point, "cuda", None)
         return op.impls["torch"].load()(point, inputs).run(), inputs.out
 
@@ -89,6 +126,7 @@ def run_fake(op: Op, point: Point) -> tuple[torch.Tensor, torch.Tensor]:
 def test_accepted_as_a_cuda_call(point: Point) -> None:
     result, out = run_fake(OPS[point.op], point)
     assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+    assert not OPS[point.op].exact_strides or misstrided((result,), (out,)) is None
 
 
 @pytest.mark.parametrize(
@@ -127,6 +165,10 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
         OPS["elementwise"].point("torch_compile", "fp8_e5m2", {"m": 127, "n": 131}, {"function": "gelu"}),
         OPS["elementwise"].point("torch_compile", "fp32", {"m": 127, "n": 131}, {"function": "cast", "to": "fp8_e4m3"}),
         OPS["einsum"].point("torch_compile", "fp32", dict(SEEDS[5][1]), {"equation": SEEDS[5][0]}),
+        OPS["layout"].point("torch_compile", "bf16", {"m": 127, "n": 131}, {"function": "slice"}),
+        OPS["layout"].point("torch_compile", "fp8_e4m3", {"m": 127, "n": 131}, {"function": "contiguous"}),
+        OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> (w b) h"}),
+        OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> w b", "reduction": "mean"}),
     ],
     ids=lambda p: p.id,
 )
