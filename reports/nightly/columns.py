@@ -10,9 +10,7 @@ GROUPS = (VERDICT, NIGHTS, POINT)
 COLUMNS = (
     Column("status", "Status", "", VERDICT, "what the verdict says of the series", True, True),
     Column("point", "Point", "", POINT, "stable id, the same from night to night", True),
-    Column(
-        "nights", "Trend", "count", NIGHTS, "in how many nights it was timed; the line is its time, each night's node shift taken out", True
-    ),
+    Column("nights", "Nights", "count", NIGHTS, "in how many nights it was timed; the line is its time, node shifts taken out", True),
     Column("change", "Change", "change", NIGHTS, "time after its last confirmed change over the time before", True, True),
     Column("since", "Since", "", NIGHTS, "first night at the new level", True, True),
     Column(

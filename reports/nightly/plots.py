@@ -80,7 +80,7 @@ def _layout(nights: Sequence[str], few: bool) -> dict[str, object]:
     return {
         **BARE,
         "showlegend": few,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
         "hovermode": "closest",
         "hoverlabel": HOVER,
         "margin": {"l": 56, "r": 16, "t": 16, "b": 40},

@@ -32,7 +32,7 @@ def _said(verdict: Verdict) -> list[tuple[Tone, str, str]]:
     before = sum(not change.tonight for change in verdict.changes)
     said: list[tuple[Tone, int, str, str]] = [
         ("bad", slower, "confirmed slower", "changes"),
-        ("bad", len(verdict.broken), "worked and fail now", "statuses"),
+        ("bad", len(verdict.broken), "broke", "statuses"),
         ("good", len(verdict.confirmed) - slower, "confirmed faster", "changes"),
         ("caution", len(verdict.warnings), "unusual tonight, not confirmed", "unusual"),
         ("neutral", len(verdict.statuses) - len(verdict.broken), "ended otherwise than in the run before", "statuses"),
