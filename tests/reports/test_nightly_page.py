@@ -7,6 +7,7 @@ import gzip
 import html as escaping
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.__main__ import main
 from reports.history.store import open_history
 from reports.nightly import index, index_page
 from reports.nightly.fleet import against_fleet, sentinel_moves
@@ -270,3 +272,37 @@ def test_shifts_of_other_nights_verdicts_stand_beside_tonights() -> None:
 )
 def test_addresses_are_relative_and_no_scheme(tmp_path: Path, path: str, folder: str, address: str) -> None:
     assert relative(tmp_path / path, tmp_path / folder) == address
+
+
+def test_the_command_writes_both_pages_and_names_the_nights_last(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, history = make_run("cuda"), tmp_path / "history"
+    assert main(["nightly", str(run), "--history", str(history)]) == 0, "a first night confirms nothing"
+    assert capsys.readouterr().out.strip().split("\n")[-1] == str(run / "nightly.html")
+    assert "No verdict yet" in visible((run / "nightly.html").read_text(encoding="utf-8"))
+    rows = json.loads(bundle((history / "index.html").read_text(encoding="utf-8"), "data"))["rows"]["values"]
+    assert (rows["status"], [(history / href).resolve() for href in rows["nightly"]]) == (["fine"], [(run / "nightly.html").resolve()])
+
+
+def test_the_page_goes_where_it_is_asked_for_and_webhook_text_stays_alone(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, history, out = make_run("cuda"), tmp_path / "history", tmp_path / "mine.html"
+    assert main(["nightly", str(run), "--history", str(history), "-o", str(out), "--webhook-text"]) == 0
+    assert "html" not in capsys.readouterr().out
+    assert 'href="history/index.html"' in out.read_text(encoding="utf-8")
+    assert not (run / "nightly.html").exists()
+    assert main(["nightly", str(run), "--history", str(history), "-o", str(tmp_path / "gone" / "mine.html")]) == 2
+    assert "gone: no such directory" in capsys.readouterr().err
+
+
+def test_a_verdict_stands_where_its_page_cannot_be_written(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, taken = make_run("cuda"), tmp_path / "taken"
+    taken.mkdir()
+    assert main(["nightly", str(run), "--history", str(tmp_path / "history"), "-o", str(taken)]) == 2
+    told = capsys.readouterr()
+    assert "No verdict yet" in told.out
+    assert "error: the page was not written: " in told.err
