@@ -93,12 +93,12 @@ async function runPlotly() {
   script.remove();
 }
 
-// Every chart of the page, one after another, `first` ahead of the figures; they are made narrower for paper.
-async function drawCharts(charts, rows, open, first = []) {
+// Every chart of the page, one after another; they are made narrower for paper.
+async function drawCharts(charts, rows, open) {
   await loadPlotly();
-  const figures = [...document.querySelectorAll("figure.chart")].map(box => new PageChart(box, charts[box.dataset.chart], rows, open));
   const drawn = [];
-  for (const chart of [...first, ...figures]) {
+  for (const box of document.querySelectorAll("figure.chart")) {
+    const chart = new PageChart(box, charts[box.dataset.chart], rows, open);
     await chart.draw();
     drawn.push(chart);
     await new Promise(done => setTimeout(done)); // lets the page answer between two charts

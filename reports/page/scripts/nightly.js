@@ -7,5 +7,6 @@ whole(async () => {
   const open = await startTable(rows, detail, { cells: { nights } });
   const cards = [...document.querySelectorAll(".plot[data-series]")].map(plot =>
     new TrendChart(plot, trends, Number(plot.dataset.series), { height: 240, legend: false }));
-  await drawCharts(charts, rows, open, cards);
+  await drawNear(cards);
+  await drawCharts(charts, rows, open);
 });

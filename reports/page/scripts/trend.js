@@ -116,20 +116,35 @@ class Trends {
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", `Time of ${point} over ${this.nights.length} nights`);
     box.append(plot, copy);
-    new TrendChart(plot, this, row, { height: 320, legend: true }).draw();
+    const chart = new TrendChart(plot, this, row, { height: 320, legend: true });
+    loadPlotly().then(() => chart.draw());
     return box;
   }
 }
 
-// One series' chart, on a plot element.
+// One series' chart, on a plot element, drawn once.
 class TrendChart {
-  constructor(plot, trends, row, look) { Object.assign(this, { plot, trends, row, look }); }
+  constructor(plot, trends, row, look) { Object.assign(this, { plot, trends, row, look, drawn: false }); }
 
-  async draw() {
-    await loadPlotly();
+  draw() {
+    if (this.drawn) return;
+    this.drawn = true;
     const { data, layout } = this.trends.figure(this.row, this.look);
-    await Plotly.newPlot(this.plot, data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
+    Plotly.newPlot(this.plot, data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
   }
 
   resize(width) { return Plotly.relayout(this.plot, width ? { width, autosize: false } : { width: null, autosize: true }); }
+}
+
+// Charts that are drawn as a reader comes near them, all of them before they are printed.
+async function drawNear(charts) {
+  await loadPlotly();
+  const byPlot = new Map(charts.map(chart => [chart.plot, chart]));
+  const observer = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(({ target }) => {
+    observer.unobserve(target);
+    byPlot.get(target).draw();
+  }), { rootMargin: "100%" });
+  charts.forEach(chart => observer.observe(chart.plot));
+  addEventListener("beforeprint", () => charts.forEach(chart => { chart.draw(); chart.resize(PAPER_WIDTH); }));
+  addEventListener("afterprint", () => charts.forEach(chart => chart.resize(null)));
 }
