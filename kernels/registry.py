@@ -1,10 +1,10 @@
 """The list of operations. Adding one is one line here."""
 
-from kernels import einops_op, einsum, elementwise, layout, matmul
+from kernels import einops_op, einsum, elementwise, layout, matmul, optimizer
 from kernels.op import Op
 from kernels.parts import VECTOR_PRECISION
 
-OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, layout.OP, einops_op.OP)}
+OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, layout.OP, einops_op.OP, optimizer.OP)}
 
 
 def compute_precision(op: str, precision: str) -> str:

@@ -10,6 +10,7 @@ from reports.sections.heatmap import heatmap
 from reports.sections.inspection import inspection
 from reports.sections.layout import layout
 from reports.sections.memory import memory
+from reports.sections.optimizer import optimizer
 from reports.sections.parity import parity
 from reports.sections.points import points
 from reports.sections.precisions import precisions
@@ -26,6 +27,7 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     versus,
     layout,
     memory,
+    optimizer,
     h100,
     inspection,
     points,

@@ -6,8 +6,7 @@ Shapes are ragged and none is a benchmark's shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 
@@ -15,29 +14,10 @@ from benches.devices.base import Verdict
 from benches.gate import check
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
+from tests.benches.planted_case import Case, recomputed, right_result
 
 SEED = 5
 TILE = 16
-
-
-@dataclass(frozen=True)
-class Case:
-    """A point and an error; `spoil(point, inputs, right)` gives what the faulty kernel would return."""
-
-    point: Point
-    error: str
-    spoil: Callable[[Point, Inputs, torch.Tensor], torch.Tensor]
-
-
-def right_result(point: Point, inputs: Inputs) -> torch.Tensor:
-    """The fp64 reference rounded once to the output's precision, the best that any kernel can do; of a view, the view."""
-    if OPS[point.op].is_view(point):
-        return inputs.operands[0].as_strided(inputs.out.shape, inputs.out.stride(), inputs.out.storage_offset())
-    return OPS[point.op].load("reference")(point, inputs.operands).to(inputs.out.dtype).contiguous()
-
-
-def recomputed(point: Point, inputs: Inputs, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    return OPS[point.op].load("reference")(point, operands).to(inputs.out.dtype)
 
 
 def wrong_tile(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
@@ -154,11 +134,12 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
 
 
 def every_case() -> Iterator[Case]:
-    """Those above, and those of views and copies."""
-    from tests.benches import planted_layout
+    """Those above, and those of views, copies and optimizer steps."""
+    from tests.benches import planted_layout, planted_optimizer
 
     yield from cases()
     yield from planted_layout.cases()
+    yield from planted_optimizer.cases()
 
 
 def main() -> None:

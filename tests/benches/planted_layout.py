@@ -8,7 +8,8 @@ import torch
 
 from kernels.op import Inputs, Point
 from kernels.registry import OPS
-from tests.benches.planted import Case, one_wrong_element, unwritten_edge, wrong_tile
+from tests.benches.planted import one_wrong_element, unwritten_edge, wrong_tile
+from tests.benches.planted_case import Case
 
 FORMATS = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")
 

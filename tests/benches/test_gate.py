@@ -9,9 +9,9 @@ import torch
 
 from benches.gate import check, compare, fill_nan
 from kernels.op import Kernel
-from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 from tests.benches.planted import Case, every_case, judge
+from tests.runs_in import runs_in
 
 
 @pytest.mark.parametrize("case", list(every_case()), ids=lambda c: f"{c.error}-{c.point.id}")
@@ -25,7 +25,7 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
 
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
-    assert covered == {(name, p) for name, op in OPS.items() for p in PRECISIONS if p != "tf32" or op.on_matrix_units}
+    assert covered == {(op, precision) for op in OPS for precision in runs_in(op)}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])

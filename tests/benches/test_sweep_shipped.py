@@ -7,8 +7,8 @@ import pytest
 from benches.sweep import load_sweep, sweep_names
 from benches.sweep_shapes import model_names, read_model
 from kernels.op import Platform
-from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from tests.runs_in import runs_in
 
 BANDS = {"smoke": (60, 130), "nightly": (600, 900), "full": (4000, 20000), "edges": (500, 2000)}
 H100 = Platform("cuda", (9, 0))
@@ -44,9 +44,9 @@ def test_every_op_in_every_implementation_and_precision(name: str):
     assert {impl for op, impl, _ in found if op == "matmul"} == set(OPS["matmul"].impls)
     for op in OPS:
         assert {impl for o, impl, _ in found if o == op} == set(OPS[op].impls)
-        precisions = set(PRECISIONS) - (set() if OPS[op].on_matrix_units else {"tf32"})
         if "triton" in OPS[op].impls:
-            assert {precision for o, impl, precision in found if (o, impl) == (op, "triton")} == precisions
+            assert {precision for o, impl, precision in found if (o, impl) == (op, "triton")} == runs_in(op, "triton")
+        precisions = runs_in(op)
         assert {precision for o, _, precision in found if o == op} == precisions
 
 
