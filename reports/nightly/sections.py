@@ -12,6 +12,7 @@ from reports.nightly.words import cause, change_words, commits_line, rerun_comma
 from reports.page import render
 from reports.palette import NIGHTLY, Tone
 from reports.sections.base import Section
+from reports.units import show
 from reports.verdict.rule import DEFAULT
 
 CARDS = 20  # changes that have their chart on the page; the others' is a click away
@@ -75,7 +76,7 @@ def _card(change: Change, verdict: Verdict) -> dict[str, object]:
         "commits": commits_line(change),
         "rerun": rerun_command(change.point, verdict.run_dir),
         "alt": f"Time of {change.point} over {len(verdict.nights)} nights: {words}",
-        "confirmed_by": f"confirmed by {change.nights} nights, p = {change.p:.1g}, q = {change.q:.1g}",
+        "confirmed_by": f"confirmed by {change.nights} nights, p = {show(change.p, 'probability')}, q = {show(change.q, 'probability')}",
     }
 
 
