@@ -14,11 +14,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reports.history.record import run_table
+from reports.history.record import UnusableRun, run_table
 from reports.history.schema import MARK, SCHEMA
 from reports.store import write_atomically
 
 SET_ASIDE = "set-aside"
+FOREIGN = "not written by this suite"
 PATTERN = "*.parquet"
 SETTINGS = ("TimeZone = 'UTC'", "enable_progress_bar = false", "parquet_metadata_cache = true")
 ROW_GROUP = 2048  # lines, in the order of points: a query of one point reads one group of each file
@@ -39,8 +40,11 @@ def add_run(history: Path, run_dir: Path) -> str:
 
 
 def add_table(history: Path, table: pa.Table) -> str:
-    """Adds one run's lines and returns its id."""
+    """Adds one run's lines and returns its id. Raises UnusableRun where the directory is somebody else's."""
     history.mkdir(parents=True, exist_ok=True)
+    present = list(history.glob(PATTERN))
+    if present and all(damage(path) == FOREIGN for path in present):
+        raise UnusableRun(f"{history}: its Parquet files are no history's: name another --history, or they would be set aside")
     run = str(table["run"][0])
     ordered = table.sort_by("point")
     write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))
@@ -85,7 +89,7 @@ def damage(path: Path) -> str | None:
     except (OSError, pa.ArrowException) as error:
         return f"damaged ({str(error).splitlines()[0][:120]})"
     if MARK not in (schema.metadata or {}):
-        return "not written by this suite"
+        return FOREIGN
     lacking = [name for name in SCHEMA.names if name not in schema.names]
     return f"lacks {', '.join(lacking)}" if lacking else None
 

@@ -80,7 +80,7 @@ def test_a_change_is_said_once_and_an_accepted_one_fails_nothing(made: Path, tmp
 def test_first_night(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = min((made / "runs").iterdir())
     assert main(["nightly", str(first), "--history", str(tmp_path / "new")]) == 0
-    assert "No verdict yet: 1 nights of history are too few" in " ".join(capsys.readouterr().out.split())
+    assert "No verdict yet: 1 night of history is too little" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_changed_driver_begins_new_series_and_says_so(made: Path, tmp_path: Path) -> None:
@@ -190,6 +190,8 @@ NODE = [NodeShift("a", "n3", 1.05, 100)]
         (lines(cublas=["12.8", "12.8", "12.9", "12.9"]), QUIET, [], "software", ("cuBLAS changed: 12.8 → 12.9",)),
         (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.7e9, 1.7e9]), QUIET, [], "this GPU", ("SM clock moved: 1980 → 1700 MHz",)),
         (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.97e9, 1.97e9]), QUIET, [], "unknown", ()),
+        (lines(sm_clock_hz=[1.7e9, 1.7e9, 1.98e9, 1.98e9]), QUIET, [], "unknown", ()),  # a higher clock makes nothing slower
+        (lines(power_w=[500.0, 500.0, 700.0, 700.0]), QUIET, [], "unknown", ()),  # power says why a clock moved, and this one did not
         (lines(), sentinel(1.0, 1.0, 1.04, 1.04), [], "this GPU", ("sentinel copy moved: +4.0%",)),
         (lines(), sentinel(1.0, 1.0, 0.9, 0.9), [], "unknown", ()),  # faster, where the series became slower
         (lines(), QUIET, NODE, "the node", ("every series on a moved that night: +5.0%",)),
@@ -204,6 +206,14 @@ def test_one_gpu_of_two() -> None:
     two = pd.concat([lines(), lines(gpu=["b"] * 4, median_s=[1.0, 1.0, 1.0, 1.0])])
     found = attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, [])
     assert found == Attribution("this GPU", ("only on a; not on b",))
+
+
+def test_what_a_whole_gpu_moved_by_is_no_difference_between_gpus() -> None:
+    """b became 10% slower as a whole in the night in which the series became 10% slower on both."""
+    two = pd.concat([lines(), lines(gpu=["b"] * 4, median_s=[1.0, 1.0, 1.21, 1.21])])
+    shifts = [NodeShift("b", night, 1.1, 100) for night in ("n3", "n4")]
+    assert attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, []).evidence == ()
+    assert "not on" not in "".join(attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, shifts).evidence)
 
 
 # --- statuses, suspects, words
