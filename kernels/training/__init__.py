@@ -1,0 +1,1 @@
+"""Training as it is done: batches from a file, forward, loss, backward, optimizer, in every precision that models are trained in."""

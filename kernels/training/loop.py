@@ -1,0 +1,133 @@
+"""One training step, phase by phase, and what a run of them must keep to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from kernels.training import checkpoint
+from kernels.training.checkpoint import CheckpointError, State
+from kernels.training.loader import Loader, Tensors
+from kernels.training.recipe import AUTOCAST, LOSS_SCALE, Recipe
+
+Loss = Callable[[nn.Module, Tensors], torch.Tensor]
+
+BETAS, EPS, MOMENTUM, SMOOTHING = (0.9, 0.999), 1e-8, 0.9, 0.99  # PyTorch's defaults, but for momentum, which is 0 there
+
+
+def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """PyTorch's, fused into one kernel a step where it has one (not RMSProp)."""
+    lr, decay = recipe.learning_rate, recipe.weight_decay
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(parameters, lr, weight_decay=decay, fused=True)
+        case "momentum":
+            return torch.optim.SGD(parameters, lr, momentum=MOMENTUM, weight_decay=decay, fused=True)
+        case "adagrad":
+            return torch.optim.Adagrad(parameters, lr, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, lr, alpha=SMOOTHING, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(parameters, lr, BETAS, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, lr, BETAS, weight_decay=decay, fused=True)
+    raise ValueError(f"no optimizer is called {recipe.optimizer!r}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step found. `skipped`: a gradient was not finite, so the optimizer did nothing and the loss scale was halved."""
+
+    number: int  # from 1
+    loss: torch.Tensor  # (), fp32, on the device: reading it waits for the step
+    skipped: bool = False
+
+
+class Trainer:
+    """A model, its optimizer and its data. `data`, `forward`, `backward`, `update` in this order are a step, and `step` calls them."""
+
+    def __init__(self, module: nn.Module, loss: Loss, loader: Loader, recipe: Recipe):
+        self.module, self.loader, self.recipe = module, loader, recipe
+        self.parameters = list(module.parameters())
+        self.optimizer = make_optimizer(recipe, self.parameters)
+        self.device = self.parameters[0].device
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=LOSS_SCALE, enabled=recipe.precision == "fp16")
+        self.steps = self.skipped = 0
+        self.batch: Tensors = ()
+        self.loss = torch.zeros(())
+        self._loss = loss
+
+    def data(self) -> None:
+        self.batch = self.loader.next()
+
+    def forward(self) -> None:
+        with lowered(self.recipe.precision, self.device):
+            self.loss = self._loss(self.module, self.batch)
+
+    def backward(self) -> None:
+        self.scaler.scale(self.loss).backward()
+        self.loss = self.loss.detach()
+
+    def update(self) -> bool:
+        """The optimizer's step; whether it was skipped."""
+        before = self.scaler.get_scale()  # without scaling, 1.0 at no cost; with it, a wait for the device
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.steps += 1
+        skipped = self.scaler.get_scale() < before
+        self.skipped += skipped
+        return skipped
+
+    def clear(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> Step:
+        self.data()
+        self.forward()
+        self.backward()
+        skipped = self.update()
+        self.clear()
+        return Step(self.steps, self.loss, skipped)
+
+    def state(self) -> State:
+        """Everything that the steps to come depend on."""
+        return {
+            "recipe": asdict(self.recipe),
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "batch": self.loader.step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": checkpoint.random_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Goes on from a state of the same recipe and model. Raises CheckpointError, which names no file."""
+        if state.get("recipe") != asdict(self.recipe):
+            raise CheckpointError(f"was trained as {state.get('recipe')}, not as {asdict(self.recipe)}")
+        try:
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            checkpoint.set_random_state(state["random"])
+            self.steps, self.skipped, self.loader.step = state["steps"], state["skipped"], state["batch"]
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"does not fit this model: {str(error).splitlines()[0]}") from error
+
+
+def lowered(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast where the precision asks for it."""
+    if precision not in AUTOCAST:
+        return nullcontext()
+    return torch.autocast(device.type, getattr(torch, AUTOCAST[precision]))
+
+
+def train(trainer: Trainer, steps: int) -> Iterator[Step]:
+    """Steps until `steps` have been made in all, those before a restored checkpoint among them."""
+    while trainer.steps < steps:
+        yield trainer.step()
