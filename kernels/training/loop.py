@@ -12,29 +12,27 @@ from torch import nn
 from kernels.training import checkpoint
 from kernels.training.checkpoint import CheckpointError, State
 from kernels.training.loader import Loader, Tensors
-from kernels.training.recipe import AUTOCAST, LOSS_SCALE, Recipe
+from kernels.training.recipe import ALPHA, AUTOCAST, BETAS, EPS, LOSS_SCALE, MOMENTUM, Recipe
 
 Loss = Callable[[nn.Module, Tensors], torch.Tensor]
 
-BETAS, EPS, MOMENTUM, SMOOTHING = (0.9, 0.999), 1e-8, 0.9, 0.99  # PyTorch's defaults, but for momentum, which is 0 there
-
 
 def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """PyTorch's, fused into one kernel a step where it has one (not RMSProp)."""
-    lr, decay = recipe.learning_rate, recipe.weight_decay
+    """PyTorch's, fused into one kernel a step where it has such a one (not for RMSProp; not for Adagrad on CUDA)."""
+    lr = recipe.learning_rate
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(parameters, lr, weight_decay=decay, fused=True)
+            return torch.optim.SGD(parameters, lr, fused=True)
         case "momentum":
-            return torch.optim.SGD(parameters, lr, momentum=MOMENTUM, weight_decay=decay, fused=True)
+            return torch.optim.SGD(parameters, lr, MOMENTUM, fused=True)
         case "adagrad":
-            return torch.optim.Adagrad(parameters, lr, weight_decay=decay)
+            return torch.optim.Adagrad(parameters, lr, eps=EPS)
         case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr, alpha=SMOOTHING, weight_decay=decay)
+            return torch.optim.RMSprop(parameters, lr, ALPHA, EPS)
         case "adam":
-            return torch.optim.Adam(parameters, lr, BETAS, weight_decay=decay, fused=True)
+            return torch.optim.Adam(parameters, lr, BETAS, EPS, fused=True)
         case "adamw":
-            return torch.optim.AdamW(parameters, lr, BETAS, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(parameters, lr, BETAS, EPS, recipe.weight_decay, fused=True)
     raise ValueError(f"no optimizer is called {recipe.optimizer!r}")
 
 

@@ -18,11 +18,12 @@ AUTOCAST = {"fp16": "float16", "bf16": "bfloat16", "fp8_e4m3": "bfloat16"}  # pr
 # 2^13: scaled gradients of a loss near 10 stay below fp16's 65504, and those down to 1e-11 above its smallest subnormal.
 LOSS_SCALE = 2.0**13
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")
+MOMENTUM, ALPHA, BETAS, EPS = 0.9, 0.99, (0.9, 0.999), 1e-8  # ALPHA: RMSProp's smoothing. PyTorch's defaults, where it has any
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`checkpointing`: each block's activations are computed again in backward instead of kept (Chen et al. 2016)."""
+    """`weight_decay`: AdamW's, decoupled. `checkpointing`: each block's activations are computed again in backward instead of kept (Chen et al. 2016)."""
 
     precision: str
     optimizer: str = "adamw"
