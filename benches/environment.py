@@ -15,7 +15,8 @@ from benches.json_file import read_json
 from kernels.guard import ROOT
 
 NAME = "environment.json"
-PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest", "pytest-benchmark", "opt_einsum")
+CUBLAS = ("nvidia-cublas", "nvidia-cublas-cu12")  # as torch's CUDA 13 and CUDA 12 builds bring it
+PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest", "pytest-benchmark", "opt_einsum", *CUBLAS)
 
 
 def package_versions() -> dict[str, str | None]:

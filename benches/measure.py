@@ -12,6 +12,7 @@ from benches import physics
 from benches.devices.base import Device, TooLittleMemory, Verdict, Workload
 from benches.row import Row, Status, new_row
 from benches.sampler import Timing, sample
+from kernels.fingerprint import source_hash
 from kernels.op import Point
 from kernels.registry import OPS
 
@@ -26,7 +27,8 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
-        return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, **fields)
+        code = source_hash(OPS[point.op], point.impl)
+        return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields)
 
     try:
         refusal = refuse(point, device)
@@ -35,6 +37,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         workload = device.prepare(point, seed)
         verdict = gate(workload)
         found: dict[str, Any] = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
+        found["machine_code_hash"] = workload.machine_code_hash
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
         found["error_over_tolerance"] = verdict.worst

@@ -152,7 +152,7 @@ def _summary(plan: Plan) -> Table:
 def _longest(plan: Plan) -> Table:
     table = Table(title="longest points", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("point", overflow="fold")
-    for heading in ("predicted", "bound", "memory"):
+    for heading in ("predicted", "bound", "FLOP", "traffic", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     seconds = np.where(plan.runs, np.nan_to_num(plan.prediction.predicted_s), 0.0)
     shown = set()
@@ -161,8 +161,9 @@ def _longest(plan: Plan) -> Table:
         work = (point.op, point.precision, *point.dims.items())  # implementations and layouts are predicted alike
         if work not in shown and plan.runs[i]:
             shown.add(work)
-            held = bytes_text(int(plan.prediction.memory_bytes[i]))
-            table.add_row(point.id, time_text(float(seconds[i])), str(plan.prediction.bound[i]), held)
+            p = plan.prediction
+            moved, held = bytes_text(int(p.bytes_read[i] + p.bytes_written[i])), bytes_text(int(p.memory_bytes[i]))
+            table.add_row(point.id, time_text(float(seconds[i])), str(p.bound[i]), f"{float(p.flops[i]):.3g}", moved, held)
         if len(shown) == LONGEST:
             break
     return table

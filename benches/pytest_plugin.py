@@ -155,6 +155,7 @@ def use_triton_interpreter(device_kind: str) -> None:
     """Triton reads the environment when it is imported, here or in a worker, so this must come before."""
     if device_kind == "cuda":
         os.environ.pop("TRITON_INTERPRET", None)  # it would time the interpreter
+        os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # so that a cubin's hash is that of its instructions
     if device_kind != "cpu":
         return
     if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":

@@ -6,7 +6,7 @@ planned and reported on a machine with neither torch nor triton.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -89,6 +89,7 @@ class Kernel:
     run: Callable[[], Any]
     config: str | None = None  # of the kernel that runs ("128x128x64 w8 s3"), where the implementation chose one
     phases: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    compiled: Sequence[Any] = ()  # what Triton's launcher gave back at the last run, in order; empty before it
     reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count
 
 

@@ -71,6 +71,10 @@ class Workload(Protocol):
     cost: Cost
 
     @property
+    def machine_code_hash(self) -> str | None:
+        """Of the compiled kernels of the last launch, where they are known."""
+
+    @property
     def rotatable(self) -> bool:
         """Whether more sets can be made cheaply."""
 

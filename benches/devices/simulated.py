@@ -30,6 +30,7 @@ class SimulatedWorkload:
     """A point's true times, cold and hot; no tensors."""
 
     config: str | None = None
+    machine_code_hash: str | None = None
     peak_memory_bytes: int | None = None
     rotatable = True
     _names = count()

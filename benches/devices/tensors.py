@@ -11,6 +11,7 @@ import torch
 
 from benches import gate
 from benches.devices.base import TooLittleMemory, Verdict
+from kernels.fingerprint import machine_code_hash
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
@@ -83,6 +84,11 @@ class TensorWorkload:
         with memory_errors():
             inputs = self._make_inputs()
             return BufferSet(inputs, self._op.impls[self._point.impl].load()(self._point, inputs))
+
+    @property
+    def machine_code_hash(self) -> str | None:
+        """Of the Triton kernels of the last launch."""
+        return machine_code_hash(self._last.kernel.compiled)
 
     @property
     def updates(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import torch
 
@@ -24,17 +26,20 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     The path and the configs are those of the point's dims, the shapes those of the tensors.
     """
     chosen = [choose_for(point, step, grouping) for step, grouping in zip(path(point), groupings(point), strict=True)]
+    of_step: list[list[Any]] = [[] for _ in chosen]
     launches = [
-        matmul.bind(a, b, out=out, precision=point.precision, config=config)
-        for (a, b, out), config in zip(products(point, inputs), chosen, strict=True)
+        matmul.bind(a, b, out=out, precision=point.precision, config=config, compiled=ran)
+        for (a, b, out), config, ran in zip(products(point, inputs), chosen, of_step, strict=True)
     ]
+    compiled: list[Any] = []
 
     def run() -> torch.Tensor:
         for launch in launches:
             launch()
+        compiled[:] = chain.from_iterable(of_step)
         return inputs.out
 
-    return Kernel(run, " + ".join(map(str, chosen)))
+    return Kernel(run, " + ".join(map(str, chosen)), compiled=compiled)
 
 
 def choose_for(point: Point, step: Step, grouping: Grouping) -> Config:

@@ -153,8 +153,9 @@ def move_kernel(
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors."""
     config = choose(element_size(point), point.dims["m"], point.dims["n"])
-    run = bind(point, inputs, config)
-    return Kernel(run, str(config))
+    compiled: list[Any] = []
+    run = bind(point, inputs, config, compiled)
+    return Kernel(run, str(config), compiled=compiled)
 
 
 def element_size(point: Point) -> int:
@@ -162,8 +163,8 @@ def element_size(point: Point) -> int:
     return max(PRECISIONS[point.precision].bytes, PRECISIONS[out_precision(point)].bytes)
 
 
-def bind(point: Point, inputs: Inputs, config: Config) -> Any:
-    """A call that writes to `inputs.out` and returns it."""
+def bind(point: Point, inputs: Inputs, config: Config, compiled: list[Any]) -> Any:
+    """A call that writes to `inputs.out` and returns it, and leaves in `compiled` the kernel that ran."""
     out = inputs.out
     # The interpreter truncates to bf16 and drops the carry of a mantissa rounded up to fp8: there the kernel writes fp32, torch rounds.
     rounds = INTERPRETED and point.options["function"] in COMPUTED
@@ -172,7 +173,7 @@ def bind(point: Point, inputs: Inputs, config: Config) -> Any:
     launch = kernel[(math.ceil(out.numel() / config.block),)]
 
     def run() -> torch.Tensor:
-        launch(**tensors, **settings, num_warps=config.warps)
+        compiled[:] = [launch(**tensors, **settings, num_warps=config.warps)]
         return out.copy_(target) if rounds else out
 
     return run

@@ -116,8 +116,9 @@ def matmul_kernel(
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
     config = choose_for(point)
-    run = bind(*inputs.operands, out=inputs.out, precision=point.precision, config=config)
-    return Kernel(run, str(config))
+    compiled: list[Any] = []
+    run = bind(*inputs.operands, out=inputs.out, precision=point.precision, config=config, compiled=compiled)
+    return Kernel(run, str(config), compiled=compiled)
 
 
 def choose_for(point: Point) -> Config:
@@ -140,8 +141,11 @@ def bind(
     out: torch.Tensor,
     precision: str,
     config: Config,
+    compiled: list[Any],
 ) -> Callable[[], torch.Tensor]:
     """A call that writes a (…, m, k) · b (…, k, n) to out (…, m, n) and returns out; b's leading dims broadcast. Scales fp32, 0-d.
+
+    Each call leaves in `compiled` the kernel that ran.
 
     Raises ValueError where the leading dims, merged as far as strides allow, are more than two.
     """
@@ -153,7 +157,7 @@ def bind(
     launch = matmul_kernel[(blocks,)]
 
     def run() -> torch.Tensor:
-        launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages)
+        compiled[:] = [launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages)]
         return out.copy_(target) if INTERPRETED else out
 
     return run

@@ -12,27 +12,9 @@ from kernels.napkin.training import SECONDS_A_DAY, StepTime, gradient_traffic, m
 from reports.napkin import evaluate
 from reports.napkin.measured import Measured
 from reports.napkin.question import Question, Training
+from reports.napkin.schemes import bytes_a_parameter, largest_by_scheme, memory_by_scheme
+from reports.napkin.steps import Group, Step
 from reports.units import compact
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line: what, how it was computed, and what came out, in SI units."""
-
-    what: str
-    how: str
-    value: float
-    unit: str = ""
-
-    @property
-    def text(self) -> str:
-        return f"{compact(self.value)} {self.unit}".strip()
-
-
-@dataclass(frozen=True)
-class Group:
-    title: str
-    steps: Sequence[Step]
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ def _training_time(question: Question, training: Training) -> Answer:
     if one and training.batch:
         groups.append(_communication(question, training, training.batch, one))
     held = evaluate.memory(question, training.parameters, question.gpus, question.split.zero)
-    groups.append(_memory(question, training, held))
+    groups += [_memory(question, training, held), memory_by_scheme(question, training)]
     mfu = f"{_origin(training)}MFU {compact(training.mfu)}"
     asked = (
         f"How long do {compact(training.parameters)} parameters take on {compact(training.tokens)} tokens, "
@@ -148,7 +130,7 @@ def _memory(question: Question, training: Training, held: Memory) -> Group:
     split, replicas, shape, batch = question.split, question.replicas, training.shape, training.batch
     share = training.parameters / split.replica_gpus
     steps = [
-        _bytes_a_parameter(question),
+        bytes_a_parameter(question),
         Step(
             "on a GPU",
             f"{compact(training.parameters)} parameters / ({split.tensor} tensor × {split.pipeline} pipeline)",
@@ -207,14 +189,6 @@ def _over(replicas: float, divided: bool) -> str:
     return f" / {compact(replicas)} replicas" if divided else ""
 
 
-def _bytes_a_parameter(question: Question) -> Step:
-    each, scheme = question.each, question.scheme
-    values = round((each.optimizer - scheme.master) / scheme.state) if scheme.state else 0
-    state = "+".join([compact(scheme.master)] * bool(scheme.master) + [compact(scheme.state)] * values) or "0"
-    how = f"weights {compact(each.weights)}, gradients {compact(each.gradients)}, optimizer {state}"
-    return Step("a parameter", how, each.total, "B")
-
-
 def _largest_model(question: Question) -> Answer:
     gpus, split, replicas = question.gpus, question.split, question.replicas
     largest = evaluate.largest(question, gpus, split.zero)
@@ -223,7 +197,7 @@ def _largest_model(question: Question) -> Answer:
     on_all = every / largest
     copies = "one copy of everything" if split.zero == 3 or replicas == 1 else f"{compact(replicas)} replicas under ZeRO {split.zero}"
     steps = [
-        _bytes_a_parameter(question),
+        bytes_a_parameter(question),
         Step("of a GPU", f"{compact(question.gpu.memory_bytes)} B − {compact(question.reserve)} reserved", one, "B"),
         Step("of all GPUs", f"{gpus:,} × {compact(one)} B", every, "B"),
         Step("a parameter takes", f"on all GPUs, {copies}", on_all, "B"),
@@ -232,7 +206,7 @@ def _largest_model(question: Question) -> Answer:
     asked = f"What is the largest model whose state fits on {gpus:,} {question.gpu.name}?"
     headline = f"{compact(largest)} parameters ({largest / 1e9:,.1f} B)"
     not_counted = "Activations are not counted" + (f", but for the {compact(question.reserve)} B reserved." if question.reserve else ".")
-    return Answer(question, asked, headline, [Group("Largest model", steps)], [not_counted])
+    return Answer(question, asked, headline, [Group("Largest model", steps), largest_by_scheme(question)], [not_counted])
 
 
 def _time_remarks(question: Question, training: Training) -> list[str]:

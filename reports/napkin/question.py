@@ -54,11 +54,16 @@ class Question:
     gpus: int
     gpu: Gpu
     scheme: Scheme
-    each: Memory  # bytes of a parameter
+    optimizer: str  # of OPTIMIZER_STATES
     split: Split
     reserve: float
     training: Training | None
     assumptions: tuple[Assumption, ...]
+
+    @property
+    def each(self) -> Memory:
+        """Bytes of a parameter."""
+        return parameter_bytes(self.scheme, self.optimizer)
 
     @property
     def replicas(self) -> float:
@@ -90,14 +95,13 @@ def load_question(name_or_path: str) -> Question:
     problems.check()
     if not (gpus and gpu and scheme and optimizer and split) or reserve is None:
         raise AssertionError("a value that is None was noted as a problem")
-    each = parameter_bytes(scheme, optimizer)
     return Question(
         path.stem,
         file,
         gpus,
         gpu,
         scheme,
-        each,
+        optimizer,
         split,
         reserve,
         training,

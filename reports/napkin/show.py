@@ -9,7 +9,8 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 
-from reports.napkin.answer import Answer, Group
+from reports.napkin.answer import Answer
+from reports.napkin.steps import Group
 
 
 def show(answer: Answer, console: Console) -> None:

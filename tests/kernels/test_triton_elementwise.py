@@ -25,7 +25,7 @@ def point(function: str, precision: str, m: int, n: int, to: str = "none") -> Po
 def assert_right(p: Point) -> None:
     inputs = triton_impl.make_inputs(p, DEVICE, 11)
     for config in configs(triton_impl.element_size(p)):
-        verdict = check(OP, p, Kernel(triton_impl.bind(p, inputs, config)), inputs)
+        verdict = check(OP, p, Kernel(triton_impl.bind(p, inputs, config, [])), inputs)
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
 

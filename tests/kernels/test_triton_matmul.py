@@ -37,7 +37,7 @@ def shipped(precision: str) -> list[Config]:
 
 
 def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
-    return Kernel(triton_impl.bind(*inputs.operands, out=inputs.out, precision=p.precision, config=config), str(config))
+    return Kernel(triton_impl.bind(*inputs.operands, out=inputs.out, precision=p.precision, config=config, compiled=[]), str(config))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

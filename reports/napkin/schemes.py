@@ -1,0 +1,47 @@
+"""Bytes of a parameter, and what would change in another scheme: fp32 throughout against mixed precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
+from reports.napkin import evaluate
+from reports.napkin.question import Question, Training
+from reports.napkin.steps import Group, Step
+from reports.units import compact
+
+
+def bytes_a_parameter(question: Question) -> Step:
+    each = question.each
+    weights, gradients, *optimizer = _copies(question.scheme, question.optimizer)
+    return Step("a parameter", f"weights {weights}, gradients {gradients}, optimizer {'+'.join(optimizer) or '0'}", each.total, "B")
+
+
+def _copies(scheme: Scheme, optimizer: str) -> list[str]:
+    """Bytes of each copy of a parameter: weights, gradients, then master and optimizer state where there are any."""
+    kept = [scheme.master] * bool(scheme.master) + [scheme.state] * OPTIMIZER_STATES[optimizer]
+    return [compact(bytes_) for bytes_ in (scheme.weights, scheme.gradients, *kept)]
+
+
+def _by_scheme(question: Question) -> Iterator[tuple[str, str, Question]]:
+    """The question asked again in every scheme, with the bytes that a parameter takes in it."""
+    for name, scheme in SCHEMES.items():
+        again = replace(question, scheme=scheme)
+        yield name, f"{'+'.join(_copies(scheme, question.optimizer))} = {compact(again.each.total)} B a parameter", again
+
+
+def largest_by_scheme(question: Question) -> Group:
+    steps = [
+        Step(name, how, evaluate.largest(again, question.gpus, question.split.zero), "parameters")
+        for name, how, again in _by_scheme(question)
+    ]
+    return Group("The same in each scheme: weights+gradients+(master+)optimizer state", steps)
+
+
+def memory_by_scheme(question: Question, training: Training) -> Group:
+    steps = [
+        Step(name, how, evaluate.memory(again, training.parameters, question.gpus, question.split.zero).total, "B")
+        for name, how, again in _by_scheme(question)
+    ]
+    return Group("Memory of a GPU in each scheme: weights+gradients+(master+)optimizer state", steps)
