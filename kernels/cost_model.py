@@ -2,7 +2,7 @@
 
     napkin      FLOPs / peak
     roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
-    calibrated  the forms of kernels/calibrated.py with the device's fitted constants; the roofline where it has none
+    calibrated  the forms of kernels/calibrated.py with the device's fitted constants; where it has none, the sum of its parts' rooflines
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
 All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from kernels.calibrated import Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
-from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
+from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream, Transfer
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, compute_precision
 
@@ -51,9 +51,9 @@ def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:
     return np.asarray(flops, float) / np.asarray(peak_flops_per_s, float)
 
 
-def roofline_s(flops: ArrayLike, bytes_: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_bytes_per_s: float) -> Array:
+def roofline_s(flops: ArrayLike, bytes_: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_bytes_per_s: ArrayLike) -> Array:
     """max(FLOPs / peak, bytes / bandwidth)."""
-    return np.maximum(napkin_s(flops, peak_flops_per_s), np.asarray(bytes_, float) / bandwidth_bytes_per_s)
+    return np.maximum(napkin_s(flops, peak_flops_per_s), np.asarray(bytes_, float) / np.asarray(bandwidth_bytes_per_s, float))
 
 
 def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") -> Prediction:
@@ -77,13 +77,11 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
 
 
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
-    """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases or the device no fitted constants."""
-    if ceilings.model is None or ceilings.sm_count is None:
-        return {}
+    """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
     parts = OPS[point.op].parts(point, OPS[point.op].cost(point))
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
-    seconds, _ = _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, np.full(len(names), cache == "hot"))
+    seconds, _ = _summed(asked, ceilings, np.full(len(names), cache == "hot"))
     return dict(zip(names, map(float, seconds), strict=True))
 
 
@@ -107,15 +105,44 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     peak = np.array([ceilings.peak_flops_per_s.get(compute_precision(p.op, p.precision), np.nan) for p in points], float)
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
-    if ceilings.model is None or ceilings.sm_count is None:
-        predicted, launches = roofline, np.zeros(len(points))
-    else:
-        asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-        predicted, launches = _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
-        predicted = np.where(np.isnan(roofline), np.nan, predicted)
+    asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
+    predicted, launches = _summed(asked, ceilings, hot)
+    if ceilings.model is None:
+        predicted = np.where([p.label == UNKNOWN for p in points], roofline, predicted)
+    predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
     return Prediction(flops, read, written, held, napkin, roofline, predicted, bound)
+
+
+def _summed(asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings, hot: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Seconds and the launches in them, each (N,), at the best level that the device has constants for."""
+    if ceilings.model is None or ceilings.sm_count is None:
+        return _rooflines(asked, ceilings), np.zeros(len(asked))
+    return _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
+
+
+def link_bytes_per_s(ceilings: Ceilings) -> float:
+    """From the host's memory; the memory's own bandwidth, which no link exceeds, where there is none or it is not known."""
+    return ceilings.host_link_bytes_per_s or ceilings.bandwidth_bytes_per_s
+
+
+def _rooflines(asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings) -> Array:
+    """Seconds of each point, (N,): the sum of its parts' rooflines, one after the other; NaN where a peak is not known."""
+    index, flops, bytes_, peaks, bandwidths, times = [], [], [], [], [], []
+    for i, (point, parts) in enumerate(asked):
+        for part in parts:
+            precision = point.precision if isinstance(part, Contraction) else VECTOR_PRECISION
+            index.append(i)
+            flops.append(2 * part.batch * part.m * part.n * part.k if isinstance(part, Contraction) else getattr(part, "flops", 0))
+            bytes_.append(part.bytes)
+            peaks.append(ceilings.peak_flops_per_s.get(precision, np.nan))
+            bandwidths.append(link_bytes_per_s(ceilings) if isinstance(part, Transfer) else ceilings.bandwidth_bytes_per_s)
+            times.append(part.times)
+    total = np.zeros(len(asked))
+    seconds = roofline_s(np.array(flops, float), np.array(bytes_, float), np.array(peaks, float), np.array(bandwidths, float))
+    np.add.at(total, np.array(index, int), np.array(times, float) * seconds)
+    return total
 
 
 def _calibrated(
@@ -130,7 +157,10 @@ def _calibrated(
             total[i] = np.nan
             continue
         for part in parts:
-            if isinstance(part, Stream):
+            if isinstance(part, Transfer):
+                total[i] += part.times * (model.stream.launch_s + part.bytes / link_bytes_per_s(ceilings))
+                launches[i] += part.times * model.stream.launch_s
+            elif isinstance(part, Stream):
                 streams.append((i, part))
             else:
                 contractions.setdefault((point.precision, part.batched), []).append((i, part))

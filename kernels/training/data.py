@@ -74,8 +74,8 @@ def reference(point: Point, operands: Tensors) -> Tensors:
 def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
     """kernels/training/rounded.py for loss and gradients. Of a parameter: what the step makes of either end of its gradient's range.
 
-    A first step is monotone in the gradient, so nothing between the ends gives more. Where Adam and its kin cannot know the sign of a
-    gradient smaller than its error, that is as much as the step itself, and the parameter says nothing there.
+    A first step is monotone in the gradient, so nothing between the ends gives more. Adam and its kin cannot know the sign of a gradient
+    smaller than its error: there the parameter says nothing, and twice what either end gives is allowed.
     """
     forward, parameters = _in_fp64(point, operands)
     count = len(parameters)
@@ -85,6 +85,7 @@ def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
     for p, g, within, new in zip(parameters, expected[1 : count + 1], found[1:], expected[count + 1 :], strict=True):
         old = p.detach()
         most = torch.maximum((step(old, g + within) - new).abs(), (step(old, g - within) - new).abs())
+        most = torch.where(g.abs() < within, 2 * most, most)
         updated.append(most + tolerances.pointwise(new, old.abs() + (new - old).abs(), "fp32"))
     return (*found, *updated)
 

@@ -23,7 +23,7 @@ def quantise(x: torch.Tensor, precision: str) -> tuple[torch.Tensor, torch.Tenso
     """x / scale in fp8, and the scale, () fp32."""
     largest = PRECISIONS[precision].max
     scale = (x.abs().amax().float() / largest).clamp(min=TINY)
-    return (x.float() / scale).clamp(-largest, largest).to(dtype_of(precision)), scale
+    return (x.float() / scale).clamp_(-largest, largest).to(dtype_of(precision)), scale
 
 
 def product(a: torch.Tensor, b: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor, fast: bool) -> torch.Tensor:

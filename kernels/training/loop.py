@@ -58,6 +58,7 @@ class Trainer:
         self.batch: Tensors = ()
         self.loss = torch.zeros(())
         self._loss = loss
+        self._unscaled = self.scaler.state_dict()
 
     def data(self) -> None:
         self.batch = self.loader.next()
@@ -82,6 +83,26 @@ class Trainer:
 
     def clear(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+
+    def prime(self) -> None:
+        """Allocates the optimizer's state, which PyTorch leaves to the first step: by a step that changes nothing."""
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0
+        self.optimizer.step()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate
+        self.clear()
+        self.reset()
+
+    def reset(self) -> None:
+        """As before the first step, but for the parameters: every optimizer here begins with a state of zeros."""
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+        self.scaler.load_state_dict(self._unscaled)
+        self.steps = self.skipped = self.loader.step = 0
 
     def step(self) -> Step:
         self.data()

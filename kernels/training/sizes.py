@@ -1,28 +1,11 @@
-"""What a training step computes and holds, as formulas of its dims. No torch here.
-
-Memory at its fullest, bytes:
-
-    weights       4 a parameter, always there
-    optimizer     4 a parameter for each value that it keeps (kernels/napkin/memory.py), always there
-    batch         inputs and targets
-    activations   what autograd keeps for backward (kernels/models/activations.py); under autocast norms and the loss keep fp32, products
-                  16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long
-    gradients     4 a parameter; they grow in backward while activations go
-
-so the fullest moment is where backward begins (weights, state, activations, the logits' gradient) or where it ends (weights, state,
-gradients), and a checkpointed block holds its own activations while it is computed again. Temporaries of single kernels are left out.
-"""
+"""What a training step computes, as formulas of its dims. No torch here; what it holds is in memory.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from kernels.models import activations
 from kernels.models.config import DeepLinear, Transformer
-from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Point
-from kernels.precisions import PRECISIONS
 from kernels.training.recipe import AUTOCAST, Recipe
 
 DIMS = {
@@ -51,30 +34,45 @@ def tokens_of(point: Point) -> int:
     return point.dims["tokens"] if "tokens" in point.dims else point.dims["batch"] * point.dims["sequence"]
 
 
+def batch_bytes(point: Point) -> int:
+    """Inputs and targets: int64 tokens, or fp32 rows and values."""
+    tokens = tokens_of(point)
+    return tokens * (point.dims["width"] + 1) * FP32 if "width" in point.dims else 2 * tokens * INT64
+
+
+def width(precision: str) -> int:
+    """Bytes of an activation between products."""
+    return HALF if precision in AUTOCAST else FP32
+
+
 @dataclass(frozen=True)
 class Flops:
-    """Of a step. `model`: each product once forward and its two gradients; `hardware`: what is computed again, too."""
+    """Of a step, as `torch.utils.flop_counter` counts them. `again`: what backward computes a second time, having not kept it."""
 
     forward: int
     backward: int
     again: int
 
     @property
+    def model(self) -> int:
+        """Each product once, and its gradients: what MFU is by (Chowdhery et al. 2022, "PaLM", appendix B)."""
+        return self.forward + self.backward
+
+    @property
     def hardware(self) -> int:
-        return self.forward + self.backward + self.again
+        """All that runs."""
+        return self.model + self.again
 
 
 def flops(point: Point) -> Flops:
-    """As `torch.utils.flop_counter` counts them.
-
-    Of a checkpointed block all is computed again but its last product, whose result backward does not need (PyTorch stops there).
-    """
+    """Fused attention computes its scores again; of a checkpointed block everything is but its last product, whose result backward does
+    not need (PyTorch stops there)."""
     config = config_of(point)
     if isinstance(config, DeepLinear):
-        tokens = tokens_of(point)
-        return Flops(config.forward_flops(tokens), config.backward_flops(tokens), 0)
+        return Flops(config.forward_flops(tokens_of(point)), config.backward_flops(tokens_of(point)), 0)
     batch, sequence = point.dims["batch"], point.dims["sequence"]
-    again = 0
+    forward = config.forward_flops(batch, sequence)
+    again = config.backward_flops(batch, sequence) - 2 * forward
     if point.options["checkpointing"] == "full":
-        again = config.layers * (config.block_forward_flops(batch, sequence) - 2 * batch * sequence * config.feedforward * config.hidden)
-    return Flops(config.forward_flops(batch, sequence), config.backward_flops(batch, sequence), again)
+        again += config.layers * (config.block_forward_flops(batch, sequence) - 2 * batch * sequence * config.feedforward * config.hidden)
+    return Flops(forward, 2 * forward, again)

@@ -6,8 +6,8 @@
 The precision is the mode in which it is trained, kernels/training/recipe.py; weights, gradients and optimizer state are fp32 in all.
 
 FLOPs are those of the matrix products that run, as torch.utils.flop_counter counts them: what activation checkpointing and fused
-attention compute a second time is among them (hardware FLOPs). `model_flops` leaves it out: MFU is by those, so that computing again earns
-nothing (Chowdhery et al. 2022, "PaLM", appendix B).
+attention compute a second time is among them (hardware FLOPs). `sizes.Flops.model` leaves it out: MFU is by that, so that computing again
+earns nothing (Chowdhery et al. 2022, "PaLM", appendix B).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Iterable
 from kernels.matmul.spec import fp8_needs, tf32_needs
 from kernels.op import Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
 from kernels.precisions import PRECISIONS
+from kernels.training.memory import memory
 from kernels.training.parts import parts
 from kernels.training.recipe import OPTIMIZERS
-from kernels.training.sizes import DIMS, config_of, flops, memory, recipe_of, tokens_of
+from kernels.training.sizes import DIMS, flops, tokens_of
 
 OPTIONS = {
     "model": Option(tuple(DIMS), None, "what is trained", leading=True),
@@ -46,7 +47,7 @@ def check(point: Point) -> None:
 
 
 def cost(point: Point) -> Cost:
-    """FLOPs that run; bytes of weights, state and batch read, of weights, state and gradients written; memory by `sizes.memory`."""
+    """FLOPs that run; bytes of weights, state and batch read, of weights, state and gradients written; memory by memory.py."""
     held = memory(point)
     return Cost(flops(point).hardware, held.weights + held.optimizer + held.batch, held.weights + held.optimizer + held.gradients, held.peak)
 
@@ -91,5 +92,3 @@ OP = Op(
     tolerance="kernels.training.data:tolerance",
     impls={"torch": Impl("torch", "kernels.training.torch_impl:build", unsupported)},
 )
-
-__all__ = ["OP", "config_of", "recipe_of"]

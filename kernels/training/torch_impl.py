@@ -18,10 +18,11 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     """A step of a trainer whose parameters are the point's. It gives (loss, *gradients, *parameters) and lets go of the gradients."""
     recipe = recipe_of(point)
     device = inputs.operands[0].device
-    module = build_module(config_of(point), device, torch.float32, None)
-    for parameter, operand in zip(module.parameters(), inputs.updated, strict=True):
-        parameter.data = operand
+    module = build_module(config_of(point), "meta", torch.float32, None)
+    names = (name for name, _ in module.named_parameters())
+    module.load_state_dict(dict(zip(names, inputs.updated, strict=True)), assign=True)
     trainer = Trainer(prepare(module, recipe), loss, Loader(source(point), device, ahead=point.options["loading"] == "ahead"), recipe)
+    trainer.prime()
     gradients: list[torch.Tensor | None] = []
 
     def optimizer() -> None:
