@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from kernels.models.config import NORM_EPS, DeepLinear, Transformer
@@ -110,7 +112,7 @@ class TransformerModel(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens) + self.positions.weight[: tokens.shape[1]]
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.checkpoint else block(x)
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if self.checkpoint else block(x)
         return self.head(self.norm(x))
 
 
@@ -120,6 +122,22 @@ def build(config: DeepLinear | Transformer, device: str | torch.device, dtype: t
     with torch.device("meta"):
         module = DeepLinearModel(config) if isinstance(config, DeepLinear) else TransformerModel(config)
     return initialise(module.to(dtype).to_empty(device=device), seed)
+
+
+def over_weights(config: DeepLinear) -> Callable[..., Tensor]:
+    """f(x, *weights) → output: the model with its parameters given, in the order of `parameters()`."""
+    with torch.device("meta"):
+        return applied(DeepLinearModel(config))
+
+
+def applied(module: nn.Module) -> Callable[..., Tensor]:
+    """f(x, *weights) → output of `module` with these parameters in place of its own."""
+    names = [name for name, _ in module.named_parameters()]
+
+    def function(x: Tensor, *weights: Tensor) -> Tensor:
+        return functional_call(module, dict(zip(names, weights, strict=True)), (x,))
+
+    return function
 
 
 @torch.no_grad()
