@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,14 @@ def save(path: Path, state: State) -> None:
 def load(path: Path) -> State:
     """What `save` wrote, on the CPU. Raises CheckpointError."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # its index stands at the end: a file cut short has none
+                raise CheckpointError(f"{path}: no checkpoint, or only a part of one")
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:  # torch.load's own, by where the damage lies
+    except (RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path}: no readable checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: no checkpoint of a training run")

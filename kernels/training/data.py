@@ -57,7 +57,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     """The model's parameters, fp32, and the first batch, (inputs, targets)."""
     module = build(config_of(point), device, torch.float32, seed)
     parameters = tuple(p.detach() for p in module.parameters())
-    batch = tuple(torch.as_tensor(array, device=device) for array in source(point)(0))
+    batch = tuple(torch.tensor(array, device=device) for array in source(point)(0))
     shapes = tuple(torch.empty_like(p, device="meta") for p in parameters)
     return Inputs((*parameters, *batch), (torch.empty((), device="meta"), *shapes, *shapes), updated=parameters)
 

@@ -79,11 +79,11 @@ class Loader:
         return batch
 
     def _fetch(self, step: int) -> Fetched:
-        on_host = (torch.from_numpy(array) for array in self._source(step))
+        arrays = self._source(step)
         if self._stream is None:
-            return tuple(tensor.to(self._device) for tensor in on_host), None
+            return tuple(torch.tensor(array, device=self._device) for array in arrays), None
         with torch.cuda.stream(self._stream):
-            batch = tuple(tensor.pin_memory().to(self._device, non_blocking=True) for tensor in on_host)
+            batch = tuple(torch.from_numpy(array).pin_memory().to(self._device, non_blocking=True) for array in arrays)
             return batch, self._stream.record_event()
 
     def close(self) -> None:

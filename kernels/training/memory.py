@@ -2,12 +2,12 @@
 
     weights       4 a parameter, always there
     optimizer     4 a parameter for each value that it keeps (kernels/napkin/memory.py), always there
-    batch         inputs and targets
+    batch         inputs and targets; the check keeps the first one beside the loader's
     activations   what autograd keeps for backward: kernels/models/activations.py, where under autocast norms and the loss keep fp32,
                   products 16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long. Exact
     gradients     4 a parameter; they grow in backward while activations go. Exact
-    peak          the fullest of four moments, each with the largest temporaries that its kernels have: an estimate, within 10% of what
-                  the CPU's allocator holds (tests/kernels/training/test_memory.py)
+    peak          the fullest of four moments, each with the largest temporaries that its kernels have: an estimate, within 15% of what
+                  the CPU's allocator holds (tests/kernels/training/test_memory.py). In fp8 that is more: a CPU multiplies copies in fp32
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def memory(point: Point, device: Device = "cuda") -> Memory:
     weights = FP32 * config.parameters
     optimizer = weights * OPTIMIZER_STATES[point.options["optimizer"]]
     kept, batch = kept_by(point, device), batch_bytes(point)
-    return Memory(weights, weights, optimizer, kept.total, batch, weights + optimizer + batch + fullest(point, kept))
+    return Memory(weights, weights, optimizer, kept.total, batch, weights + optimizer + 2 * batch + fullest(point, kept))
 
 
 def fullest(point: Point, kept: Kept) -> int:
@@ -60,16 +60,29 @@ def fullest(point: Point, kept: Kept) -> int:
     the end."""
     config, tokens, precision = config_of(point), tokens_of(point), point.precision
     if isinstance(config, DeepLinear):
-        rows, a_block = tokens * config.width * width(precision), config.width**2
-        loss, head, deep, last = 2 * tokens * FP32, config.width, 2 * rows + a_block * width(precision), rows
-    else:
-        a_block, head = config.block_parameters, config.hidden * config.vocab
-        loss, deep, last = 2 * tokens * config.vocab * FP32, temporaries(config, tokens, precision), tokens * config.hidden * FP32
+        return fullest_deep_linear(config, tokens, precision, kept)
+    head, temporary = config.hidden * config.vocab, temporaries(config, tokens, precision)
     return max(
-        kept.total + loss,
-        max(0, kept.blocks - 1) * kept.waiting + kept.block + FP32 * head + deep,
-        kept.block + FP32 * (head + max(0, kept.blocks - 1) * a_block) + deep,
-        FP32 * config.parameters + last,
+        kept.total + 2 * tokens * config.vocab * FP32,
+        (config.layers - 1) * kept.waiting + kept.block + FP32 * head + temporary,
+        kept.block + FP32 * (head + (config.layers - 1) * config.block_parameters) + temporary,
+        FP32 * (config.parameters + tokens * config.hidden),
+    )
+
+
+def fullest_deep_linear(config: DeepLinear, tokens: int, precision: str, kept: Kept) -> int:
+    """In backward of the last layer, of the second, of the first: what is still kept, the gradients so far, and a layer's own, which are
+    those of its output, its input and its weight, before and after the cast. fp8 quantises by way of fp32 and copies for the transpose."""
+    rows, square, size = tokens * config.width, config.width**2, width(precision)
+    weight = square * (FP32 + (precision in AUTOCAST) * HALF)
+    own, first = 2 * rows * size + weight, rows * size + weight  # the first one's input is data
+    if PRECISIONS[precision].bytes == 1:
+        own, first = (2 * rows + max(9 * rows, more * rows + weight) for more in (5, 3))
+    return max(
+        kept.total - rows * size + (own if config.layers > 1 else first),
+        kept.total + rows * size,
+        2 * kept.block + own + (config.layers - 2) * square * FP32 if config.layers > 1 else 0,
+        (kept.block if precision in AUTOCAST else 0) + first + (config.layers - 1) * square * FP32,
     )
 
 
@@ -119,9 +132,9 @@ def deep_linear(config: DeepLinear, tokens: int, precision: str) -> Kept:
     rows, square, layers = tokens * config.width, config.width**2, config.layers
     if precision not in AUTOCAST:
         return Kept((layers * rows + tokens) * FP32, rows * FP32, rows * FP32, layers)
-    head = (rows + bool(layers) * config.width) * HALF + tokens * FP32
+    head = (rows + config.width) * HALF + tokens * FP32
     if PRECISIONS[precision].bytes == 1:
         each = rows + square + 2 * FP32
         return Kept(layers * each + head, each, each, layers)
     each = (rows + square) * HALF
-    return Kept(layers * each - bool(layers) * square * HALF + head, each, each, layers)
+    return Kept(layers * each - square * HALF + head, each, each, layers)
