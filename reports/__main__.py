@@ -12,6 +12,8 @@ check_imports()
 
 from reports.build import write_report  # noqa: E402  (after the guard: a stranger's package must not be imported first)
 from reports.napkin import command as napkin  # noqa: E402
+from reports.nightly import command as nightly  # noqa: E402
+from reports.nightly import demo  # noqa: E402
 from reports.report import RunError, load_report  # noqa: E402
 
 
@@ -22,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     page.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     page.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
     page.set_defaults(run=_html)
+    nightly.add_arguments(commands.add_parser("nightly", help="add a run to a history and judge it: the verdict is the exit code"))
+    demo.add_arguments(commands.add_parser("demo-history", help="a simulated history with planted changes, to see what `nightly` says"))
     napkin.add_arguments(commands.add_parser("napkin", help="training time and largest model, from a question in YAML, step by step"))
     given = parser.parse_args(arguments)
     return given.run(given)

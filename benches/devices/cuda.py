@@ -123,6 +123,7 @@ class CudaDevice(Streamed):
             "device_name": self._properties.name,
             "device_uuid": f"GPU-{self._properties.uuid}",
             "driver": self._board.driver(),
+            "clock_policy": self._board.clock_policy(),
             "gpu": self.gpu.name if self.gpu else None,
             "ceilings": None,
         }

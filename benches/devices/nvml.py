@@ -63,6 +63,15 @@ class Board:
     def driver(self) -> str | None:
         return ask(pynvml.nvmlSystemGetDriverVersion) if self.handle else None
 
+    def clock_policy(self) -> str | None:
+        """What holds the clocks, as far as NVML tells (not `nvidia-smi -lgc`): the application clock and the power cap."""
+        if not self.handle:
+            return None
+        clock = ask(pynvml.nvmlDeviceGetApplicationsClock, self.handle, pynvml.NVML_CLOCK_SM)
+        cap = scaled(ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, self.handle), 1e-3)
+        told = [f"application clock {clock} MHz"] * (clock is not None) + [f"power cap {cap:.0f} W"] * (cap is not None)
+        return ", ".join(told) or None
+
     def name(self) -> str | None:
         return ask(pynvml.nvmlDeviceGetName, self.handle) if self.handle else None
 

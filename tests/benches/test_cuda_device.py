@@ -91,7 +91,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> tuple[CudaDevice, Script]:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: script.log.append("replay")))
     monkeypatch.setattr(torch, "zeros", lambda *shape, **_: SimpleNamespace(elements=shape[0] if shape[0] else 1))
     monkeypatch.setattr(torch, "sum", lambda buffer, dim, out: script.log.append(f"read {buffer.elements * 4 / 2**20:.0f} MiB"))
-    board = SimpleNamespace(name=lambda: None, driver=lambda: "570.1", read=lambda: script.log.append("ask NVML"))
+    board = SimpleNamespace(name=lambda: None, driver=lambda: "570.1", clock_policy=lambda: "power cap 700 W", read=lambda: script.log.append("ask NVML"))
     monkeypatch.setattr(cuda, "Board", lambda uuid: board)
     return CudaDevice(), script
 

@@ -1,0 +1,87 @@
+"""Runs of other suites: the JSON that pytest-benchmark writes (`--benchmark-json`, `--benchmark-autosave`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
+
+from benches.json_file import read_json
+from reports.history.record import UnusableRun, run_id, started_utc
+from reports.history.schema import SCHEMA
+
+KIND = "imported"
+
+
+class Stats(BaseModel):
+    """Seconds."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    median: PositiveFloat
+    q1: PositiveFloat | None = None
+    q3: PositiveFloat | None = None
+
+
+class Benchmark(BaseModel):
+    """One test of the file; `extra_info` holds this suite's point where it wrote the file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    group: str | None = None
+    stats: Stats
+    extra_info: dict[str, Any] = {}
+
+
+class Document(BaseModel):
+    """The parts of pytest-benchmark's JSON that say what was measured, when, and on what."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    datetime: str
+    machine_info: dict[str, Any] = {}
+    commit_info: dict[str, Any] = {}
+    benchmarks: list[Benchmark]
+
+
+def benchmark_table(path: Path) -> pa.Table:
+    """The lines of one file. Raises UnusableRun.
+
+    The file gives no interval of the median: the quartiles stand in neither of its ends' places, which stay empty.
+    """
+    try:
+        document = Document.model_validate(read_json(path))
+    except (OSError, ValueError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else None
+        words = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error).splitlines()[0]
+        raise UnusableRun(f"{path}: not a pytest-benchmark JSON: {words}") from error
+    if not document.benchmarks:
+        raise UnusableRun(f"{path}: it holds no benchmarks")
+    started = started_utc(document.datetime)
+    if started is None:
+        raise UnusableRun(f"{path}: datetime is no ISO 8601 time: {document.datetime[:60]!r}")
+    machine, commit = document.machine_info, document.commit_info
+    cpu = machine.get("cpu")
+    device = str(cpu.get("brand_raw") or machine.get("machine")) if isinstance(cpu, dict) else str(machine.get("machine"))
+    environment = {"started_utc": document.datetime, "host": machine.get("node"), "commit": commit.get("id"), "device_name": device}
+    of_run = {
+        **{"run": run_id(environment, started), "run_dir": str(path.resolve()), "started_utc": started, "device_kind": KIND},
+        **{"host": str(machine.get("node") or "unknown"), "device_name": device, "sweep": path.stem},
+        **{"commit": commit.get("id"), "dirty": commit.get("dirty")},
+    }
+    return pa.Table.from_pylist([of_run | _line(one) for one in document.benchmarks], schema=SCHEMA)
+
+
+def _line(one: Benchmark) -> dict[str, Any]:
+    point = one.extra_info.get("point")
+    return {
+        "point": str(point or one.name),
+        "op": one.group or one.name.split("[")[0],
+        "impl": "",
+        "precision": "",
+        "status": "ok",
+        "median_s": one.stats.median,
+    }

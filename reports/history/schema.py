@@ -1,0 +1,55 @@
+"""What the history keeps of a run: one line a point, and one a sentinel's reading. SI units stand in the names."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours
+MARK = b"microbench_history"
+
+RUN = {  # the same on every line of a file
+    "run": pa.string(),  # who, when and on what, hashed: the file's name
+    "run_dir": pa.string(),  # where the run's page is
+    "started_utc": pa.timestamp("us", tz="UTC"),
+    "host": pa.string(),
+    "device_kind": pa.string(),  # cuda, cpu, simulated, or imported
+    "device_name": pa.string(),
+    "device_uuid": pa.string(),
+    "driver": pa.string(),
+    "clock_policy": pa.string(),
+    "torch": pa.string(),
+    "triton": pa.string(),
+    "cublas": pa.string(),
+    "commit": pa.string(),
+    "dirty": pa.bool_(),
+    "sweep": pa.string(),
+}
+POINT = {
+    "point": pa.string(),
+    "op": pa.string(),
+    "impl": pa.string(),
+    "precision": pa.string(),
+    "dims": pa.string(),  # JSON
+    "regime": pa.string(),
+    "cache": pa.string(),
+    "status": pa.string(),  # of benches.row.Status, or "sentinel"
+    "reason": pa.string(),
+    "median_s": pa.float64(),
+    "ci_low_s": pa.float64(),
+    "ci_high_s": pa.float64(),
+    "flops": pa.float64(),
+    "bytes": pa.float64(),
+    "config": pa.string(),
+    "source_hash": pa.string(),
+    "machine_code_hash": pa.string(),
+    "sm_clock_hz": pa.float64(),
+    "memory_clock_hz": pa.float64(),
+    "power_w": pa.float64(),
+    "temperature_c": pa.float64(),
+    "throttle_reasons": pa.string(),
+}
+SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
+SENTINEL = "sentinel"
+
+# What a series is, besides its point: where one of these changes, a new series begins, and times are never set against each other.
+SERIES = ("point", "device_kind", "device_name", "driver", "clock_policy", "torch", "triton", "regime", "cache")

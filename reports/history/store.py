@@ -1,0 +1,103 @@
+"""The directory of a history: files are added whole, read through DuckDB, and set aside where they cannot be read.
+
+Every file is written beside its place and renamed into it, so that a reader sees all of it or nothing, and two machines may add at a
+time. A file's name is its run's id: adding a run again replaces its file, so that it counts once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reports.history.record import run_table
+from reports.history.schema import MARK, SCHEMA
+from reports.store import write_atomically
+
+SET_ASIDE = "set-aside"
+PATTERN = "*.parquet"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A history ready to be queried: the view `history` holds every line. `notes` say what was set aside, and why."""
+
+    database: duckdb.DuckDBPyConnection
+    runs: int
+    notes: tuple[str, ...]
+
+
+def add_run(history: Path, run_dir: Path) -> str:
+    """Adds a run and returns its id. Raises UnusableRun, OSError."""
+    return add_table(history, run_table(run_dir))
+
+
+def add_table(history: Path, table: pa.Table) -> str:
+    """Adds one run's lines and returns its id."""
+    history.mkdir(parents=True, exist_ok=True)
+    run = str(table["run"][0])
+    write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+    return run
+
+
+def open_history(history: Path) -> Opened:
+    """Sets aside what is no file of a history, and opens the rest. Raises OSError where the directory cannot be read."""
+    notes = []
+    good = []
+    for path in sorted(history.glob(PATTERN)):
+        problem = damage(path)
+        if problem is None:
+            good.append(str(path))
+        else:
+            notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: {problem}")
+            set_aside(path)
+    database = duckdb.connect()
+    database.execute("SET TimeZone = 'UTC'")
+    if good:
+        database.from_parquet(good, union_by_name=True).create_view("history")
+    else:
+        database.register("history", SCHEMA.empty_table())
+    return Opened(database, len(good), tuple(notes))
+
+
+def damage(path: Path) -> str | None:
+    """Why a file is no file of a history, from its footer alone, or None."""
+    try:
+        schema = pq.read_schema(path)
+    except FileNotFoundError:
+        return None  # pruned by another process a moment ago
+    except (OSError, pa.ArrowException) as error:
+        return f"damaged ({str(error).splitlines()[0][:120]})"
+    if MARK not in (schema.metadata or {}):
+        return "not written by this suite"
+    lacking = [name for name in SCHEMA.names if name not in schema.names]
+    return f"lacks {', '.join(lacking)}" if lacking else None
+
+
+def set_aside(path: Path) -> None:
+    """Moves a file out of the way, without losing one of the same name that was set aside before."""
+    folder = path.parent / SET_ASIDE
+    folder.mkdir(exist_ok=True)
+    target, count = folder / path.name, 1
+    while target.exists():
+        target, count = folder / f"{path.stem}.{count}{path.suffix}", count + 1
+    path.replace(target)
+
+
+def prune(history: Path, days: float, now: datetime | None = None) -> list[str]:
+    """Deletes the runs that began more than so many days ago; their names. The time is in a file's name."""
+    limit = (now or datetime.now(UTC)) - timedelta(days=days)
+    gone = []
+    for path in sorted(history.glob(PATTERN)):
+        try:
+            started = datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            continue  # not a name of ours: `open_history` sets it aside
+        if started < limit:
+            path.unlink(missing_ok=True)
+            gone.append(path.stem)
+    return gone

@@ -1,0 +1,100 @@
+"""Why a series changed: what else changed in the night in which it did. Evidence is named; where there is none, so is that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.nightly.model import Attribution, NodeShift
+
+CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration", "source_hash": "the source"}
+SOFTWARE = {"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"}
+CONDITIONS = {  # how far the medians before and after must lie apart to be evidence, and the unit they are told in
+    "sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"),
+    "memory_clock_hz": ("memory clock", 0.005, 1e-6, "MHz"),
+    "power_w": ("power", 0.05, 1.0, "W"),
+    "temperature_c": ("temperature", 0.08, 1.0, "°C"),
+}
+SENTINEL = 0.01  # relative; sentinels never change, so what moves them is the device
+NODE = 0.01  # relative, of every series of a node
+OTHER_GPU = 0.5  # of the change: GPUs that moved less did not change
+
+
+@dataclass(frozen=True)
+class Step:
+    """A confirmed change of a series: nights before and after, by name, and its logarithmic size."""
+
+    before: Sequence[str]
+    after: Sequence[str]
+    difference: float
+
+
+def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: Sequence[NodeShift]) -> Attribution:
+    """`lines`: of the series, schema.SCHEMA with `night` and `gpu`; `sentinels`: night, gpu, name, seconds.
+
+    Code is asked first, since it changes one series and leaves the machine alone; then software; then the node, whose every series moved
+    that night; then this GPU, if others of the history did not move, or its sentinels or conditions did. What a whole GPU moved by is
+    taken out of a series before it is judged, so the machine's own moves are no evidence beside a change of code.
+    """
+    before, after = (lines[lines["night"].isin(list(nights))] for nights in (step.before, step.after))
+    code, software = tuple(changed(CODE, before, after)), tuple(changed(SOFTWARE, before, after))
+    if code or software:
+        return Attribution("kernel code" if code else "software", (*code, *software))
+    device = (*moved_sentinels(step, sentinels), *moved_conditions(before, after), *one_gpu(step, lines))
+    node = tuple(moved_node(step, shifts))
+    if node:
+        return Attribution("the node", (*node, *device))
+    return Attribution("this GPU", device) if device else Attribution("unknown")
+
+
+def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
+    """Fields whose commonest value is another since: `the chosen configuration changed: 128x128 → 64x64`."""
+    for name, words in fields.items():
+        old, new = _commonest(before[name]), _commonest(after[name])
+        if old is not None and new is not None and old != new:
+            yield f"{words} changed: {old} → {new}"
+
+
+def _commonest(values: pd.Series) -> Any:
+    modes = values.dropna().mode()
+    return None if modes.empty else modes.iloc[0]
+
+
+def moved_conditions(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
+    """Clocks, power and temperature whose medians lie apart."""
+    for name, (words, least, factor, unit) in CONDITIONS.items():
+        old, new = before[name].median(), after[name].median()
+        if old > 0 and abs(new / old - 1) > least:
+            yield f"{words} moved: {old * factor:.0f} → {new * factor:.0f} {unit}"
+
+
+def moved_sentinels(step: Step, sentinels: pd.DataFrame) -> Iterator[str]:
+    """Sentinels whose median time lies apart before and after, in the direction of the change."""
+    for name, group in sentinels.groupby("name"):
+        old, new = (group.loc[group["night"].isin(list(nights)), "seconds"].median() for nights in (step.before, step.after))
+        if old > 0 and abs(new / old - 1) > SENTINEL and (new > old) == (step.difference > 0):
+            yield f"sentinel {name} moved: {new / old - 1:+.1%}"
+
+
+def one_gpu(step: Step, lines: pd.DataFrame) -> Iterator[str]:
+    """Where a history has several GPUs of a kind: those that moved, if others did not."""
+    moved: list[str] = []
+    still: list[str] = []
+    for gpu, group in lines.groupby("gpu"):
+        old, new = (group.loc[group["night"].isin(list(nights)), "median_s"].median() for nights in (step.before, step.after))
+        if old > 0 and new > 0:
+            same_way = (new > old) == (step.difference > 0) and abs(new / old - 1) > OTHER_GPU * abs(step.difference)
+            (moved if same_way else still).append(str(gpu))
+    if moved and still:
+        yield f"only on {', '.join(moved)}; not on {', '.join(still)}"
+
+
+def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:
+    """Nights around the change in which every series of a GPU moved together, the same way."""
+    first = step.after[0] if step.after else ""
+    for shift in shifts:
+        if shift.night == first and abs(shift.ratio - 1) > NODE and (shift.ratio > 1) == (step.difference > 0):
+            yield f"every series on {shift.gpu} moved that night: {shift.ratio - 1:+.1%}"

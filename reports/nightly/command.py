@@ -1,0 +1,105 @@
+"""`python -m reports nightly RUN_DIR --history DIR`: adds the run, judges it, and says so in the exit code.
+
+0 nothing is confirmed; 1 a confirmed regression, or a point that worked and fails; 2 unusable input; 3 the run is suspect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benches.sweep_problems import SweepError
+from reports.environment import load_environment
+from reports.history.record import UnusableRun
+from reports.history.store import add_run, open_history, prune
+from reports.nightly import files
+from reports.nightly.judge import Judged, judge
+from reports.nightly.nights import EACH_RUN, run_line
+from reports.nightly.rerun import measure_again, with_rerun
+from reports.nightly.show import show
+from reports.nightly.words import summary
+from reports.store import write_atomically
+from reports.verdict.accepted import Accepted, load_accepted
+from reports.verdict.thresholds import Thresholds, load_thresholds
+
+SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="where the history is, or begins")
+    parser.add_argument("--accepted", type=Path, metavar="FILE", help="YAML of known changes, each said once")
+    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML of what matters, by op (configs/verdicts/default.yaml)")
+    parser.add_argument("--each-run", action="store_true", help="every run is a night of its own; default: one night a day")
+    parser.add_argument("--rerun", action="store_true", help="measure again, in a fresh process, what looks slow tonight")
+    parser.add_argument("--prune", type=float, metavar="DAYS", help="delete runs of the history that are older")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the verdict as JSON")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="the verdict as JUnit XML")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help=f"a summary in Markdown; also added to ${SUMMARY} where that is set")
+    parser.add_argument("--webhook-text", action="store_true", help="print a few lines for a webhook, and nothing else, to stdout")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """The exit code of the module's docstring."""
+    try:
+        thresholds = load_thresholds(given.thresholds) if given.thresholds else load_thresholds()
+        accepted = load_accepted(given.accepted) if given.accepted else []
+        judged = night(given, thresholds, accepted)
+        _write(judged, given)
+    except SweepError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except (UnusableRun, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if given.webhook_text:
+        print("\n".join(summary(judged.verdict)))
+    else:
+        show(judged.verdict, Console())
+    return judged.verdict.exit_code
+
+
+def night(given: argparse.Namespace, thresholds: Thresholds, accepted: list[Accepted]) -> Judged:
+    """Adds, prunes, judges, and measures again. Raises UnusableRun, OSError."""
+    run_id = add_run(given.history, given.run_dir)
+    pruned = prune(given.history, given.prune) if given.prune is not None else []
+    opened = open_history(given.history)
+    notes = [*opened.notes, *([f"{len(pruned)} runs older than {given.prune:g} days were deleted"] if pruned else [])]
+    if run_id in pruned:
+        raise UnusableRun(f"{given.run_dir}: began more than {given.prune:g} days ago, so --prune deleted it")
+    each = EACH_RUN if given.each_run else None
+    interrupted = load_environment(given.run_dir).fields.get("interrupted") is True
+    judged = judge(opened.database, run_id, thresholds, accepted, each, notes=notes, interrupted=interrupted)
+    if given.rerun and judged.verdict.warnings:
+        points = [warned.point for warned in judged.verdict.warnings]
+        kind = str(run_line(opened.database, run_id)["device_kind"])
+        judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(given.run_dir, kind, points)))
+    return judged
+
+
+def _write(judged: Judged, given: argparse.Namespace) -> None:
+    """The files that were asked for. Raises OSError."""
+    makers: list[tuple[Path | None, Callable[[], str]]] = [
+        (given.json, lambda: files.to_json(judged.verdict)),
+        (given.junit, lambda: files.to_junit(judged.verdict)),
+        (given.markdown, lambda: files.to_markdown(judged.verdict)),
+    ]
+    for path, make in makers:
+        if path is not None:
+            text = make()
+            write_atomically(path, partial(_write_text, text))
+    if os.environ.get(SUMMARY):
+        with open(os.environ[SUMMARY], "a", encoding="utf-8") as file:
+            file.write(files.to_markdown(judged.verdict))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")

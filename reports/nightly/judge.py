@@ -1,0 +1,191 @@
+"""A run against its history: the verdict. The statistics are reports/verdict's; here they meet the history and become sentences' data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from benches.sentinels import read_sentinels
+from reports.nightly import nights as read
+from reports.nightly import suspect
+from reports.nightly.attribution import Step, attribute
+from reports.nightly.model import Attribution, Change, Direction, NodeShift, Verdict, Warned
+from reports.nightly.statuses import status_changes
+from reports.verdict.accepted import Accepted, which
+from reports.verdict.rule import DEFAULT, Rule
+from reports.verdict.scan import Confirmed, Scan, scan
+from reports.verdict.shift import Shifted, remove_shift
+from reports.verdict.thresholds import Thresholds
+
+Z95 = 1.96
+AROUND = 5  # nights on each side of a change that attribution looks at
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and the arrays that its page draws: `values` are log seconds [series, nights], each GPU's shift taken out."""
+
+    verdict: Verdict
+    nights: read.Nights
+    shifted: Shifted
+    scan: Scan
+
+
+def judge(
+    database: duckdb.DuckDBPyConnection,
+    run: str,
+    thresholds: Thresholds,
+    accepted: Sequence[Accepted] = (),
+    night: str | None = None,
+    rule: Rule = DEFAULT,
+    notes: Sequence[str] = (),
+    interrupted: bool = False,
+) -> Judged:
+    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. Raises KeyError for a run that the
+    history lacks."""
+    each_run = night == read.EACH_RUN
+    night = night or read.night_from(thresholds.night_starts_utc)
+    tonight = read.run_line(database, run)
+    lines = read.lines(database, run)
+    found = read.nights(database, tonight, night, rule.lookback)
+    shifted = remove_shift(found.times, rule)
+    least = np.log1p(found.series["op"].map(thresholds.of).to_numpy(float))
+    scanned = scan(shifted.values, least, rule)
+    before = read.previous_run(database, tonight)
+    environment = suspect.environment_changes(read.run_line(database, before) if before else None, tonight)
+    shifts = _shifts(found, shifted)
+    last = found.nights[-1] if found.nights else ""
+    of_tonight = [shift for shift in shifts if shift.night == last]
+    run_dir = Path(tonight["run_dir"])
+    verdict = Verdict(
+        run=run,
+        run_dir=str(run_dir),
+        night=last or f"{tonight['started_utc']:%Y-%m-%d}",
+        simulated=tonight["device_kind"] == "simulated",
+        device_name=str(tonight["device_name"]),
+        gpus=tuple(found.gpus),
+        nights=tuple(found.nights),
+        series=len(found.series),
+        judged=int(scanned.judged[:, -1].sum()) if found.nights else 0,
+        changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night)),
+        warnings=tuple(_warnings(found, scanned, shifted, least, rule)),
+        statuses=status_changes(read.lines(database, before) if before else None, lines),
+        shifts=tuple(shifts),
+        suspect=suspect.reasons(environment, lines, read_sentinels(run_dir), of_tonight, thresholds.node, interrupted),
+        environment=environment,
+        notes=(*notes, *([] if each_run else _missing(found))),
+    )
+    return Judged(verdict, found, shifted, scanned)
+
+
+def _shifts(found: read.Nights, shifted: Shifted) -> list[NodeShift]:
+    told = np.argwhere(~np.isnan(shifted.shift))
+    return [
+        NodeShift(found.gpus[gpu], found.nights[night], float(np.exp(shifted.shift[night, gpu])), int(shifted.series[night, gpu]))
+        for night, gpu in told
+    ]
+
+
+def _changes(
+    database: duckdb.DuckDBPyConnection,
+    tonight: dict[str, Any],
+    found: read.Nights,
+    shifted: Shifted,
+    scanned: Scan,
+    shifts: Sequence[NodeShift],
+    accepted: Sequence[Accepted],
+    night: str,
+) -> list[Change]:
+    """Tonight's first, then by size: regressions before improvements."""
+    sentinels = read.sentinels(database, tonight, night) if scanned.confirmed else pd.DataFrame()
+    changes = []
+    for one in scanned.confirmed:
+        key = tuple(found.series.iloc[one.series][list(read.POINT_KEY)])
+        lines = read.details(database, tonight, tuple(None if pd.isna(v) else v for v in key), night)
+        changes.append(_change(one, found, shifted, lines, sentinels, shifts, accepted))
+    return sorted(changes, key=lambda change: (not change.tonight, change.direction == "faster", -abs(np.log(change.ratio))))
+
+
+def _change(
+    one: Confirmed,
+    found: read.Nights,
+    shifted: Shifted,
+    lines: pd.DataFrame,
+    sentinels: pd.DataFrame,
+    shifts: Sequence[NodeShift],
+    accepted: Sequence[Accepted],
+) -> Change:
+    values, line = shifted.values[one.series], found.series.iloc[one.series]
+    old = [n for n in range(one.before_first, one.first) if not np.isnan(values[n])]
+    new = [n for n in range(one.first, one.night + 1) if not np.isnan(values[n])]
+    before, after = float(np.median(values[old])), float(np.median(values[new]))
+    difference = after - before
+    half = Z95 * one.sigma * np.sqrt(1 / len(old) + 1 / len(new))
+    names = ([found.nights[n] for n in old[-AROUND:]], [found.nights[n] for n in new[:AROUND]])
+    attribution: Attribution = attribute(Step(*names, difference), lines, sentinels, shifts)
+    direction: Direction = "slower" if difference > 0 else "faster"
+    ratio = float(np.exp(difference))
+    entry = which(accepted, line["point"], date.fromisoformat(found.nights[one.first][:10]), direction)
+    return Change(
+        **{"series": one.series, **{name: line[name] for name in ("point", "op", "impl", "precision")}},
+        direction=direction,
+        ratio=ratio,
+        ratio_low=float(np.exp(difference - half)),
+        ratio_high=float(np.exp(difference + half)),
+        before_s=float(np.exp(before)),
+        after_s=float(np.exp(after)),
+        p=one.p,
+        q=one.q,
+        first_night=found.nights[one.first],
+        last_night_before=found.nights[old[-1]],
+        confirmed_night=found.nights[one.night],
+        nights=one.window,
+        tonight=one.night == len(found.nights) - 1,
+        commits=(_commit(lines, names[0][-1:]), _commit(lines, names[1][:1])),
+        attribution=attribution,
+        accepted=entry.why if entry else None,
+    )
+
+
+def _commit(lines: pd.DataFrame, night: Sequence[str]) -> str | None:
+    commits = lines.loc[lines["night"].isin(list(night)), "commit"].dropna()
+    return None if commits.empty else str(commits.iloc[-1])
+
+
+def _warnings(found: read.Nights, scanned: Scan, shifted: Shifted, least: np.ndarray, rule: Rule) -> list[Warned]:
+    """Slower tonight than the nights before by more than chance and than what matters, and not confirmed: the furthest first."""
+    tonight = scanned.tonight
+    told = shifted.shift[-1:][~np.isnan(shifted.shift[-1:])]  # of tonight, by GPU
+    node = float(np.mean(told)) if len(told) else 0.0
+    confirmed = {one.series for one in scanned.confirmed if one.night == len(found.nights) - 1}
+    with np.errstate(invalid="ignore"):
+        sigmas = tonight.difference / tonight.sigma
+        rows = np.flatnonzero((sigmas > rule.watch) & (tonight.difference > least))
+    warned = [
+        Warned(
+            int(row),
+            found.series["point"].iloc[row],
+            ratio=float(np.exp(tonight.difference[row])),
+            sigmas=float(sigmas[row]),
+            expected_s=float(np.exp(tonight.level[row] + node)),
+        )
+        for row in rows
+        if row not in confirmed
+    ]
+    return sorted(warned, key=lambda one: -one.sigmas)
+
+
+def _missing(found: read.Nights) -> list[str]:
+    """Days without a run since the last one: a night that did not run is easily overlooked."""
+    if len(found.nights) < 2:
+        return []
+    last, before = (pd.Timestamp(night) for night in found.nights[:-3:-1])
+    gap = (last - before).days - 1
+    return [f"No run in the {gap} night{'s' if gap > 1 else ''} before this one."] if gap else []

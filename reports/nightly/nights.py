@@ -1,0 +1,121 @@
+"""What a verdict reads of a history, by DuckDB: tonight's lines, its series over the nights, sentinels, and the run before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from reports.history.schema import SENTINEL, SERIES
+from reports.verdict.robust import Array
+
+EACH_RUN = "strftime(started_utc, '%Y-%m-%d %H:%M:%S')"  # a night of its own
+GPU = "coalesce(device_uuid, host, '?')"
+TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what heat does
+MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cache"))  # one value a run
+KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
+POINT_KEY = ("point", "regime", "cache")
+
+
+@dataclass(frozen=True)
+class Nights:
+    """times: log seconds [series, nights, GPUs], NaN where a series was not timed. `series` has a line a series, in that order."""
+
+    times: Array
+    series: pd.DataFrame  # point, regime, cache, op, impl, precision, dims
+    nights: list[str]
+    gpus: list[str]
+
+
+def night_from(hour_utc: int) -> str:
+    """SQL of the night that a run belongs to: the date of the day on which the night began, at that hour."""
+    return f"strftime(started_utc - INTERVAL {hour_utc} HOUR, '%Y-%m-%d')"
+
+
+def run_line(database: duckdb.DuckDBPyConnection, run: str) -> dict[str, Any]:
+    """What every line of a run says: schema.RUN. Raises KeyError for a run that the history lacks."""
+    found = database.execute("SELECT * FROM history WHERE run = ? LIMIT 1", [run]).df()
+    if found.empty:
+        raise KeyError(run)
+    return {str(k): (None if v is pd.NaT or (not isinstance(v, list) and pd.isna(v)) else v) for k, v in found.iloc[0].items()}
+
+
+def lines(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
+    """A run's points, sentinels left out."""
+    return database.execute(f"SELECT * FROM history WHERE run = ? AND status <> '{SENTINEL}'", [run]).df()
+
+
+def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, lookback: int) -> Nights:
+    """The series of tonight's run, over the last `lookback` nights up to it. A series has one time a night and GPU: the runs' median.
+
+    night: SQL, EACH_RUN or of `night_from`.
+    """
+    same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
+    keys = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in POINT_KEY)
+    columns = ", ".join(f"h.{name}" for name in POINT_KEY)
+    given = {name: tonight[name] for name in MACHINE} | {"run": tonight["run"], "started": tonight["started_utc"]}
+    found = database.execute(
+        f"""
+        WITH t AS (SELECT DISTINCT point, regime, cache FROM history WHERE run = $run AND {TIMED}),
+        latest AS (SELECT DISTINCT {night} AS night FROM history h WHERE {same} AND started_utc <= $started
+                   ORDER BY night DESC LIMIT {int(lookback)})
+        SELECT {columns}, {night} AS night, {GPU} AS gpu, median(ln(median_s)) AS log_s
+        FROM history h SEMI JOIN t ON {keys} SEMI JOIN latest ON {night} = latest.night
+        WHERE {same} AND started_utc <= $started AND {TIMED} GROUP BY ALL
+        """,
+        given,
+    ).df()
+    series = _series(database, tonight["run"])
+    night_names, gpu_names = sorted(found["night"].unique()), sorted(found["gpu"].unique())
+    times = np.full((len(series), len(night_names), len(gpu_names)), np.nan)
+    place = {key: i for i, key in enumerate(series[list(POINT_KEY)].fillna("").itertuples(index=False, name=None))}
+    row = [place[key] for key in found[list(POINT_KEY)].fillna("").itertuples(index=False, name=None)]
+    column = pd.Categorical(found["night"], night_names).codes
+    times[row, column, pd.Categorical(found["gpu"], gpu_names).codes] = found["log_s"]
+    return Nights(times, series, list(night_names), list(gpu_names))
+
+
+def _series(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
+    columns = ", ".join((*POINT_KEY, "op", "impl", "precision", "dims"))
+    return database.execute(f"SELECT DISTINCT ON ({', '.join(POINT_KEY)}) {columns} FROM history WHERE run = ? AND {TIMED}", [run]).df()
+
+
+def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -> str | None:
+    """The last run before tonight's on the same kind of device, of the same sweep, on this GPU if it ran there."""
+    found = database.execute(
+        f"""
+        SELECT run FROM history WHERE started_utc < $started AND sweep IS NOT DISTINCT FROM $sweep
+        AND {" AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)}
+        ORDER BY {GPU} = $gpu DESC, started_utc DESC LIMIT 1
+        """,
+        {
+            **{name: tonight[name] for name in ("sweep", *KEPT)},
+            **{"started": tonight["started_utc"], "gpu": tonight["device_uuid"] or tonight["host"] or "?"},
+        },
+    ).fetchone()
+    return str(found[0]) if found else None
+
+
+def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], key: tuple[Any, ...], night: str) -> pd.DataFrame:
+    """Every line of one series up to tonight, in time order, with its night and GPU: what attribution looks at."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in (*MACHINE, *POINT_KEY))
+    given = {name: tonight[name] for name in MACHINE} | dict(zip(POINT_KEY, key, strict=True)) | {"started": tonight["started_utc"]}
+    return database.execute(
+        f"SELECT *, {night} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started ORDER BY started_utc",
+        given,
+    ).df()
+
+
+def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> pd.DataFrame:
+    """Night, GPU, name and median seconds of the sentinels of tonight's kind of device, up to tonight."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)
+    return database.execute(
+        f"""
+        SELECT {night} AS night, {GPU} AS gpu, point AS name, median(median_s) AS seconds FROM history
+        WHERE status = '{SENTINEL}' AND {same} AND started_utc <= $started GROUP BY ALL ORDER BY ALL
+        """,
+        {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},
+    ).df()

@@ -1,0 +1,49 @@
+"""Points that look slow tonight, measured again in a fresh process: a warning that does not repeat was that process's, or the minute's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benches.journal import read_journal
+from kernels.guard import ROOT
+from reports.nightly.model import Verdict, Warned
+
+FOLDER = "rerun"  # in the run directory
+AGAIN = 0.5  # of the excess, that counts as seen again
+DEVICES = ("cuda", "cpu", "simulated")
+
+
+def measure_again(run_dir: Path, device_kind: str, points: Sequence[str]) -> tuple[dict[str, float], str | None]:
+    """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, and are added to no history."""
+    target, count = run_dir / FOLDER, 1
+    while target.exists():
+        target, count = run_dir / f"{FOLDER}-{count}", count + 1
+    command = [sys.executable, "-m", "pytest", "benches/", "--benchmark-only", "-q", "--no-inspect", "-p", "no:cacheprovider"]
+    command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points)]
+    command += ["--device", device_kind] if device_kind in DEVICES else []
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        rows = read_journal(target).rows
+    except OSError:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        return {}, f"the rerun measured nothing (exit {done.returncode}): {lines[-1] if lines else 'no output'}"
+    wanted = set(points)
+    return {row.point: row.median_s for row in rows if row.point in wanted and row.median_s is not None}, None
+
+
+def with_rerun(verdict: Verdict, medians: dict[str, float], problem: str | None) -> Verdict:
+    """The verdict with what the second measurement says of each warning. It confirms nothing: that takes nights."""
+    notes = (*verdict.notes, *([problem] if problem else []))
+    return replace(verdict, warnings=tuple(_told(one, medians.get(one.point)) for one in verdict.warnings), notes=notes)
+
+
+def _told(warned: Warned, median_s: float | None) -> Warned:
+    if median_s is None:
+        return replace(warned, again="could not be measured again")
+    ratio = median_s / warned.expected_s
+    seen = ratio - 1 >= AGAIN * (warned.ratio - 1)
+    return replace(warned, again=f"{'seen again' if seen else 'not seen again'} in a fresh process: {ratio - 1:+.1%}")

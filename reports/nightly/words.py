@@ -1,0 +1,58 @@
+"""A verdict's parts as sentences, the same on terminal, page, Markdown and in JUnit."""
+
+from __future__ import annotations
+
+from reports.nightly.model import Change, StatusChange, Verdict, Warned
+from reports.units import show
+
+
+def change_line(change: Change) -> str:
+    """Point, ratio with its interval, times, and since when."""
+    interval = f"{change.ratio_low - 1:+.1%} … {change.ratio_high - 1:+.1%}"
+    times = f"{show(change.before_s, 's')} → {show(change.after_s, 's')}"
+    return f"{change.point}  {change.ratio - 1:+.1%} ({interval}), {times}, since {change.first_night}"
+
+
+def cause(change: Change) -> str:
+    """The likeliest cause in words."""
+    if change.attribution.cause == "unknown":
+        return "cause unknown: neither code, versions, sentinels, clocks nor the node moved with it"
+    return f"likeliest cause: {change.attribution.cause}"
+
+
+def commits_line(change: Change) -> str:
+    """The commits between, as git takes them; empty where they are not known."""
+    before, after = change.commits
+    if before is None or after is None:
+        return ""
+    if before == after:
+        return f"commit {after[:10]} on both sides: this repository did not change"
+    return f"git log {before[:10]}..{after[:10]}"
+
+
+def rerun_command(point: str, run_dir: str) -> str:
+    """Measures one point again, in a run of its own."""
+    return f'pytest benches/ --benchmark-only --sweep {run_dir}/sweep.yaml -k "{point}" --processes 3'
+
+
+def status_line(change: StatusChange) -> str:
+    """What became of a point since the run before."""
+    if change.before is None:
+        return f"{change.point}: new ({change.after})"
+    if change.after is None:
+        return f"{change.point}: vanished (was {change.before})"
+    reason = f": {change.reason}" if change.reason and change.after not in ("ok", "noisy") else ""
+    return f"{change.point}: {change.before} → {change.after}{reason}"
+
+
+def warning_line(warned: Warned) -> str:
+    """One unusual night."""
+    again = f"; {warned.again}" if warned.again else ""
+    return f"{warned.point}: {warned.ratio - 1:+.1%} tonight, {warned.sigmas:.1f} standard deviations{again}"
+
+
+def summary(verdict: Verdict) -> list[str]:
+    """A few lines for a webhook: the headline, then what a reader must know first."""
+    lines = [("SIMULATED: " if verdict.simulated else "") + verdict.headline, *verdict.suspect]
+    lines += [f"{change.direction}: {change_line(change)} ({change.attribution.cause})" for change in verdict.confirmed[:5]]
+    return lines + [f"broke: {status_line(change)}" for change in verdict.broken[:5]]

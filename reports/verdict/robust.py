@@ -1,0 +1,123 @@
+"""Location and spread of many short series at once, with outlier nights left out. Absent nights are NaN."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma, polygamma
+from scipy.stats import norm
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+MAD_EFFICIENCY = 0.4  # a MAD of n values is as good as a standard deviation of 0.4 n
+TRIM_EFFICIENCY = 0.9
+
+
+class Spread(NamedTuple):
+    """Of each series: its level, how many nights that rests on, its standard deviation and that one's degrees of freedom."""
+
+    level: Array
+    nights: Array
+    sigma: Array
+    freedom: Array
+    correlation: float  # of one night with the next, over all series
+
+
+class Prior(NamedTuple):
+    """What the other series say of a variance: its typical value, and how many nights of a series' own that weighs."""
+
+    variance: float
+    freedom: float
+
+
+def medians(values: Array) -> Array:
+    """Median of each row, NaN apart; NaN for a row of nothing else. A sort is five times as fast as numpy.nanmedian here."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    upper = np.minimum(count // 2, values.shape[1] - 1)
+    lower = np.maximum((count - 1) // 2, 0)
+    rows = np.arange(len(values))
+    return (ordered[rows, lower] + ordered[rows, upper]) / 2
+
+
+def prior(variances: Array, freedom: Array, most: float, least_series: int = 10) -> Prior:
+    """The inverse-chi-squared prior of limma's moderated t (Smyth 2004, section 6.2), by median and MAD rather than by moments.
+
+    Where series are all as noisy as each other it weighs `most` nights; where they differ widely, next to none.
+    """
+    known = variances > 0
+    if np.count_nonzero(known) < least_series:
+        return Prior(0.0, 0.0)
+    half = freedom[known] / 2
+    logs = np.log(variances[known]) - digamma(half) + np.log(half)
+    middle = np.median(logs)
+    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half))
+    weight = most if excess <= 0 else min(most, 2 * _inverse_trigamma(float(excess)))
+    return Prior(float(np.exp(middle + digamma(weight / 2) - np.log(weight / 2))), weight)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Newton's method on 1 / trigamma (Smyth 2004, appendix)."""
+    if value > 1e7:
+        return 1 / np.sqrt(value)
+    x = 0.5 + 1 / value
+    for _ in range(20):
+        at = float(polygamma(1, x))
+        x += at * (1 - at / value) / float(polygamma(2, x))
+    return x
+
+
+def moderated(variances: Array, freedom: Array, most: float) -> tuple[Array, Array]:
+    """Variances pulled towards what the series have in common, and their degrees of freedom."""
+    typical = prior(variances, freedom, most)
+    total = typical.freedom + freedom
+    return (typical.freedom * typical.variance + freedom * variances) / total, total
+
+
+def spread(base: Array, current: Mask, apart: float, floor: float, most: float) -> Spread:
+    """base: [series, nights], levelled over earlier changes; current: the nights since the last of these, on which the level rests.
+
+    Nights further than `apart` standard deviations from the median are left out of both.
+    """
+    centre = medians(base)[:, None]
+    count = np.count_nonzero(~np.isnan(base), axis=1)
+    rough = TO_SIGMA * medians(np.abs(base - centre))
+    cut = apart * np.sqrt(np.maximum(moderated(rough**2, MAD_EFFICIENCY * (count - 1), most)[0], floor**2))
+    kept = np.abs(base - centre) <= cut[:, None]
+    deviations = np.where(kept, base - centre, 0.0)
+    number = np.count_nonzero(kept, axis=1)
+    mean = deviations.sum(axis=1) / number
+    squares = np.where(kept, (deviations - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    variance, freedom = moderated(squares / (number - 1) / _cut_variance(apart), TRIM_EFFICIENCY * (number - 1), most)
+    here = kept & current
+    nights = np.count_nonzero(here, axis=1)
+    level = centre[:, 0] + np.where(here, deviations, 0.0).sum(axis=1) / np.maximum(nights, 1)
+    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan))
+    return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
+
+
+def _cut_variance(apart: float) -> float:
+    """Variance of a unit normal distribution cut at `apart` on both sides."""
+    return 1 - 2 * apart * norm.pdf(apart) / (2 * norm.cdf(apart) - 1)
+
+
+def _correlation(deviations: Array) -> float:
+    """Lag 1, pooled over the series: each by itself has too few nights to tell. From 0 to 0.9; a level that is estimated from the same
+    nights biases it by about -1/n."""
+    products = deviations[:, 1:] * deviations[:, :-1]
+    squares = (deviations[:, 1:] ** 2 + deviations[:, :-1] ** 2) / 2
+    pairs = ~np.isnan(products)
+    if not pairs.any():
+        return 0.0
+    nights = np.count_nonzero(~np.isnan(deviations)) / len(deviations)
+    told = np.nansum(products) / max(float(np.sum(squares[pairs])), 1e-300) + 1 / nights
+    return float(np.clip(told, 0.0, 0.9))
+
+
+def inflation(nights: Array, correlation: float) -> Array:
+    """By how much the variance of the mean of so many consecutive nights exceeds that of independent ones, in AR(1)."""
+    n, r = nights, correlation
+    return (1 + r) / (1 - r) - 2 * r * (1 - r**n) / (n * (1 - r) ** 2)

@@ -1,0 +1,64 @@
+"""What change matters, out of configs/verdicts/*.yaml or a file of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches.sweep_problems import Problems, Spot, valid_names
+from benches.sweep_values import integer, known_keys
+from benches.sweep_yaml import Map, describe, read_text, read_yaml
+from kernels.guard import ROOT
+from kernels.registry import OPS
+from reports.napkin.reader import number
+
+FOLDER = ROOT / "configs" / "verdicts"
+KEYS = ("default", "thresholds", "node", "night_starts_utc")
+LEAST, MOST = 0.001, 1.0
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Fractions of a time. `night_starts_utc`: the hour at which a new night begins."""
+
+    default: float
+    by_op: Mapping[str, float]
+    node: float
+    night_starts_utc: int
+
+    def of(self, op: str) -> float:
+        return self.by_op.get(op, self.default)
+
+
+def load_thresholds(path: Path = FOLDER / "default.yaml") -> Thresholds:
+    """Raises SweepError with a line for every mistake."""
+    problems = Problems()
+    file = str(path)
+    root = read_yaml(read_text(path, Spot(file, 1), "verdicts", problems), file, problems, "verdicts file")
+    known_keys(root, KEYS, "a verdicts file", problems)
+    values = {key: number(item.value, key, problems, LEAST, MOST) for key, item in root.items.items() if key in ("default", "node")}
+    start = root.items.get("night_starts_utc")
+    hour = integer(start.value, "night_starts_utc", problems, 0, 23) if start else None
+    by_op = _by_op(root, problems)
+    for key in KEYS:
+        if key not in root.items:
+            problems.add(root.spot, key, "missing")
+    problems.check()
+    return Thresholds(values["default"] or 0.0, by_op, values["node"] or 0.0, hour or 0)
+
+
+def _by_op(root: Map, problems: Problems) -> dict[str, float]:
+    item = root.items.get("thresholds")
+    if item is None:
+        return {}
+    if not isinstance(item.value, Map):
+        problems.add(item.value.spot, "thresholds", f"needs a mapping of ops, not {describe(item.value)}")
+        return {}
+    found = {}
+    for op, given in item.value.items.items():
+        if op not in OPS:
+            problems.add(given.spot, f"thresholds.{op}", f"unknown op{valid_names(op, OPS)}")
+        elif (value := number(given.value, f"thresholds.{op}", problems, LEAST, MOST)) is not None:
+            found[op] = value
+    return found

@@ -1,0 +1,1 @@
+"""Simulated histories, in which the truth is known: what the verdict is tuned and judged on."""
