@@ -1,10 +1,10 @@
 """The list of operations. Adding one is one line here."""
 
-from kernels import einsum, elementwise, gradient, matmul, training
+from kernels import einsum, elementwise, gradient, matmul, training, transformer
 from kernels.op import Op
 from kernels.parts import VECTOR_PRECISION
 
-OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, gradient.OP, training.OP)}
+OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, gradient.OP, transformer.OP, training.OP)}
 
 
 def compute_precision(op: str, precision: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from kernels.gradient.spec import deep_linear
-from kernels.models.modules import over_weights
+from kernels.models.modules import functional_deep_linear
 from kernels.models.passes import leaf, passes
 from kernels.op import Inputs, Kernel, Point
 from kernels.torch_modes import compile_for
@@ -15,7 +15,7 @@ from kernels.torch_modes import compile_for
 
 def model(point: Point) -> Callable[..., Tensor]:
     """f(x, *weights) → output."""
-    return Tensor.matmul if point.options["model"] == "matmul" else over_weights(deep_linear(point))
+    return Tensor.matmul if point.options["model"] == "matmul" else functional_deep_linear(deep_linear(point))
 
 
 def bind(point: Point, inputs: Inputs, function: Callable[..., Tensor]) -> Kernel:

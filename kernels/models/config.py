@@ -7,7 +7,7 @@ lookups count none. Attention counts whole squares of scores, though a causal ke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 NORM_EPS = 1e-5
 
@@ -51,6 +51,8 @@ class Transformer:
     `attention`: F.scaled_dot_product_attention, or matmul, softmax, matmul. Raises ValueError where heads do not divide hidden.
     """
 
+    LOOKUPS: ClassVar[tuple[str, ...]] = ("embedding.weight", "positions.weight")  # tables whose rows are picked, not summed
+
     vocab: int
     layers: int
     hidden: int
@@ -82,6 +84,13 @@ class Transformer:
             "mlp.up.weight": (self.up, h),
             "mlp.down.weight": (h, self.feedforward),
         }
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The whole model's, likewise."""
+        h = self.hidden
+        blocks = {f"blocks.{i}.{name}": shape for i in range(self.layers) for name, shape in self.block_weights.items()}
+        return {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h), **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
 
     @property
     def block_matrix_parameters(self) -> int:

@@ -124,13 +124,26 @@ def build(config: DeepLinear | Transformer, device: str | torch.device, dtype: t
     return initialise(module.to(dtype).to_empty(device=device), seed)
 
 
-def over_weights(config: DeepLinear) -> Callable[..., Tensor]:
-    """f(x, *weights) → output: the model with its parameters given, in the order of `parameters()`."""
+def functional_deep_linear(config: DeepLinear) -> Callable[..., Tensor]:
+    """f(x, *weights) → output, the weights in the order of `parameters()`."""
     with torch.device("meta"):
-        return applied(DeepLinearModel(config))
+        return functional(DeepLinearModel(config))
 
 
-def applied(module: nn.Module) -> Callable[..., Tensor]:
+def functional_block(config: Transformer) -> Callable[..., Tensor]:
+    """f(x, *weights) → output of one block."""
+    with torch.device("meta"):
+        return functional(Block(config))
+
+
+def functional_loss(config: Transformer) -> Callable[..., Tensor]:
+    """f(tokens, targets, *weights) → scalar loss."""
+    with torch.device("meta"):
+        model = functional(TransformerModel(config))
+    return lambda tokens, targets, *weights: cross_entropy(model(tokens, *weights), targets)
+
+
+def functional(module: nn.Module) -> Callable[..., Tensor]:
     """f(x, *weights) → output of `module` with these parameters in place of its own."""
     names = [name for name, _ in module.named_parameters()]
 
@@ -168,4 +181,9 @@ def loss(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     output = module(inputs)
     if targets.is_floating_point():
         return F.mse_loss(output, targets)
-    return F.cross_entropy(output.float().flatten(0, 1), targets.flatten())
+    return cross_entropy(output, targets)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean over all tokens, in fp32."""
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())

@@ -1,0 +1,2 @@
+def parts(point, cost):
+    return []
