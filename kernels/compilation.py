@@ -12,7 +12,7 @@ import triton
 from kernels.precisions import PRECISIONS
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)  # read when triton decorates a kernel, so once, at import
-INTEGERS = {torch.int8: "i8", torch.int16: "i16", torch.int32: "i32"}
+INTEGERS = {torch.int8: "i8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64"}
 POINTEES = INTEGERS | {getattr(torch, p.torch_dtype): p.triton_dtype for p in PRECISIONS.values()}
 ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or stride, bytes of a pointer
 
@@ -81,6 +81,8 @@ def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tu
         elif isinstance(value, torch.Tensor):
             signature[name] = f"*{POINTEES[value.dtype]}"
             aligned.append(name)
+        elif isinstance(value, float):
+            signature[name] = "fp32"
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
             if value % ALIGNMENT == 0:

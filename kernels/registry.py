@@ -1,10 +1,12 @@
 """The list of operations. Adding one is one line here."""
 
-from kernels import einsum, elementwise, gradient, matmul, training, transformer
+from kernels import einsum, elementwise, gradient, matmul, optimizer, training, transformer
 from kernels.op import Op
 from kernels.parts import VECTOR_PRECISION
 
-OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, gradient.OP, transformer.OP, training.OP)}
+FAMILIES = (matmul, elementwise, einsum, gradient, transformer, optimizer, training)
+
+OPS: dict[str, Op] = {family.OP.name: family.OP for family in FAMILIES}
 
 
 def compute_precision(op: str, precision: str) -> str:

@@ -31,7 +31,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("status", "Status", "", OUTCOME, "how the point ended; only ok, noisy and throttled points have a time", True, True),
     Column("point", "Point", "", IDENTITY, "stable id, the same from night to night", True),
     Column("op", "Op", "", IDENTITY, "operation family", True),
-    Column("impl", "Impl", "", IDENTITY, "implementation: torch, torch_compile or triton", True),
+    Column("impl", "Impl", "", IDENTITY, "implementation: triton, or torch and its foreach, fused and compiled forms", True),
     Column("precision", "Precision", "", IDENTITY, "number format of the operands", True),
     Column("shape", "Shape", "", IDENTITY, "sizes of the dims in the op's canonical order", True),
     Column("dims", "Dims", "", IDENTITY, "names and sizes of the dims, as JSON"),

@@ -16,7 +16,10 @@ PRECISION_COLOURS = {
     "fp8_e4m3": "#d55e00",
     "fp8_e5m2": "#e09a12",
 }
-IMPL_MARKS = {"torch": "circle", "torch_compile": "square", "triton": "diamond"}
+IMPL_MARKS = {
+    **{"torch": "circle", "torch_compile": "square", "triton": "diamond"},
+    **{"torch_foreach": "triangle-up", "torch_fused": "triangle-down"},
+}
 OTHER_COLOUR, OTHER_MARK = "#7f8790", "cross"
 GUIDE = "#8a919b"  # lines that are no data: roofs, y = x; readable on light and dark
 MEMORY_COLOURS = {"weights": "#1a73c8", "gradients": "#009e73", "optimizer": "#e09a12", "activations": "#b5659a"}

@@ -55,7 +55,9 @@ def source(point: Point) -> Source:
 
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:
     """The model's parameters, fp32, and the first batch, (inputs, targets)."""
-    module = build(config_of(point), device, torch.float32, seed)
+    module = build(config_of(point), "meta" if seed is None else device, torch.float32, seed)
+    if seed is None:  # for fake tensors, which hold nothing
+        module = module.to_empty(device=device)
     parameters = tuple(p.detach() for p in module.parameters())
     batch = tuple(torch.tensor(array, device=device) for array in source(point)(0))
     shapes = tuple(torch.empty_like(p, device="meta") for p in parameters)

@@ -8,6 +8,7 @@ from reports.sections.base import Section
 from reports.sections.h100 import h100
 from reports.sections.heatmap import heatmap
 from reports.sections.inspection import inspection
+from reports.sections.optimizer import optimizer
 from reports.sections.parity import parity
 from reports.sections.points import points
 from reports.sections.roofline import roofline
@@ -21,6 +22,7 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     heatmap,
     parity,
     versus,
+    optimizer,
     h100,
     inspection,
     points,

@@ -6,8 +6,7 @@ Shapes are ragged and none is a benchmark's shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 
@@ -15,27 +14,11 @@ from benches.devices.base import Verdict
 from benches.gate import check
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
+from tests.benches import planted_optimizer
+from tests.benches.planted_case import Case, recomputed, right_result
 
 SEED = 5
 TILE = 16
-
-
-@dataclass(frozen=True)
-class Case:
-    """A point and an error; `spoil(point, inputs, right)` gives what the faulty kernel would return."""
-
-    point: Point
-    error: str
-    spoil: Callable[[Point, Inputs, torch.Tensor], torch.Tensor]
-
-
-def right_result(point: Point, inputs: Inputs) -> torch.Tensor:
-    """The fp64 reference rounded once to the output's precision: the best that any kernel can do."""
-    return OPS[point.op].load("reference")(point, inputs.operands).to(inputs.out.dtype)
-
-
-def recomputed(point: Point, inputs: Inputs, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    return OPS[point.op].load("reference")(point, operands).to(inputs.out.dtype)
 
 
 def wrong_tile(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
@@ -139,6 +122,7 @@ def cases() -> Iterator[Case]:
     yield Case(fp32, "tf32_instead_of_fp32", tf32_instead_of_fp32)
     yield Case(bf16, "accumulated_in_bf16", accumulated_in_bf16)
     yield from (Case(chain, spoil.__name__, spoil) for spoil in (wrong_tile, unwritten_edge, one_wrong_element, swapped_stride))
+    yield from planted_optimizer.cases()
 
 
 def judge(case: Case) -> tuple[Verdict, Verdict]:

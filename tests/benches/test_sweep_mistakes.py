@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benches.sweep import SweepError, load_sweep
+from benches.sweep import SweepError, load_sweep, sweep_names
 from kernels.elementwise.spec import FUNCTIONS
+from kernels.registry import OPS
 
 ONE = "{op: matmul, impl: torch, precision: bf16, dims: {m: 1, n: 1, k: 1}"  # a right entry, not closed
 
@@ -33,7 +34,7 @@ ENTRIES = {
         "{op: matmull, impl: torch, precision: bf16, dims: {m: 1}, layout: nt}",
         "2: op: unknown op 'matmull' (did you mean matmul?)",
     ),
-    "no op": ("{precision: bf16, dims: {m: 1}}", "2: op: missing; valid: matmul, elementwise, einsum"),
+    "no op": ("{precision: bf16, dims: {m: 1}}", f"2: op: missing; valid: {', '.join(OPS)}"),
     "unknown impl": (ONE.replace("torch", "[torch, tritn]") + "}", "2: impl: unknown impl 'tritn' (did you mean triton?)"),
     "unknown precision": (ONE.replace("bf16", "BF16") + "}", "2: precision: unknown precision 'BF16' (did you mean bf16?)"),
     "precision like no other": (
@@ -350,6 +351,5 @@ def test_unknown_name():
     with pytest.raises(SweepError) as error:
         load_sweep("nightyl")
     (problem,) = error.value.problems
-    assert problem.endswith(
-        "configs/sweeps/nightyl.yaml:1: sweep: unknown sweep 'nightyl'; shipped: edges, full, nightly, smoke (did you mean nightly?)"
-    )
+    shipped = ", ".join(sweep_names())
+    assert problem.endswith(f"configs/sweeps/nightyl.yaml:1: sweep: unknown sweep 'nightyl'; shipped: {shipped} (did you mean nightly?)")

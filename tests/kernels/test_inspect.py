@@ -255,8 +255,8 @@ def test_expected_instructions(precision: str, capability: tuple[int, int], expe
 def arguments() -> Iterator[Any]:
     yield from (0, 1, 2, 15, 16, 17, -16, 4096, 2**31 - 1, 2**31, 2**40)
     yield from (torch.empty(4, dtype=getattr(torch, p.torch_dtype), device="meta") for p in PRECISIONS.values())
-    yield from (torch.empty(4, dtype=dtype, device="meta") for dtype in (torch.int8, torch.int16, torch.int32))
-    yield None
+    yield from (torch.empty(4, dtype=dtype, device="meta") for dtype in (torch.int8, torch.int16, torch.int32, torch.int64))
+    yield from (0.5, 1.0, None)
 
 
 @pytest.mark.parametrize("argument", list(arguments()), ids=str)

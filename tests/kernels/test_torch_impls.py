@@ -4,16 +4,22 @@ precision, layout and function."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
+import torchgen
+import yaml
 from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from benches.devices.tensors import TensorWorkload, data_seed
-from benches.gate import check
+from benches.gate import check, tensors
 from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.op import Kernel, Op, Platform, Point
+from kernels.optimizer.spec import METHODS
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
@@ -63,12 +69,21 @@ def einsums(precision: str) -> Iterator[Point]:
             yield OPS["einsum"].point("torch", precision, dims, {"equation": equation, "operands": operands})
 
 
-FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums}
+def optimizers(precision: str) -> Iterator[Point]:
+    op = OPS["optimizer"]
+    for impl, method, master in product(("torch", "torch_foreach", "torch_fused"), METHODS, ("none", "fp32")):
+        for count, n in ((1, 127), (3, 1009)):
+            yield op.point(impl, precision, {"tensors": count, "n": n}, {"method": method, "master": master})
+    for data in ("zeros", "integers"):
+        yield op.point("torch_foreach", precision, {"tensors": 2, "n": 131}, {"method": "adamw", "data": data})
+
+
+FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums, "optimizer": optimizers}
 POINTS = [point for family in FAMILIES.values() for precision in PRECISIONS for point in family(precision)]
 
 
 def supported(platform: Platform) -> list[Point]:
-    return [p for p in POINTS if OPS[p.op].impls["torch"].unsupported(p, platform) is None]
+    return [p for p in POINTS if OPS[p.op].impls[p.impl].unsupported(p, platform) is None]
 
 
 @pytest.mark.parametrize("point", supported(CPU), ids=lambda p: p.id)
@@ -77,18 +92,33 @@ def test_right_on_the_cpu(point: Point) -> None:
     assert verdict.ok, verdict.problem
 
 
-def run_fake(op: Op, point: Point) -> tuple[torch.Tensor, torch.Tensor]:
+def run_fake(op: Op, point: Point) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched."""
     torch._C._ensureCUDADeviceGuardSet()
-    with FakeTensorMode():
+    with FakeTensorMode(shape_env=ShapeEnv()):  # which lets the host read a number, such as an optimizer's count of its steps
         inputs = op.load("make_inputs")(point, "cuda", None)
-        return op.impls["torch"].load()(point, inputs).run(), inputs.out
+        return tensors(op.impls[point.impl].load()(point, inputs).run()), tensors(inputs.out)
 
 
-@pytest.mark.parametrize("point", supported(H100), ids=lambda p: p.id)
+WITHOUT_META = {"sgd": "_fused_sgd_", "momentum": "_fused_sgd_", "adagrad": "_fused_adagrad_"}  # what fake tensors cannot run
+
+
+def has_meta(point: Point) -> bool:
+    return point.impl != "torch_fused" or point.options["method"] not in WITHOUT_META
+
+
+@pytest.mark.parametrize("point", list(filter(has_meta, supported(H100))), ids=lambda p: p.id)
 def test_accepted_as_a_cuda_call(point: Point) -> None:
-    result, out = run_fake(OPS[point.op], point)
-    assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+    for result, out in zip(*run_fake(OPS[point.op], point), strict=True):
+        assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+
+
+@pytest.mark.parametrize("function", sorted(set(WITHOUT_META.values())))
+def test_fused_steps_that_fake_tensors_cannot_run_have_cuda_kernels(function: str) -> None:
+    """By PyTorch's own list of kernels, which is the same in its CPU and CUDA builds."""
+    listed = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
+    (found,) = [f for f in yaml.safe_load(listed.read_text(encoding="utf-8")) if f["func"].startswith(f"{function}(")]
+    assert "CUDA" in found["dispatch"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +129,16 @@ def test_accepted_as_a_cuda_call(point: Point) -> None:
 def test_what_is_called_unsupported_is_refused_by_pytorch(point: Point) -> None:
     with pytest.raises(RuntimeError):
         run_fake(OPS["matmul"], point)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("method", ["sgd", "momentum"])
+def test_the_gate_sees_that_fused_sgd_in_16_bits_is_wrong_on_cpus(method: str, precision: str) -> None:
+    """pytorch/pytorch issue 191763, the reason why it is unsupported there: to be taken back when this fails."""
+    point = OPS["optimizer"].point("torch_fused", precision, {"tensors": 1, "n": 127}, {"method": method})
+    assert "191763" in str(OPS["optimizer"].impls["torch_fused"].unsupported(point, CPU))
+    assert OPS["optimizer"].impls["torch_fused"].unsupported(point, H100) is None
+    assert not gate(TensorWorkload(point, point, "cpu", seed=3)).ok
 
 
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])

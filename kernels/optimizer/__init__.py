@@ -1,0 +1,5 @@
+"""One optimizer step over tensors of parameters."""
+
+from kernels.optimizer.spec import OP
+
+__all__ = ["OP"]

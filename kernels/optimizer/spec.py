@@ -1,0 +1,176 @@
+"""optimizer: one step over `tensors` tensors of `n` parameters each, updated in place.
+
+Weights, gradients and state are stored in the precision. With `master: fp32` weights and gradients are, and the step is made on an fp32
+copy of the weights with fp32 state, then written to the weights: 2 + 2 + 4 + 4 + 4 bytes a parameter with Adam (Micikevicius et al. 2018).
+
+FLOPs a parameter count each add, subtract, multiply, divide and root of the formula as one; what depends on the step alone, such as
+1 − β₁ᵗ or lr · λ, is computed once and counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
+from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, order_dims
+from kernels.precisions import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Method:
+    """An update rule: p weight, g gradient, t the step's number, from 1."""
+
+    formula: str
+    flops: int  # a parameter
+    temporaries: Callable[[int], tuple[int, int]]  # of PyTorch without fusion: whole tensors at once, (one by one, all at once)
+
+
+def _no_temporaries(tensors: int) -> tuple[int, int]:
+    return 0, 0
+
+
+# The table of conventions: count the operations in the formula. Temporaries are read off torch.optim: one by one, what the tensor
+# before left behind lives until it is replaced; all at once (foreach), each temporary is there for every tensor.
+METHODS = {
+    "sgd": Method("p ← p − lr · g", 2, _no_temporaries),
+    "momentum": Method("b ← μ · b + g; p ← p − lr · b", 4, _no_temporaries),
+    # √s, and foreach's −lr · g
+    "adagrad": Method("s ← s + g · g; p ← p − lr · g / (√s + ε)", 7, lambda tensors: (min(tensors, 2), 2 * tensors)),
+    "rmsprop": Method("s ← α · s + (1 − α) · g · g; p ← p − lr · g / (√s + ε)", 9, lambda tensors: (min(tensors, 2), tensors)),
+    # √v, and one by one √v divided by √(1 − β₂ᵗ)
+    "adam": Method(
+        "m ← β₁ · m + (1 − β₁) · g; v ← β₂ · v + (1 − β₂) · g · g; p ← p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)",
+        14,
+        lambda tensors: (min(tensors, 2) + 1, tensors),
+    ),
+    "adamw": Method("p ← (1 − lr · λ) · p, then as adam", 15, lambda tensors: (min(tensors, 2) + 1, tensors)),
+}
+
+# Chosen so that an error in any of them shows over the rounding of 16 bits: β₂ as language models are trained with (Brown et al. 2020,
+# appendix B), lr and ε far larger. None of them changes what a step costs.
+LR = 0.25
+MOMENTUM = 0.9
+ALPHA = 0.9
+BETA1, BETA2 = 0.9, 0.95
+WEIGHT_DECAY = 0.1
+EPS = 0.125
+STEPS_TAKEN = 1  # before the launch that is checked: bias correction is then large
+
+COUNTER_BYTES = 4  # torch.optim counts the steps of each tensor in a tensor of its own, fp32
+WITHOUT_COUNTER = ("sgd", "momentum")
+
+OPTIONS = {
+    "method": Option(tuple(METHODS), None, "the update rule", leading=True),
+    "master": Option(("none", "fp32"), "none", "a wider copy of the weights, which the step updates", form="master_{}"),
+    "data": DATA,
+}
+
+
+def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
+    """tensors, n. Raises OpError for other names."""
+    return order_dims(("tensors", "n"), given)
+
+
+def has_master(point: Point) -> bool:
+    return point.options["master"] != "none"
+
+
+def state_precision(point: Point) -> str:
+    """Of the state, and of the weights that the step is made on."""
+    return point.options["master"] if has_master(point) else point.precision
+
+
+def scheme(point: Point) -> Scheme:
+    """Bytes a parameter takes in each of its copies."""
+    size = PRECISIONS[point.precision].bytes
+    mixed = SCHEMES["mixed"]
+    return Scheme(size, size, mixed.master, mixed.state) if has_master(point) else Scheme(size, size, 0, size)
+
+
+def counters(point: Point) -> int:
+    """Step counters of the implementation: none, one for all tensors (Triton), or one a tensor."""
+    if point.options["method"] in WITHOUT_COUNTER:
+        return 0
+    return 1 if point.impl == "triton" else point.dims["tensors"]
+
+
+def temporaries(point: Point) -> int:
+    """Tensors of n parameters, of the state's precision, that an implementation holds at its peak besides the operands.
+
+    torch.optim takes gradients in the weights' dtype, so with a master PyTorch also holds the gradients widened.
+    """
+    tensors = point.dims["tensors"]
+    one_by_one, all_at_once = METHODS[point.options["method"]].temporaries(tensors)
+    wide = tensors if has_master(point) and point.impl.startswith("torch") else 0
+    return wide + {"torch": one_by_one, "torch_foreach": all_at_once}.get(point.impl, 0)
+
+
+def cost(point: Point) -> Cost:
+    """FLOPs by METHODS. Compulsory bytes: gradient, state and weight read once, state and weight written once; with a master it is the
+    master that is read, and both are written. AdamW in fp32 reads 16 and writes 12 bytes a parameter. Step counters, 4 bytes a tensor
+    at most, count as memory, not as traffic. memory_bytes is that of the implementation; without fusion it moves more than the bytes.
+    """
+    method = point.options["method"]
+    each, parameters = scheme(point), point.dims["tensors"] * point.dims["n"]
+    state = OPTIMIZER_STATES[method] * each.state
+    read = each.gradients + state + (each.master or each.weights)
+    written = each.weights + state + each.master
+    held = each.weights + each.gradients + state + each.master
+    extra = temporaries(point) * point.dims["n"] * PRECISIONS[state_precision(point)].bytes + counters(point) * COUNTER_BYTES
+    return Cost(METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra)
+
+
+def shrink(point: Point) -> Point:
+    """At most 3 × 1291: several tensors, each of several blocks, the last one ragged."""
+    dims = {"tensors": min(point.dims["tensors"], 3), "n": min(point.dims["n"], 1291)}
+    return OP.point(point.impl, point.precision, dims, point.options)
+
+
+def unsupported(point: Point, platform: Platform) -> str | None:
+    """What no implementation can do, or None."""
+    if point.precision == "tf32":
+        return "TF32 is a way to multiply matrices: optimizers run in fp32"
+    if PRECISIONS[point.precision].bytes == 1:
+        return "8 bits do not hold weights that are updated: PyTorch has no fp8 arithmetic"
+    if has_master(point) and point.precision == point.options["master"]:
+        return "fp32 weights are their own master"
+    return None
+
+
+def fused_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why torch.optim cannot fuse it, or None."""
+    if point.options["method"] == "rmsprop":
+        return "torch.optim.RMSprop has no fused implementation"
+    if point.options["method"] in ("sgd", "momentum") and state_precision(point) != "fp32" and platform.kind == "cpu":
+        return "on CPUs PyTorch's fused SGD leaves 16-bit weights as they were (pytorch/pytorch issue 191763)"
+    return unsupported(point, platform)
+
+
+def triton_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why the Triton kernel cannot run there, or None."""
+    if platform.kind != "cuda" and not platform.interpreted:
+        return "Triton needs a GPU or its interpreter"
+    if point.options["method"] != "adamw":
+        return "the Triton kernel is AdamW's"
+    return unsupported(point, platform)
+
+
+OP = Op(
+    name="optimizer",
+    doc="one step of torch.optim's methods over `tensors` tensors of n parameters",
+    options=OPTIONS,
+    dim_order=dim_order,
+    check=lambda point: None,  # every combination makes sense, or is unsupported
+    cost=cost,
+    shrink=shrink,
+    make_inputs="kernels.optimizer.data:make_inputs",
+    reference="kernels.optimizer.data:reference",
+    tolerance="kernels.optimizer.data:tolerance",
+    impls={
+        "torch": Impl("torch", "kernels.optimizer.torch_impl:one_by_one", unsupported),
+        "torch_foreach": Impl("torch_foreach", "kernels.optimizer.torch_impl:foreach", unsupported),
+        "torch_fused": Impl("torch_fused", "kernels.optimizer.torch_impl:fused", fused_unsupported),
+        "triton": Impl("triton", "kernels.optimizer.triton_impl:build", triton_unsupported),
+    },
+)

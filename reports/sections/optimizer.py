@@ -1,0 +1,99 @@
+"""Optimizer steps: the state that a method keeps, the bytes that a step moves, and the bandwidth that each implementation reaches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pandas as pd
+
+from kernels.napkin.memory import OPTIMIZER_STATES
+from kernels.op import OpError, Point
+from kernels.optimizer.spec import METHODS, OP, scheme
+from kernels.precisions import PRECISIONS
+from reports.charts import Axis, Chart, View, figure, points
+from reports.page import render
+from reports.pick import largest
+from reports.report import Report
+from reports.sections.base import Section
+from reports.sections.versus import pairs
+
+TITLE = "Optimizer steps"
+LEAD = (
+    "A step is bound by memory: bandwidth reached is that of the compulsory bytes, each of weight, gradient and state once, so an "
+    "implementation that writes temporaries reaches less of it."
+)
+MAX_ROWS = 300
+
+
+def optimizer(report: Report) -> Section | None:
+    """None where the run has no optimizer steps."""
+    steps = report.frame[report.frame["op"] == OP.name]
+    known = {i: point for i, row in steps.iterrows() if (point := _point(row)) is not None}
+    if not known:
+        return None
+    rows = _with_bytes(steps.loc[list(known)], known.values()).assign(speedup=pairs(report.timed)["speedup"])
+    timed = rows[rows["bandwidth_fraction"].notna()]
+    charts = [] if timed.empty else [_chart(timed)]
+    more = max(0, len(rows) - MAX_ROWS)
+    body = render("optimizer.html.j2", charts=charts, kinds=_kinds(known.values()), rows=rows.head(MAX_ROWS), more=more)
+    return Section("optimizer", TITLE, LEAD, body, charts)
+
+
+def _point(row: pd.Series) -> Point | None:
+    """The point of a row; None where its precision, dims or options are another version's."""
+    if row["precision"] not in PRECISIONS:
+        return None
+    try:
+        return OP.point(str(row["impl"]), str(row["precision"]), json.loads(row["dims"]), json.loads(row["options"]))
+    except OpError:
+        return None
+
+
+def _parameters(point: Point) -> int:
+    return point.dims["tensors"] * point.dims["n"]
+
+
+def _state(point: Point) -> float:
+    """Bytes a parameter of what the method keeps."""
+    return OPTIMIZER_STATES[point.options["method"]] * scheme(point).state
+
+
+def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
+    """Rows with the bytes that their points hold. state_measured is what the allocator held besides everything but state and masters."""
+    known = list(known)
+    state = pd.Series([(_state(p) + scheme(p).master) * _parameters(p) for p in known], rows.index, dtype=float)
+    others = pd.Series([(scheme(p).weights + scheme(p).gradients) * _parameters(p) for p in known], rows.index, dtype=float)
+    added = rows["memory_bytes"] - state - others
+    return rows.assign(
+        parameters_a_tensor=[p.dims["n"] for p in known],
+        state_bytes=state,
+        state_measured=rows["peak_memory_bytes"] - others - added,
+        added_bytes=added,
+        moved_bytes=rows["bytes_read"].astype(float) + rows["bytes_written"],
+    )
+
+
+def _kinds(known: Iterable[Point]) -> list[dict[str, object]]:
+    """For each method and storage: bytes a parameter held, read and written, and FLOPs."""
+    kinds = {(p.options["method"], p.precision, p.options["master"]): p for p in known}
+    table = []
+    for (method, precision, master), point in kinds.items():
+        held, cost = scheme(point), OP.cost(OP.point(point.impl, precision, {"tensors": 1, "n": 1}, point.options))
+        total = held.weights + held.gradients + held.master + _state(point)
+        names = {"method": method, "precision": precision, "master": master, "formula": METHODS[method].formula}
+        moved = {"read": cost.bytes_read, "written": cost.bytes_written, "flops": cost.flops}
+        table.append({**names, **moved, "held": held, "state": _state(point), "total": total})
+    return table
+
+
+def _chart(timed: pd.DataFrame) -> Chart:
+    """Over the size of a tensor: on the left launches, on the right bandwidth."""
+    x, y = timed["parameters_a_tensor"], timed["bandwidth_fraction"]
+    axes = Axis("Parameters a tensor", "parameters", x), Axis("Bandwidth reached, of the device's", "", y)
+    best = largest(timed, y)
+    alt = (
+        f"Fraction of the memory bandwidth over the size of a tensor for {len(timed)} optimizer steps, both axes logarithmic; "
+        f"the highest is {best['bandwidth_fraction']:.0%}, by {best['impl']}."
+    )
+    return Chart("optimizer", alt, [View("all", figure(points(timed, "parameters_a_tensor", "bandwidth_fraction"), *axes), 440)])

@@ -1,0 +1,38 @@
+"""A planted error, and the right result that it spoils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benches.gate import tensors
+from kernels.op import Inputs, Point
+from kernels.registry import OPS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A point and an error; `spoil(point, inputs, right)` gives what the faulty kernel would return: a tensor, or a tuple of them."""
+
+    point: Point
+    error: str
+    spoil: Callable[[Point, Inputs, Any], Any]
+
+
+def right_result(point: Point, inputs: Inputs) -> Any:
+    """The fp64 reference rounded once to the output's precision: the best that any kernel can do."""
+    return recomputed(point, inputs, inputs.operands)
+
+
+def recomputed(point: Point, inputs: Inputs, operands: tuple[torch.Tensor, ...]) -> Any:
+    """What a kernel that computes right makes of these operands."""
+    return rounded(inputs, OPS[point.op].load("reference")(point, operands))
+
+
+def rounded(inputs: Inputs, exact: Any) -> Any:
+    """fp64 results in the output's precision."""
+    results = tuple(t.to(out.dtype) for t, out in zip(tensors(exact), tensors(inputs.out), strict=True))
+    return results if isinstance(inputs.out, tuple) else results[0]
