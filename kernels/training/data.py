@@ -20,7 +20,8 @@ from kernels import tolerances
 from kernels.models.config import Transformer
 from kernels.models.modules import build, loss
 from kernels.op import Inputs, Point
-from kernels.training.loader import Source, samples, windows
+from kernels.training.loader import Source, on_device, samples, windows
+from kernels.training.prepare import bare
 from kernels.training.recipe import ALPHA, EPS, Recipe
 from kernels.training.rounded import allowed, gradients
 from kernels.training.sizes import config_of, recipe_of, tokens_of
@@ -55,11 +56,12 @@ def source(point: Point) -> Source:
 
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:
     """The model's parameters, fp32, and the first batch, (inputs, targets)."""
-    module = build(config_of(point), "meta" if seed is None else device, torch.float32, seed)
-    if seed is None:  # for fake tensors, which hold nothing
-        module = module.to_empty(device=device)
-    parameters = tuple(p.detach() for p in module.parameters())
-    batch = tuple(torch.tensor(array, device=device) for array in source(point)(0))
+    config = config_of(point)
+    if seed is None:  # of fake tensors, which hold nothing to begin with
+        parameters = tuple(torch.empty(p.shape, device=device) for p in bare(config).parameters())
+    else:
+        parameters = tuple(p.detach() for p in build(config, device, torch.float32, seed).parameters())
+    batch = tuple(on_device(torch.from_numpy(array), device) for array in source(point)(0))
     shapes = tuple(torch.empty_like(p, device="meta") for p in parameters)
     return Inputs((*parameters, *batch), (torch.empty((), device="meta"), *shapes, *shapes), updated=parameters)
 
@@ -97,7 +99,7 @@ def _in_fp64(point: Point, operands: Tensors) -> tuple[Callable[[], torch.Tensor
     config = config_of(point)
     if isinstance(config, Transformer):
         config = replace(config, attention="plain")
-    model = LossOf(build(config, "meta", torch.float64, None))
+    model = LossOf(bare(config))
     *weights, inputs, targets = (t.double() if t.is_floating_point() else t for t in operands)
     parameters = tuple(w.requires_grad_() for w in weights)
     named = dict(zip((name for name, _ in model.named_parameters()), parameters, strict=True))

@@ -50,6 +50,11 @@ def samples(rows: NDArray, count: int, seed: int) -> Source:
     return draw
 
 
+def on_device(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    """A copy, for which the host does not wait where the tensor is pinned."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device=device).copy_(tensor, non_blocking=True)
+
+
 class Loader:
     """The batches of a source on a device, one after the other from `step` on.
 
@@ -81,9 +86,9 @@ class Loader:
     def _fetch(self, step: int) -> Fetched:
         arrays = self._source(step)
         if self._stream is None:
-            return tuple(torch.tensor(array, device=self._device) for array in arrays), None
+            return tuple(on_device(torch.from_numpy(array), self._device) for array in arrays), None
         with torch.cuda.stream(self._stream):
-            batch = tuple(torch.from_numpy(array).pin_memory().to(self._device, non_blocking=True) for array in arrays)
+            batch = tuple(on_device(torch.from_numpy(array).pin_memory(), self._device) for array in arrays)
             return batch, self._stream.record_event()
 
     def close(self) -> None:

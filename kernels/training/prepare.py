@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from kernels.models.config import Transformer
+from kernels.models.modules import DeepLinearModel, TransformerModel
 from kernels.precisions import PRECISIONS
 from kernels.training import fp8
 from kernels.training.recipe import Recipe
+from kernels.training.sizes import Config
+
+
+def bare(config: Config) -> nn.Module:
+    """The model without memory for its parameters, on the meta device."""
+    with torch.device("meta"):
+        return TransformerModel(config) if isinstance(config, Transformer) else DeepLinearModel(config)
+
+
+def holding(config: Config, parameters: Sequence[torch.Tensor]) -> nn.Module:
+    """The model with these tensors as its parameters, in the module's order: their memory, not a copy."""
+    module = bare(config)
+    names = (name for name, _ in module.named_parameters())
+    module.load_state_dict(dict(zip(names, parameters, strict=True)), assign=True)
+    return module
 
 
 class Fp8Linear(nn.Linear):

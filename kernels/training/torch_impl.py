@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from kernels.models.modules import build as build_module
 from kernels.models.modules import loss
 from kernels.op import Inputs, Kernel, Point
 from kernels.training.data import source
 from kernels.training.loader import Loader
 from kernels.training.loop import Trainer
-from kernels.training.prepare import prepare
+from kernels.training.prepare import holding, prepare
 from kernels.training.sizes import config_of, recipe_of
 
 
@@ -18,10 +17,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     """A step of a trainer whose parameters are the point's. It gives (loss, *gradients, *parameters) and lets go of the gradients."""
     recipe = recipe_of(point)
     device = inputs.operands[0].device
-    module = build_module(config_of(point), "meta", torch.float32, None)
-    names = (name for name, _ in module.named_parameters())
-    module.load_state_dict(dict(zip(names, inputs.updated, strict=True)), assign=True)
-    trainer = Trainer(prepare(module, recipe), loss, Loader(source(point), device, ahead=point.options["loading"] == "ahead"), recipe)
+    module = prepare(holding(config_of(point), inputs.updated), recipe)
+    trainer = Trainer(module, loss, Loader(source(point), device, ahead=point.options["loading"] == "ahead"), recipe)
     trainer.prime()
     gradients: list[torch.Tensor | None] = []
 
