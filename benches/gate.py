@@ -53,6 +53,7 @@ def verify(op: Op, point: Point, result: Any, inputs: Inputs, operands: tuple[to
     if result is None:
         return Verdict(math.inf, "nothing was run")
     problem = misfit(tensors(result), tensors(inputs.out)) or misplaced(op, point, tensors(result), inputs)
+    problem = problem or (misstrided(tensors(result), tensors(inputs.out)) if op.exact_strides else None)
     if problem:
         return Verdict(math.inf, problem)
     operands = inputs.operands if operands is None else operands
@@ -86,6 +87,16 @@ def misplaced(op: Op, point: Point, results: tuple[torch.Tensor, ...], inputs: I
         return "the result is a view of an operand: nothing was computed that could be timed"
     if not memory_of(inputs.updated) <= memory_of(inputs.operands):
         return "what is updated must be among the operands"
+    return None
+
+
+def misstrided(results: tuple[torch.Tensor, ...], wanted: tuple[torch.Tensor, ...]) -> str | None:
+    """Which result is laid out in other strides or from another offset than is wanted, or None. A dim of one element has no stride."""
+    for result, out in zip(results, wanted, strict=True):
+        got, wants = ([s for s, size in zip(t.stride(), t.shape, strict=True) if size > 1] for t in (result, out))
+        if (got, result.storage_offset()) != (wants, out.storage_offset()):
+            found, expected = (f"strides {t.stride()} and offset {t.storage_offset()}" for t in (result, out))
+            return f"the result has {found}, expected {expected}"
     return None
 
 

@@ -25,6 +25,11 @@ def rotation(cost: Cost, l2_bytes: int) -> int:
     return math.ceil(3 * l2_bytes / cost.bytes) + 1
 
 
+def first(cost: Cost, l2_bytes: int | None, cache: Cache) -> Method:
+    """Of the first estimate, before a time is known: launches one by one."""
+    return Method("wall") if l2_bytes is None or cost.bytes == 0 else Method("events", flush=cache == "cold")
+
+
 def choose(
     estimate_s: float, cost: Cost, l2_bytes: int | None, free_bytes: int | None, rotatable: bool, cache: Cache, whole: bool = False
 ) -> Method:

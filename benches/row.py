@@ -97,6 +97,9 @@ class Row(BaseModel):
 def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None, **fields: object) -> Row:
     """A row with the point's identity and analytic cost filled in."""
     identity = {name: point.options.get(name) for name in ("layout", "equation", "function")}
+    if "pattern" in point.options:  # einops: what its axes become, and what is computed
+        reduction = point.options["reduction"]
+        identity |= {"equation": point.options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
     return Row.model_validate(
         {
             "point": point.id,

@@ -11,7 +11,7 @@ import numpy as np
 from benches.blocks import Collected, add_block, warm
 from benches.devices.base import Device, Method, Settings, Shot, TooLittleMemory
 from benches.interval import WIDER, Interval, Z, median_interval, variance_inflation
-from benches.method import GRAPH_BELOW_S, LONG_S, choose
+from benches.method import GRAPH_BELOW_S, LONG_S, choose, first
 from benches.row import Conditions, Status
 from benches.throttle import summarise
 
@@ -48,7 +48,7 @@ def sample(device: Device, workload: Any) -> Timing:
     settings = device.settings
     estimate_s, enqueue_s = estimate(device, workload)
     method = arm(device, workload, estimate_s)
-    short = estimate_s < GRAPH_BELOW_S
+    short = estimate_s < GRAPH_BELOW_S and method.mode != "wall"
     floor_s = device.floor_s(method) if short else None
     found, interval, unsure = collect(device, workload, method, estimate_s)
     if workload.touched < min(workload.sets, workload.launches):
@@ -64,12 +64,12 @@ def sample(device: Device, workload: Any) -> Timing:
 
 def estimate(device: Device, workload: Any) -> tuple[float, float | None]:
     """Median seconds of a first few single launches, and the host's seconds to enqueue one. A void sample says enough."""
-    first = Method("wall") if device.l2_bytes is None else Method("events", flush=device.settings.cache == "cold")
-    device.arm(workload, first)
+    method = first(workload.cost, device.l2_bytes, device.settings.cache)
+    device.arm(workload, method)
     shots: list[Shot] = []
     start = device.now_s()
     while len(shots) < ESTIMATE_SHOTS and (not shots or device.now_s() - start < ESTIMATE_S):
-        shots.append(device.shoot(workload, first))
+        shots.append(device.shoot(workload, method))
     enqueued = [shot.enqueue_s for shot in shots if shot.enqueue_s is not None]
     return median(shot.seconds for shot in shots), median(enqueued) if enqueued else None
 

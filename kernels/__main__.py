@@ -1,4 +1,5 @@
-"""`python -m kernels inspect`: compiles the Triton kernels for a GPU without one and reads the machine code."""
+"""`python -m kernels inspect` compiles the Triton kernels for a GPU without one and reads the machine code; `python -m kernels
+precisions` shows the number formats."""
 
 from __future__ import annotations
 
@@ -20,15 +21,17 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m kernels", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="inspect")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
     inspect.add_argument("--gpu", required=True, help="a file of configs/gpus/, for example h100_sxm5")
     inspect.add_argument("--op", help="this op only")
     inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
+    commands.add_parser("precisions", help="bytes, bits, range and spacing of each number format")
     arguments = parser.parse_args(argv)
-    _check(inspect, arguments)
+    if arguments.command == "inspect":
+        _check(inspect, arguments)
     return arguments
 
 
@@ -55,6 +58,11 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
 def main(argv: list[str]) -> int:
     check_imports()
     arguments = parse(argv)
+    if arguments.command == "precisions":
+        from kernels.precision_table import show
+
+        show()
+        return 0
     if os.environ.pop("TRITON_INTERPRET", None):  # triton reads it when imported, and would compile nothing
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run

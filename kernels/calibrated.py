@@ -2,14 +2,15 @@
 
 A library picks, among tiles and splits of k, about the one that ends first; the form does the same. Constants are fractions of a
 device's own ceilings and latencies in seconds, so they carry over to another GPU by its peaks, bandwidth and SM count. They come
-from configs/gpus/*.yaml, with what they were fitted on; tests/kernels/crossvalidate.py repeats the fits.
+from configs/gpus/*.yaml, with what they were fitted on; docs/cost_model.md has the forms and their errors, `python -m reports
+calibrate` fits them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ SPLITS = (1, 2, 4, 8, 16)  # ways to divide k among blocks
 FULL_TILE = 128 * 128  # results that fill an SM's registers: blocks of smaller tiles share an SM, and their prologues overlap
 STEP_BYTES = 128  # of k: the width of a shared-memory row, which the main loop advances by
 SATURATION = 1.6  # share of the bandwidth that blocks on x of the SMs draw: min(1, 1.6·x)
+L2_SHARE = 0.75  # of the L2, within which repeated calls find their data: half and all of it fit bmm_bf16.csv worse
+CHUNK = 4096  # rows computed at once: their arrays stay in a CPU's caches
 
 
 class Fit(BaseModel):
@@ -46,15 +49,14 @@ class TileFit(Fit):
     prologue_s: NonNegativeFloat  # once a turn of the blocks that fit the SMs together
     split_s: NonNegativeFloat  # each doubling of the split: the reduction after it
     norm: PositiveFloat  # p of the p-norm in which overlapping costs add: 1 one after the other, ∞ fully hidden
-    split: Literal["any", "one_wave", "none"]  # which splits of k the library chooses from
+    splits_k: bool  # whether the library divides k among blocks, as long as all of them fit the SMs together
 
 
 class BatchFit(Fit):
-    """What a batched contraction has besides its precision's TileFit."""
+    """What a batched contraction has besides its precision's TileFit, and the L2's speed, which batched rows told."""
 
     prologue_s: NonNegativeFloat  # replaces a smaller one
-    l2_fraction: PositiveFloat  # share of the L2 within which repeated calls find their data (hot cache only)
-    l2_speedup: PositiveFloat  # over the memory bandwidth
+    l2_speedup: PositiveFloat  # of the L2 over the memory: traffic of any hot call within L2_SHARE
 
 
 class StreamFit(Fit):
@@ -90,40 +92,60 @@ class Contractions:
     element_bytes: Array  # of an operand
     bytes: Array  # compulsory traffic
 
+    def take(self, some: NDArray[Any] | slice) -> Contractions:
+        """Some of them, by index or mask."""
+        return Contractions(*(column[some] for column in vars(self).values()))
+
 
 def contraction_s(work: Contractions, fit: TileFit, peak_flops_per_s: float, bandwidth_bytes_per_s: float, sm_count: int) -> Array:
     """Seconds of each contraction, (N,): the best over TILES × SPLITS of
 
-        P(waves · P(tile FLOPs / SM rate, steps · step_s) + turns · prologue_s, bytes / drawn bandwidth) + split_s · log2(split)
+        P(P(blocks an SM · tile FLOPs / SM rate, turns · steps · step_s) + turns · prologue_s, bytes / drawn bandwidth)
 
-    plus launch_s, where P is the p-norm, waves = ceil(blocks / SMs) with the splits among the blocks, turns = ceil(blocks / (SMs ·
-    resident blocks)), and an SM's rate is its share of efficiency · peak. Source: the form in shared/h100/README.md, with two things
-    more: the library's choice of splits is part of a fit, and small blocks share an SM's prologue.
+    plus split_s · log2(split), plus launch_s. P is the p-norm; blocks an SM = ceil(blocks / SMs), the splits among the blocks; turns =
+    ceil(blocks / (SMs · resident blocks)); an SM's rate is its share of efficiency · peak. Source: the form in shared/h100/README.md,
+    changed in two things. Blocks that share an SM hide one another's latencies, so steps and prologues count once a turn; and k is split
+    only while one turn holds all blocks.
     """
+    chunks = [work.take(slice(i, i + CHUNK)) for i in range(0, len(work.m), CHUNK)]
+    times = [_best_s(chunk, fit, peak_flops_per_s / sm_count, bandwidth_bytes_per_s, sm_count) for chunk in chunks]
+    return np.concatenate(times) + fit.launch_s if times else np.empty(0)
+
+
+def _best_s(work: Contractions, fit: TileFit, sm_peak: float, bandwidth_bytes_per_s: float, sm_count: int) -> Array:
+    """The best over all tiles and splits, without the launch."""
     p = fit.norm
-    sm_flops_per_s = fit.efficiency * peak_flops_per_s / sm_count
-    memory_p = (work.bytes / (fit.bandwidth_fraction * bandwidth_bytes_per_s)) ** p
+    memory_s = work.bytes / (fit.bandwidth_fraction * bandwidth_bytes_per_s)
     best = np.full(work.m.shape, np.inf)
-    for split in SPLITS if fit.split != "none" else (1,):
-        k = np.ceil(work.k / split)
-        k_p = k**p
-        steps_p = (np.ceil(k * work.element_bytes / STEP_BYTES) * fit.step_s) ** p
-        best_p = np.full(work.m.shape, np.inf)  # the root is taken once for all tiles: it keeps their order
-        for rows, columns in TILES:
-            blocks = np.ceil(work.m / rows) * np.ceil(work.n / columns) * work.batch * split
-            tile_s = ((2 * rows * columns / sm_flops_per_s) ** p * k_p + steps_p) ** (1 / p)
-            drawn = np.minimum(1, SATURATION * blocks / sm_count)
-            resident = max(1, FULL_TILE // (rows * columns))
-            busy_s = np.ceil(blocks / sm_count) * tile_s + np.ceil(blocks / (sm_count * resident)) * fit.prologue_s
-            total_p = busy_s**p + memory_p * drawn**-p
-            if split > 1 and fit.split == "one_wave":
-                total_p[blocks > sm_count] = np.inf
-            np.minimum(best_p, total_p, out=best_p)
-        np.minimum(best, best_p ** (1 / p) + fit.split_s * np.log2(split), out=best)
-    return best + fit.launch_s
+    for rows, columns in TILES:
+        resident = max(1, FULL_TILE // (rows * columns))
+        flop_s = 2 * rows * columns / (fit.efficiency * sm_peak)  # of one step of 1 along k, a block alone on an SM
+        tiles = np.ceil(work.m / rows) * np.ceil(work.n / columns) * work.batch
+        for split in SPLITS if fit.splits_k else (1,):
+            blocks = tiles * split
+            some: NDArray[np.intp] | slice = slice(None) if split == 1 else np.flatnonzero(blocks <= sm_count * resident)
+            blocks, k = blocks[some], np.ceil(work.k[some] / split)
+            if not len(blocks):
+                break
+            turns = np.ceil(blocks / (sm_count * resident))
+            steps_s = turns * np.ceil(k * work.element_bytes[some] / STEP_BYTES) * fit.step_s
+            loop_s = norm(np.ceil(blocks / sm_count) * flop_s * k, steps_s, p)
+            drawn_s = memory_s[some] / np.minimum(1, SATURATION * blocks / sm_count)
+            total_s = norm(loop_s + turns * fit.prologue_s, drawn_s, p) + fit.split_s * np.log2(split)
+            best[some] = np.minimum(best[some], total_s)
+    return best
+
+
+def norm(a: Array, b: Array, p: float) -> Array:
+    """(aᵖ + bᵖ)^(1/p) of positive numbers, by the larger one: their powers would underflow."""
+    larger = np.maximum(a, b)
+    return larger * (1 + (np.minimum(a, b) / larger) ** p) ** (1 / p)
 
 
 def stream_s(bytes_: Array, flops: Array, fit: StreamFit, peak_flops_per_s: float, bandwidth_bytes_per_s: float) -> Array:
-    """Seconds of kernels that read, compute and write once, (N,): P(launch_s, max(bytes / bandwidth, FLOPs / vector peak))."""
+    """Seconds of kernels that read, compute and write once, (N,): P(launch_s, max(bytes / bandwidth, FLOPs / vector peak)).
+
+    Nothing to move and nothing to compute (a view) launches nothing: 0.
+    """
     streaming = np.maximum(bytes_ / (fit.bandwidth_fraction * bandwidth_bytes_per_s), flops / peak_flops_per_s)
-    return (fit.launch_s**fit.norm + streaming**fit.norm) ** (1 / fit.norm)
+    return np.where((bytes_ == 0) & (flops == 0), 0.0, norm(np.full(streaming.shape, fit.launch_s), streaming, fit.norm))

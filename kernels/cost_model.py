@@ -2,7 +2,8 @@
 
     napkin      FLOPs / peak
     roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
-    calibrated  the forms of kernels/calibrated.py with the device's fitted constants; where it has none, the sum of its parts' rooflines
+    calibrated  the forms of kernels/calibrated.py and kernels/cpu_model.py with the device's fitted constants; where it has
+                none, the sum of its parts' rooflines
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
 All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
@@ -10,17 +11,21 @@ All implementations of an op are predicted alike: the constants were fitted on v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kernels.calibrated import Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
+from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
+from kernels.cpu_model import cpu_s
 from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
-from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream, Transfer
+from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, compute_precision
 
@@ -28,6 +33,8 @@ MFU_PEAK_FLOPS_PER_S = 1979e12 / 2  # the convention for every precision: H100 S
 
 COST_COLUMNS = ("flops", "bytes_read", "bytes_written", "memory_bytes")  # the fields of Cost, in its order
 UNKNOWN = "unknown to this version"
+
+SIZES = ("batch", "m", "n", "k", "element_bytes")  # of a Contraction
 
 Cache = Literal["cold", "hot"]
 
@@ -43,7 +50,11 @@ class Prediction:
     napkin_s: Array
     roofline_s: Array
     predicted_s: Array
-    bound: NDArray[Any]  # "compute", "memory", "overhead" (the launches alone take longer than the roofline) or "" (no peak known)
+    bound: NDArray[Any]  # "compute", "memory", "overhead" (launches take longer than the roofline, or nothing but the host works) or ""
+
+    def take(self, where: NDArray[np.intp]) -> Prediction:
+        """Rows by their index, as often as it names them."""
+        return Prediction(*(column[where] for column in vars(self).values()))
 
 
 def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:
@@ -62,7 +73,32 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     `cache` hot: contractions whose traffic fits the L2 find it there, as when the same buffers are used again and again; such a
     time may lie below the roofline, which counts every byte at the memory's bandwidth.
     """
-    return _predict(points, [OPS[point.op].cost(point) for point in points], ceilings, np.full(len(points), cache == "hot"))
+    found, where = _distinct([(p.op, p.precision, *p.dims.values(), *p.options.values()) for p in points])
+    distinct = [points[i] for i in found]
+    with _collector_paused():
+        costs = [OPS[point.op].cost(point) for point in distinct]
+        return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Costs and parts of a hundred thousand points hold no cycles, and searching them for some takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], NDArray[np.intp]]:
+    """Where each distinct key stands first, and for every key which of these it is: implementations of one work are predicted once."""
+    order: dict[Hashable, int] = {}
+    where = np.array([order.setdefault(key, len(order)) for key in keys], np.intp)
+    first = np.zeros(len(order), np.intp)
+    first[where[::-1]] = np.arange(len(keys) - 1, -1, -1)
+    return first.tolist(), where
 
 
 def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Prediction:
@@ -81,7 +117,8 @@ def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> d
     parts = OPS[point.op].parts(point, OPS[point.op].cost(point))
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
-    seconds, _ = _summed(asked, ceilings, np.full(len(names), cache == "hot"))
+    found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))
+    seconds = found[0] if found else rooflines_s(asked, ceilings)
     return dict(zip(names, map(float, seconds), strict=True))
 
 
@@ -106,20 +143,48 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-    predicted, launches = _summed(asked, ceilings, hot)
-    if ceilings.model is None:
-        predicted = np.where([p.label == UNKNOWN for p in points], roofline, predicted)
+    predicted, launches = _calibrated(asked, ceilings, hot) or (rooflines_s(asked, ceilings, roofline), np.zeros(len(points)))
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
-    bound = np.where(launches > roofline, "overhead", np.where(napkin >= roofline, "compute", "memory"))
+    bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
     return Prediction(flops, read, written, held, napkin, roofline, predicted, bound)
 
 
-def _summed(asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings, hot: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Seconds and the launches in them, each (N,), at the best level that the device has constants for."""
+Asked = Sequence[tuple[Point, Sequence[Part]]]
+
+
+def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tuple[Array, Array] | None:
+    """Seconds and the launches in them, each (N,); NaN for points that this version does not know. None: nothing was fitted."""
+    unknown = np.array([point.label == UNKNOWN for point, _ in asked], bool)
+    if ceilings.cpu_model is not None:
+        known = [(point, parts) for point, parts in asked if point.label != UNKNOWN]
+        total, launches = np.full(len(asked), np.nan), np.zeros(len(asked))
+        total[~unknown], launches[~unknown] = cpu_s(known, ceilings.cpu_model, ceilings.peak_flops_per_s, ceilings.bandwidth_bytes_per_s)
+        return total, launches
     if ceilings.model is None or ceilings.sm_count is None:
-        return _rooflines(asked, ceilings), np.zeros(len(asked))
-    return _calibrated(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
+        return None
+    total, launches = parts_s(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
+    return np.where(unknown, np.nan, total), launches
+
+
+def rooflines_s(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> Array:
+    """Seconds of each point, (N,): the sum of its parts' rooflines; NaN where a peak is not known. `unknown_s`: of points of another
+    version, whose parts nobody knows."""
+    found = [(i, point, part) for i, (point, parts) in enumerate(asked) for part in parts]
+    flops, bytes_, peaks, bandwidths = np.array([_ceilings(point, part, ceilings) for _, point, part in found], float).reshape(-1, 4).T
+    total = np.zeros(len(asked))
+    times = np.array([part.times for _, _, part in found], float)
+    np.add.at(total, [i for i, _, _ in found], times * roofline_s(flops, bytes_, peaks, bandwidths))
+    return total if unknown_s is None else np.where([point.label == UNKNOWN for point, _ in asked], unknown_s, total)
+
+
+def _ceilings(point: Point, part: Part, ceilings: Ceilings) -> tuple[float, float, float, float]:
+    """FLOPs and bytes of a part, and what bounds each."""
+    if isinstance(part, Contraction):
+        peak = ceilings.peak_flops_per_s.get(point.precision, np.nan)
+        return 2 * part.batch * part.m * part.n * part.k, part.bytes, peak, ceilings.bandwidth_bytes_per_s
+    bandwidth = link_bytes_per_s(ceilings) if part.over_link else ceilings.bandwidth_bytes_per_s
+    return part.flops, part.bytes, ceilings.peak_flops_per_s.get(VECTOR_PRECISION, np.nan), bandwidth
 
 
 def link_bytes_per_s(ceilings: Ceilings) -> float:
@@ -127,40 +192,14 @@ def link_bytes_per_s(ceilings: Ceilings) -> float:
     return ceilings.host_link_bytes_per_s or ceilings.bandwidth_bytes_per_s
 
 
-def _rooflines(asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings) -> Array:
-    """Seconds of each point, (N,): the sum of its parts' rooflines, one after the other; NaN where a peak is not known."""
-    index, flops, bytes_, peaks, bandwidths, times = [], [], [], [], [], []
-    for i, (point, parts) in enumerate(asked):
-        for part in parts:
-            precision = point.precision if isinstance(part, Contraction) else VECTOR_PRECISION
-            index.append(i)
-            flops.append(2 * part.batch * part.m * part.n * part.k if isinstance(part, Contraction) else getattr(part, "flops", 0))
-            bytes_.append(part.bytes)
-            peaks.append(ceilings.peak_flops_per_s.get(precision, np.nan))
-            bandwidths.append(link_bytes_per_s(ceilings) if isinstance(part, Transfer) else ceilings.bandwidth_bytes_per_s)
-            times.append(part.times)
-    total = np.zeros(len(asked))
-    seconds = roofline_s(np.array(flops, float), np.array(bytes_, float), np.array(peaks, float), np.array(bandwidths, float))
-    np.add.at(total, np.array(index, int), np.array(times, float) * seconds)
-    return total
-
-
-def _calibrated(
-    asked: Sequence[tuple[Point, Sequence[Part]]], ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]
-) -> tuple[Array, Array]:
-    """Seconds and the launches in them, each (N,): the sums over each point's parts, each kind of part computed at once."""
+def parts_s(asked: Asked, ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Seconds of points on a GPU and the launches in them, each (N,): the sums over their parts, each kind of part computed at once."""
     total, launches = np.zeros(len(asked)), np.zeros(len(asked))
     contractions: dict[tuple[str, bool], list[tuple[int, Contraction]]] = {}
     streams: list[tuple[int, Stream]] = []
     for i, (point, parts) in enumerate(asked):
-        if point.label == UNKNOWN:
-            total[i] = np.nan
-            continue
         for part in parts:
-            if isinstance(part, Transfer):
-                total[i] += part.times * (model.stream.launch_s + part.bytes / link_bytes_per_s(ceilings))
-                launches[i] += part.times * model.stream.launch_s
-            elif isinstance(part, Stream):
+            if isinstance(part, Stream):
                 streams.append((i, part))
             else:
                 contractions.setdefault((point.precision, part.batched), []).append((i, part))
@@ -172,25 +211,24 @@ def _calibrated(
             total[index] = np.nan
             continue
         fit = batched_fit(fit, model.batched) if is_batched else fit
-        work = Contractions(*_columns((c for _, c in found), ("batch", "m", "n", "k", "element_bytes", "bytes")))
-        faster = np.where(hot[index], l2_speedup(work.bytes, model.batched, ceilings.l2_bytes), 1.0)
-        work = Contractions(work.batch, work.m, work.n, work.k, work.element_bytes, work.bytes / faster)
-        (times,) = _columns((c for _, c in found), ("times",))
+        batch, m, n, k, element, bytes_, times = _columns((c for _, c in found), (*SIZES, "bytes", "times"))
+        work = Contractions(batch, m, n, k, element, from_l2(bytes_, hot[index], model.batched, ceilings.l2_bytes))
         np.add.at(total, index, times * contraction_s(work, fit, peak, ceilings.bandwidth_bytes_per_s, sm_count))
         np.add.at(launches, index, times * fit.launch_s)
-    vector_peak = ceilings.peak_flops_per_s.get(VECTOR_PRECISION)
     if streams:
         index = np.array([i for i, _ in streams])
-        bytes_, flops, times = _columns((s for _, s in streams), ("bytes", "flops", "times"))
-        seconds = stream_s(bytes_, flops, model.stream, vector_peak or np.nan, ceilings.bandwidth_bytes_per_s)
-        np.add.at(total, index, times * seconds)
-        np.add.at(launches, index, times * model.stream.launch_s)
+        bytes_, flops, times, over_link = _columns((s for _, s in streams), ("bytes", "flops", "times", "over_link"))
+        bytes_ = from_l2(bytes_, hot[index], model.batched, ceilings.l2_bytes)
+        bytes_ = np.where(over_link, bytes_ * ceilings.bandwidth_bytes_per_s / link_bytes_per_s(ceilings), bytes_)
+        peak = ceilings.peak_flops_per_s.get(VECTOR_PRECISION, np.nan)
+        np.add.at(total, index, times * stream_s(bytes_, flops, model.stream, peak, ceilings.bandwidth_bytes_per_s))
+        np.add.at(launches, index, np.where((bytes_ > 0) | (flops > 0), times * model.stream.launch_s, 0.0))
     return total, launches
 
 
 def _columns(found: Iterable[Part], names: tuple[str, ...]) -> list[Array]:
-    rows = [[getattr(part, name) for name in names] for part in found]
-    return list(np.array(rows, float).T)
+    get = attrgetter(*names)
+    return list(np.array([get(part) for part in found], float).T)
 
 
 def batched_fit(fit: TileFit, batched: BatchFit) -> TileFit:
@@ -198,6 +236,6 @@ def batched_fit(fit: TileFit, batched: BatchFit) -> TileFit:
     return fit.model_copy(update={"prologue_s": max(fit.prologue_s, batched.prologue_s)})
 
 
-def l2_speedup(traffic: Array, batched: BatchFit, l2_bytes: int | None) -> Array:
-    """How much faster than the memory's bandwidth traffic flows when its data stay in the L2 between calls; 1 where they do not fit."""
-    return np.where(traffic <= batched.l2_fraction * (l2_bytes or 0), batched.l2_speedup, 1.0)
+def from_l2(traffic: Array, hot: NDArray[np.bool_], batched: BatchFit, l2_bytes: int | None) -> Array:
+    """The bytes that the memory would move in the time that the L2 takes: fewer where a hot call's data fit the L2."""
+    return np.where(hot & (traffic <= L2_SHARE * (l2_bytes or 0)), traffic / batched.l2_speedup, traffic)

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from kernels.calibrated import Calibration
+from kernels.cpu_model import CpuModel
 from kernels.precisions import PRECISIONS
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
@@ -34,6 +35,7 @@ class Ceilings(BaseModel):
     l2_bytes: PositiveInt | None = None
     host_link_bytes_per_s: PositiveFloat | None = None  # from the host's memory, one direction
     model: Calibration | None = None  # None: nothing was fitted, so there is no calibrated level
+    cpu_model: CpuModel | None = None  # a CPU's, in the place of `model`
 
     @field_validator("peak_flops_per_s")
     @classmethod

@@ -6,6 +6,7 @@ planned and reported on a machine with neither torch nor triton.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -74,8 +75,9 @@ class Point:
 
 
 def slug(text: str) -> str:
-    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`."""
-    sides = text.split("->")
+    """An equation as pytest's -k and a shell take it: `b s h, b t h -> b s t` gives `b.s.h+b.t.h-b.s.t`, and `b (h w)` gives `b.h:w`."""
+    ungrouped = re.sub(r"\(([^()]*)\)", lambda group: ":".join(group[1].split()) or "1", text)
+    sides = ungrouped.split("->")
     return "-".join("+".join(".".join(term.split()) for term in side.split(",")) for side in sides)
 
 
@@ -148,6 +150,7 @@ class Op:
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
+    exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
 
     def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
         """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""

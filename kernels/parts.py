@@ -1,4 +1,4 @@
-"""What one call of a point consists of, as sizes: contractions, streams and transfers, which is all that the calibrated cost model knows.
+"""What one call of a point consists of, as sizes: contractions and streams, which is all that the calibrated cost model knows.
 
 `times`: how often the part runs in a call, one after the other (the layers of a model). `phase`: which of the call's phases it belongs
 to ("forward", "backward", …); "" in a call without phases.
@@ -34,15 +34,7 @@ class Stream:
     flops: int
     times: int = 1
     phase: str = ""
+    over_link: bool = False  # copied from the host's memory
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """Bytes copied from the host's memory to the device's."""
-
-    bytes: int
-    times: int = 1
-    phase: str = ""
-
-
-Part = Contraction | Stream | Transfer
+Part = Contraction | Stream

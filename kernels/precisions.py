@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -51,6 +52,25 @@ class Precision:
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding to nearest."""
         return self.spacing / 2
+
+    @property
+    def overflow(self) -> float:
+        """What a cast makes of a number too large: infinity, and in E4M3, which has none, the largest number.
+
+        So PyTorch 2.13 casts (c10's Float8_e4m3fn.h; earlier releases gave NaN), and so does the GPU's cvt.satfinite (PTX ISA).
+        """
+        return self.max if self.finite_only else math.inf
+
+    def rounded(self, value: float) -> float:
+        """The nearest number of the format, of two the one with an even mantissa, as a cast gives it (IEEE 754-2019, §4.3.1)."""
+        if math.isinf(value):
+            return math.copysign(self.overflow, value)
+        if value == 0 or math.isnan(value):
+            return value
+        exponent = max(math.frexp(value)[1] - 1, 1 - self.bias)  # below the smallest normal the spacing no longer shrinks
+        step = 2.0 ** (exponent - self.mantissa_bits)
+        nearest = round(value / step) * step
+        return nearest if abs(nearest) <= self.max else math.copysign(self.overflow, value)
 
 
 PRECISIONS: dict[str, Precision] = {

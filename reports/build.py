@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 
 from benches.journal import NAME as JOURNAL
 from reports.page import page
 from reports.payload import libraries, pack, payload
-from reports.report import Report, load_report
+from reports.report import Report, RunError, load_report
 from reports.sections import SECTIONS
 from reports.store import write_atomically, write_tables
 
@@ -47,3 +49,26 @@ def html(report: Report) -> str:
         simulated=report.environment.kind == "simulated",
         problems=report.problems,
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from."""
+    if given.out and not given.out.parent.is_dir():
+        print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
+        return 2
+    try:
+        report = load_report(given.run_dir)
+        for problem in report.problems:
+            print(f"warning: {problem}", file=sys.stderr)
+        path = write_report(report, given.out)
+    except (RunError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(path)
+    return 0

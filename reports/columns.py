@@ -36,8 +36,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("shape", "Shape", "", IDENTITY, "sizes of the dims in the op's canonical order", True),
     Column("dims", "Dims", "", IDENTITY, "names and sizes of the dims, as JSON"),
     Column("layout", "Layout", "", IDENTITY, "how a matmul's A and B are stored: n as written, t transposed"),
-    Column("equation", "Equation", "", IDENTITY, "what an einsum contracts"),
-    Column("function", "Function", "", IDENTITY, "what an elementwise kernel computes"),
+    Column("equation", "Equation", "", IDENTITY, "what an einsum contracts, how einops rearranges"),
+    Column("function", "Function", "", IDENTITY, "what an elementwise kernel computes, a layout function makes, einops does"),
     Column("options", "Options", "", IDENTITY, "every option of the op, as JSON"),
     Column("label", "Label", "", IDENTITY, "where the shape comes from, such as a model's layer"),
     Column("config", "Kernel config", "", IDENTITY, "configuration of the kernel that ran: tiles, warps, stages"),
@@ -117,6 +117,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("bytes_written", "Written", "B", ANALYTIC, "compulsory writes: each result once"),
     Column("memory_bytes", "Memory", "B", ANALYTIC, "what the point must hold: operands, results, intermediates"),
     Column("peak_memory_bytes", "Peak memory", "B", CONDITIONS, "what the allocator held at most, measured"),
+    Column("memory_over_analytic", "Peak/analytic memory", "ratio", DERIVED, "peak_memory_bytes / memory_bytes"),
     Column(
         "error_over_tolerance", "Error/tolerance", "ratio", OUTCOME, "worst element of the gate against the fp64 reference; passes up to 1"
     ),

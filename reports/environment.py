@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benches.json_file import read_json
+from kernels.cpu_model import CpuError, CpuModel, cpu_model_for
 from kernels.gpus import Ceilings, GpuError, gpu_for_board, load_gpu
 
 NAME = "environment.json"
@@ -65,7 +66,11 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
     """Measured ones where the run brings them (a CPU), else those of the GPU's YAML. A peak is never guessed."""
     if measured := fields.get("ceilings"):
         try:
-            return Ceilings.model_validate(measured), "measured in this run"
+            model = _cpu_model(fields.get("cpu"))
+            source = f"measured in this run; times by constants {model.fitted_on}" if model else "measured in this run"
+            return Ceilings.model_validate(measured).model_copy(update={"cpu_model": model}), source
+        except CpuError as error:
+            return None, str(error)
         except ValidationError as error:
             return None, f"`ceilings` of {NAME}: {quoted(error.errors()[0]['msg'])}"
     try:
@@ -76,6 +81,13 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
         name = fields.get("device_name")
         return None, f"no file in configs/gpus names {quoted(str(name)) if name else 'it'}"
     return gpu, f"configs/gpus/{gpu.name}.yaml"
+
+
+def _cpu_model(cpu: Any) -> CpuModel | None:
+    """The constants of the machine, where `python -m reports calibrate` has fitted some."""
+    if not isinstance(cpu, dict) or not isinstance(cpu.get("model"), str) or not isinstance(cpu.get("threads"), int):
+        return None
+    return cpu_model_for(cpu["model"], cpu["threads"])
 
 
 def quoted(text: str) -> str:

@@ -42,6 +42,21 @@ STATUSES: dict[str, tuple[Tone, str]] = {
     "verified": ("good", "✓"),
     "ok": ("good", "✓"),
 }
+# What became of a point from one run to another, in the order that deserves attention.
+VERDICTS: dict[str, tuple[Tone, str]] = {
+    "fails now": ("bad", "✕"),
+    "other status": ("caution", "≠"),
+    "works now": ("good", "✓"),
+    "only in A": ("caution", "A"),
+    "only in B": ("neutral", "B"),
+    "slower": ("bad", "▲"),
+    "faster": ("good", "▼"),
+    "unclear": ("caution", "?"),
+    "same": ("neutral", "="),
+    "not paired": ("neutral", "–"),
+    "untimed": ("neutral", "–"),
+}
+VERDICT_COLOURS = {"slower": "#d55e00", "faster": "#009e73", "unclear": "#e09a12", "same": "#3c9fdc"}
 
 
 def precision_colour(name: str) -> str:

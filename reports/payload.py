@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,25 +15,34 @@ import plotly
 from itables.utils import find_package_file
 
 from reports.charts import Chart
-from reports.columns import GROUPS, column
-from reports.palette import STATUSES
+from reports.columns import GROUPS, Column, column
+from reports.palette import STATUSES, Tone
 from reports.units import show
 
 DIGITS = 7  # significant ones of a float on the page; rows.csv and rows.parquet have them all
 LEFT_OUT = ("samples_s",)  # 1,000 samples × 10,000 points would be 100 MB
 
 
-def payload(frame: pd.DataFrame, charts: Iterable[Chart]) -> str:
-    """JSON. Columns without any value are left out; numbers come raw, for sorting and CSV, and as the text that is shown."""
-    columns = [column(str(name)) for name in frame if name not in LEFT_OUT and frame[name].notna().any()]
+def payload(
+    frame: pd.DataFrame,
+    charts: Iterable[Chart],
+    describe: Callable[[str], Column] = column,
+    groups: Sequence[str] = GROUPS,
+    statuses: Mapping[str, tuple[Tone, str]] = STATUSES,
+) -> str:
+    """JSON. Columns without any value are left out; numbers come raw, for sorting and CSV, and as the text that is shown.
+
+    The frame has `point` and `status`; `describe`, `groups` and `statuses` say what its columns and statuses are, in their order.
+    """
+    columns = [describe(str(name)) for name in frame if name not in LEFT_OUT and frame[name].notna().any()]
     values: dict[str, list[object]] = {c.name: _plain(frame[c.name]) for c in columns}
     texts = {c.name: _texts(values[c.name], c.unit) for c in columns if c.numeric}
     described = [
         {"name": c.name, "label": c.label, "doc": c.doc, "group": c.group, "numeric": c.numeric, "table": c.table, "hover": c.hover}
         for c in columns
     ]
-    statuses = {name: {"tone": tone, "sign": sign, "rank": rank} for rank, (name, (tone, sign)) in enumerate(STATUSES.items())}
-    rows = {"columns": described, "groups": GROUPS, "statuses": statuses, "values": values, "texts": texts}
+    marks = {name: {"tone": tone, "sign": sign, "rank": rank} for rank, (name, (tone, sign)) in enumerate(statuses.items())}
+    rows = {"columns": described, "groups": groups, "statuses": marks, "values": values, "texts": texts}
     packed = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f'{{"rows":{packed},"charts":{{{",".join(chart.to_json() for chart in charts)}}}}}'
 

@@ -70,6 +70,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "fraction": _percent,
     "ratio": _ratio,
     "count": lambda value: f"{value:,.0f}",
+    "probability": lambda value: significant(value, 2) if value >= 1e-3 or value == 0 else f"{value:.1e}",
 }
 
 
@@ -77,7 +78,7 @@ def tick(value: float, unit: str) -> str:
     """A round number as an axis names it: 10 µs, 20 T (FLOP/s), 0.5×; no zeros that only say how exact it is."""
     if unit in ("days", "parameters"):
         return compact(value)
-    if unit not in ("s", "FLOP/s"):
+    if unit not in ("s", "FLOP/s", "B"):
         return f"{value:,g}" + ("×" if unit == "ratio" else "")
     number, _, named = FORMATS[unit](value).partition(SPACE)
     return f"{float(number.replace(',', '')):g}{SPACE}{named.removesuffix('FLOP/s')}".strip()

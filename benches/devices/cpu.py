@@ -17,6 +17,7 @@ from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.tensors import TensorWorkload
 from kernels.cost_model import predict
+from kernels.cpu_model import cpu_model_for
 from kernels.gpus import Ceilings, Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS
@@ -36,7 +37,8 @@ class CpuDevice:
         torch.set_num_threads(self.threads)
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
         self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, max_call_s=2.0, cache="hot")
-        self.ceilings = ceilings or measure_ceilings()
+        fitted = cpu_model_for(cpu_model(), torch.get_num_threads())
+        self.ceilings = (ceilings or measure_ceilings()).model_copy(update={"cpu_model": fitted})
         self._others = OtherWork()
 
     def platform(self, impl: str) -> Platform:
@@ -46,12 +48,14 @@ class CpuDevice:
         if self.platform(point.impl).interpreted:
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
+        if point.impl == "torch_compile":
+            workload.launch()  # compiling allocates and releases as well
         _, launch = allocated(workload.launch)
         workload.peak_memory_bytes = held.net_bytes + launch.peak_bytes  # making the operands took more than holding them
         return workload
 
     def predict_s(self, point: Point) -> float | None:
-        """By the measured ceilings; TF32 has none."""
+        """By constants fitted to this CPU, else by the measured ceilings; TF32 has none."""
         seconds = float(predict([point], self.ceilings, "hot").predicted_s[0])
         return None if math.isnan(seconds) else seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benches.devices.base import Device
+from kernels.cpu_model import CpuError
 from kernels.gpus import Ceilings
 
 
@@ -41,4 +42,7 @@ def open_device(kind: str, described: dict[str, Any] | None = None, generation: 
             raise NoDevice(f"the CUDA device cannot be opened ({first}): `python -m benches doctor` tells who holds it") from e
     from benches.devices.cpu import CpuDevice
 
-    return CpuDevice(Ceilings.model_validate(described["ceilings"]) if described else None)
+    try:
+        return CpuDevice(Ceilings.model_validate(described["ceilings"]) if described else None)
+    except CpuError as e:
+        raise NoDevice(str(e)) from e

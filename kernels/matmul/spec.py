@@ -69,8 +69,10 @@ def cost(point: Point) -> Cost:
     b_count = k * n * (batch if point.options["rhs"] == "batched" else 1)
     read = batch * m * k * p.bytes + b_count * rhs.bytes + scales
     written = batch * m * n * out.bytes
-    a_stored, b_stored = stored_shapes(point)
-    held = math.prod(a_stored) * p.bytes + math.prod(b_stored) * rhs.bytes + scales + written
+    held = read + written
+    if point.options["operands"] == "sliced":
+        a_stored, b_stored = stored_shapes(point)
+        held = math.prod(a_stored) * p.bytes + math.prod(b_stored) * rhs.bytes + scales + written
     return Cost(2 * batch * m * n * k, read, written, held)
 
 

@@ -18,7 +18,7 @@ from kernels.optimizer.rules import RULES, Rule
 from kernels.optimizer.spec import BETA1, BETA2, STEPS_TAKEN, has_master, state_precision
 from kernels.precisions import PRECISIONS
 from kernels.running_error import Rounded
-from kernels.tensors import Maker
+from kernels.tensors import Maker, dtype_of
 
 Tensors = tuple[torch.Tensor, ...]
 SQUARES = ("adagrad", "rmsprop", "adam", "adamw")  # whose last state is a sum or mean of squares
@@ -57,7 +57,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     count, wide = range(point.dims["tensors"]), state_precision(point)
     maker = Maker(point.options["data"], device, seed)
     masters = tuple(maker.tensor(shape, wide) for _ in count)
-    weights = tuple(t.to(maker.empty((0,), point.precision).dtype) for t in masters) if has_master(point) else masters
+    weights = tuple(t.to(dtype_of(point.precision)) for t in masters) if has_master(point) else masters
     gradients = tuple(maker.tensor(shape, point.precision) for _ in count)
     state = [tuple(maker.tensor(shape, wide) for _ in count) for _ in range(OPTIMIZER_STATES[method])]
     if method in SQUARES:
@@ -98,22 +98,24 @@ def stepped(point: Point, operands: Tensors, rule: Rule, bias: tuple[float, floa
 
 
 def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
-    """The rule's running error: computed in fp32 and rounded once when stored, or after every operation where each is a kernel of
-    its own. In 1 − βᵗ the power is off by up to two roundings. A result also differs by what is stored of it: ½ ulp of its format."""
-    wide = state_precision(point)
-    eager = point.impl in EAGER
-    unit = max(STEP_UNIT, PRECISIONS[wide].unit_roundoff) if eager else STEP_UNIT
-    tiny = PRECISIONS[wide if eager else "fp32"].smallest_subnormal
-    rule, steps = RULES[point.options["method"]], []
-    for p, g, s in _each(group(point, operands)):
-        bias = [Rounded(v, 2 * STEP_UNIT * (1 - v), unit, tiny) for v in p.new_tensor(corrections(), dtype=torch.float64)]
-        piece, found = PIECE_ON_CPU if p.device.type == "cpu" else PIECE, []
-        for pieces in zip(*(t.split(piece) for t in (p, g, *s)), strict=True):
-            weight, gradient, *state = (Rounded(t.double(), t.new_zeros((), dtype=torch.float64), unit, tiny) for t in pieces)
-            moved, new = rule(weight, gradient, tuple(state), (bias[0], bias[1]))
-            found.append((moved.error, *(t.error for t in new)))
-        error, *errors = (torch.cat(kind) for kind in zip(*found, strict=True))
-        steps.append((error, tuple(errors)))
-    stored = [point.precision] * len(steps) + [wide] * (len(expected) - len(steps))
-    allowed = _in_order(point, steps)
-    return tuple(e + tolerances.rounding(y.abs() + e, precision) for e, y, precision in zip(allowed, expected, stored, strict=True))
+    """The rule's running error, and one rounding of what is stored of it: ½ ulp of its format."""
+    steps = [_errors(point, *each) for each in _each(group(point, operands))]
+    stored = [point.precision] * len(steps) + [state_precision(point)] * (len(expected) - len(steps))
+    errors = _in_order(point, steps)
+    return tuple(e + tolerances.rounding(y.abs() + e, precision) for e, y, precision in zip(errors, expected, stored, strict=True))
+
+
+def _errors(point: Point, weight: torch.Tensor, gradient: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, Tensors]:
+    """Of the new weight and state before they are stored. Computed in fp32, or rounded after every operation where each is a kernel of
+    its own; in 1 − βᵗ the power is off by up to two roundings."""
+    rule, wide, eager = RULES[point.options["method"]], PRECISIONS[state_precision(point)], point.impl in EAGER
+    unit = max(STEP_UNIT, wide.unit_roundoff) if eager else STEP_UNIT
+    tiny = wide.smallest_subnormal if eager else PRECISIONS["fp32"].smallest_subnormal
+    first, second = (Rounded(v, 2 * STEP_UNIT * (1 - v), unit, tiny) for v in weight.new_tensor(corrections(), dtype=torch.float64))
+    piece, found = PIECE_ON_CPU if weight.device.type == "cpu" else PIECE, []
+    for pieces in zip(*(t.split(piece) for t in (weight, gradient, *state)), strict=True):
+        p, g, *s = (Rounded(t.double(), t.new_zeros((), dtype=torch.float64), unit, tiny) for t in pieces)
+        moved, new = rule(p, g, tuple(s), (first, second))
+        found.append((moved.error, *(t.error for t in new)))
+    error, *errors = (torch.cat(kind) for kind in zip(*found, strict=True))
+    return error, tuple(errors)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from kernels.models.config import DeepLinear, Transformer
 from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Cost, Point
-from kernels.parts import Contraction, Part, Stream, Transfer
+from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 from kernels.training.sizes import FP32, batch_bytes, config_of, tokens_of, width
 
@@ -23,7 +23,7 @@ FORWARD, BACKWARD = "forward", "backward"
 def parts(point: Point, cost: Cost) -> list[Part]:
     """Of the phases data, forward, backward and optimizer."""
     config, tokens = config_of(point), tokens_of(point)
-    found: list[Part] = [Transfer(batch_bytes(point), phase="data")]
+    found: list[Part] = [Stream(batch_bytes(point), 0, phase="data", over_link=True)]
     if isinstance(config, DeepLinear):
         for phase in (FORWARD, BACKWARD):
             found += linear(point.precision, tokens, config.width, config.width, phase, config.layers - (phase == BACKWARD))

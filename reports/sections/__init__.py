@@ -8,9 +8,12 @@ from reports.sections.base import Section
 from reports.sections.h100 import h100
 from reports.sections.heatmap import heatmap
 from reports.sections.inspection import inspection
+from reports.sections.layout import layout
+from reports.sections.memory import memory
 from reports.sections.optimizer import optimizer
 from reports.sections.parity import parity
 from reports.sections.points import points
+from reports.sections.precisions import precisions
 from reports.sections.roofline import roofline
 from reports.sections.summary import summary
 from reports.sections.versus import versus
@@ -22,10 +25,13 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     heatmap,
     parity,
     versus,
+    layout,
+    memory,
     optimizer,
     h100,
     inspection,
     points,
+    precisions,
     environment,
     glossary,
 )

@@ -19,18 +19,17 @@ def environment(report: Report) -> Section:
     """Every field; one that the run did not record is "not known"."""
     env = report.environment
     names = [*EXPECTED, *(name for name in env.fields if name not in EXPECTED)]
-    fields = [(name, _flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
+    fields = [(name, flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
     lead = "What this run was measured with; a series of nights is only comparable where these agree."
     body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)
     return Section("environment", "Environment", lead, body)
 
 
-def _flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+def flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and texts of an object's items; those of an object within it with their path: "versions torch"."""
     pairs: list[tuple[str, str]] = []
     for name, item in value.items():
-        pairs += (
-            _flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
-        )
+        pairs += flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
     return pairs
 
 

@@ -23,7 +23,7 @@ def h100(report: Report) -> Section | None:
     """On a CPU run only; None on the others."""
     if not report.on_cpu:
         return None
-    frame = report.frame[report.frame["h100_predicted_s"].notna()]
+    frame = report.frame[report.frame["h100_predicted_s"] > 0]  # a view launches nothing there
     if frame.empty:
         return Section("h100", TITLE, LEAD, empty="No point of this run has a prediction for an H100.")
     timed = frame[frame["median_s"].notna()]

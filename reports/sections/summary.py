@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benches.sentinels import drift, read_sentinels
+from kernels.registry import OPS
 from reports.page import render
 from reports.palette import STATUSES
 from reports.pick import largest
@@ -130,7 +131,7 @@ def _best(report: Report) -> list[Remark]:
     """For each family the point nearest to its own peak, MFU beside it on a GPU; by bandwidth where nearly nothing is computed."""
     remarks = []
     for op, group in report.timed.groupby("op"):
-        metric = "bandwidth_fraction" if op == "elementwise" else "peak_fraction"
+        metric = "peak_fraction" if op in OPS and OPS[str(op)].on_matrix_units else "bandwidth_fraction"
         if not group[metric].notna().any():
             continue
         best = largest(group, group[metric])

@@ -117,7 +117,7 @@ def scan(values: Array, thresholds: Array, rule: Rule) -> Scan:
         hits = (test.p <= rule.alpha) & ((np.count_nonzero(judged[:, night]) <= rule.fdr_above) | (q <= rule.fdr))
         if night == values.shape[1] - 1:
             tonight = _tonight(series, night, test.p, q)
-        for row in np.flatnonzero(hits):
+        for row in map(int, np.flatnonzero(hits)):
             window, difference, sigma = int(test.window[row]), float(test.difference[row]), float(test.sigma[row])
             first, before = series.settle(row, night, window, difference, sigma)
             found = Confirmed(int(row), night, first, before, window, difference, float(test.p[row]), float(q[row]), sigma)

@@ -14,7 +14,6 @@ from benches.devices.base import Verdict
 from benches.gate import check
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
-from tests.benches import planted_optimizer
 from tests.benches.planted_case import Case, recomputed, right_result
 
 SEED = 5
@@ -122,7 +121,6 @@ def cases() -> Iterator[Case]:
     yield Case(fp32, "tf32_instead_of_fp32", tf32_instead_of_fp32)
     yield Case(bf16, "accumulated_in_bf16", accumulated_in_bf16)
     yield from (Case(chain, spoil.__name__, spoil) for spoil in (wrong_tile, unwritten_edge, one_wrong_element, swapped_stride))
-    yield from planted_optimizer.cases()
 
 
 def judge(case: Case) -> tuple[Verdict, Verdict]:
@@ -135,11 +133,20 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
     return good, bad
 
 
+def every_case() -> Iterator[Case]:
+    """Those above, and those of views, copies and optimizer steps."""
+    from tests.benches import planted_layout, planted_optimizer
+
+    yield from cases()
+    yield from planted_layout.cases()
+    yield from planted_optimizer.cases()
+
+
 def main() -> None:
     """One line an op, precision and error: how far over its tolerance the least visible of them is."""
     found: dict[tuple[str, str, str], list[float]] = {}
     rights: dict[tuple[str, str, str], list[float]] = {}
-    for case in cases():
+    for case in every_case():
         key = (case.point.op, case.point.precision, case.error)
         good, bad = judge(case)
         rights.setdefault(key, []).append(good.worst)

@@ -91,7 +91,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> tuple[CudaDevice, Script]:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: script.log.append("replay")))
     monkeypatch.setattr(torch, "zeros", lambda *shape, **_: SimpleNamespace(elements=shape[0] if shape[0] else 1))
     monkeypatch.setattr(torch, "sum", lambda buffer, dim, out: script.log.append(f"read {buffer.elements * 4 / 2**20:.0f} MiB"))
-    board = SimpleNamespace(name=lambda: None, driver=lambda: "570.1", clock_policy=lambda: "power cap 700 W", read=lambda: script.log.append("ask NVML"))
+    board = SimpleNamespace(
+        name=lambda: None, driver=lambda: "570.1", clock_policy=lambda: "power cap 700 W", read=lambda: script.log.append("NVML")
+    )
     monkeypatch.setattr(cuda, "Board", lambda uuid: board)
     return CudaDevice(), script
 
@@ -106,7 +108,7 @@ def test_a_sample_is_a_launch_between_events_behind_a_gate_over_a_flushed_cache(
 def test_hot_is_not_flushed_and_nvml_is_asked_while_the_device_works(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     device.shoot(Work(script), EVENTS, watch=True)
-    assert script.log == [f"spin {HOLD}", "record", "record", "launch 0", "record", "ask NVML", "wait"]
+    assert script.log == [f"spin {HOLD}", "record", "record", "launch 0", "record", "NVML", "wait"]
 
 
 def test_a_sample_whose_gate_opened_early_is_void_and_the_gate_grows(scripted: tuple[CudaDevice, Script]) -> None:

@@ -10,10 +10,11 @@ import torch
 from benches.gate import check, compare, fill_nan
 from kernels.op import Kernel
 from kernels.registry import OPS
-from tests.benches.planted import Case, cases, judge
+from tests.benches.planted import Case, every_case, judge
+from tests.runs_in import runs_in
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=lambda c: f"{c.error}-{c.point.id}")
+@pytest.mark.parametrize("case", list(every_case()), ids=lambda c: f"{c.error}-{c.point.id}")
 def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None:
     good, bad = judge(case)
     assert good.ok, good.problem
@@ -23,9 +24,8 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
 
 
 def test_every_op_and_precision_has_planted_errors() -> None:
-    covered = {(c.point.op, c.point.precision) for c in cases()}
-    without = {("elementwise", "tf32"), *(("optimizer", p) for p in ("tf32", "fp8_e4m3", "fp8_e5m2"))}
-    assert covered == {(op, p) for op in OPS for p in ("fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")} - without
+    covered = {(c.point.op, c.point.precision) for c in every_case()}
+    assert covered == {(op, precision) for op in OPS for precision in runs_in(op)}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])

@@ -211,3 +211,11 @@ def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() 
     before = device.now_s()
     sample(device, device.prepare(matmul, 1))
     assert device.now_s() - before < 1.5 * usual
+
+
+def test_a_view_launches_no_kernel_and_costs_the_host_a_call() -> None:
+    """Between two events there would be nothing: an estimate of zero seconds."""
+    point = OPS["layout"].point("torch", "bf16", {"m": 4096, "n": 4096}, {"function": "transpose"})
+    row = measure(point, SimulatedDevice(Behaviour()), seed=1)
+    assert (row.status, row.mode, row.launches, row.floor_s) == ("ok", "wall", 1000, None)
+    assert row.median_s == pytest.approx(Behaviour().host_launch_s, rel=0.01)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from benches.devices.tensors import TensorWorkload, data_seed
-from benches.gate import check, tensors
+from benches.gate import check, misstrided, tensors
 from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.op import Kernel, Op, Platform, Point
@@ -69,6 +70,25 @@ def einsums(precision: str) -> Iterator[Point]:
             yield OPS["einsum"].point("torch", precision, dims, {"equation": equation, "operands": operands})
 
 
+def layouts(precision: str) -> Iterator[Point]:
+    for function in OPS["layout"].options["function"].choices:
+        for m, n in ((127, 131), (1, 131), (131, 1)):
+            yield OPS["layout"].point("torch", precision, {"m": m, "n": n}, {"function": function})
+
+
+PATTERNS = ("b (h w) c -> b c h w", "b h w c -> (b c) h w", "b h w c -> b 1 (c w) h")
+REDUCED = ("b h w c -> b c", "b (h w) c -> (c b) ()", "b h w c ->")
+
+
+def einopses(precision: str) -> Iterator[Point]:
+    dims = {"b": 3, "h": 7, "w": 11, "c": 131}
+    for pattern in PATTERNS:
+        yield OPS["einops"].point("torch", precision, dims, {"pattern": pattern})
+    for reduction in ("sum", "mean", "max", "min"):
+        for pattern in REDUCED:
+            yield OPS["einops"].point("torch", precision, dims, {"pattern": pattern, "reduction": reduction})
+
+
 def optimizers(precision: str) -> Iterator[Point]:
     op = OPS["optimizer"]
     for impl, method, master in product(("torch", "torch_foreach", "torch_fused"), METHODS, ("none", "fp32")):
@@ -78,7 +98,14 @@ def optimizers(precision: str) -> Iterator[Point]:
         yield op.point("torch_foreach", precision, {"tensors": 2, "n": 131}, {"method": "adamw", "data": data})
 
 
-FAMILIES = {"matmul": matmuls, "elementwise": elementwises, "einsum": einsums, "optimizer": optimizers}
+FAMILIES = {
+    "matmul": matmuls,
+    "elementwise": elementwises,
+    "einsum": einsums,
+    "layout": layouts,
+    "einops": einopses,
+    "optimizer": optimizers,
+}
 POINTS = [point for family in FAMILIES.values() for precision in PRECISIONS for point in family(precision)]
 
 
@@ -92,10 +119,28 @@ def test_right_on_the_cpu(point: Point) -> None:
     assert verdict.ok, verdict.problem
 
 
+# Two calls that fake CUDA tensors lack where PyTorch was built without CUDA, by the ATen calls that they are made of.
+
+
+def contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def indexed(tensor: torch.Tensor, index: int | slice | tuple[int | slice, ...]) -> torch.Tensor:
+    dim = 0
+    for i in index if isinstance(index, tuple) else (index,):
+        if isinstance(i, slice):
+            tensor, dim = torch.ops.aten.slice(tensor, dim, i.start, i.stop, i.step or 1), dim + 1
+        else:
+            tensor = tensor.select(dim, i)
+    return tensor
+
+
 def run_fake(op: Op, point: Point) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched."""
     torch._C._ensureCUDADeviceGuardSet()
-    with FakeTensorMode(shape_env=ShapeEnv()):  # which lets the host read a number, such as an optimizer's count of its steps
+    fake = FakeTensorMode(shape_env=ShapeEnv())  # which lets the host read a number, such as an optimizer's count of its steps
+    with fake, patch.multiple(torch.Tensor, contiguous=contiguous, __getitem__=indexed):
         inputs = op.load("make_inputs")(point, "cuda", None)
         return tensors(op.impls[point.impl].load()(point, inputs).run()), tensors(inputs.out)
 
@@ -109,8 +154,10 @@ def has_meta(point: Point) -> bool:
 
 @pytest.mark.parametrize("point", list(filter(has_meta, supported(H100))), ids=lambda p: p.id)
 def test_accepted_as_a_cuda_call(point: Point) -> None:
-    for result, out in zip(*run_fake(OPS[point.op], point), strict=True):
+    results, outs = run_fake(OPS[point.op], point)
+    for result, out in zip(results, outs, strict=True):
         assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+    assert not OPS[point.op].exact_strides or misstrided(results, outs) is None
 
 
 @pytest.mark.parametrize("function", sorted(set(WITHOUT_META.values())))
@@ -167,6 +214,10 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
         OPS["elementwise"].point("torch_compile", "fp8_e5m2", {"m": 127, "n": 131}, {"function": "gelu"}),
         OPS["elementwise"].point("torch_compile", "fp32", {"m": 127, "n": 131}, {"function": "cast", "to": "fp8_e4m3"}),
         OPS["einsum"].point("torch_compile", "fp32", dict(SEEDS[5][1]), {"equation": SEEDS[5][0]}),
+        OPS["layout"].point("torch_compile", "bf16", {"m": 127, "n": 131}, {"function": "slice"}),
+        OPS["layout"].point("torch_compile", "fp8_e4m3", {"m": 127, "n": 131}, {"function": "contiguous"}),
+        OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> (w b) h"}),
+        OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7, "w": 11}, {"pattern": "b h w -> w b", "reduction": "mean"}),
     ],
     ids=lambda p: p.id,
 )

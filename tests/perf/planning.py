@@ -1,4 +1,4 @@
-"""Expanding a sweep of 20,000 points, and predicting 100,000."""
+"""Expanding a sweep of 20,000 points, and predicting 100,000: those of a sweep, and as many different shapes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from benches.sweep import load_sweep
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
+from kernels.registry import OPS
 
 SWEEP = """name: perf
 sweeps:
@@ -23,9 +26,12 @@ def figures() -> list[tuple[str, float, float, str]]:
         start = time.perf_counter()
         points = load_sweep(path).points
         expanding = time.perf_counter() - start
-    start = time.perf_counter()
-    predict(points * 5, load_gpu("h100_sxm5"))
-    return [
-        (f"expanding {len(points):,} points", expanding, 2.0, "s"),
-        ("predicting 100,000 points", time.perf_counter() - start, 2.0, "s"),
-    ]
+    gpu = load_gpu("h100_sxm5")
+    sizes = np.random.default_rng(0).integers(1, 10_000, (100_000, 3)).tolist()
+    shapes = [OPS["matmul"].point("torch", "bf16", dict(zip("mnk", size, strict=True))) for size in sizes]
+    figures = [(f"expanding {len(points):,} points", expanding, 2.0, "s")]
+    for name, asked in (("100,000 points of a sweep", points * 5), ("100,000 different shapes", shapes)):
+        start = time.perf_counter()
+        predict(asked, gpu)
+        figures.append((f"predicting {name}", time.perf_counter() - start, 2.0, "s"))
+    return figures

@@ -47,6 +47,7 @@ def test_show(value: object, unit: str, expected: str) -> None:
         (1e-5, "s", "10 µs"),
         (0.1, "s", "100 ms"),
         (2e13, "FLOP/s", "20 T"),
+        (5e7, "B", "50 MB"),
         (1e15, "FLOP/s", "1 P"),
         (0.05, "FLOP/B", "0.05"),
         (2, "ratio", "2×"),

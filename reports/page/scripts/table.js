@@ -17,7 +17,7 @@ class PointTable {
     this.table = new DataTable("#table", {
       data: Array.from({ length: rows.count }, (_, row) => [row]),
       columns: this.columns.map(column => this.describe(column)),
-      order: [[0, "asc"], [1, "asc"]],
+      order: "ordered" in document.getElementById("table").dataset ? [[0, "asc"]] : [[0, "asc"], [1, "asc"]], // sorting is stable
       pageLength: 25, lengthMenu: [25, 100, 500], deferRender: true, autoWidth: false, orderClasses: false,
       layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
       language: { lengthMenu: "_MENU_ a page", info: "_START_–_END_ of _TOTAL_", infoFiltered: "(of _MAX_)", zeroRecords: "No point matches these filters.",

@@ -1,0 +1,91 @@
+"""`python -m reports calibrate RUN_DIR … [-o FILE] [--gpu NAME] [--judge RUN_DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benches.row import Status
+from kernels.gpus import Gpu, GpuError, load_gpu
+from reports.calibrate.cpu_runs import calibrate_cpu, judge
+from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
+from reports.calibrate.observations import CalibrationError, Runs, load_runs
+from reports.calibrate.show import quality_table, show
+from reports.calibrate.write import cpu_yaml, gpu_yaml, write
+
+START = "h100_sxm5"  # whose constants a GPU without any begins with
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, nargs="+", metavar="RUN_DIR", help="runs on one device; their rows are taken together")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the constants go (calibration.yaml in the last RUN_DIR)")
+    parser.add_argument(
+        "--gpu", metavar="NAME", help="the file of configs/gpus that describes the device, where its board's name does not tell"
+    )
+    parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
+    parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
+    parser.add_argument("--judge", type=Path, action="append", default=[], metavar="RUN_DIR", help="also predict this run; may be repeated")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Exit code 2 for runs that nothing can be fitted to, and a line that says why."""
+    statuses: tuple[Status, ...] = ("ok", "noisy") if given.noisy else ("ok",)
+    console = Console()
+    try:
+        runs = load_runs(given.run_dir, given.impl, statuses)
+        others = [load_runs([path], given.impl, statuses) for path in given.judge]
+        gpu = _gpu(runs, given.gpu)
+        text, used = _calibrate_cpu(runs, others, console) if gpu is None else _calibrate_gpu(runs, gpu, others, console)
+        out = given.out or given.run_dir[-1] / "calibration.yaml"
+        write(text, out)
+    except (CalibrationError, GpuError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"predictions use these constants once the file is {used}")
+    print(out)
+    return 0
+
+
+def _gpu(runs: Runs, name: str | None) -> Gpu | None:
+    """The GPU that the runs were made on; None for a CPU."""
+    kind = runs.environment.kind
+    if kind == "cpu":
+        if name:
+            raise CalibrationError(f"{runs.paths[-1]} was measured on a CPU, not on {name}")
+        return None
+    if name:
+        return load_gpu(name)
+    if not isinstance(runs.ceilings, Gpu):
+        raise CalibrationError(f"{runs.paths[-1]}: the device is not known; name it with --gpu")
+    return runs.ceilings
+
+
+def _calibrate_cpu(runs: Runs, others: list[Runs], console: Console) -> tuple[str, str]:
+    model, fits, qualities = calibrate_cpu(runs)
+    show(f"fitted to {runs.source}", qualities, fits, console)
+    _left_out(runs)
+    for other in others:
+        found = judge(other.observations, model, other.ceilings, held_out=True)
+        console.print(quality_table(f"and on {other.source}", found))
+    return cpu_yaml(model), "in configs/cpus/, under any name"
+
+
+def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs], console: Console) -> tuple[str, str]:
+    present = gpu.model or load_gpu(START).model
+    if present is None:
+        raise CalibrationError(f"neither {gpu.name} nor {START} has constants to begin with")
+    model, fits, qualities = calibrate_gpu(runs, gpu, present)
+    show(f"fitted to {runs.source}", qualities, fits, console)
+    _left_out(runs)
+    for other in others:
+        console.print(quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)))
+    return gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml"
+
+
+def _left_out(runs: Runs) -> None:
+    for line in runs.left_out:
+        print(line)

@@ -1,0 +1,89 @@
+"""Same, faster, slower or unclear: each pair's ratio with its interval, and what all pairs together say. Pure.
+
+A pair has changed where "no change" is refuted at a false discovery rate of FALSE_DISCOVERY over all pairs (Benjamini and Hochberg) and
+its ratio lies beyond the practical threshold; it is the same where its whole interval lies within. What lies between is unclear, and
+so is a pair with a median that cannot be trusted, unless the effect overwhelms. A shift of the whole run counts in every ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, t
+
+from benches.interval import Interval, median_interval
+from reports.compare.noise import TAIL_DF, Assumed, Spread, freedom, two_sided
+
+FALSE_DISCOVERY = 0.01
+LEVEL = 0.95  # of the intervals shown
+Z_LEVEL = 1.96
+
+
+def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assumed) -> pd.DataFrame:
+    """Adds ratio (B over A), low, high, q (p after the correction), at_least (of the change, what is certain: the end of the interval
+    nearest to 1, and 1 where it holds 1), verdict and why.
+
+    pairs: as reports.compare.pairing.measured makes them.
+    """
+    between = np.array([spread[key].used ** 2 for key in zip(pairs["op"], pairs["size"], strict=True)]) * pairs["single"].to_numpy() / 2
+    endless = np.full(len(pairs), np.inf)
+    parts = {
+        "a": (pairs["within_a"].to_numpy(), pairs["df_a"].to_numpy(float)),
+        "b": (pairs["within_b"].to_numpy(), pairs["df_b"].to_numpy(float)),
+        "between": (between, np.full(len(pairs), float(TAIL_DF))),
+        "common": (np.full(len(pairs), 2 * assumed.common**2), endless),
+    }
+    own = parts["a"][0] + parts["b"][0] + between
+    error = np.sqrt(own + parts["common"][0])
+    df = freedom(parts)
+    log_ratio = pairs["log_ratio"].to_numpy()
+    reach = t.ppf((1 + LEVEL) / 2, df) * error
+    sure = (pairs["doubt"] == "").to_numpy()
+    q = np.full(len(pairs), np.nan)
+    if sure.any():
+        q[sure] = false_discovery_control(two_sided(log_ratio[sure], error[sure], df[sure]))
+    low, high = log_ratio - reach, log_ratio + reach
+    nearest = np.where(low > 0, low, np.where(high < 0, high, 0.0))
+    found = pairs.assign(
+        own_var=own,
+        ratio=np.exp(log_ratio),
+        low=np.exp(low),
+        high=np.exp(high),
+        q=q,
+        at_least=np.where(np.isnan(reach), 1.0, np.exp(nearest)),
+    )
+    verdicts = [_verdict(row, assumed) for row in found.to_dict("records")]
+    return found.assign(verdict=[verdict for verdict, _ in verdicts], why=[why for _, why in verdicts])
+
+
+def _verdict(pair: Mapping[Hashable, Any], assumed: Assumed) -> tuple[str, str]:
+    log_ratio, doubt = float(pair["log_ratio"]), str(pair["doubt"])
+    if not doubt:
+        return called(log_ratio, math.log(pair["low"]), math.log(pair["high"]), float(pair["q"]), assumed.threshold)
+    if abs(log_ratio) > math.log(assumed.overwhelming) and pair["apart"]:
+        return "slower" if log_ratio > 0 else "faster", f"no sample of one run comes near the other's, though {doubt}"
+    return "unclear", doubt
+
+
+def called(log_ratio: float, low: float, high: float, q: float, threshold: float) -> tuple[str, str]:
+    """Verdict and why, of a logarithm of a ratio with its interval."""
+    limit = math.log1p(threshold)
+    if abs(log_ratio) > limit and q <= FALSE_DISCOVERY:
+        return "slower" if log_ratio > 0 else "faster", ""
+    if max(-low, high) <= limit:
+        return "same", ""
+    if q <= FALSE_DISCOVERY:
+        return "unclear", f"it changed, but maybe by less than {threshold:.0%}"
+    if abs(log_ratio) > limit:
+        return "unclear", f"runs of the same code differ as much: q = {q:.2g}, wanted {FALSE_DISCOVERY:g}"
+    return "unclear", f"its interval goes beyond {threshold:.0%}"
+
+
+def shift(pairs: pd.DataFrame) -> Interval | None:
+    """The median ratio of all pairs that can be trusted, with its interval (order statistics): what the whole run moved by."""
+    trusted = pairs.loc[pairs["doubt"] == "", "ratio"]
+    return median_interval(trusted.to_numpy(), Z_LEVEL) if len(trusted) else None

@@ -1,0 +1,135 @@
+"""How far the medians of two runs of the same code may lie apart. Pure.
+
+Three things part them, and the logarithms of a ratio's variances add up:
+
+- within a run: a median is known to within its interval, of each of the two;
+- between runs: memory layout, clocks and neighbours of the moment differ, and no sample of one run shows it. What all pairs show after
+  their median shift is removed is mostly this, so it is estimated from them, robustly: a few real changes do not count;
+- what moves a whole run: two runs hold one draw of it each, which no number of pairs can tell from a change. It is assumed.
+
+A point measured in several processes (`--processes`) brings its own interval between processes, which then stands for the first two.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+from scipy.stats import median_abs_deviation, t
+
+from benches.interval import Z
+
+TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
+PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
+ENOUGH = 4  # pairs of a family and size for a median of their own
+SIZES = ((10e-6, "under 10 µs"), (1e-3, "10 µs to 1 ms"), (0.1, "1 ms to 0.1 s"), (math.inf, "over 0.1 s"))  # upper limits
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What a kind of device is taken for; relative figures. `threshold` is what counts as a change in practice."""
+
+    threshold: float
+    between: float  # standard deviation of a median from run to run, before any pair is seen
+    common: float  # standard deviation of what moves a whole run
+    overwhelming: float  # ratio beyond which even a median that did not settle says enough; infinite: it never does
+
+
+# A GPU's: 1 to 2% from night to night, 0.4% of a whole node. A CPU's: runs of the same code on a shared one (docs/aa.md), where a core
+# that others take has made medians two hundred times as long, with no sample near those of an idle machine: there nothing overwhelms.
+GPU = Assumed(threshold=0.03, between=0.01, common=0.004, overwhelming=2.0)
+CPU = Assumed(threshold=0.10, between=0.05, common=0.02, overwhelming=math.inf)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Between runs, of the logarithm of a ratio: what the pairs of a family and size show, and what is used."""
+
+    op: str
+    size: str
+    pairs: int  # that it is estimated from
+    seen: float  # standard deviation, robust; NaN where no pair shows it
+    used: float
+
+
+def size_class(median_s: float) -> str:
+    """Short points wait for launches, long ones for clocks: they differ from run to run by different amounts."""
+    return next(name for limit, name in SIZES if median_s < limit)
+
+
+def within(ci_low_s: float, ci_high_s: float, samples: int, process_medians_s: str | None) -> tuple[float, float]:
+    """Standard error of the logarithm of a row's median, and its degrees of freedom.
+
+    Its interval reaches Z standard errors either way, or to the extremes of few samples: of n, those hold the median with
+    probability 1 − 2^(1−n). NaN where the row has no interval. process_medians_s: JSON, of a row measured in several processes.
+    """
+    if isinstance(process_medians_s, str):
+        medians = np.log(json.loads(process_medians_s))
+        return float(medians.std(ddof=1)) / math.sqrt(len(medians)), len(medians) - 1
+    if samples < 2 or not ci_high_s >= ci_low_s > 0:
+        return math.nan, math.inf
+    reach = min(Z, float(ndtri(1 - 0.5 ** min(samples, 50))))
+    return math.log(ci_high_s / ci_low_s) / 2 / reach, math.inf
+
+
+def spreads(pairs: pd.DataFrame, assumed: Assumed) -> dict[Hashable, Spread]:
+    """By (op, size). pairs: op, impl, size, log_ratio, within_var, and `seen`: those to estimate from.
+
+    Each implementation's median shift is removed first, so that one that changed as a whole is not taken for noise. A family's own
+    estimate counts for its pairs, that of all families for PRIOR_PAIRS more; and theirs leans on the device's in the same way. So a few
+    pairs neither claim to know their spread nor lose what they know of it.
+    """
+    seen = pairs[pairs["seen"]]
+    whole = seen.groupby(["op", "impl", "size"])["log_ratio"]
+    many = whole.transform("size") >= ENOUGH
+    residuals = pd.DataFrame(
+        {
+            "residual": seen["log_ratio"] - whole.transform("median").where(many, seen["log_ratio"].median()),
+            "within_var": seen["within_var"],
+            "spent": (1 / whole.transform("size")).where(many, 1 / max(1, len(seen))),  # of a median, a pair's share
+        }
+    )
+    everywhere = _lean(residuals, 2 * assumed.between**2)
+    found: dict[Hashable, Spread] = {}
+    for key, group in pairs.groupby(["op", "size"], sort=True):
+        mine = residuals.loc[residuals.index.intersection(group.index)]
+        op, size = map(str, key)
+        found[key] = Spread(op, size, len(mine), math.sqrt(_variance(mine)), math.sqrt(_lean(mine, everywhere)))
+    return found
+
+
+def _variance(residuals: pd.DataFrame) -> float:
+    """Between runs: what the residuals show beyond what is known within a run, the medians' shares paid back. NaN for too few."""
+    n, free = len(residuals), _free(residuals)
+    if free < 1:
+        return math.nan
+    scale = float(median_abs_deviation(residuals["residual"], scale="normal"))
+    return max(0.0, scale**2 * n / free - float(residuals["within_var"].median()))
+
+
+def _free(residuals: pd.DataFrame) -> float:
+    return len(residuals) - float(residuals["spent"].sum())
+
+
+def _lean(residuals: pd.DataFrame, prior: float) -> float:
+    own, weight = _variance(residuals), _free(residuals)
+    return prior if math.isnan(own) else (own * weight + prior * PRIOR_PAIRS) / (weight + PRIOR_PAIRS)
+
+
+def two_sided(log_ratio: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Probability of a ratio at least so far from 1, either way, where nothing changed; NaN where the error is not known."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 2 * t.sf(np.abs(log_ratio) / error, freedom)
+
+
+def freedom(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Degrees of freedom of a sum of variances (variance, its degrees of freedom): Welch and Satterthwaite's."""
+    total = sum(variance for variance, _ in parts.values())
+    squares = sum(variance**2 / df for variance, df in parts.values())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(squares > 0, total**2 / squares, np.inf)

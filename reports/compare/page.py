@@ -1,0 +1,102 @@
+"""The page of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benches.journal import NAME as JOURNAL
+from reports.compare.columns import GROUPS, column, shown
+from reports.compare.comparison import CHANGED, JUDGED, Comparison
+from reports.compare.plots import pairs_chart
+from reports.compare.words import how_judged, remarks, run_line
+from reports.page import page, render
+from reports.palette import VERDICTS
+from reports.payload import libraries, pack, payload
+from reports.sections.base import Section
+from reports.store import write_atomically
+
+TITLE = "Two runs side by side"
+SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
+MAX_CHANGES = 200
+
+
+def write_page(found: Comparison, out: Path) -> None:
+    """One HTML file that loads nothing. Raises OSError where it cannot be written."""
+    text = html(found)
+    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def html(found: Comparison) -> str:
+    sections = [_summary(found), _changes(found), _families(found), _pairs(found), _points(found), _environments(found), _judged(found)]
+    charts = [chart for section in sections for chart in section.charts]
+    data = payload(shown(found.table), charts, column, GROUPS, VERDICTS)
+    return page(
+        TITLE,
+        f"A {found.a.run_dir.resolve().name} · B {found.b.run_dir.resolve().name}",
+        sections,
+        SCRIPTS,
+        [*libraries(), ("data", pack(data))],
+        instead="`python -m reports compare … --all` prints every pair",
+        source=f"the {JOURNAL} of both",
+        simulated=found.a.environment.kind == "simulated",
+        problems=[f"{name}: {problem}" for name, run in (("A", found.a), ("B", found.b)) for problem in run.problems],
+    )
+
+
+def _summary(found: Comparison) -> Section:
+    lead = "What was compared, in what the runs differ, and what became of their points, worst first; ratios are B's time over A's."
+    runs = [("A", run_line(found.a)), ("B", run_line(found.b))]
+    body = render("compare_summary.html.j2", runs=runs, differs=found.differs, remarks=remarks(found))
+    return Section("summary", "Summary", lead, body)
+
+
+def _changes(found: Comparison) -> Section:
+    title, lead = "Changed status", "Points that ended otherwise in B than in A, and points that only one run has; they have no ratio."
+    rows = found.of(*CHANGED)
+    if rows.empty:
+        return Section("changes", title, lead, empty="Every point is in both runs, and timed in both or in neither.")
+    body = render("compare_changes.html.j2", rows=rows.head(MAX_CHANGES), verdicts=VERDICTS, more=max(0, len(rows) - MAX_CHANGES))
+    return Section("changes", title, lead, body)
+
+
+def _families(found: Comparison) -> Section:
+    title = "By family"
+    lead = (
+        "Geometric means of B's time over A's, with 95% intervals, over the pairs whose times can be trusted. They hold for these points; "
+        "other shapes may differ."
+    )
+    if not found.families:
+        return Section("families", title, lead, empty="No point was timed in both runs in the same way.")
+    return Section("families", title, lead, render("compare_families.html.j2", families=found.families, judged=JUDGED, verdicts=VERDICTS))
+
+
+def _pairs(found: Comparison) -> Section:
+    title, lead = "Pairs", "Each point that both runs timed in the same way: above 1× B is slower. A click opens the point."
+    if found.pairs.empty:
+        return Section("pairs", title, lead, empty="No point was timed in both runs in the same way.")
+    chart = pairs_chart(found)
+    return Section("pairs", title, lead, render("chart_only.html.j2", chart=chart), [chart])
+
+
+def _points(found: Comparison) -> Section:
+    lead = (
+        "Every point of either run, what deserves attention first; sort by a heading, filter by the chips and menus, open a point by its "
+        "name. Among equal verdicts the change that is certain to be largest comes first."
+    )
+    menus = [(name, sorted(found.table[name].unique())) for name in ("op", "impl", "precision")]
+    chips = list(found.counts().items())
+    body = render("points.html.j2", chips=chips, menus=menus, total=len(found.table), statuses=VERDICTS, ordered=True)
+    return Section("points", "Every point", lead, body)
+
+
+def _environments(found: Comparison) -> Section:
+    lead = "environment.json of both; what differs and may have parted the runs is marked."
+    if not found.environment:
+        return Section("environment", "Environments", lead, empty="Neither run has an environment.json that can be read.")
+    return Section("environment", "Environments", lead, render("compare_environment.html.j2", fields=found.environment))
+
+
+def _judged(found: Comparison) -> Section:
+    lead = "What makes a pair slower, faster, the same or unclear, and the spread between runs that this rests on."
+    body = render("compare_judged.html.j2", paragraphs=how_judged(found), spreads=found.spreads)
+    return Section("judged", "How this was judged", lead, body)

@@ -1,0 +1,99 @@
+"""Every point of either run, once: as a pair where both have a time taken in the same way, else as what became of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benches.row import FAILED, TIMED
+from reports.compare.noise import size_class, within
+
+IDENTITY = ["point", "op", "impl", "precision", "shape", "label", "options"]
+OF_A_RUN = ["status", "reason", "median_s", "ci_low_s", "ci_high_s", "samples", "samples_s", "process_medians_s", "sm_clock_hz"]
+HOW = ["regime", "cache"]  # never set side by side where they differ
+MIN_SAMPLES = 8  # whose extremes are a 99.2% interval of the median
+CODE = {"config": "kernel config", "source_hash": "source", "machine_code_hash": "machine code", "mode": "way of timing", "flops": "FLOPs"}
+Record = dict[Hashable, Any]  # a row of a frame
+
+
+def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """One row a point, B's order, then what only A has. Columns of the runs end in _a and _b; `verdict` is what became of a point
+    (empty for a pair to judge), `why` says more, `noted` what differs in how a pair came about."""
+    keep = [*OF_A_RUN, *HOW, *CODE]
+    names = b.set_index("point").combine_first(a.set_index("point")).reset_index()[IDENTITY].set_index("point")
+    left, right = a.set_index("point")[keep].add_suffix("_a"), b.set_index("point")[keep].add_suffix("_b")
+    order = [*b["point"], *(point for point in a["point"] if point not in right.index)]
+    joined = names.join(left).join(right).reindex(order)
+    found = [_became(row) for row in joined.to_dict("records")]
+    verdicts = pd.DataFrame(found, columns=["verdict", "why", "noted"], index=joined.index)
+    return joined.join(verdicts).reset_index()
+
+
+def _became(row: Record) -> tuple[str, str, str]:
+    """Verdict (empty: judge it), why, what is to be noted."""
+    a, b = row["status_a"], row["status_b"]
+    if not isinstance(b, str):
+        return "only in A", f"{a} in A", ""
+    if not isinstance(a, str):
+        return "only in B", f"{b} in B{_reason(row, 'b')}", ""
+    if a in TIMED and b in TIMED:
+        differ = [f"{name} {row[f'{name}_a']} in A, {row[f'{name}_b']} in B" for name in HOW if _differs(row, name)]
+        if differ:
+            return "not paired", "; ".join(differ), ""
+        return "", "", ", ".join(words for name, words in CODE.items() if _differs(row, name))
+    if a == b:
+        return "untimed", f"{b} in both{_reason(row, 'b')}", ""
+    change = "fails now" if b in FAILED and a not in FAILED else "works now" if a in FAILED and b not in FAILED else "other status"
+    return change, f"{a} → {b}{_reason(row, 'a' if change == 'works now' else 'b')}", ""
+
+
+def _reason(row: Record, run: str) -> str:
+    reason = row[f"reason_{run}"]
+    said = " in A" if run == "a" else ""
+    return f"{said}: {reason}" if isinstance(reason, str) else ""
+
+
+def _differs(row: Record, name: str) -> bool:
+    """Where both runs say it: a run of an older version says less."""
+    a, b = row[f"{name}_a"], row[f"{name}_b"]
+    return not pd.isna(a) and not pd.isna(b) and a != b
+
+
+def measured(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Of rows to judge: log_ratio, each run's variance within (within_a, within_b) with its degrees of freedom (df_a, df_b),
+    within_var, size, how many of the two need a spread between runs (`single`), and why a time says little (`doubt`, else empty)."""
+    found = pd.DataFrame({"log_ratio": np.log(pairs["median_s_b"] / pairs["median_s_a"])}, index=pairs.index)
+    for run in "ab":
+        rows = zip(*(pairs[f"{name}_{run}"] for name in ("ci_low_s", "ci_high_s", "samples", "process_medians_s")), strict=True)
+        known = np.array([within(*row) for row in rows]).reshape(-1, 2)
+        found[f"within_{run}"], found[f"df_{run}"] = known[:, 0] ** 2, known[:, 1]
+    found["within_var"] = found["within_a"] + found["within_b"]
+    found["size"] = pairs["median_s_a"].map(size_class)
+    found["single"] = pairs["process_medians_s_a"].isna().astype(int) + pairs["process_medians_s_b"].isna()
+    found["doubt"] = [_doubt(row) for row in pairs.to_dict("records")]
+    found.loc[found["within_var"].isna() & (found["doubt"] == ""), "doubt"] = "a median without an interval"
+    found["apart"] = [_apart(row, threshold) for row in pairs.to_dict("records")]
+    return found
+
+
+def _doubt(row: Record) -> str:
+    said = []
+    for run in "ab":
+        status, reason, samples = row[f"status_{run}"], row[f"reason_{run}"], row[f"samples_{run}"]
+        if status != "ok":
+            said.append(f"{status} in {run.upper()}" + (f" ({reason})" if isinstance(reason, str) else ""))
+        elif isinstance(samples, float | int) and samples < MIN_SAMPLES:
+            said.append(f"{samples:.0f} samples in {run.upper()}, wanted {MIN_SAMPLES}")
+    return "; ".join(said)
+
+
+def _apart(row: Record, threshold: float) -> bool:
+    """Whether the slower run's fastest sample is slower than the faster one's slowest, by the threshold."""
+    samples = [row["samples_s_a"], row["samples_s_b"]]
+    ends = [(min(s), max(s)) if isinstance(s, list) and s else (0.0, math.inf) for s in samples]
+    (low_a, high_a), (low_b, high_b) = ends
+    return low_b > (1 + threshold) * high_a or low_a > (1 + threshold) * high_b

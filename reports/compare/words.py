@@ -1,0 +1,122 @@
+"""What terminal and page say about a comparison, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from reports.compare.comparison import JUDGED, Comparison
+from reports.compare.judge import FALSE_DISCOVERY, LEVEL
+from reports.compare.noise import PRIOR_PAIRS, TAIL_DF
+from reports.compare.pairing import MIN_SAMPLES
+from reports.report import Report
+from reports.sections.summary import Remark
+from reports.units import show
+
+FAMILIES = 6  # named in a remark
+SHARE = 0.5  # of the pairs called, from which the run as a whole moved rather than its points
+
+
+def run_line(report: Report) -> str:
+    """Device, versions, commit, time: what a reader tells runs apart by."""
+    env = report.environment
+    versions = env.fields.get("versions")
+    torch = f"torch {versions['torch']}" if isinstance(versions, dict) and versions.get("torch") else "torch version not known"
+    commit = f"commit {env.text('commit')[:10]}" + (" with uncommitted changes" if env.fields.get("dirty") else "")
+    name = report.run_dir.resolve().name
+    return " · ".join([name, env.text("device_name"), torch, commit, f"started {env.text('started_utc')}", f"{len(report.frame):,} points"])
+
+
+def count_line(found: Comparison) -> str:
+    """61 pairs: 2 slower, 1 faster, 18 unclear, 40 the same."""
+    counts = found.counts()
+    parts = [f"{counts[verdict]:,} {'the same' if verdict == 'same' else verdict}" for verdict in JUDGED if verdict in counts]
+    total = sum(counts.get(verdict, 0) for verdict in JUDGED)
+    others = [f"{count:,} {verdict}" for verdict, count in counts.items() if verdict not in JUDGED]
+    pairs = (
+        f"{total:,} pair{'' if total == 1 else 's'}: {', '.join(parts)}" if total else "no pair: no point was timed in both in the same way"
+    )
+    return f"{pairs}; without a ratio: {', '.join(others)}" if others else pairs
+
+
+def remarks(found: Comparison) -> list[Remark]:
+    """What stands out, worst first."""
+    return [*_changes(found), *_called(found), *_families(found), *_whole_run(found), Remark("neutral", f"{count_line(found)}.")]
+
+
+def _changes(found: Comparison) -> Iterator[Remark]:
+    for verdict, tone in (("fails now", "bad"), ("other status", "caution"), ("only in A", "caution"), ("works now", "good")):
+        rows = found.of(verdict)
+        if len(rows):
+            first = rows.iloc[0]
+            more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+            yield Remark(tone, f"{len(rows):,} {verdict}:", str(first["point"]), f"{more} — {first['why']}")
+
+
+def _called(found: Comparison) -> Iterator[Remark]:
+    for verdict, tone in (("slower", "bad"), ("faster", "good")):
+        rows = found.of(verdict)
+        if len(rows):
+            first = rows.iloc[0]
+            range_ = f"{show(first['low'], 'ratio')} to {show(first['high'], 'ratio')}"
+            yield Remark(
+                tone, f"{len(rows):,} {verdict}, most certainly:", str(first["point"]), f" {show(first['ratio'], 'ratio')} ({range_})"
+            )
+
+
+def _families(found: Comparison) -> Iterator[Remark]:
+    """A family's mean shows what its pairs by themselves may not."""
+    for verdict, tone in (("slower", "bad"), ("faster", "good")):
+        called = [family for family in found.families if family.verdict == verdict]
+        words = [f"{f.op} {f.impl} {f.precision} {show(f.ratio, 'ratio')} ({f.pairs:,} pairs)" for f in called[:FAMILIES]]
+        if called:
+            more = f" and {len(called) - FAMILIES} more" if len(called) > FAMILIES else ""
+            yield Remark(tone, f"In the mean {verdict}: {', '.join(words)}{more}.")
+
+
+def _whole_run(found: Comparison) -> Iterator[Remark]:
+    """The shift is in every ratio; whether code or machine made it, two runs cannot tell, but sentinels and environments may."""
+    if found.shift is None:
+        return
+    pairs = found.pairs
+    moved = bool((pairs["verdict"].isin(("slower", "faster"))).mean() > SHARE)
+    text = f"{shift_line(found)}{sentinel_words(found)}."
+    if moved:
+        cause = "; ".join(found.differs) if found.differs else "nothing recorded differs, so look at the machine first"
+        text += f" Most pairs moved: {cause}. “Against the run” shows which points moved by more or less than the others."
+    yield Remark("caution" if moved else "neutral", text)
+
+
+def shift_line(found: Comparison) -> str:
+    """B takes 1.002× A's time in the median of 61 pairs (0.998× to 1.01×), which every ratio contains."""
+    if found.shift is None:
+        return "No pair can be trusted to say whether the whole run moved"
+    trusted = int(found.pairs["doubt"].eq("").sum())
+    ends = f"{show(found.shift.low, 'ratio')} to {show(found.shift.high, 'ratio')}"
+    return f"B takes {show(found.shift.median, 'ratio')} A's time in the median of {trusted:,} pairs ({ends}); every ratio contains this"
+
+
+def sentinel_words(found: Comparison) -> str:
+    """The points that never change, where both runs measured them."""
+    words = ", ".join(f"{name} {show(ratio, 'ratio')}" for name, ratio in found.sentinels.items())
+    return f"; the sentinels, whose code never changes: {words}" if words else ""
+
+
+def how_judged(found: Comparison) -> list[str]:
+    """The rule, with its figures."""
+    assumed = found.assumed
+    limits = f"1/{1 + assumed.threshold:g} to {1 + assumed.threshold:g}×"
+    beyond = f", unless no sample of one run comes near the other's and the ratio is beyond {assumed.overwhelming:g}×"
+    unless = "" if math.isinf(assumed.overwhelming) else beyond
+    return [
+        f"Slower or faster: “no change” is refuted at a false discovery rate of {FALSE_DISCOVERY:.0%} over all pairs (q, by Benjamini and "
+        f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. All else is unclear and says why.",
+        f"A point that was noisy, throttled or of fewer than {MIN_SAMPLES} samples is unclear too{unless}; it counts neither in q nor in "
+        f"means.",
+        f"A ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), what differs between "
+        f"runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs hold one draw of it each. "
+        f"Intervals are {LEVEL:.0%}, by Student's t; what differs between runs has {TAIL_DF} degrees of freedom, for its tails.",
+        f"Between runs, “seen” is the robust spread of pairs' ratios after each implementation's median shift is removed, beyond what is "
+        f"known within the runs. “Used” leans on all pairs together for {PRIOR_PAIRS} pairs' worth, they on {100 * assumed.between:g}% a "
+        f"median, which is assumed. A run with --processes brings its own.",
+    ]

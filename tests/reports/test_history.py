@@ -1,0 +1,176 @@
+"""The history: a run counts once, damage is set aside and said, two at a time are safe, age prunes, others' JSON is taken."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benches.journal import read_journal
+from reports.history.foreign import benchmark_table
+from reports.history.record import UnusableRun, run_id, run_table, started_utc
+from reports.history.schema import MARK, SCHEMA, VERSION
+from reports.history.store import add_run, add_table, damage, open_history, prune
+
+MakeRun = Callable[..., Path]
+
+
+def count(history: Path) -> tuple[int, int]:
+    """Runs and lines."""
+    opened = open_history(history)
+    row = opened.database.execute("SELECT count(DISTINCT run), count(*) FROM history").fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+def test_a_run_added_twice_counts_once(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("cuda")
+    first, again = (add_run(tmp_path / "history", run) for _ in range(2))
+    assert first == again
+    assert count(tmp_path / "history") == (1, len(read_journal(run).rows))
+
+
+def test_a_copy_of_a_run_is_the_same_run(make_run: MakeRun, tmp_path: Path) -> None:
+    one, copy = make_run("cuda", "one"), make_run("cuda", "copy")
+    assert add_run(tmp_path, one) == add_run(tmp_path, copy)
+
+
+def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:
+    run = make_run("cuda")
+    table = run_table(run)
+    assert table.schema.equals(SCHEMA, check_metadata=False)
+    by_point = {line["point"]: line for line in table.to_pylist()}
+    for row in read_journal(run).rows:
+        line = by_point[row.point]
+        assert (line["status"], line["median_s"], line["sm_clock_hz"]) == (row.status, row.median_s, row.conditions.sm_clock_hz)
+        assert (line["torch"], line["driver"], line["device_name"]) == ("2.13.0", "575.57.08", "NVIDIA H100 80GB HBM3")
+        assert json.loads(line["dims"]) == row.dims
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(b"PAR1 torn"), "damaged"),
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: pq.write_table(pa.table({"a": [1]}), path), "not written by this suite"),
+        (lambda path: pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MARK: VERSION.encode()}), path), "lacks run, run_dir"),
+    ],
+)
+def test_what_is_no_run_is_set_aside_and_said(make: Callable[[Path], object], reason: str, make_run: MakeRun, tmp_path: Path) -> None:
+    add_run(tmp_path, make_run("cuda"))
+    make(tmp_path / "20260101T000000Z-x-0.parquet")
+    opened = open_history(tmp_path)
+    assert opened.runs == 1
+    assert len(opened.notes) == 1
+    assert reason in opened.notes[0]
+    assert [path.name for path in (tmp_path / "set-aside").iterdir()] == ["20260101T000000Z-x-0.parquet"]
+    assert open_history(tmp_path).notes == ()
+
+
+def test_nothing_that_was_set_aside_is_lost(make_run: MakeRun, tmp_path: Path) -> None:
+    for text in (b"a", b"b"):
+        (tmp_path / "bad.parquet").write_bytes(text)
+        open_history(tmp_path)
+    assert sorted(path.read_bytes() for path in (tmp_path / "set-aside").iterdir()) == [b"a", b"b"]
+
+
+def test_a_file_that_vanishes_is_no_damage(tmp_path: Path) -> None:
+    assert damage(tmp_path / "gone.parquet") is None
+
+
+def _add(history: Path, run: Path) -> None:
+    for _ in range(5):
+        add_run(history, run)
+
+
+def test_two_at_a_time(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("cuda", "a"), make_run("cpu", "b")]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_add, args=(tmp_path / "history", run)) for run in (*runs, *runs)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert count(tmp_path / "history") == (2, sum(len(read_journal(run).rows) for run in runs))
+    assert {path.suffix for path in (tmp_path / "history").iterdir()} == {".parquet"}
+
+
+def test_prune_by_age(tmp_path: Path) -> None:
+    names = ["20260101T000000Z-a-1", "20260201T000000Z-a-2", "20260301T000000Z-a-3", "not-a-run"]
+    for name in names:
+        (tmp_path / f"{name}.parquet").write_bytes(b"")
+    assert prune(tmp_path, 30, datetime(2026, 3, 2, tzinfo=UTC)) == names[:1]
+    assert sorted(path.stem for path in tmp_path.glob("*.parquet")) == sorted(names[1:])
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [(None, "missing or unreadable"), ("{", "missing or unreadable"), ('{"host": "a"}', "started_utc is no ISO 8601 time")],
+)
+def test_unusable_runs_are_one_line(environment: str | None, reason: str, make_run: MakeRun) -> None:
+    run = make_run("cuda")
+    path = run / "environment.json"
+    path.unlink() if environment is None else path.write_text(environment, encoding="utf-8")
+    with pytest.raises(UnusableRun, match=reason) as raised:
+        run_table(run)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UnusableRun, match=r"no readable rows\.jsonl"):
+        run_table(tmp_path)
+
+
+def test_ids_are_stable_and_tell_runs_apart() -> None:
+    one = {"started_utc": "2026-11-01T02:00:00+00:00", "host": "node/17", "device_uuid": "GPU-1"}
+    at = started_utc(one["started_utc"])
+    assert at is not None
+    assert run_id(one, at).startswith("20261101T020000Z-node_17-")
+    assert run_id(one, at) == run_id(dict(reversed(one.items())), at) != run_id(one | {"device_uuid": "GPU-2"}, at)
+
+
+BENCHMARK_JSON = {
+    "datetime": "2026-11-02T03:00:00+00:00",
+    "machine_info": {"node": "n", "cpu": {"brand_raw": "AMD EPYC"}},
+    "commit_info": {"id": "abc", "dirty": False},
+    "benchmarks": [
+        {"name": "test_a[1]", "group": "g", "stats": {"median": 0.5}},
+        {"name": "test_b[2]", "stats": {"median": 0.25, "mean": 1}, "extra_info": {"point": "matmul-torch-bf16-1x2x3"}},
+    ],
+}
+
+
+def test_import_of_pytest_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "0001.json"
+    path.write_text(json.dumps(BENCHMARK_JSON), encoding="utf-8")
+    add_table(tmp_path / "h", benchmark_table(path))
+    found = open_history(tmp_path / "h").database.sql("SELECT point, median_s, device_kind, device_name, commit FROM history ORDER BY 1")
+    assert found.fetchall() == [
+        ("matmul-torch-bf16-1x2x3", 0.25, "imported", "AMD EPYC", "abc"),
+        ("test_a[1]", 0.5, "imported", "AMD EPYC", "abc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "not a pytest-benchmark JSON"),
+        ("{", "not a pytest-benchmark JSON"),
+        (json.dumps(BENCHMARK_JSON | {"benchmarks": []}), "holds no benchmarks"),
+        (json.dumps(BENCHMARK_JSON | {"datetime": "yesterday"}), "no ISO 8601 time"),
+        (json.dumps(BENCHMARK_JSON | {"benchmarks": [{"name": "a", "stats": {"median": -1}}]}), r"benchmarks\.0\.stats\.median"),
+    ],
+)
+def test_foreign_mistakes_are_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UnusableRun, match=reason) as raised:
+        benchmark_table(path)
+    assert "\n" not in str(raised.value)
