@@ -28,8 +28,12 @@ SIZES = {  # default: what two CPU cores train in a minute
 def add_command(commands: Any) -> None:
     """`commands`: what argparse's add_subparsers gives."""
     train = commands.add_parser("train", help="train a Transformer on a token file; tokens/s, MFU and where the time goes")
-    train.add_argument("--steps", type=positive, default=200, metavar="N", help="steps in all, those before a checkpoint too (default: 200)")
-    train.add_argument("--data", type=Path, metavar="FILE", help="token ids: .npy of uint16 or uint32, or .bin of uint16 (default: made up)")
+    train.add_argument(
+        "--steps", type=positive, default=200, metavar="N", help="steps in all, those before a checkpoint too (default: 200)"
+    )
+    train.add_argument(
+        "--data", type=Path, metavar="FILE", help="token ids: .npy of uint16 or uint32, or .bin of uint16 (default: made up)"
+    )
     train.add_argument("--checkpoint", type=Path, metavar="FILE", help="go on from this file if it is there; save to it")
     train.add_argument("--save-every", type=positive, default=100, metavar="N", help="steps between saves (default: 100)")
     train.add_argument("--precision", choices=[p for p in PRECISIONS if p != "fp8_e5m2"], help="default: bf16 on CUDA, fp32 on a CPU")

@@ -125,7 +125,7 @@ class Session:
 
     def _phases(self) -> tuple[tuple[str, Callable[[], object]], ...]:
         t = self._trainer
-        return ("data", t.data), ("forward", t.forward), ("backward", t.backward), ("optimizer", lambda: (t.update(), t.clear()))
+        return ("data", t.data), ("forward", t.forward), ("backward", t.backward), ("optimizer", t.finish)
 
     def _timed(self, name: str, call: Callable[[], object]) -> None:
         start = time.perf_counter()

@@ -24,7 +24,7 @@ from kernels.training.loader import Source, on_device, samples, windows
 from kernels.training.prepare import bare
 from kernels.training.recipe import ALPHA, EPS, Recipe
 from kernels.training.rounded import allowed, gradients
-from kernels.training.sizes import config_of, recipe_of, tokens_of
+from kernels.training.sizes import config_of, recipe_of
 from kernels.training.tokens import open_rows, open_tokens, write_rows, write_tokens
 
 Tensors = tuple[torch.Tensor, ...]

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from kernels.tensors import dtype_of
 from kernels.precisions import PRECISIONS
+from kernels.tensors import dtype_of
 
 VALUES, GRADIENTS = "fp8_e4m3", "fp8_e5m2"
 MULTIPLE = 16  # of tokens, inputs and outputs: torch._scaled_mm asks it of the dims that its operands lie along

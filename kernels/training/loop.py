@@ -14,7 +14,7 @@ from kernels.training.checkpoint import CheckpointError, State
 from kernels.training.loader import Loader, Tensors
 from kernels.training.recipe import ALPHA, AUTOCAST, BETAS, EPS, LOSS_SCALE, MOMENTUM, Recipe
 
-Loss = Callable[[nn.Module, Tensors], torch.Tensor]
+Loss = Callable[[nn.Module, tuple[torch.Tensor, torch.Tensor]], torch.Tensor]  # of a model and a batch, (inputs, targets)
 
 
 def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -46,7 +46,7 @@ class Step:
 
 
 class Trainer:
-    """A model, its optimizer and its data. `data`, `forward`, `backward`, `update` in this order are a step, and `step` calls them."""
+    """A model, its optimizer and its data. `data`, `forward`, `backward`, `finish` in this order are a step, and `step` calls them."""
 
     def __init__(self, module: nn.Module, loss: Loss, loader: Loader, recipe: Recipe):
         self.module, self.loader, self.recipe = module, loader, recipe
@@ -65,7 +65,8 @@ class Trainer:
 
     def forward(self) -> None:
         with lowered(self.recipe.precision, self.device):
-            self.loss = self._loss(self.module, self.batch)
+            inputs, targets = self.batch
+            self.loss = self._loss(self.module, (inputs, targets))
 
     def backward(self) -> None:
         self.scaler.scale(self.loss).backward()
@@ -83,6 +84,12 @@ class Trainer:
 
     def clear(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+
+    def finish(self) -> bool:
+        """`update`, then `clear`."""
+        skipped = self.update()
+        self.clear()
+        return skipped
 
     def prime(self) -> None:
         """Allocates the optimizer's state, which PyTorch leaves to the first step: by a step that changes nothing."""
@@ -108,8 +115,7 @@ class Trainer:
         self.data()
         self.forward()
         self.backward()
-        skipped = self.update()
-        self.clear()
+        skipped = self.finish()
         return Step(self.steps, self.loss, skipped)
 
     def state(self) -> State:

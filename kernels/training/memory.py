@@ -1,13 +1,13 @@
 """What a training step holds, bytes as formulas of its dims. No torch here.
 
-    weights       4 a parameter, always there
-    optimizer     4 a parameter for each value that it keeps (kernels/napkin/memory.py), always there
-    batch         inputs and targets; the check keeps the first one beside the loader's
-    activations   what autograd keeps for backward: kernels/models/activations.py, where under autocast norms and the loss keep fp32,
-                  products 16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long. Exact
-    gradients     4 a parameter; they grow in backward while activations go. Exact
-    peak          the fullest of four moments, each with the largest temporaries that its kernels have: an estimate, within 15% of what
-                  the CPU's allocator holds (tests/kernels/training/test_memory.py). In fp8 that is more: a CPU multiplies copies in fp32
+weights       4 a parameter, always there
+optimizer     4 a parameter for each value that it keeps (kernels/napkin/memory.py), always there
+batch         inputs and targets; the check keeps the first one beside the loader's
+activations   what autograd keeps for backward: kernels/models/activations.py, where under autocast norms and the loss keep fp32,
+              products 16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long. Exact
+gradients     4 a parameter; they grow in backward while activations go. Exact
+peak          the fullest of four moments, each with the largest temporaries that its kernels have: an estimate, within 15% of what
+              the CPU's allocator holds (tests/kernels/training/test_memory.py). In fp8 that is more: a CPU multiplies copies in fp32
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def allowed(exact: Tensors, forward: Pass, leaves: Tensors, precision: str) -> T
     for seed in range(SAMPLES):
         found = gradients(forward, leaves, Rounding(precision, seed, exact[0].device))
         for total, x, y in zip(squares, found, exact, strict=True):
-            total += (x - y) ** 2 / SAMPLES
+            total.add_((x - y) ** 2, alpha=1 / SAMPLES)
     return tuple(LAMBDA * _no_less_than_its_row(square).sqrt() for square in squares)
 
 

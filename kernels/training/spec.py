@@ -24,7 +24,9 @@ from kernels.training.sizes import DIMS, flops, tokens_of
 
 OPTIONS = {
     "model": Option(tuple(DIMS), None, "what is trained", leading=True),
-    "checkpointing": Option(("none", "full"), "none", "full: each block's activations are computed again in backward", form="checkpointing"),
+    "checkpointing": Option(
+        ("none", "full"), "none", "full: each block's activations are computed again in backward", form="checkpointing"
+    ),
     "optimizer": Option(OPTIMIZERS, "adamw", "the update rule; fused where PyTorch fuses it"),
     "loading": Option(("direct", "ahead"), "direct", "ahead: a thread prepares the next batch while this one is worked on"),
 }
@@ -49,7 +51,9 @@ def check(point: Point) -> None:
 def cost(point: Point) -> Cost:
     """FLOPs that run; bytes of weights, state and batch read, of weights, state and gradients written; memory by memory.py."""
     held = memory(point)
-    return Cost(flops(point).hardware, held.weights + held.optimizer + held.batch, held.weights + held.optimizer + held.gradients, held.peak)
+    return Cost(
+        flops(point).hardware, held.weights + held.optimizer + held.batch, held.weights + held.optimizer + held.gradients, held.peak
+    )
 
 
 def shrink(point: Point) -> Point:

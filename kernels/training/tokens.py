@@ -1,4 +1,4 @@
-"""Files of tokens and of rows that training reads, mapped into memory: opened with every mistake in one line, and made up where there is none.
+"""Files of tokens and of rows that training reads, mapped into memory; every mistake in one is a line. Made up where there is none.
 
     tokens   a vector of uint16 or uint32 token ids: NumPy's .npy, or a .bin of bare little-endian uint16
     rows     an fp32 matrix (rows, width + 1) in .npy: features, then the value to be predicted

@@ -27,7 +27,11 @@ def _drawn(rng: random.Random, precision: str) -> Point:
     multiple = 16 if precision.startswith("fp8") else 1
     optimizer = rng.choice(OPTIMIZERS)
     if rng.random() < 0.3:
-        dims = {"tokens": multiple * rng.choice((1, 3, 7, 17)), "width": multiple * rng.choice((1, 2, 5, 13)), "layers": rng.choice((1, 2, 5))}
+        dims = {
+            "tokens": multiple * rng.choice((1, 3, 7, 17)),
+            "width": multiple * rng.choice((1, 2, 5, 13)),
+            "layers": rng.choice((1, 2, 5)),
+        }
         return step(precision, dims, optimizer=optimizer)
     heads = rng.choice((1, 2, 3))
     dims = {

@@ -13,10 +13,10 @@ from benches.devices.tensors import TensorWorkload
 from benches.gate import verify
 from benches.measure import gate
 from kernels.op import Inputs, OpError, Platform, Point
+from kernels.torch_modes import set_precision_mode
 from kernels.training import data, loader
 from kernels.training.loop import Trainer
 from kernels.training.sizes import recipe_of
-from kernels.torch_modes import set_precision_mode
 from tests.kernels.training.cases import OP, PRECISIONS, drawn, step
 
 EVEN = {"batch": 2, "sequence": 16, "layers": 2, "hidden": 32, "heads": 2, "feedforward": 48, "vocab": 61}
@@ -114,7 +114,7 @@ def test_faulty_steps_do_not_pass(precision: str, dims: dict[str, int], spoil: C
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("dims", [EVEN, DEEP])
 def test_every_gradient_and_every_update_is_looked_at(precision: str, dims: dict[str, int]) -> None:
-    """A gradient of zeros, and a parameter that was not updated, each alone among right ones; momentum knows no sign that is not its own."""
+    """A gradient of zeros, and a parameter that was not updated, each alone among right ones; momentum, unlike Adam, needs no sign."""
     point = step(precision, dims, optimizer="momentum")
     inputs = OP.load("make_inputs")(point, "cpu", 3)
     first = tuple(t.clone() for t in inputs.operands)
@@ -136,8 +136,8 @@ def test_every_gradient_and_every_update_is_looked_at(precision: str, dims: dict
 @pytest.mark.parametrize("precision", [*PRECISIONS, "tf32"])
 @pytest.mark.parametrize("dims", [EVEN, DEEP])
 def test_accepted_as_a_cuda_call(precision: str, dims: dict[str, int], checkpointing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On fake tensors, but for the copy from the host, which a PyTorch built without CUDA refuses. Such a PyTorch also aborts where autograd
-    asks for the stream that a CUDA tensor was made on: there only the forward pass, without gradients, can be proved."""
+    """On fake tensors, but for the copy from the host, which a PyTorch built without CUDA refuses. Such a PyTorch also aborts where
+    autograd asks for the stream that a CUDA tensor was made on: there only the forward pass, without gradients, can be proved."""
     if dims is DEEP and checkpointing == "full":
         with pytest.raises(OpError, match="would save none"):
             step(precision, dims, checkpointing=checkpointing)

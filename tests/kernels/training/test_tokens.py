@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_the_chain_has_the_entropy_that_it_says(tmp_path: Path) -> None:
     """The empirical entropy of a token given the one before, over 200,000 tokens of 11; 1.75 bits by hand."""
     write_tokens(tmp_path / "t.npy", 11, 200_000, seed=1)
     tokens = open_tokens(tmp_path / "t.npy").tolist()
-    pairs = Counter(zip(tokens, tokens[1:], strict=False))
+    pairs = Counter(pairwise(tokens))
     firsts = Counter(tokens[:-1])
     found = -sum(n * math.log(n / firsts[a]) for (a, _), n in pairs.items()) / (len(tokens) - 1)
     assert pytest.approx(1.75 * math.log(2)) == ENTROPY
