@@ -32,18 +32,16 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     else:
         dtype = dtype_of(point.precision)
         operands += [scaled_normal(torch.Size(s), s[1], maker.device, maker.generator).to(dtype) for s in shapes]
-    shapes = result_shapes(point)
-    out = tuple(torch.empty(s, dtype=dtype_of(point.precision), device="meta") for s in shapes)
+    out = tuple(torch.empty(s, dtype=dtype_of(point.precision), device="meta") for s in result_shapes(point))
     return Inputs(tuple(operands), out[0] if point.options["pass"] == "forward" else out)
 
 
 def result_shapes(point: Point) -> list[tuple[int, ...]]:
     """Of the output, unless only gradients are returned, then of dA and dB, or of every weight's gradient."""
-    tokens, weights = point.dims["tokens"], weight_shapes(point)
-    is_matmul = point.options["model"] == "matmul"
-    output = (tokens, point.dims["outputs"] if is_matmul else 1)
-    gradients = [*([(tokens, point.dims["inputs"])] if is_matmul else []), *weights]
-    return {"forward": [output], "backward": gradients, "both": [output, *gradients]}[point.options["pass"]]
+    tokens, is_matmul = point.dims["tokens"], point.options["model"] == "matmul"
+    output = [(tokens, point.dims["outputs"] if is_matmul else 1)]
+    gradients = [*([(tokens, point.dims["inputs"])] if is_matmul else []), *weight_shapes(point)]
+    return ([] if point.options["pass"] == "backward" else output) + ([] if point.options["pass"] == "forward" else gradients)
 
 
 def evaluate(point: Point, operands: Sequence[Tensor], arithmetic: Arithmetic) -> tuple[Tensor, ...]:

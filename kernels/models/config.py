@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 NORM_EPS = 1e-5
 
 
-def napkin_flops(parameters: int, tokens: int, passes: Literal[2, 4, 6] = 2) -> int:
+def napkin_flops(parameters: int, tokens: int, passes: int = 2) -> int:
     """2 · parameters · tokens forward, 4 · backward, 6 · both (Kaplan et al. 2020, section 2.1): attention's scores are left out."""
     return passes * parameters * tokens
 
@@ -38,8 +38,8 @@ class DeepLinear:
         first = self.width**2 if self.layers else self.width
         return 2 * batch * sequence * (2 * self.parameters - first)
 
-    def napkin_flops(self, tokens: int, passes: Literal[2, 4, 6] = 2) -> int:
-        """2 · parameters · tokens; 6 · for a training step."""
+    def napkin_flops(self, tokens: int, passes: int = 2) -> int:
+        """passes · parameters · tokens: 2 forward, 6 for a training step."""
         return napkin_flops(self.parameters, tokens, passes)
 
 
@@ -89,8 +89,9 @@ class Transformer:
     def weights(self) -> dict[str, tuple[int, ...]]:
         """The whole model's, likewise."""
         h = self.hidden
+        first = {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h)}
         blocks = {f"blocks.{i}.{name}": shape for i in range(self.layers) for name, shape in self.block_weights.items()}
-        return {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h), **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
+        return {**first, **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
 
     @property
     def block_matrix_parameters(self) -> int:
@@ -128,8 +129,8 @@ class Transformer:
         """Blocks and head: every product's input needs a gradient, the first one's for the embedding's sake."""
         return self.layers * self.block_backward_flops(batch, sequence) + 2 * self._head_flops(batch, sequence)
 
-    def napkin_flops(self, tokens: int, passes: Literal[2, 4, 6] = 2) -> int:
-        """2 · parameters · tokens; 6 · for a training step."""
+    def napkin_flops(self, tokens: int, passes: int = 2) -> int:
+        """passes · parameters · tokens: 2 forward, 6 for a training step."""
         return napkin_flops(self.parameters, tokens, passes)
 
     def _head_flops(self, batch: int, sequence: int) -> int:

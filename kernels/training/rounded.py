@@ -5,9 +5,10 @@ result y becomes y + u·|y|·ξ with ξ uniform in ±1 and u the unit roundoff o
 rounding their operands and accumulating does to them, by the terms of kernels/tolerances.py. The root mean square of what that changes
 is the standard deviation of a right result's error, with the conditioning of this very model and batch in it; LAMBDA of them are allowed.
 
-Source: Parker, Pierce, Eggert 2000, "Monte Carlo arithmetic: how to gamble with floating point and win". An element's deviation is taken
-as no less than its row's, which few samples estimate better. Rounding of tf32 operands is truncation, so ξ is in (−1, 0) there and the
-deviation holds the bias.
+Source: Parker, Pierce, Eggert 2000, "Monte Carlo arithmetic: how to gamble with floating point and win". ξ is a hash of y, so that equal
+values are rounded alike, and deviations are pooled over rows and columns, both as in kernels/rounding.py, which does the same for formulas
+written out; here it is the module itself that runs. Rounding of tf32 operands is truncation, so ξ is in (−1, 0) there and the deviation
+holds the bias.
 
 Under autocast reductions, norms, softmax and the loss are fp32 and the rest is taken to be in 16 bits; residual sums are really fp32, so
 the estimate is a little wide. In fp8 all weight products are taken to be fp8, the head too, which is bf16.
@@ -16,12 +17,14 @@ the estimate is a little wide. In fp8 all weight products are taken to be fp8, t
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.precisions import PRECISIONS
+from kernels.rounding import GOLDEN, WIDEN, hashed, pooled
 from kernels.tolerances import LAMBDA, TF32_TRUNCATION, U32, ULPS, accumulation_factor
 from kernels.training.recipe import AUTOCAST, LOSS_SCALE
 
@@ -47,10 +50,9 @@ IN_FP32 = {  # under autocast
 class Rounding(TorchDispatchMode):
     """Puts the rounding of one training precision into fp64 operations. `backward` is set where the backward pass begins."""
 
-    def __init__(self, precision: str, seed: int, device: torch.device):
+    def __init__(self, precision: str, seed: int):
         super().__init__()
-        self._precision, self._device = precision, device
-        self._random = torch.Generator(device).manual_seed(seed)
+        self._precision, self._seed, self._places = precision, seed, count()
         half = {"float16": "fp16", "bfloat16": "bf16"}.get(AUTOCAST.get(precision, ""))
         self._format = PRECISIONS[half] if half else PRECISIONS["fp32"]
         self.backward = False
@@ -67,8 +69,9 @@ class Rounding(TorchDispatchMode):
             return result.copy_(self._rounded(result, name.rstrip("_")))
         return _each(result, lambda tensor: self._rounded(tensor, name))
 
-    def _noise(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.rand(like.shape, dtype=torch.float64, device=self._device, generator=self._random) * 2 - 1
+    def _noise(self, value: torch.Tensor) -> torch.Tensor:
+        """ξ, another one in each place that it is asked for."""
+        return hashed(value.contiguous(), self._seed + GOLDEN * next(self._places))
 
     def _rounded(self, y: torch.Tensor, name: str) -> torch.Tensor:
         """A result as it is written: once in 16 bits, or in fp32 by a few operations."""
@@ -93,7 +96,7 @@ class Rounding(TorchDispatchMode):
         k = a.shape[-1]
         walk = a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True) / k**0.5
         accumulated = accumulation_factor(self._precision if fp8 or self._precision == "tf32" else self._format.name, k) / LAMBDA
-        result += accumulated * walk * self._noise(result)
+        result += WIDEN * accumulated * walk * self._noise(result)
         return self._moved(result, self._format.unit_roundoff, self._underflow())
 
     def _operand(self, x: torch.Tensor, fp8: bool) -> torch.Tensor:
@@ -132,11 +135,7 @@ def allowed(exact: Tensors, forward: Pass, leaves: Tensors, precision: str) -> T
     """Allowed absolute errors of loss and gradients, shaped as `exact`, which is what `gradients` found without rounding."""
     squares = tuple(torch.zeros_like(x) for x in exact)
     for seed in range(SAMPLES):
-        found = gradients(forward, leaves, Rounding(precision, seed, exact[0].device))
+        found = gradients(forward, leaves, Rounding(precision, seed))
         for total, x, y in zip(squares, found, exact, strict=True):
             total.add_((x - y) ** 2, alpha=1 / SAMPLES)
-    return tuple(LAMBDA * _no_less_than_its_row(square).sqrt() for square in squares)
-
-
-def _no_less_than_its_row(square: torch.Tensor) -> torch.Tensor:
-    return torch.maximum(square, square.mean(dim=-1, keepdim=True)) if square.dim() else square
+    return tuple(LAMBDA * torch.maximum(square, pooled(square)).sqrt() for square in squares)

@@ -52,10 +52,13 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
 
 def results(point: Point) -> list[tuple[tuple[int, ...], torch.dtype]]:
     """Shapes and dtypes of output or loss, unless only gradients are returned, then of the gradients."""
-    dtype, weights = dtype_of(point.precision), [(s, dtype_of(point.precision)) for s in weight_shapes(point).values()]
-    x = (tuple(point.dims[d] for d in ("batch", "sequence", "hidden")), dtype)
-    output, gradients = (x, [x, *weights]) if point.options["scope"] == "block" else (((), torch.float32), weights)
-    return {"forward": [output], "backward": gradients, "both": [output, *gradients]}[point.options["pass"]]
+    dtype = dtype_of(point.precision)
+    gradients: list[tuple[tuple[int, ...], torch.dtype]] = [(shape, dtype) for shape in weight_shapes(point).values()]
+    output: tuple[tuple[int, ...], torch.dtype] = ((), torch.float32)
+    if point.options["scope"] == "block":
+        output = (tuple(point.dims[d] for d in ("batch", "sequence", "hidden")), dtype)
+        gradients = [output, *gradients]
+    return ([] if point.options["pass"] == "backward" else [output]) + ([] if point.options["pass"] == "forward" else gradients)
 
 
 def evaluate(point: Point, operands: Sequence[Tensor], arithmetic: Arithmetic) -> tuple[Tensor, ...]:

@@ -24,10 +24,14 @@ def linear(a: Arithmetic, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def norm(a: Arithmetic, config: Transformer, x: Tensor, weight: Tensor) -> Tensor:
-    """(x − mean)/√(variance + eps)·weight, or x/√(mean of squares + eps)·weight. CPUs keep LayerNorm's statistics in the precision."""
+    """(x − mean)/√(variance + eps)·weight, or x/√(mean of squares + eps)·weight.
+
+    CPUs keep LayerNorm's statistics in the precision, and add up its weight's gradient in it, token by token.
+    """
     x = a.stored(x)  # its own gradient is stored before it is added to the residual's
     if config.norm == "layernorm":
         x = x - a.stored(x.mean(-1, keepdim=True))
+        weight = a.gather(weight[None], torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device))
     deviation = a.stored(1 / torch.sqrt((x * x).mean(-1, keepdim=True) + NORM_EPS))
     return a.stored(x * deviation * weight)
 
@@ -39,8 +43,8 @@ def attention(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, out: T
     q, k, v = (t.unflatten(-1, (config.heads, -1)).transpose(1, 2) for t in projected.split(hidden, -1))
     scores = a.multiply(a.stored(q / math.sqrt(hidden // config.heads)), k.mT)
     later = torch.ones(sequence, sequence, dtype=torch.bool, device=x.device).triu(1)
-    probabilities = a.softmax(scores.masked_fill(later, -math.inf))
-    mixed = a.multiply(probabilities, v).transpose(1, 2).reshape(batch, sequence, hidden)
+    attended = a.attend(scores.masked_fill(later, -math.inf), v, config.attention == "sdpa")
+    mixed = attended.transpose(1, 2).reshape(batch, sequence, hidden)
     return linear(a, mixed, out)
 
 
@@ -48,7 +52,7 @@ def mlp(a: Arithmetic, config: Transformer, x: Tensor, up: Tensor, down: Tensor)
     """down(gate·σ(gate)·up), or down of ½·x·(1 + erf(x/√2))."""
     inner = linear(a, x, up)
     if config.activation == "gelu":
-        return linear(a, a.stored(inner * (1 + torch.erf(inner / math.sqrt(2))) / 2), down)
+        return linear(a, a.stored(inner * (1 + a.computed(torch.erf(inner / math.sqrt(2)))) / 2), down)
     gate, other = inner.split(config.feedforward, -1)
     return linear(a, a.stored(a.stored(gate / (1 + torch.exp(-gate))) * other), down)
 
@@ -68,4 +72,4 @@ def loss(a: Arithmetic, config: Transformer, tokens: Tensor, targets: Tensor, w:
         x = block(a, config, x, w, f"blocks.{i}.")
     logits = linear(a, norm(a, config, x, w["norm.weight"]), w["head.weight"])
     wanted = logits.gather(-1, targets[..., None])[..., 0]
-    return a.computed(a.computed(torch.logsumexp(logits, -1)) - wanted).mean()
+    return a.computed(a.computed(a.computed(torch.logsumexp(logits, -1)) - wanted).mean())

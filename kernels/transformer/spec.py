@@ -10,14 +10,16 @@ that F.scaled_dot_product_attention computes again. The napkin figure beside is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kernels.models import activations
 from kernels.models.config import Transformer
 from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.transformer.memory import peak
-from kernels.transformer.parts import parts
+from kernels.transformer.parts import of_pass
 
 INDEX = 8  # bytes of a token
 LOSS = 4  # bytes
@@ -49,11 +51,11 @@ def check(point: Point) -> None:
 
 def config(point: Point) -> Transformer:
     """The model; a block is a model's only one, without vocabulary and context."""
-    d, o = point.dims, point.options
+    d = point.dims
+    o: Mapping[str, Any] = point.options
     layers, vocab, context = (1, 0, 0) if o["scope"] == "block" else (d["layers"], d["vocab"], d["sequence"])
-    return Transformer(
-        vocab, layers, d["hidden"], d["heads"], d["feedforward"], o["activation"], o["norm"], context, o["attention"]  # type: ignore[arg-type]
-    )
+    sizes = (vocab, layers, d["hidden"], d["heads"], d["feedforward"])
+    return Transformer(*sizes, o["activation"], o["norm"], context, o["attention"])
 
 
 def cost(point: Point) -> Cost:
@@ -83,11 +85,27 @@ def cost(point: Point) -> Cost:
     return Cost(flops, read, written, operands + peak(c, point.options["scope"], which, batch, sequence, size))
 
 
+def parts(point: Point, cost: Cost) -> list[Part]:
+    """Products and streams, each with its phase (kernels/transformer/parts.py)."""
+    d, size = point.dims, PRECISIONS[point.precision].bytes
+    return of_pass(config(point), point.options["scope"], point.options["pass"], d["batch"], d["sequence"], size)
+
+
 def napkin(point: Point) -> int:
     """2, 4 or 6 · tokens · parameters."""
     c, tokens = config(point), point.dims["batch"] * point.dims["sequence"]
     parameters = c.block_parameters if point.options["scope"] == "block" else c.parameters
     return {"forward": 2, "backward": 4, "both": 6}[point.options["pass"]] * tokens * parameters
+
+
+def least_flops(point: Point, cost: Cost) -> int:
+    """Without the scores above the diagonal, which a causal kernel skips."""
+    c, batch, sequence = config(point), point.dims["batch"], point.dims["sequence"]
+    if c.attention == "plain":
+        return cost.flops
+    products = {"forward": 2, "backward": 5, "both": 7}[point.options["pass"]]
+    above = sequence * (sequence - 1) // 2
+    return cost.flops - c.layers * products * 2 * batch * above * c.hidden
 
 
 def shrink(point: Point) -> Point:
@@ -123,6 +141,7 @@ OP = Op(
     shrink=shrink,
     parts=parts,
     on_matrix_units=True,
+    least_flops=least_flops,
     make_inputs="kernels.transformer.data:make_inputs",
     reference="kernels.transformer.data:reference",
     tolerance="kernels.transformer.data:tolerance",
