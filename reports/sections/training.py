@@ -43,6 +43,14 @@ class Step:
     memory: Memory
 
     @property
+    def name(self) -> str:
+        """What tells a step from the others of its model, short enough for a phone."""
+        options = [self.point.options["optimizer"]] if self.point.options["optimizer"] != "adamw" else []
+        options += ["checkpointing"] if self.point.options["checkpointing"] == "full" else []
+        options += ["ahead"] if self.point.options["loading"] == "ahead" else []
+        return " ".join([self.point.precision, *options, "×".join(map(str, self.point.dims.values()))])
+
+    @property
     def tokens_per_s(self) -> float:
         return tokens_of(self.point) / float(self.row["median_s"])
 
@@ -106,8 +114,10 @@ def _chart(steps: list[Step]) -> Chart:
     height = 110 + BAR_PX * len(shown)
     views = [View("share of the step", _bars(shown, shares=True), height), View("seconds", _bars(shown, shares=False), height)]
     forward = sum(step.measured_s["forward"] for step in shown) / sum(sum(step.measured_s.values()) for step in shown)
-    note = "Upper bar of each pair measured, phase by phase with a wait after each; lower, paler bar predicted. A step without a pair's"
-    note += " lower bar has no peak to predict it by."
+    note = (
+        "Sizes are batch × sequence × layers × hidden × heads × feedforward × vocab, or tokens × width × layers. The upper bar of a pair is "
+        "measured, the paler one under it predicted; where that is missing, a peak is not known."
+    )
     alt = f"Time of {len(shown)} training steps by phase, measured and predicted; forward takes {forward:.0%} of what was measured."
     return Chart("training", alt, views, legend=False, note=note)
 
@@ -123,7 +133,7 @@ def _bars(steps: list[Step], shares: bool) -> go.Figure:
             texts = [f"{step.point.id}<br>{phase}, {kind}: {show(s, 's')}" for step, s in zip(steps, seconds, strict=True)]
             traces.append(
                 go.Bar(
-                    y=[_name(step.point) for step in steps],
+                    y=[step.name for step in steps],
                     x=lengths,
                     base=before,
                     orientation="h",
@@ -152,11 +162,3 @@ def _layout(shares: bool) -> dict[str, object]:
         "xaxis": {**along, "zeroline": False, "automargin": True, "rangemode": "tozero"},
         "yaxis": {"autorange": "reversed", "automargin": True, "tickfont": {"size": 11}},
     }
-
-
-def _name(point: Point) -> str:
-    """What tells a step from the others, short enough for a phone."""
-    options = [point.options["optimizer"]] if point.options["optimizer"] != "adamw" else []
-    options += ["again"] if point.options["checkpointing"] == "full" else []
-    options += ["ahead"] if point.options["loading"] == "ahead" else []
-    return " ".join([point.precision, "×".join(map(str, point.dims.values())), *options])
