@@ -57,6 +57,24 @@ VERDICTS: dict[str, tuple[Tone, str]] = {
     "not paired": ("neutral", "–"),
     "untimed": ("neutral", "–"),
 }
+# What a night says of a series, in the order that deserves attention.
+NIGHTLY: dict[str, tuple[Tone, str]] = {
+    "slower": ("bad", "▲"),
+    "faster": ("good", "▼"),
+    "warned": ("caution", "!"),
+    "slower earlier": ("caution", "△"),
+    "faster earlier": ("neutral", "▽"),
+    "accepted": ("neutral", "✓"),
+    "too few nights": ("neutral", "…"),
+    "steady": ("good", "="),
+}
+# Of a run of the history, by exit code.
+OUTCOMES: dict[str, tuple[Tone, str]] = {
+    "regressed": ("bad", "✕"),
+    "suspect": ("caution", "▲"),
+    "fine": ("good", "✓"),
+    "not judged": ("neutral", "–"),
+}
 VERDICT_COLOURS = {"slower": "#d55e00", "faster": "#009e73", "unclear": "#e09a12", "same": "#3c9fdc"}
 
 

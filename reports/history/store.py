@@ -20,6 +20,8 @@ from reports.store import write_atomically
 
 SET_ASIDE = "set-aside"
 PATTERN = "*.parquet"
+SETTINGS = ("TimeZone = 'UTC'", "enable_progress_bar = false", "parquet_metadata_cache = true")
+ROW_GROUP = 2048  # lines, in the order of points: a query of one point reads one group of each file
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,24 @@ def add_table(history: Path, table: pa.Table) -> str:
     """Adds one run's lines and returns its id."""
     history.mkdir(parents=True, exist_ok=True)
     run = str(table["run"][0])
-    write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+    ordered = table.sort_by("point")
+    write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))
     return run
 
 
-def open_history(history: Path) -> Opened:
-    """Sets aside what is no file of a history, and opens the rest. Raises OSError where the directory cannot be read."""
+def first_of_nights(history: Path, run: str, nights: int) -> str:
+    """Where the last so many nights up to a run begin, for `open_history`: a name, as names begin with the time. A day more than that,
+    since a night may begin at any hour."""
+    days = sorted({path.name[:8] for path in history.glob(PATTERN) if path.stem <= run})
+    return days[-nights - 1] if len(days) > nights else ""
+
+
+def open_history(history: Path, first: str = "") -> Opened:
+    """Sets aside what is no file of a history, and opens the rest: every file, or those from the name `first` on, which a verdict of the
+    last nights opens ten times as fast. Raises OSError where the directory cannot be read."""
     notes = []
     good = []
-    for path in sorted(history.glob(PATTERN)):
+    for path in sorted(path for path in history.glob(PATTERN) if path.name >= first):
         problem = damage(path)
         if problem is None:
             good.append(str(path))
@@ -56,7 +67,8 @@ def open_history(history: Path) -> Opened:
             notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: {problem}")
             set_aside(path)
     database = duckdb.connect()
-    database.execute("SET TimeZone = 'UTC'")
+    for setting in SETTINGS:
+        database.execute(f"SET {setting}")
     if good:
         database.from_parquet(good, union_by_name=True).create_view("history")
     else:
