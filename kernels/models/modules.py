@@ -117,11 +117,24 @@ class TransformerModel(nn.Module):
 
 
 def build(config: DeepLinear | Transformer, device: str | torch.device, dtype: torch.dtype, seed: int | None) -> nn.Module:
-    """The module with its initial weights, the same in every dtype but for their rounding. With seed None (fake tensors have no
-    generator) from the default generator."""
+    """The module with its initial weights, the same in every dtype but for their rounding.
+
+    Matrices: normal of standard deviation 1/√fan-in, truncated at ±3σ. Embeddings, whose rows are picked and not summed: fan-in 1.
+    Norms' weights: 1. With seed None (fake tensors have no generator) from the default generator.
+    """
     with torch.device("meta"):
         module = DeepLinearModel(config) if isinstance(config, DeepLinear) else TransformerModel(config)
-    return initialise(module.to(dtype).to_empty(device=device), seed)
+    embeddings = {name for name, child in module.named_modules() if isinstance(child, nn.Embedding)}
+    generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+
+    def initial(name: str, shape: torch.Size) -> Tensor:
+        if len(shape) == 1:
+            return torch.ones(shape, dtype=dtype, device=device)
+        fan_in = 1 if name.removesuffix(".weight") in embeddings else shape[1]
+        return scaled_normal(shape, fan_in, torch.device(device), generator).to(dtype)
+
+    module.load_state_dict({name: initial(name, p.shape) for name, p in module.named_parameters()}, assign=True)
+    return module
 
 
 def functional_deep_linear(config: DeepLinear) -> Callable[..., Tensor]:
@@ -153,26 +166,14 @@ def functional(module: nn.Module) -> Callable[..., Tensor]:
     return function
 
 
-@torch.no_grad()
-def initialise(module: nn.Module, seed: int | None) -> nn.Module:
-    """Matrices: normal of standard deviation 1/√fan-in, truncated at ±3σ. Embeddings, whose row is picked and not summed: fan-in 1.
-    Norms' weights: 1."""
-    device = next(module.parameters()).device
-    generator = None if seed is None else torch.Generator(device).manual_seed(seed)
-    embeddings = {m.weight for m in module.modules() if isinstance(m, nn.Embedding)}
-    for weight in module.parameters():
-        if weight.dim() == 1:
-            weight.fill_(1)
-        else:
-            weight.copy_(scaled_normal(weight.shape, 1 if weight in embeddings else weight.shape[1], device, generator))
-    return module
-
-
 def scaled_normal(shape: torch.Size, fan_in: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """A sum of fan-in products with it has the size of one factor: its standard deviation is 1/√fan-in. fp32."""
-    sigma = 1 / math.sqrt(fan_in)
-    values = torch.empty(shape, device=device)
-    return nn.init.trunc_normal_(values, 0, sigma, -TRUNCATION * sigma, TRUNCATION * sigma, generator=generator)
+    """A sum of fan-in products with it has the size of one factor: its standard deviation is 1/√fan-in before it is truncated. fp32.
+
+    By the inverse of the normal distribution, so that fake tensors take it too: `trunc_normal_` looks at the values.
+    """
+    within = math.erf(TRUNCATION / math.sqrt(2))  # the share of a normal that is not cut off
+    uniform = torch.rand(shape, device=device, generator=generator).mul_(2).sub_(1)
+    return uniform.mul_(within).erfinv_().mul_(math.sqrt(2 / fan_in))
 
 
 def loss(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -33,8 +33,8 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     maker = Maker(point.options["data"], device, seed)
     shape, dtype = (point.dims["batch"], point.dims["sequence"]), dtype_of(point.precision)
     if point.options["scope"] == "block":
-        operands = [maker.tensor((*shape, point.dims["hidden"]), point.precision)]
-        operands[0][:, 0] *= FAINT
+        size = torch.where(torch.arange(shape[1], device=maker.device) == 0, FAINT, 1.0).to(dtype)
+        operands = [maker.tensor((*shape, point.dims["hidden"]), point.precision) * size.unsqueeze(1)]
         if point.options["pass"] != "forward":
             operands.append(maker.tensor(operands[0].shape, point.precision))
     else:

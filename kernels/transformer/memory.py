@@ -84,7 +84,7 @@ def norm_backward(p: Pass, residual: list[int]) -> list[int]:
     to the residual's gradient allocates and releases."""
     weight, kept_input = p.config.hidden * p.size, p.kept(p.x)
     if p.config.norm == "layernorm":
-        return [p.x, weight, p.kept(p.statistics), -p.x, *residual, kept_input]
+        return [p.x, weight, p.kept(p.statistics), -p.x, kept_input, *residual]
     x = p.tokens * p.config.hidden * FP32
     through_scale, through_mean = [x, x, -x, -x], [x, x, x, x, -x, -x, -x, -x]
     statistics = p.kept(p.statistics)
@@ -112,12 +112,11 @@ def attention_backward(p: Pass) -> list[int]:
     if p.config.attention == "sdpa":
         events += [x, x, x, -x, p.kept(p.sums + 4 * x)]
     else:
-        copied = p.kept(x) if p.copies else 0
+        copied, whole = (p.kept(x), 0) if p.copies else (0, p.kept(3 * x))
         events += [p.kept(x), *([x, -x] if p.copies else []), x, p.scores, -x, copied]
-        events += [p.scores, -p.scores, p.kept(p.scores), x, x, -p.scores, copied, p.kept(x), x, -x]
+        events += [p.scores, -p.scores, p.kept(p.scores), x, x, -p.scores, copied, whole, p.kept(x), x, -x]
     products = [3 * x, -3 * x, 3 * x, -3 * x]  # q, k and v side by side, and as (B, S, 3·H)
-    whole = 0 if p.config.attention == "sdpa" or p.copies else p.kept(3 * x)
-    return [*events, *products[:2], whole, *products[2:], 3 * weight, x, -3 * x, p.kept(x)]
+    return [*events, *products, 3 * weight, x, -3 * x, p.kept(x)]
 
 
 def mlp_forward(p: Pass) -> list[int]:

@@ -39,7 +39,7 @@ def attention(c: Transformer, batch: int, sequence: int, size: int, times: int) 
     """Between qkv and out: products of heads, and what plain attention does with scores in memory."""
     heads, depth, x = batch * c.heads, c.hidden // c.heads, batch * sequence * c.hidden
     fused = c.attention == "sdpa"
-    keys = (sequence + 1) // 2 if fused else sequence  # that a row of scores sees, on average
+    keys = sequence // 2 + 1 if fused else sequence  # that a row of scores sees, on average, rounded up
     scores = batch * c.heads * sequence * sequence
     moved = 2 * x * size if fused else (2 * x + scores) * size
     one = Contraction(True, heads, sequence, keys, depth, size, moved, times, FORWARD)
