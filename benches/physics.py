@@ -5,7 +5,7 @@ from __future__ import annotations
 from benches.devices.base import Cache
 from kernels.gpus import Gpu
 from kernels.op import Cost, Point
-from kernels.registry import compute_precision
+from kernels.registry import OPS, compute_precision
 
 COLD_MISSES = 2 / 3  # of reads, at least, after three times the L2 of other traffic: with random replacement a third of it could survive
 
@@ -20,7 +20,7 @@ def least_s(point: Point, cost: Cost, gpu: Gpu, cache: Cache) -> float:
     """
     peak = gpu.peak_flops_per_s.get(compute_precision(point.op, point.precision))
     overclock = (gpu.max_clock_hz or gpu.boost_clock_hz) / gpu.boost_clock_hz
-    compute_s = cost.flops / (peak * overclock) if peak else 0.0
+    compute_s = OPS[point.op].least_flops(point, cost) / (peak * overclock) if peak else 0.0
     if cache == "cold":
         missed = 1.0 if cost.bytes > gpu.l2_bytes else COLD_MISSES
         moved = missed * cost.bytes_read + max(0, cost.bytes_written - gpu.l2_bytes)

@@ -149,6 +149,7 @@ class Op:
     impls: Mapping[str, Impl]
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
+    least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
 

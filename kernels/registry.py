@@ -1,10 +1,12 @@
 """The list of operations. Adding one is one line here."""
 
-from kernels import einops_op, einsum, elementwise, layout, matmul, optimizer
+from kernels import einops_op, einsum, elementwise, gradient, layout, matmul, optimizer, training, transformer
 from kernels.op import Op
 from kernels.parts import VECTOR_PRECISION
 
-OPS: dict[str, Op] = {op.name: op for op in (matmul.OP, elementwise.OP, einsum.OP, layout.OP, einops_op.OP, optimizer.OP)}
+FAMILIES = (matmul, elementwise, einsum, layout, einops_op, optimizer, gradient, transformer, training)
+
+OPS: dict[str, Op] = {family.OP.name: family.OP for family in FAMILIES}
 
 
 def compute_precision(op: str, precision: str) -> str:

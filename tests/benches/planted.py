@@ -134,12 +134,13 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
 
 
 def every_case() -> Iterator[Case]:
-    """Those above, and those of views, copies and optimizer steps."""
-    from tests.benches import planted_layout, planted_optimizer
+    """Those above, and those of views, copies, optimizer steps and models."""
+    from tests.benches import planted_layout, planted_models, planted_optimizer
 
     yield from cases()
     yield from planted_layout.cases()
     yield from planted_optimizer.cases()
+    yield from planted_models.cases()
 
 
 def main() -> None:

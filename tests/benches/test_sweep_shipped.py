@@ -10,7 +10,7 @@ from kernels.op import Platform
 from kernels.registry import OPS
 from tests.runs_in import runs_in
 
-BANDS = {"smoke": (60, 130), "nightly": (600, 900), "full": (4000, 20000), "edges": (500, 2000)}
+BANDS = {"smoke": (60, 130), "nightly": (600, 1000), "full": (4000, 20000), "edges": (500, 2000)}
 H100 = Platform("cuda", (9, 0))
 
 

@@ -19,6 +19,7 @@ from benches.devices.tensors import TensorWorkload, data_seed
 from benches.gate import check, misstrided, tensors
 from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
+from kernels.gradient.spec import DIMS, PASSES
 from kernels.op import Kernel, Op, Platform, Point
 from kernels.optimizer.spec import METHODS
 from kernels.precisions import PRECISIONS
@@ -98,6 +99,27 @@ def optimizers(precision: str) -> Iterator[Point]:
         yield op.point("torch_foreach", precision, {"tensors": 2, "n": 131}, {"method": "adamw", "data": data})
 
 
+def gradients(precision: str) -> Iterator[Point]:
+    for model, which in product(DIMS, PASSES):
+        for sizes in ((127, 129, 5), (1, 31, 1), (17, 1, 3)):
+            yield OPS["gradient"].point("torch", precision, dict(zip(DIMS[model], sizes, strict=True)), {"model": model, "pass": which})
+    yield OPS["gradient"].point(
+        "torch", precision, {"tokens": 7, "width": 31, "layers": 2}, {"model": "deep_linear", "pass": "both", "data": "zeros"}
+    )
+
+
+def transformers(precision: str) -> Iterator[Point]:
+    op = OPS["transformer"]
+    block = {"batch": 2, "sequence": 37, "hidden": 40, "heads": 5, "feedforward": 61}
+    for kinds in product(("swiglu", "gelu"), ("rmsnorm", "layernorm"), ("sdpa", "plain")):
+        options = dict(zip(("activation", "norm", "attention"), kinds, strict=True))
+        for which in PASSES:
+            yield op.point("torch", precision, block, {"scope": "block", "pass": which, **options})
+        yield op.point("torch", precision, {**block, "layers": 2, "vocab": 101}, {"scope": "model", "pass": "both", **options})
+    for data in ("zeros", "integers"):
+        yield op.point("torch", precision, {**block, "batch": 1, "sequence": 1}, {"scope": "block", "pass": "both", "data": data})
+
+
 FAMILIES = {
     "matmul": matmuls,
     "elementwise": elementwises,
@@ -105,6 +127,8 @@ FAMILIES = {
     "layout": layouts,
     "einops": einopses,
     "optimizer": optimizers,
+    "gradient": gradients,
+    "transformer": transformers,
 }
 POINTS = [point for family in FAMILIES.values() for precision in PRECISIONS for point in family(precision)]
 
@@ -136,11 +160,22 @@ def indexed(tensor: torch.Tensor, index: int | slice | tuple[int | slice, ...]) 
     return tensor
 
 
+def device_of(point: Point) -> str:
+    """Where `run_fake` runs a point."""
+    return "cuda" if point.options.get("pass", "forward") == "forward" else "meta"
+
+
 def run_fake(op: Op, point: Point) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-    """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched."""
+    """The call on fake CUDA tensors: shapes, dtypes and layouts are checked as on a GPU, and no memory is touched.
+
+    A backward pass runs on meta tensors: autograd asks for CUDA's own device guard, which PyTorch's CPU build lacks.
+    """
+    if device_of(point) == "meta":
+        inputs = op.load("make_inputs")(point, "meta", None)
+        return tensors(op.impls[point.impl].load()(point, inputs).run()), tensors(inputs.out)
     torch._C._ensureCUDADeviceGuardSet()
     fake = FakeTensorMode(shape_env=ShapeEnv())  # which lets the host read a number, such as an optimizer's count of its steps
-    with fake, patch.multiple(torch.Tensor, contiguous=contiguous, __getitem__=indexed):
+    with fake, torch.no_grad(), patch.multiple(torch.Tensor, contiguous=contiguous, __getitem__=indexed):
         inputs = op.load("make_inputs")(point, "cuda", None)
         return tensors(op.impls[point.impl].load()(point, inputs).run()), tensors(inputs.out)
 
@@ -156,7 +191,7 @@ def has_meta(point: Point) -> bool:
 def test_accepted_as_a_cuda_call(point: Point) -> None:
     results, outs = run_fake(OPS[point.op], point)
     for result, out in zip(results, outs, strict=True):
-        assert (result.device.type, result.shape, result.dtype) == ("cuda", out.shape, out.dtype)
+        assert (result.device.type, result.shape, result.dtype) == (device_of(point), out.shape, out.dtype)
     assert not OPS[point.op].exact_strides or misstrided(results, outs) is None
 
 

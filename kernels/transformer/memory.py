@@ -1,0 +1,191 @@
+"""How many bytes eager PyTorch holds at most, besides operands, during a pass: allocations and releases one after the other.
+
+Each function lists what one operation allocates (+) and releases (−), forwards or backwards, in bytes and in the order in which a CPU's
+kernels do; the peak is the highest partial sum. Left out are scalars, and what threads take for their tiles: of the fused attention and
+of LayerNorm's gradient. On a GPU, RMSNorm and LayerNorm are one kernel each: its peak is lower by their fp32 copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from kernels.models import activations
+from kernels.models.config import Transformer
+
+FP32 = 4  # bytes
+LOSS = 4
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Sizes in bytes. `frees`: the backward pass releases what the forward pass kept; else it is to be repeated."""
+
+    config: Transformer
+    batch: int
+    sequence: int
+    size: int  # of an element
+    frees: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.sequence
+
+    @property
+    def x(self) -> int:
+        """An activation of hidden size."""
+        return self.tokens * self.config.hidden * self.size
+
+    @property
+    def wide(self) -> int:
+        """An activation of feedforward size."""
+        return self.tokens * self.config.feedforward * self.size
+
+    @property
+    def scores(self) -> int:
+        return self.tokens * self.config.heads * self.sequence * self.size
+
+    @property
+    def statistics(self) -> int:
+        """What a norm keeps of each token: mean and 1/deviation in the precision, or 1/√ of the mean of squares in fp32."""
+        return self.tokens * (2 * self.size if self.config.norm == "layernorm" else FP32)
+
+    @property
+    def sums(self) -> int:
+        """Log-sum-exps of the fused attention."""
+        return self.tokens * self.config.heads * FP32
+
+    @property
+    def keeps_input(self) -> bool:
+        """Whether a norm keeps its input itself, not a copy in fp32."""
+        return self.config.norm == "layernorm" or self.size == FP32
+
+    @property
+    def copies(self) -> bool:
+        """Whether matmul must copy q, k and v to multiply them head by head."""
+        return self.batch > 1 and self.config.heads > 1
+
+    def kept(self, bytes_: int) -> int:
+        """The release of something that the forward pass kept."""
+        return -bytes_ if self.frees else 0
+
+
+def norm_forward(p: Pass) -> list[int]:
+    """The result, and what is kept besides the input."""
+    if p.config.norm == "layernorm":
+        return [p.x, p.statistics]
+    x = p.tokens * p.config.hidden * FP32
+    normalise = [x, p.statistics, -x, x]  # squares, 1/√ of their mean, normalised
+    return [*normalise, x] if p.size == FP32 else [x, *normalise, x, p.x, -x]  # 16 bits: through an fp32 copy, which is kept
+
+
+def norm_backward(p: Pass, residual: list[int]) -> list[int]:
+    """From the gradient of its result, which is released, to that of its input and of the weight. `residual`: what adding the former
+    to the residual's gradient allocates and releases."""
+    weight, kept_input = p.config.hidden * p.size, p.kept(p.x)
+    if p.config.norm == "layernorm":
+        return [p.x, weight, p.kept(p.statistics), -p.x, kept_input, *residual]
+    x = p.tokens * p.config.hidden * FP32
+    through_scale, through_mean = [x, x, -x, -x], [x, x, x, x, -x, -x, -x, -x]
+    statistics = p.kept(p.statistics)
+    if p.size == FP32:
+        return [x, x, weight, -x, -x, p.kept(x), *through_scale, statistics, *residual, *through_mean, kept_input]
+    start = [x, -p.x, x, x, -x, weight, p.kept(x), -x]
+    return [*start, *through_scale, statistics, *through_mean, p.kept(x), p.x, -x, *residual]
+
+
+def attention_forward(p: Pass) -> list[int]:
+    """From the normalised input, which stays, to the output."""
+    product = [3 * p.x]
+    if p.config.attention == "sdpa":
+        return [*product, p.x, p.sums, p.x]
+    mask = p.sequence**2 * p.size
+    q = [p.x, p.x, p.x, p.scores, -p.x] if p.copies else [p.x, p.scores]  # scaled, then copied, and k
+    v = [p.x, p.x, -mask, -p.scores, p.x, -p.x] if p.copies else [p.x, -mask, -p.scores]  # copied; result, and as (B, S, H)
+    return [*product, mask, *q, p.scores, *v, p.x, *([-3 * p.x] if p.copies else [])]
+
+
+def attention_backward(p: Pass) -> list[int]:
+    """From the gradient of the output, which stays, to that of the input."""
+    x, weight = p.x, p.config.hidden**2 * p.size
+    events = [weight, x]
+    if p.config.attention == "sdpa":
+        events += [x, x, x, -x, p.kept(p.sums + 4 * x)]
+    else:
+        copied, whole = (p.kept(x), 0) if p.copies else (0, p.kept(3 * x))
+        events += [p.kept(x), *([x, -x] if p.copies else []), x, p.scores, -x, copied]
+        events += [p.scores, -p.scores, p.kept(p.scores), x, x, -p.scores, copied, whole, p.kept(x), x, -x]
+    products = [3 * x, -3 * x, 3 * x, -3 * x]  # q, k and v side by side, and as (B, S, 3·H)
+    return [*events, *products, 3 * weight, x, -3 * x, p.kept(x)]
+
+
+def mlp_forward(p: Pass) -> list[int]:
+    """From the normalised input, which stays, to the output."""
+    return [2 * p.wide, p.wide, p.wide, p.x] if p.config.activation == "swiglu" else [p.wide, p.wide, p.x]
+
+
+def mlp_backward(p: Pass) -> list[int]:
+    """From the gradient of the output, which stays, to that of the input."""
+    w, weight = p.wide, p.config.hidden * p.config.feedforward * p.size
+    events = [weight, w, p.kept(w)]
+    if p.config.activation == "gelu":
+        return [*events, w, p.kept(w), -w, weight, p.x, -w, p.kept(p.x)]
+    return [*events, w, w, p.kept(w), -w, w, -w, p.kept(2 * w), 2 * w, -w, -w, 2 * weight, p.x, -2 * w, p.kept(p.x)]
+
+
+def block_forward(p: Pass) -> list[int]:
+    """To the output; the input is the caller's."""
+    residual = [p.x, -p.x]
+    events = [*norm_forward(p), *attention_forward(p), *residual, *norm_forward(p), *mlp_forward(p), *residual]
+    return events if p.keeps_input else [*events, -p.x]  # the sum in the middle
+
+
+def block_backward(p: Pass, given: bool) -> list[int]:
+    """From the gradient of the output to that of the input. `given`: both ends are the caller's, and stay; else they are released."""
+    new, in_place = [p.x, -p.x], [-p.x]  # a gradient that no one else holds is added to where it lies
+    events = [*mlp_backward(p), *norm_backward(p, new if given else in_place), *attention_backward(p), *norm_backward(p, in_place)]
+    return [*events, -p.kept(p.x)] if given and p.keeps_input else events
+
+
+def head_forward(p: Pass) -> list[int]:
+    """Last norm, logits, loss."""
+    logits, wide = (p.tokens * p.config.vocab * s for s in (p.size, FP32))
+    cast = [wide] if p.size < FP32 else []
+    last = [] if p.keeps_input else [-p.x]
+    return [*norm_forward(p), logits, *last, *cast, wide, LOSS, LOSS, *(-c for c in cast), -logits]
+
+
+def head_backward(p: Pass) -> list[int]:
+    """From the loss to the gradient of the last block's output."""
+    logits, wide = (p.tokens * p.config.vocab * s for s in (p.size, FP32))
+    cast = [logits, -wide] if p.size < FP32 else []
+    events = [wide, wide, -wide, p.kept(wide), *cast, p.config.vocab * p.config.hidden * p.size, p.x, -logits, p.kept(p.x)]
+    return [*events, *norm_backward(p, [])]
+
+
+def embedding_backward(p: Pass) -> list[int]:
+    """The positions' gradient, summed over the batch and put in a table's place, and the embedding's."""
+    positions, table = (rows * p.config.hidden * p.size for rows in (p.sequence, p.config.vocab))
+    summed = positions if p.batch > 1 else 0
+    return [summed, positions, -summed, table, -p.x]
+
+
+def peak(config: Transformer, scope: str, which: str, batch: int, sequence: int, size: int) -> int:
+    """Bytes of a forward pass, of a backward pass (with what the forward pass has kept), or of both."""
+    p = Pass(config, batch, sequence, size, frees=which == "both")
+    return max(accumulate(events(p, scope, which)))
+
+
+def events(p: Pass, scope: str, which: str) -> list[int]:
+    """A backward pass alone starts with what the forward pass has left."""
+    c = p.config
+    if scope == "block":
+        forward, backward = block_forward(p), block_backward(p, given=True)
+        given = p.x if p.keeps_input else 0
+        held = p.x - given + activations.block(c, p.batch, p.sequence, p.size, "cpu")
+    else:
+        a_block = block_forward(p) if p.keeps_input else [*block_forward(p), -p.x]
+        forward = [p.x, p.x, -p.x, *a_block * c.layers, *head_forward(p)]
+        backward = [*head_backward(p), *block_backward(p, given=False) * c.layers, *embedding_backward(p)]
+        held = LOSS + activations.model(c, p.batch, p.sequence, p.size, "cpu")
+    return {"forward": forward, "backward": [held, *backward], "both": forward + backward}[which]

@@ -1,0 +1,152 @@
+"""transformer: forward pass, backward pass, or both, of a decoder-only block or model (kernels/models/config.py says what it is).
+
+    scope    in                                out               gradients
+    block    x (batch, sequence, hidden)       the same shape    of x and of the six weights, for a given one of the output
+    model    tokens, targets (batch, sequence) the loss          of every weight; a context of just the sequence
+
+FLOPs are those of the matrix products, as `torch.utils.flop_counter` counts them: whole squares of scores, and in backward the scores
+that F.scaled_dot_product_attention computes again. The napkin figure beside is 6 · parameters · tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kernels.models import activations
+from kernels.models.config import Transformer
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.parts import Part
+from kernels.precisions import PRECISIONS
+from kernels.transformer.memory import peak
+from kernels.transformer.parts import of_pass
+
+INDEX = 8  # bytes of a token
+LOSS = 4  # bytes
+
+OPTIONS = {
+    "scope": Option(("block", "model"), None, "one block, or embedding, blocks, head and loss", leading=True),
+    "pass": Option(("forward", "backward", "both"), None, "backward: through a forward pass made before", leading=True),
+    "activation": Option(("swiglu", "gelu"), "swiglu", "the MLP's"),
+    "norm": Option(("rmsnorm", "layernorm"), "rmsnorm", "before attention, MLP and head"),
+    "attention": Option(("sdpa", "plain"), "sdpa", "F.scaled_dot_product_attention, or scores and probabilities in memory"),
+    "data": DATA,
+}
+BLOCK_DIMS = ("batch", "sequence", "hidden", "heads", "feedforward")
+MODEL_DIMS = (*BLOCK_DIMS, "layers", "vocab")
+SMALL = {"batch": 2, "sequence": 19, "heads": 3, "feedforward": 41, "layers": 2, "vocab": 53}
+SMALL_HEAD = 7
+
+
+def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
+    """batch, sequence, hidden, heads, feedforward, and of a model layers, vocab. Raises OpError for other names."""
+    return order_dims(BLOCK_DIMS if options["scope"] == "block" else MODEL_DIMS, given)
+
+
+def check(point: Point) -> None:
+    """Raises OpError where the heads do not divide the hidden size."""
+    if point.dims["hidden"] % point.dims["heads"]:
+        raise OpError(f"heads {point.dims['heads']} do not divide hidden {point.dims['hidden']}", key="dims")
+
+
+def config(point: Point) -> Transformer:
+    """The model; a block is a model's only one, without vocabulary and context."""
+    d = point.dims
+    o: Mapping[str, Any] = point.options
+    layers, vocab, context = (1, 0, 0) if o["scope"] == "block" else (d["layers"], d["vocab"], d["sequence"])
+    sizes = (vocab, layers, d["hidden"], d["heads"], d["feedforward"])
+    return Transformer(*sizes, o["activation"], o["norm"], context, o["attention"])
+
+
+def cost(point: Point) -> Cost:
+    """FLOPs of the products. Bytes: a pass reads its operands (backward: what the forward pass kept among them) and writes its results.
+
+    Memory is what eager PyTorch holds at most on a CPU, to the byte (kernels/transformer/memory.py).
+    """
+    c, which, size = config(point), point.options["pass"], PRECISIONS[point.precision].bytes
+    batch, sequence = point.dims["batch"], point.dims["sequence"]
+    tokens = batch * sequence
+    if point.options["scope"] == "block":
+        weights = c.block_parameters * size
+        given, output = tokens * c.hidden * size, tokens * c.hidden * size
+        upstream, gradients = output, weights + given
+        forward, backward = c.block_forward_flops(batch, sequence), c.block_backward_flops(batch, sequence)
+        kept = activations.block(c, batch, sequence, size, "cpu")
+    else:
+        weights = c.parameters * size
+        given, output = 2 * tokens * INDEX, LOSS
+        upstream, gradients = 0, weights
+        forward, backward = c.forward_flops(batch, sequence), c.backward_flops(batch, sequence)
+        kept = activations.model(c, batch, sequence, size, "cpu")
+    operands = weights + given + (0 if which == "forward" else upstream)
+    flops = {"forward": forward, "backward": backward, "both": forward + backward}[which]
+    read = operands + (kept if which == "backward" else 0)
+    written = (0 if which == "backward" else output) + (0 if which == "forward" else gradients)
+    return Cost(flops, read, written, operands + peak(c, point.options["scope"], which, batch, sequence, size))
+
+
+def parts(point: Point, cost: Cost) -> list[Part]:
+    """Products and streams, each with its phase (kernels/transformer/parts.py)."""
+    d, size = point.dims, PRECISIONS[point.precision].bytes
+    return of_pass(config(point), point.options["scope"], point.options["pass"], d["batch"], d["sequence"], size)
+
+
+def napkin(point: Point) -> int:
+    """2, 4 or 6 · tokens · parameters."""
+    c, tokens = config(point), point.dims["batch"] * point.dims["sequence"]
+    parameters = c.block_parameters if point.options["scope"] == "block" else c.parameters
+    return {"forward": 2, "backward": 4, "both": 6}[point.options["pass"]] * tokens * parameters
+
+
+def least_flops(point: Point, cost: Cost) -> int:
+    """Without the scores above the diagonal, which a causal kernel skips."""
+    c, batch, sequence = config(point), point.dims["batch"], point.dims["sequence"]
+    if c.attention == "plain":
+        return cost.flops
+    products = {"forward": 2, "backward": 5, "both": 7}[point.options["pass"]]
+    above = sequence * (sequence - 1) // 2
+    return cost.flops - c.layers * products * 2 * batch * above * c.hidden
+
+
+def shrink(point: Point) -> Point:
+    """At most the sizes of SMALL, heads of at most SMALL_HEAD."""
+    dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
+    dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
+    return OP.point(point.impl, point.precision, dims, point.options)
+
+
+def unsupported(point: Point, platform: Platform) -> str | None:
+    """Why its products cannot be differentiated, or None."""
+    if PRECISIONS[point.precision].bytes == 1:
+        return "autograd has no fp8 products: torch._scaled_mm has no derivative"
+    if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
+        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
+    return None
+
+
+def compiled_unsupported(point: Point, platform: Platform) -> str | None:
+    """The same for torch.compile, whose backward pass runs once: it reuses the memory of what the forward pass kept."""
+    if point.options["pass"] == "backward":
+        return "a compiled backward pass gives the forward pass's memory away, so it cannot be repeated: see pass both"
+    return unsupported(point, platform)
+
+
+OP = Op(
+    name="transformer",
+    doc="passes of a decoder-only Transformer block or model",
+    options=OPTIONS,
+    dim_order=dim_order,
+    check=check,
+    cost=cost,
+    shrink=shrink,
+    parts=parts,
+    on_matrix_units=True,
+    least_flops=least_flops,
+    make_inputs="kernels.transformer.data:make_inputs",
+    reference="kernels.transformer.data:reference",
+    tolerance="kernels.transformer.data:tolerance",
+    impls={
+        "torch": Impl("torch", "kernels.transformer.torch_impl:eager", unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.transformer.torch_impl:compiled", compiled_unsupported),
+    },
+)

@@ -1,0 +1,150 @@
+"""Transformer passes: the reference's formula against the module, costs against real tensors, PyTorch's counter, measured allocations."""
+
+from __future__ import annotations
+
+import gc
+import random
+from itertools import product
+
+import pytest
+import torch
+
+from benches.devices.allocations import allocated
+from benches.devices.tensors import TensorWorkload
+from benches.gate import tensors
+from kernels.cost_model import predict, predict_phases
+from kernels.gpus import load_gpu
+from kernels.models.passes import leaf
+from kernels.op import OpError, Platform, Point
+from kernels.parts import Contraction
+from kernels.rounding import EXACT
+from kernels.transformer.data import evaluate, make_inputs, widened
+from kernels.transformer.spec import OP, napkin
+from kernels.transformer.torch_impl import model
+from tests.kernels.test_models import counted
+
+H100 = load_gpu("h100_sxm5")
+BLOCK = {"batch": 2, "sequence": 19, "hidden": 28, "heads": 4, "feedforward": 41}
+KINDS = list(product(("swiglu", "gelu"), ("rmsnorm", "layernorm"), ("sdpa", "plain")))
+PASSES = ("forward", "backward", "both")
+
+
+def point(
+    scope: str, which: str, dims: dict[str, int], kinds: tuple[str, ...] = KINDS[0], precision: str = "fp32", impl: str = "torch"
+) -> Point:
+    options = dict(zip(("activation", "norm", "attention"), kinds, strict=True))
+    return OP.point(impl, precision, dims, {"scope": scope, "pass": which, **options})
+
+
+def drawn(seed: int) -> Point:
+    """A small ragged point, a precision that a CPU has."""
+    rng = random.Random(seed)
+    scope, heads = rng.choice(("block", "model")), rng.choice((1, 2, 3, 5))
+    dims = {
+        "batch": rng.choice((1, 2, 3)),
+        "sequence": rng.choice((2, 17, 31)),
+        "hidden": heads * rng.choice((4, 7, 16, 33)),
+        "heads": heads,
+    }
+    dims["feedforward"] = rng.choice((7, 129))
+    if scope == "model":
+        dims |= {"layers": rng.choice((1, 2, 3)), "vocab": rng.choice((2, 53, 211))}
+    return point(scope, rng.choice(PASSES), dims, rng.choice(KINDS), rng.choice(("fp32", "bf16", "fp16")))
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids="-".join)
+@pytest.mark.parametrize("scope", ["block", "model"])
+def test_the_formula_is_the_module_in_fp64(scope: str, kinds: tuple[str, ...]) -> None:
+    """Output or loss, and all gradients. The two share no code."""
+    made = point(scope, "both", BLOCK if scope == "block" else {**BLOCK, "layers": 2, "vocab": 53}, kinds)
+    operands = widened(make_inputs(made, "cpu", 1).operands)
+    found = evaluate(made, operands, EXACT)
+    given = [t.clone().requires_grad_() if t.is_floating_point() else t for t in operands]
+    upstream = given.pop(1) if scope == "block" else None
+    output = model(made)(*given)
+    leaves = [t for t in given if t.is_floating_point()]
+    error = 1e-10 if scope == "block" else 1e-6  # a model's loss is computed in fp32
+    for mine, its in zip(found, (output, *torch.autograd.grad(output, leaves, upstream)), strict=True):
+        torch.testing.assert_close(mine, its.detach(), rtol=error, atol=error, check_dtype=False)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_flops_are_those_torch_counts(seed: int) -> None:
+    made = drawn(seed)
+    given = list(make_inputs(made, "cpu", 1).operands)
+    if made.options["scope"] == "block" and made.options["pass"] != "forward":
+        given.pop(1)
+    leaves = [leaf(t) if t.is_floating_point() else t for t in given]
+    forward, backward = counted(lambda: model(made)(*leaves).sum())
+    assert OP.cost(made).flops == {"forward": forward, "backward": backward, "both": forward + backward}[made.options["pass"]]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_bytes_are_those_of_the_tensors(seed: int) -> None:
+    made = drawn(seed)
+    inputs, found = make_inputs(made, "cpu", 1), OP.cost(made)
+    operands, results = (sum(t.numel() * t.element_size() for t in some) for some in (inputs.operands, tensors(inputs.out)))
+    assert found.bytes_written == results
+    assert found.bytes_read > operands if made.options["pass"] == "backward" else found.bytes_read == operands
+
+
+def tiles(made: Point, threads: int) -> int:
+    """Bytes at most that the CPU's fused attention takes for its threads' tiles of scores and their gradients, which the formula leaves
+    out: fp32, and copies in 16 bits. Below 768 positions a tile has up to 64 rows (aten/src/ATen/native/cpu/FlashAttentionKernel.cpp)."""
+    rows, columns = min(64, made.dims["sequence"]), made.dims["sequence"]
+    depth = made.dims["hidden"] // made.dims["heads"]
+    return threads * rows * (2 * columns + depth + 2) * (4 + 2)
+
+
+NUMBERS = 64  # bytes of Python numbers that ATen makes tensors of, some of which each layer keeps
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_memory_is_what_is_allocated(seed: int) -> None:
+    made = drawn(seed)
+    gc.collect()
+    workload, held = allocated(lambda: TensorWorkload(made, made, "cpu", 1))
+    _, launch = allocated(workload.launch)
+    over = held.net_bytes + launch.peak_bytes - OP.cost(made).memory_bytes
+    threads = torch.get_num_threads()
+    layer_norm = 2 * threads * made.dims["hidden"] * 4 if made.options["norm"] == "layernorm" else 0
+    assert -NUMBERS <= over <= NUMBERS + layer_norm + (tiles(made, threads) if made.options["attention"] == "sdpa" else 0)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_parts_make_up_the_flops_and_both_passes(seed: int) -> None:
+    made = drawn(seed)
+    dims, options = made.dims, made.options
+    found = OP.parts(made, OP.cost(made))
+    flops = sum(2 * p.times * p.batch * p.m * p.n * p.k for p in found if isinstance(p, Contraction))
+    if options["attention"] == "plain":
+        assert flops == OP.cost(made).flops
+    else:
+        assert OP.least_flops(made, OP.cost(made)) <= flops <= OP.cost(made).flops
+    times = {w: predict([OP.point("torch", made.precision, dims, {**options, "pass": w})], H100).predicted_s[0] for w in PASSES}
+    assert times["both"] == pytest.approx(times["forward"] + times["backward"])
+    assert predict_phases(OP.point("torch", made.precision, dims, {**options, "pass": "both"}), H100) == pytest.approx(
+        {"forward": times["forward"], "backward": times["backward"]}
+    )
+
+
+def test_napkin_of_a_block() -> None:
+    made = point("block", "both", {"batch": 1, "sequence": 4096, "hidden": 4096, "heads": 32, "feedforward": 14336}, precision="bf16")
+    assert napkin(made) == 6 * 4096 * (4 * 4096**2 + 3 * 4096 * 14336 + 2 * 4096)
+
+
+def test_heads_must_divide_hidden() -> None:
+    with pytest.raises(OpError, match="heads 3 do not divide hidden 28"):
+        point("block", "both", {**BLOCK, "heads": 3})
+
+
+@pytest.mark.parametrize(
+    ("impl", "precision", "which", "why"),
+    [
+        ("torch", "fp8_e5m2", "both", "no derivative"),
+        ("torch", "tf32", "both", "TF32 is a mode"),
+        ("torch_compile", "fp32", "backward", "cannot be repeated"),
+    ],
+)
+def test_what_is_unsupported(impl: str, precision: str, which: str, why: str) -> None:
+    assert why in str(OP.impls[impl].unsupported(point("block", which, BLOCK, precision=precision, impl=impl), Platform("cpu")))
