@@ -15,6 +15,7 @@ from rich.console import Console  # noqa: E402  (after the guard: a stranger's p
 from benches.doctor.command import add_command as add_doctor  # noqa: E402
 from benches.plan import make_plan, show, write_csv  # noqa: E402
 from benches.sweep import SweepError, load_sweep  # noqa: E402
+from benches.train.command import add_command as add_train  # noqa: E402
 from kernels.gpus import GpuError, gpu_names, load_gpu  # noqa: E402
 
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
     plan.set_defaults(run=_plan)
     add_doctor(commands)
+    add_train(commands)
     given = parser.parse_args(arguments)
     return given.run(given)
 

@@ -2,7 +2,8 @@
 
     napkin      FLOPs / peak
     roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
-    calibrated  the forms of kernels/calibrated.py and kernels/cpu_model.py with the device's fitted constants; else the roofline
+    calibrated  the forms of kernels/calibrated.py and kernels/cpu_model.py with the device's fitted constants; where it has
+                none, the sum of its parts' rooflines
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
 All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
@@ -61,9 +62,9 @@ def napkin_s(flops: ArrayLike, peak_flops_per_s: ArrayLike) -> Array:
     return np.asarray(flops, float) / np.asarray(peak_flops_per_s, float)
 
 
-def roofline_s(flops: ArrayLike, bytes_: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_bytes_per_s: float) -> Array:
+def roofline_s(flops: ArrayLike, bytes_: ArrayLike, peak_flops_per_s: ArrayLike, bandwidth_bytes_per_s: ArrayLike) -> Array:
     """max(FLOPs / peak, bytes / bandwidth)."""
-    return np.maximum(napkin_s(flops, peak_flops_per_s), np.asarray(bytes_, float) / bandwidth_bytes_per_s)
+    return np.maximum(napkin_s(flops, peak_flops_per_s), np.asarray(bytes_, float) / np.asarray(bandwidth_bytes_per_s, float))
 
 
 def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") -> Prediction:
@@ -112,12 +113,13 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
 
 
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
-    """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases or the device no fitted constants."""
+    """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
     parts = OPS[point.op].parts(point, OPS[point.op].cost(point))
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
     found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))
-    return dict(zip(names, map(float, found[0]), strict=True)) if found else {}
+    seconds = found[0] if found else rooflines_s(asked, ceilings)
+    return dict(zip(names, map(float, seconds), strict=True))
 
 
 def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
@@ -141,7 +143,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-    predicted, launches = _calibrated(asked, ceilings, hot) or (roofline, np.zeros(len(points)))
+    predicted, launches = _calibrated(asked, ceilings, hot) or (rooflines_s(asked, ceilings, roofline), np.zeros(len(points)))
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
@@ -163,6 +165,31 @@ def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tup
         return None
     total, launches = parts_s(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
     return np.where(unknown, np.nan, total), launches
+
+
+def rooflines_s(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> Array:
+    """Seconds of each point, (N,): the sum of its parts' rooflines; NaN where a peak is not known. `unknown_s`: of points of another
+    version, whose parts nobody knows."""
+    found = [(i, point, part) for i, (point, parts) in enumerate(asked) for part in parts]
+    flops, bytes_, peaks, bandwidths = np.array([_ceilings(point, part, ceilings) for _, point, part in found], float).reshape(-1, 4).T
+    total = np.zeros(len(asked))
+    times = np.array([part.times for _, _, part in found], float)
+    np.add.at(total, [i for i, _, _ in found], times * roofline_s(flops, bytes_, peaks, bandwidths))
+    return total if unknown_s is None else np.where([point.label == UNKNOWN for point, _ in asked], unknown_s, total)
+
+
+def _ceilings(point: Point, part: Part, ceilings: Ceilings) -> tuple[float, float, float, float]:
+    """FLOPs and bytes of a part, and what bounds each."""
+    if isinstance(part, Contraction):
+        peak = ceilings.peak_flops_per_s.get(point.precision, np.nan)
+        return 2 * part.batch * part.m * part.n * part.k, part.bytes, peak, ceilings.bandwidth_bytes_per_s
+    bandwidth = link_bytes_per_s(ceilings) if part.over_link else ceilings.bandwidth_bytes_per_s
+    return part.flops, part.bytes, ceilings.peak_flops_per_s.get(VECTOR_PRECISION, np.nan), bandwidth
+
+
+def link_bytes_per_s(ceilings: Ceilings) -> float:
+    """From the host's memory; the memory's own bandwidth, which no link exceeds, where there is none or it is not known."""
+    return ceilings.host_link_bytes_per_s or ceilings.bandwidth_bytes_per_s
 
 
 def parts_s(asked: Asked, ceilings: Ceilings, model: Calibration, sm_count: int, hot: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -190,8 +217,9 @@ def parts_s(asked: Asked, ceilings: Ceilings, model: Calibration, sm_count: int,
         np.add.at(launches, index, times * fit.launch_s)
     if streams:
         index = np.array([i for i, _ in streams])
-        bytes_, flops, times = _columns((s for _, s in streams), ("bytes", "flops", "times"))
+        bytes_, flops, times, over_link = _columns((s for _, s in streams), ("bytes", "flops", "times", "over_link"))
         bytes_ = from_l2(bytes_, hot[index], model.batched, ceilings.l2_bytes)
+        bytes_ = np.where(over_link, bytes_ * ceilings.bandwidth_bytes_per_s / link_bytes_per_s(ceilings), bytes_)
         peak = ceilings.peak_flops_per_s.get(VECTOR_PRECISION, np.nan)
         np.add.at(total, index, times * stream_s(bytes_, flops, model.stream, peak, ceilings.bandwidth_bytes_per_s))
         np.add.at(launches, index, np.where((bytes_ > 0) | (flops > 0), times * model.stream.launch_s, 0.0))

@@ -33,6 +33,7 @@ class Ceilings(BaseModel):
     bandwidth_bytes_per_s: PositiveFloat
     sm_count: PositiveInt | None = None
     l2_bytes: PositiveInt | None = None
+    host_link_bytes_per_s: PositiveFloat | None = None  # from the host's memory, one direction
     model: Calibration | None = None  # None: nothing was fitted, so there is no calibrated level
     cpu_model: CpuModel | None = None  # a CPU's, in the place of `model`
 

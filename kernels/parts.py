@@ -34,6 +34,7 @@ class Stream:
     flops: int
     times: int = 1
     phase: str = ""
+    over_link: bool = False  # copied from the host's memory
 
 
 Part = Contraction | Stream

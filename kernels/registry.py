@@ -1,10 +1,11 @@
 """The list of operations. Adding one is one line here."""
 
-from kernels import einops_op, einsum, elementwise, gradient, layout, matmul, optimizer, transformer
+from kernels import einops_op, einsum, elementwise, gradient, layout, matmul, optimizer, training, transformer
 from kernels.op import Op
 from kernels.parts import VECTOR_PRECISION
 
-FAMILIES = (matmul, elementwise, einsum, layout, einops_op, optimizer, gradient, transformer)
+FAMILIES = (matmul, elementwise, einsum, layout, einops_op, optimizer, gradient, transformer, training)
+
 OPS: dict[str, Op] = {family.OP.name: family.OP for family in FAMILIES}
 
 

@@ -69,6 +69,8 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "°C": _plain("°C"),
     "fraction": _percent,
     "ratio": _ratio,
+    "change": lambda value: f"{100 * (value - 1):+.1f}%",  # of a ratio
+    "sigma": lambda value: f"{value:+.1f}{SPACE}σ",
     "count": lambda value: f"{value:,.0f}",
     "probability": lambda value: significant(value, 2) if value >= 1e-3 or value == 0 else f"{value:.1e}",
 }

@@ -110,7 +110,7 @@ class TransformerModel(nn.Module):
         self.head = linear(config.hidden, config.vocab)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.embedding(tokens) + self.positions.weight[: tokens.shape[1]]
+        x = self.embedding(tokens) + self.positions.weight.narrow(0, 0, tokens.shape[1])
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if self.checkpoint else block(x)
         return self.head(self.norm(x))

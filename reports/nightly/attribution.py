@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,10 @@ from reports.nightly.model import Attribution, NodeShift
 
 CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration", "source_hash": "the source"}
 SOFTWARE = {"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"}
-CONDITIONS = {  # how far the medians before and after must lie apart to be evidence, and the unit they are told in
-    "sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"),
-    "memory_clock_hz": ("memory clock", 0.005, 1e-6, "MHz"),
-    "power_w": ("power", 0.05, 1.0, "W"),
-    "temperature_c": ("temperature", 0.08, 1.0, "°C"),
-}
+# How far the medians before and after must lie apart to be worth a line, and the unit they are told in. A lower clock makes slower;
+# power and temperature say why a clock moved, and by themselves nothing.
+CLOCKS = {"sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"), "memory_clock_hz": ("memory clock", 0.005, 1e-6, "MHz")}
+AROUND_CLOCKS = {"power_w": ("power", 0.05, 1.0, "W"), "temperature_c": ("temperature", 0.08, 1.0, "°C")}
 SENTINEL = 0.01  # relative; sentinels never change, so what moves them is the device
 NODE = 0.01  # relative, of every series of a node
 OTHER_GPU = 0.5  # of the change: GPUs that moved less did not change
@@ -43,7 +41,9 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     code, software = tuple(changed(CODE, before, after)), tuple(changed(SOFTWARE, before, after))
     if code or software:
         return Attribution("kernel code" if code else "software", (*code, *software))
-    device = (*moved_sentinels(step, sentinels), *moved_conditions(before, after), *one_gpu(step, lines))
+    clocks = moved(CLOCKS, before, after, -1 if step.difference > 0 else 1)
+    device = (*moved_sentinels(step, sentinels), *clocks, *one_gpu(step, lines, shifts))
+    device = (*device, *moved(AROUND_CLOCKS, before, after)) if device else ()
     node = tuple(moved_node(step, shifts))
     if node:
         return Attribution("the node", (*node, *device))
@@ -63,11 +63,11 @@ def _commonest(values: pd.Series) -> Any:
     return None if modes.empty else modes.iloc[0]
 
 
-def moved_conditions(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
-    """Clocks, power and temperature whose medians lie apart."""
-    for name, (words, least, factor, unit) in CONDITIONS.items():
+def moved(fields: Mapping[str, tuple[str, float, float, str]], before: pd.DataFrame, after: pd.DataFrame, sign: int = 0) -> Iterator[str]:
+    """Conditions whose medians lie apart; with `sign` only those that moved up (1) or down (−1)."""
+    for name, (words, least, factor, unit) in fields.items():
         old, new = before[name].median(), after[name].median()
-        if old > 0 and abs(new / old - 1) > least:
+        if old > 0 and abs(new / old - 1) > least and sign * (new - old) >= 0:
             yield f"{words} moved: {old * factor:.0f} → {new * factor:.0f} {unit}"
 
 
@@ -79,17 +79,21 @@ def moved_sentinels(step: Step, sentinels: pd.DataFrame) -> Iterator[str]:
             yield f"sentinel {name} moved: {new / old - 1:+.1%}"
 
 
-def one_gpu(step: Step, lines: pd.DataFrame) -> Iterator[str]:
-    """Where a history has several GPUs of a kind: those that moved, if others did not."""
-    moved: list[str] = []
+def one_gpu(step: Step, lines: pd.DataFrame, shifts: Sequence[NodeShift]) -> Iterator[str]:
+    """Where a history has several GPUs of a kind: those on which the series moved, if it did not on others. What a whole GPU moved by is
+    taken out first, as it is before a series is judged."""
+    whole = {(shift.gpu, shift.night): shift.ratio for shift in shifts}
+    places = zip(lines["gpu"], lines["night"], strict=True)
+    own = [seconds / whole.get(place, 1.0) for seconds, place in zip(lines["median_s"], places, strict=True)]
+    those: list[str] = []
     still: list[str] = []
-    for gpu, group in lines.groupby("gpu"):
-        old, new = (group.loc[group["night"].isin(list(nights)), "median_s"].median() for nights in (step.before, step.after))
+    for gpu, group in lines.assign(own_s=own).groupby("gpu"):
+        old, new = (group.loc[group["night"].isin(list(nights)), "own_s"].median() for nights in (step.before, step.after))
         if old > 0 and new > 0:
             same_way = (new > old) == (step.difference > 0) and abs(new / old - 1) > OTHER_GPU * abs(step.difference)
-            (moved if same_way else still).append(str(gpu))
-    if moved and still:
-        yield f"only on {', '.join(moved)}; not on {', '.join(still)}"
+            (those if same_way else still).append(str(gpu))
+    if those and still:
+        yield f"only on {', '.join(those)}; not on {', '.join(still)}"
 
 
 def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:

@@ -104,12 +104,12 @@ def _changes(
     night: str,
 ) -> list[Change]:
     """Tonight's first, then by size: regressions before improvements."""
-    sentinels = read.sentinels(database, tonight, night) if scanned.confirmed else pd.DataFrame()
-    changes = []
-    for one in scanned.confirmed:
-        key = tuple(found.series.iloc[one.series][list(read.POINT_KEY)])
-        lines = read.details(database, tonight, tuple(None if pd.isna(v) else v for v in key), night)
-        changes.append(_change(one, found, shifted, lines, sentinels, shifts, accepted))
+    if not scanned.confirmed:
+        return []
+    sentinels = read.sentinels(database, tonight, night)
+    changed = found.series.iloc[sorted({one.series for one in scanned.confirmed})]
+    lines = dict(iter(read.details(database, tonight, changed, night).groupby("series")))
+    changes = [_change(one, found, shifted, lines[one.series], sentinels, shifts, accepted) for one in scanned.confirmed]
     return sorted(changes, key=lambda change: (not change.tonight, change.direction == "faster", -abs(np.log(change.ratio))))
 
 

@@ -132,8 +132,9 @@ class Verdict:
         faster = len(self.confirmed) - len(self.regressions)
         parts += [f"{faster} confirmed faster"] if faster else []
         if not parts:
-            enough = self.judged or not self.series
-            parts = ["nothing is confirmed" if enough else f"no verdict yet: {len(self.nights)} nights of history are too few"]
+            count = len(self.nights)
+            few = "1 night of history is too little" if count == 1 else f"{count} nights of history are too few"
+            parts = ["nothing is confirmed" if self.judged or not self.series else f"no verdict yet: {few}"]
         parts += ["the run is suspect"] if self.suspect else []
         return (
             f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}: {self.judged:,} of {self.series:,} series judged, night of {self.night}"

@@ -18,6 +18,12 @@ TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what
 MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cache"))  # one value a run
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
 POINT_KEY = ("point", "regime", "cache")
+DETAILS = (  # each column of each file costs time
+    *("h.point", "run", "run_dir", "started_utc", "commit", "status", "median_s", "ci_low_s", "ci_high_s"),
+    *("config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
+    *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c", "throttle_reasons"),
+)
+SAME_KEY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"
 
 
 @dataclass(frozen=True)
@@ -53,29 +59,39 @@ def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: 
 
     night: SQL, EACH_RUN or of `night_from`.
     """
-    same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
-    keys = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in POINT_KEY)
-    columns = ", ".join(f"h.{name}" for name in POINT_KEY)
-    given = {name: tonight[name] for name in MACHINE} | {"run": tonight["run"], "started": tonight["started_utc"]}
+    series = _series(database, tonight["run"])
+    runs = _runs(database, tonight, night)
+    night_names = sorted(runs["night"].unique())[-lookback:]
+    runs = runs[runs["night"].isin(night_names)]
+    gpu_names = sorted(runs["gpu"].unique())
+    places = {"night": pd.Categorical(runs["night"], night_names).codes, "gpu": pd.Categorical(runs["gpu"], gpu_names).codes}
+    database.register("asked", _keys(series))
+    database.register("placed", runs[["run"]].assign(**places))
     found = database.execute(
         f"""
-        WITH t AS (SELECT DISTINCT point, regime, cache FROM history WHERE run = $run AND {TIMED}),
-        latest AS (SELECT DISTINCT {night} AS night FROM history h WHERE {same} AND started_utc <= $started
-                   ORDER BY night DESC LIMIT {int(lookback)})
-        SELECT {columns}, {night} AS night, {GPU} AS gpu, median(ln(median_s)) AS log_s
-        FROM history h SEMI JOIN t ON {keys} SEMI JOIN latest ON {night} = latest.night
-        WHERE {same} AND started_utc <= $started AND {TIMED} GROUP BY ALL
-        """,
-        given,
-    ).df()
-    series = _series(database, tonight["run"])
-    night_names, gpu_names = sorted(found["night"].unique()), sorted(found["gpu"].unique())
+        SELECT a.series, r.night, r.gpu, median(ln(median_s)) AS log_s
+        FROM history h JOIN placed r ON h.run = r.run JOIN asked a ON {SAME_KEY} WHERE {TIMED} GROUP BY ALL
+        """
+    ).fetchnumpy()
     times = np.full((len(series), len(night_names), len(gpu_names)), np.nan)
-    place = {key: i for i, key in enumerate(series[list(POINT_KEY)].fillna("").itertuples(index=False, name=None))}
-    row = [place[key] for key in found[list(POINT_KEY)].fillna("").itertuples(index=False, name=None)]
-    column = pd.Categorical(found["night"], night_names).codes
-    times[row, column, pd.Categorical(found["gpu"], gpu_names).codes] = found["log_s"]
-    return Nights(times, series, list(night_names), list(gpu_names))
+    times[found["series"], found["night"], found["gpu"]] = found["log_s"]
+    timed = ~np.isnan(times).all(axis=(0, 2))  # a night of nothing but failures is none
+    return Nights(times[:, timed], series, [name for name, told in zip(night_names, timed, strict=True) if told], list(gpu_names))
+
+
+def _runs(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> pd.DataFrame:
+    """run, night and gpu of the runs up to tonight that may be set beside it."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
+    return database.execute(
+        f"SELECT DISTINCT run, {night} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started",
+        {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"]},
+    ).df()
+
+
+def _keys(series: pd.DataFrame) -> pd.DataFrame:
+    """POINT_KEY of each series, with its index as `series`; what is missing is NULL."""
+    keys = series[list(POINT_KEY)].astype(object)
+    return keys.where(keys.notna(), None).assign(series=series.index)
 
 
 def _series(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
@@ -99,13 +115,17 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -
     return str(found[0]) if found else None
 
 
-def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], key: tuple[Any, ...], night: str) -> pd.DataFrame:
-    """Every line of one series up to tonight, in time order, with its night and GPU: what attribution looks at."""
-    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in (*MACHINE, *POINT_KEY))
-    given = {name: tonight[name] for name in MACHINE} | dict(zip(POINT_KEY, key, strict=True)) | {"started": tonight["started_utc"]}
+def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, night: str) -> pd.DataFrame:
+    """Every line of the given series (POINT_KEY) up to tonight, in time order, with its night and GPU: what attribution looks at, and a
+    chart (DETAILS). `series` in the result is the index of its line in `series`."""
+    database.register("asked", _keys(series))
+    same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     return database.execute(
-        f"SELECT *, {night} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started ORDER BY started_utc",
-        given,
+        f"""
+        SELECT a.series, {night} AS night, {GPU} AS gpu, {", ".join(DETAILS)} FROM history h JOIN asked a ON {SAME_KEY}
+        WHERE {same} AND started_utc <= $started ORDER BY started_utc
+        """,
+        {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"]},
     ).df()
 
 

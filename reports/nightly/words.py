@@ -8,9 +8,14 @@ from reports.units import show
 
 def change_line(change: Change) -> str:
     """Point, ratio with its interval, times, and since when."""
+    return f"{change.point}  {change_words(change)}"
+
+
+def change_words(change: Change) -> str:
+    """The same without the point, for where that stands beside it."""
     interval = f"{change.ratio_low - 1:+.1%} … {change.ratio_high - 1:+.1%}"
     times = f"{show(change.before_s, 's')} → {show(change.after_s, 's')}"
-    return f"{change.point}  {change.ratio - 1:+.1%} ({interval}), {times}, since {change.first_night}"
+    return f"{change.ratio - 1:+.1%} ({interval}), {times}, since {change.first_night}"
 
 
 def cause(change: Change) -> str:

@@ -43,18 +43,21 @@ def page(
     *,
     instead: str,
     source: str,
+    tone: str = "",
     simulated: bool = False,
     problems: Sequence[str] = (),
 ) -> Markup:
     """A whole page of reports.sections.base.Section. Nothing in it refers to anything outside it.
 
     `scripts`: files of reports/page/scripts, in the order in which they need one another. `bundles`: what they unpack, by id.
-    `instead`: where a reader finds the same without the script, in words. `source`: what the page was made from.
+    `tone`: of reports.palette, where the title is a verdict. `instead`: where a reader finds the same without the script, in words.
+    `source`: what the page was made from.
     """
     return render(
         "page.html.j2",
         title=title,
         run=subtitle,
+        tone=tone,
         simulated=simulated,
         problems=problems,
         sections=sections,

@@ -17,6 +17,7 @@ from reports.sections.points import points
 from reports.sections.precisions import precisions
 from reports.sections.roofline import roofline
 from reports.sections.summary import summary
+from reports.sections.training import training
 from reports.sections.versus import versus
 
 # None: this section is about something that this run has nothing to do with.
@@ -30,6 +31,7 @@ SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     memory,
     optimizer,
     gradient,
+    training,
     h100,
     inspection,
     points,

@@ -32,6 +32,7 @@ def optimizer(report: Report) -> Section | None:
     known = {i: point for i, row in steps.iterrows() if (point := _point(row)) is not None}
     if not known:
         return None
+    known = dict(sorted(known.items(), key=lambda item: _order(item[1])))
     rows = _with_bytes(steps.loc[list(known)], known.values()).assign(speedup=pairs(report.timed)["speedup"])
     timed = rows[rows["bandwidth_fraction"].notna()]
     charts = [] if timed.empty else [_chart(timed)]
@@ -50,6 +51,13 @@ def _point(row: pd.Series) -> Point | None:
         return None
 
 
+def _order(point: Point) -> tuple[object, ...]:
+    """By method, storage and size; what shares them stands together, one implementation under the other."""
+    names = [*OP.impls]
+    impl = names.index(point.impl) if point.impl in names else len(names)
+    return [*METHODS].index(point.options["method"]), point.options["master"] != "none", point.precision, *point.dims.values(), impl
+
+
 def _parameters(point: Point) -> int:
     return point.dims["tensors"] * point.dims["n"]
 
@@ -66,6 +74,8 @@ def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
     others = pd.Series([(scheme(p).weights + scheme(p).gradients) * _parameters(p) for p in known], rows.index, dtype=float)
     added = rows["memory_bytes"] - state - others
     return rows.assign(
+        method=[p.options["method"] for p in known],
+        master=[p.options["master"] for p in known],
         parameters_a_tensor=[p.dims["n"] for p in known],
         state_bytes=state,
         state_measured=rows["peak_memory_bytes"] - others - added,

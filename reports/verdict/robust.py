@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 MAD_EFFICIENCY = 0.4  # a MAD of n values is as good as a standard deviation of 0.4 n
 TRIM_EFFICIENCY = 0.9
+POOLED = 2000  # series tell their correlation well enough
 
 
 class Spread(NamedTuple):
@@ -34,13 +35,16 @@ class Prior(NamedTuple):
 
 
 def medians(values: Array) -> Array:
-    """Median of each row, NaN apart; NaN for a row of nothing else. A sort is five times as fast as numpy.nanmedian here."""
-    ordered = np.sort(values, axis=1)  # NaN last
+    """Median of each row, NaN apart; NaN for a row of nothing else. Several times as fast as numpy.nanmedian on short rows."""
     count = np.count_nonzero(~np.isnan(values), axis=1)
-    upper = np.minimum(count // 2, values.shape[1] - 1)
-    lower = np.maximum((count - 1) // 2, 0)
-    rows = np.arange(len(values))
-    return (ordered[rows, lower] + ordered[rows, upper]) / 2
+    full = count == values.shape[1]
+    found = np.empty(len(values))
+    found[full] = np.median(values[full], axis=1) if values.shape[1] else np.nan
+    some = np.sort(values[~full], axis=1)  # NaN last
+    rows, number = np.arange(len(some)), count[~full]
+    upper, lower = np.minimum(number // 2, values.shape[1] - 1), np.maximum((number - 1) // 2, 0)
+    found[~full] = (some[rows, lower] + some[rows, upper]) / 2
+    return found
 
 
 def prior(variances: Array, freedom: Array, most: float, least_series: int = 10) -> Prior:
@@ -51,10 +55,10 @@ def prior(variances: Array, freedom: Array, most: float, least_series: int = 10)
     known = variances > 0
     if np.count_nonzero(known) < least_series:
         return Prior(0.0, 0.0)
-    half = freedom[known] / 2
-    logs = np.log(variances[known]) - digamma(half) + np.log(half)
+    half, which = np.unique(freedom[known] / 2, return_inverse=True)  # few values: the special functions are dear
+    logs = np.log(variances[known]) - (digamma(half) - np.log(half))[which]
     middle = np.median(logs)
-    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half))
+    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half)[which])
     weight = most if excess <= 0 else min(most, 2 * _inverse_trigamma(float(excess)))
     return Prior(float(np.exp(middle + digamma(weight / 2) - np.log(weight / 2))), weight)
 
@@ -95,7 +99,7 @@ def spread(base: Array, current: Mask, apart: float, floor: float, most: float) 
     here = kept & current
     nights = np.count_nonzero(here, axis=1)
     level = centre[:, 0] + np.where(here, deviations, 0.0).sum(axis=1) / np.maximum(nights, 1)
-    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan))
+    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan)[:: max(1, len(base) // POOLED)])
     return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
 
 

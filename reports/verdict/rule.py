@@ -36,7 +36,7 @@ class Rule:
     shift_base: int = 20  # nights that the node's shift is measured against
     shift_series: int = 10  # series without which there is no telling the node from a series
     watch: float = 3.5  # standard deviations from which a single night is pointed out
-    lookback: int = 90  # nights that are replayed
+    lookback: int = 60  # nights that are replayed; what was confirmed before them is history
 
     def agreeing(self, window: int) -> int:
         """Nights of a window that must lie together: all of 3, 3 of 4, 6 of 10. Two outliers in 3 nights are no change."""

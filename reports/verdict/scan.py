@@ -83,7 +83,7 @@ class _Series:
     def window(self, night: int, window: int, rows: Index) -> tuple[Array, Spread]:
         """The last `window` nights as distances from the level of those before, and that level's spread."""
         back = self.count[rows, night][:, None] - 1 - np.arange(window + self.rule.base)
-        values = np.take_along_axis(self.dense[rows], np.maximum(back, 0), axis=1)
+        values = self.dense[rows[:, None], np.maximum(back, 0)]
         base = np.where(back[:, window:] >= 0, values[:, window:], np.nan)
         current = back[:, window:] >= self.start[rows][:, None]
         base_spread = spread(base, current, self.rule.apart, self.rule.floor, self.rule.most_prior)
@@ -142,7 +142,8 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         limit = rule.limit * base.sigma[:, None]
         bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
         error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
-        p = np.where(matters, np.minimum(2 * t.sf(np.abs(bounded) / error, base.freedom) / share, 1.0), 1.0)
+        p = np.ones(len(rows))
+        p[matters] = np.minimum(2 * t.sf(np.abs(bounded[matters]) / error[matters], base.freedom[matters]) / share, 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]

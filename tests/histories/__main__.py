@@ -2,7 +2,7 @@
 
     python -m tests.histories [--seeds N] [--first SEED] [--write]
 
-Exit 1 where our rule misses what it has to reach. The rule was tuned on seeds 100 to 111: judge it on others.
+Exit 1 where our rule misses what it has to reach. The rule was tuned on seeds 100 to 311: judge it on others.
 """
 
 from __future__ import annotations

@@ -49,6 +49,27 @@ def test_rules_are_those_of_torch_optim_in_fp64(impl: str, method: str) -> None:
         torch.testing.assert_close(optimizer.state[parameter][name], mine, rtol=1e-12, atol=1e-13)
 
 
+class Counted:
+    """Stands for a parameter's value in a formula, and counts the operations on it."""
+
+    def __init__(self, count: list[int]):
+        self.count = count
+
+    def _operation(self, other: object = None) -> Counted:
+        self.count[0] += 1
+        return self
+
+    __add__ = __sub__ = __mul__ = __rmul__ = __truediv__ = sqrt = _operation
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flops_are_the_operations_of_the_rule(method: str) -> None:
+    count = [0]
+    value = Counted(count)
+    RULES[method](value, value, (value,) * OPTIMIZER_STATES[method], (0.1, 0.05))
+    assert count[0] == METHODS[method].flops
+
+
 # By hand, of 2 × 5 parameters: FLOPs by the formula; bytes a parameter read (gradient, state, weight or master) and written.
 COSTS = [
     ("torch", "sgd", "fp32", "none", 2, 8, 4, 8 * 10),

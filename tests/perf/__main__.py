@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benches.devices.cpu import cpu_model
-from tests.perf import collection, kernels_on_cpu, overhead, page, planning
+from tests.perf import collection, kernels_on_cpu, nightly_page, overhead, page, planning
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[], list[tuple[str, float, float, str]]]] = {
     "planning": planning.figures,
     "overhead": overhead.figures,
     "page": page.figures,
+    "nightly_page": nightly_page.figures,
     "kernels": kernels_on_cpu.figures,
 }
 

@@ -73,6 +73,13 @@ def test_what_is_no_run_is_set_aside_and_said(make: Callable[[Path], object], re
     assert open_history(tmp_path).notes == ()
 
 
+def test_a_directory_of_other_data_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "sales.parquet")
+    with pytest.raises(UnusableRun, match="no history's: name another --history"):
+        add_run(tmp_path, make_run("cuda"))
+    assert [path.name for path in tmp_path.glob("*.parquet")] == ["sales.parquet"]
+
+
 def test_nothing_that_was_set_aside_is_lost(make_run: MakeRun, tmp_path: Path) -> None:
     for text in (b"a", b"b"):
         (tmp_path / "bad.parquet").write_bytes(text)

@@ -36,7 +36,7 @@ function prepare(figure, rows) {
       trace.hovertext = marks[i].map(row => hoverText(rows, row));
       if (many) Object.assign(trace.marker, { size: 5, opacity: 0.6 });
       if (many && webgl) trace.type = "scattergl";
-    } else if (trace.type === "heatmap") {
+    } else if (trace.type === "heatmap" && trace.customdata) {
       trace.hovertext = trace.customdata.map(line => line.map(row => row === null ? "" : hoverText(rows, row)));
     }
   });
@@ -82,12 +82,20 @@ class PageChart {
   resize(width) { return width ? Plotly.relayout(this.plot, { width, autosize: false }) : Plotly.relayout(this.plot, { width: null, autosize: true }); }
 }
 
-// Every chart of the page, one after another; they are made narrower for paper.
-async function drawCharts(charts, rows, open) {
+let plotly = null;
+
+function loadPlotly() { return plotly ??= runPlotly(); }
+
+async function runPlotly() {
   const script = document.createElement("script");
   script.textContent = await unpack("plotly");
   document.head.append(script); // runs at once
   script.remove();
+}
+
+// Every chart of the page, one after another; they are made narrower for paper.
+async function drawCharts(charts, rows, open) {
+  await loadPlotly();
   const drawn = [];
   for (const box of document.querySelectorAll("figure.chart")) {
     const chart = new PageChart(box, charts[box.dataset.chart], rows, open);

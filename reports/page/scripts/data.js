@@ -1,8 +1,12 @@
 // The libraries and the data lie in the page gzipped, in base64.
-async function unpack(id) {
+async function unpack(id) { return unpacked(id).text(); }
+
+async function unpackFloats(id) { return new Float32Array(await unpacked(id).arrayBuffer()); }
+
+function unpacked(id) {
   const text = atob(document.getElementById(id).textContent), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i); // several times as fast as Uint8Array.from
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
 }
 
 // Names from sweeps and machines end in HTML here and in Plotly's hover text: always through this.

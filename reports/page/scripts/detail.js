@@ -1,7 +1,7 @@
-// Everything about one point, in a dialog; its address ends in #point=<id>.
+// Everything about one point, in a dialog; its address ends in #point=<id>. `ahead(row)` gives an element that comes before the figures.
 class Detail {
-  constructor(rows) {
-    Object.assign(this, { rows, dialog: document.getElementById("detail") });
+  constructor(rows, ahead = null) {
+    Object.assign(this, { rows, ahead, dialog: document.getElementById("detail") });
     this.dialog.addEventListener("close", () => {
       if (location.hash.startsWith("#point=")) history.replaceState(null, "", location.pathname + location.search + "#points");
     });
@@ -12,8 +12,10 @@ class Detail {
   show(row) {
     const { rows } = this, id = rows.value("point", row);
     document.getElementById("detail-title").textContent = id;
-    document.getElementById("detail-body").innerHTML = rows.groups.map(group => this.group(group, row)).join("");
+    const body = document.getElementById("detail-body");
+    body.innerHTML = rows.groups.map(group => this.group(group, row)).join("");
     if (!this.dialog.open) this.dialog.showModal();
+    if (this.ahead) body.prepend(this.ahead(row));
     history.replaceState(null, "", `#point=${encodeURIComponent(id)}`);
   }
 

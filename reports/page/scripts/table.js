@@ -2,8 +2,11 @@
 const PRINTED_ROWS = 500;
 
 class PointTable {
-  constructor(rows, { DataTable, jQuery }, open) {
-    this.rows = rows;
+  // `cells` makes the HTML of a column's cell in another way than as text; `order` is DataTables' own.
+  constructor(rows, { DataTable }, open, { cells = {}, order = null } = {}) {
+    Object.assign(this, { rows, cells });
+    this.element = document.getElementById("table");
+    this.things = this.element.dataset.things;
     this.statuses = new Set();
     this.selects = [...document.querySelectorAll("#filters select")];
     // Points without a value come last in both directions.
@@ -17,11 +20,11 @@ class PointTable {
     this.table = new DataTable("#table", {
       data: Array.from({ length: rows.count }, (_, row) => [row]),
       columns: this.columns.map(column => this.describe(column)),
-      order: "ordered" in document.getElementById("table").dataset ? [[0, "asc"]] : [[0, "asc"], [1, "asc"]], // sorting is stable
+      order: order ?? ("ordered" in this.element.dataset ? [[0, "asc"]] : [[0, "asc"], [1, "asc"]]), // sorting is stable
       pageLength: 25, lengthMenu: [25, 100, 500], deferRender: true, autoWidth: false, orderClasses: false,
       layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
-      language: { lengthMenu: "_MENU_ a page", info: "_START_–_END_ of _TOTAL_", infoFiltered: "(of _MAX_)", zeroRecords: "No point matches these filters.",
-        infoEmpty: "0 points" },
+      language: { lengthMenu: "_MENU_ a page", info: "_START_–_END_ of _TOTAL_", infoFiltered: "(of _MAX_)", infoEmpty: `0 ${this.things}`,
+        zeroRecords: `No ${this.things} match these filters.` },
       createdRow: (element, [row]) => { element.dataset.row = row; },
     });
     this.table.search.fixed("page", (_, [row]) => this.passes(row));
@@ -43,6 +46,7 @@ class PointTable {
 
   cell(name, row) {
     const { rows } = this, text = escapeHtml(rows.text(name, row));
+    if (this.cells[name]) return this.cells[name](row, text);
     if (name === "point") {
       const reason = rows.value("reason", row), why = reason ? `<div class="reason">${escapeHtml(reason)}</div>` : "";
       return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>${why}`;
@@ -68,7 +72,7 @@ class PointTable {
     document.getElementById("search").addEventListener("input", event => this.table.search(event.target.value).draw());
     document.getElementById("copy").addEventListener("click", () => this.copy());
     document.getElementById("download").addEventListener("click", () => this.download());
-    document.getElementById("table").addEventListener("dblclick", event => {
+    this.element.addEventListener("dblclick", event => {
       const line = event.target.closest("tr[data-row]");
       if (line) open(Number(line.dataset.row));
     });
@@ -86,14 +90,14 @@ class PointTable {
 
   async copy() {
     const count = this.table.rows({ search: "applied" }).count();
-    try { await navigator.clipboard.writeText(this.csv()); this.tell(`${count} points copied`); }
+    try { await navigator.clipboard.writeText(this.csv()); this.tell(`${count} ${this.things} copied`); }
     catch { this.tell("The browser does not let this page copy: use Download"); }
   }
 
   download() {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([this.csv()], { type: "text/csv" }));
-    link.download = "points.csv";
+    link.download = `${this.things}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);
   }
@@ -113,4 +117,22 @@ class PointTable {
     if (begins) this.length = this.table.page.len();
     this.table.page.len(begins ? -1 : this.length).draw();
   }
+}
+
+// The table, and the dialog that its points and the page's address open. Gives what opens a row.
+async function startTable(rows, detail, options) {
+  const library = await import(URL.createObjectURL(new Blob([await unpack("datatables")], { type: "text/javascript" })));
+  const open = row => { table.reveal(row); detail.show(row); };
+  const table = new PointTable(rows, { DataTable: library.jQuery.fn.dataTable }, open, options);
+  const follow = () => {
+    const match = location.hash.match(/^#point=(.+)$/);
+    const row = match ? rows.find(decodeURIComponent(match[1])) : -1;
+    if (row >= 0) open(row);
+    else if (match) table.tell(`None of these ${table.things} is ${decodeURIComponent(match[1])}`);
+  };
+  addEventListener("hashchange", follow);
+  follow();
+  addEventListener("beforeprint", () => table.print(true));
+  addEventListener("afterprint", () => table.print(false));
+  return open;
 }

@@ -1,0 +1,93 @@
+"""The subcommand: arguments to an exit code. 0: trained; 2: what was asked for cannot be done, one line; 130: Ctrl-C, all saved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kernels.op import OpError, Platform, Point
+from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
+from kernels.training.recipe import OPTIMIZERS
+
+SIZES = {  # default: what two CPU cores train in a minute
+    "batch": (8, "sequences a step"),
+    "sequence": (64, "tokens a sequence"),
+    "layers": (2, "blocks"),
+    "hidden": (64, "width of the residual stream"),
+    "heads": (4, "attention heads, which divide --hidden"),
+    "feedforward": (192, "width of the MLP"),
+    "vocab": (256, "token ids: more than the largest in --data"),
+}
+
+
+def add_command(commands: Any) -> None:
+    """`commands`: what argparse's add_subparsers gives."""
+    train = commands.add_parser("train", help="train a Transformer on a token file; tokens/s, MFU and where the time goes")
+    train.add_argument(
+        "--steps", type=positive, default=200, metavar="N", help="steps in all, those before a checkpoint too (default: 200)"
+    )
+    train.add_argument(
+        "--data", type=Path, metavar="FILE", help="token ids: .npy of uint16 or uint32, or .bin of uint16 (default: made up)"
+    )
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="go on from this file if it is there; save to it")
+    train.add_argument("--save-every", type=positive, default=100, metavar="N", help="steps between saves (default: 100)")
+    train.add_argument("--precision", choices=[p for p in PRECISIONS if p != "fp8_e5m2"], help="default: bf16 on CUDA, fp32 on a CPU")
+    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default: adamw")
+    train.add_argument("--learning-rate", type=rate, default=3e-3, metavar="X", help="default: 0.003")
+    train.add_argument("--checkpointing", action="store_true", help="compute activations again in backward instead of keeping them")
+    train.add_argument("--seed", type=int, default=0, help="of weights and batches (default: 0)")
+    train.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: cuda where there is one")
+    for name, (size, text) in SIZES.items():
+        train.add_argument(f"--{name}", type=positive, default=size, metavar="N", help=f"{text} (default: {size})")
+    train.set_defaults(run=main)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e3:
+        raise argparse.ArgumentTypeError(f"{text} is no learning rate")
+    return value
+
+
+def main(given: argparse.Namespace) -> int:
+    from benches.train.session import Session
+    from benches.train.show import show
+    from benches.train.where import Refused, where
+    from kernels.training.checkpoint import CheckpointError
+    from kernels.training.tokens import DataError
+
+    console = Console()
+    try:
+        place = where(given.device)
+        session = Session(given, point_of(given, place.platform), place)
+        console.print(session.begun(), highlight=False, soft_wrap=True)
+        stopped = session.run(console)
+    except (Refused, DataError, CheckpointError, OpError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    show(session.result(), console)
+    return 130 if stopped else 0
+
+
+def point_of(given: argparse.Namespace, platform: Platform) -> Point:
+    """The train_step that each step is. Raises OpError."""
+    op = OPS["train_step"]
+    options = {"model": "transformer", "checkpointing": "full" if given.checkpointing else "none", "optimizer": given.optimizer}
+    precision = given.precision or ("bf16" if platform.kind == "cuda" else "fp32")
+    point = op.point("torch", precision, {name: getattr(given, name) for name in SIZES}, options | {"loading": "ahead"})
+    why = op.impls["torch"].unsupported(point, platform)
+    if why:
+        raise OpError(f"--precision {precision}: {why}")
+    return point

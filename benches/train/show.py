@@ -1,0 +1,58 @@
+"""A training run's summary at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from benches.plan import bytes_text, time_text
+from benches.train.session import Result
+from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_phases
+from kernels.training.memory import memory
+from kernels.training.sizes import config_of, flops, tokens_of
+from kernels.training.tokens import ENTROPY
+
+
+def show(result: Result, console: Console) -> None:
+    """Prints loss, rates, memory and the breakdown."""
+    for line in lines(result):
+        console.print(line, highlight=False, soft_wrap=True)
+    if result.phases_s:
+        console.print(breakdown(result))
+
+
+def lines(result: Result) -> Iterator[str]:
+    """What each figure is by stands beside it."""
+    if result.first_loss is None or result.last_loss is None:
+        yield f"nothing to do: {result.steps} steps have been made"
+        return
+    floor = f"; the source's entropy is {ENTROPY:.4f}" if result.made_up else ""
+    yield f"loss       {result.first_loss:.4f} → {result.last_loss:.4f} nats a token{floor}"
+    if result.skipped:
+        yield f"skipped    {result.skipped} steps whose gradients overflowed; the loss scale was halved each time"
+    if result.step_s:
+        point, tokens = result.point, tokens_of(result.point)
+        napkin, exact = config_of(point).napkin_flops(tokens, 6), flops(point).model
+        yield f"step       {time_text(result.step_s)}, {tokens / result.step_s:,.0f} tokens/s"
+        for name, count in (("6·N·tokens", napkin), ("exact FLOPs", exact)):
+            rate = count / result.step_s
+            yield f"MFU        {100 * rate / MFU_PEAK_FLOPS_PER_S:.3g}% by {name} ({rate:.3g} FLOP/s of 1979e12/2)"
+    m = memory(result.point, "cuda" if result.where.gpu else "cpu")
+    parts = ", ".join(f"{bytes_text(getattr(m, name))} {name}" for name in ("weights", "gradients", "optimizer", "activations"))
+    yield f"memory     {parts}, by formula; {bytes_text(m.peak)} at the peak"
+
+
+def breakdown(result: Result) -> Table:
+    """Each phase, its share, and its prediction where the GPU is known."""
+    predicted = predict_phases(result.point, result.where.gpu) if result.where.gpu else {}
+    total = sum(result.phases_s.values())
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("phase")
+    for heading in ("time", "share", *(["predicted"] if predicted else [])):
+        table.add_column(heading, justify="right")
+    for name, seconds in result.phases_s.items():
+        table.add_row(name, time_text(seconds), f"{seconds / total:.1%}", *([time_text(predicted[name])] if predicted else []))
+    return table

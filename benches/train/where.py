@@ -1,0 +1,37 @@
+"""The device of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.gpus import Gpu, gpu_for_board
+from kernels.op import Platform
+
+
+class Refused(Exception):
+    """What was asked for cannot be done; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """`gpu`: its data sheet, where one is known."""
+
+    device: torch.device
+    platform: Platform
+    gpu: Gpu | None
+
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def where(name: str) -> Where:
+    """`auto`, `cuda` or `cpu`. Raises Refused where there is no CUDA device and one was asked for."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device")
+    if name == "cpu" or not torch.cuda.is_available():
+        return Where(torch.device("cpu"), Platform("cpu"), None)
+    gpu = gpu_for_board(torch.cuda.get_device_name())
+    return Where(torch.device("cuda"), Platform("cuda", torch.cuda.get_device_capability()), gpu)

@@ -1,0 +1,78 @@
+"""What a training step computes, as formulas of its dims. No torch here; what it holds is in memory.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.models.config import DeepLinear, Transformer
+from kernels.op import Point
+from kernels.training.recipe import AUTOCAST, Recipe
+
+DIMS = {
+    "transformer": ("batch", "sequence", "layers", "hidden", "heads", "feedforward", "vocab"),
+    "deep_linear": ("tokens", "width", "layers"),
+}
+FP32, HALF, INT64 = 4, 2, 8  # bytes
+
+Config = DeepLinear | Transformer
+
+
+def config_of(point: Point) -> Config:
+    """The model that a point trains."""
+    d = point.dims
+    if point.options["model"] == "deep_linear":
+        return DeepLinear(d["width"], d["layers"])
+    return Transformer(d["vocab"], d["layers"], d["hidden"], d["heads"], d["feedforward"], "swiglu", "rmsnorm", context=d["sequence"])
+
+
+def recipe_of(point: Point) -> Recipe:
+    return Recipe(point.precision, point.options["optimizer"], point.options["checkpointing"] == "full")
+
+
+def tokens_of(point: Point) -> int:
+    """Of a step: rows of every weight product."""
+    return point.dims["tokens"] if "tokens" in point.dims else point.dims["batch"] * point.dims["sequence"]
+
+
+def batch_bytes(point: Point) -> int:
+    """Inputs and targets: int64 tokens, or fp32 rows and values."""
+    tokens = tokens_of(point)
+    return tokens * (point.dims["width"] + 1) * FP32 if "width" in point.dims else 2 * tokens * INT64
+
+
+def width(precision: str) -> int:
+    """Bytes of an activation between products."""
+    return HALF if precision in AUTOCAST else FP32
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Of a step, as `torch.utils.flop_counter` counts them. `again`: what backward computes a second time, having not kept it."""
+
+    forward: int
+    backward: int
+    again: int
+
+    @property
+    def model(self) -> int:
+        """Each product once, and its gradients: what MFU is by (Chowdhery et al. 2022, "PaLM", appendix B)."""
+        return self.forward + self.backward
+
+    @property
+    def hardware(self) -> int:
+        """All that runs."""
+        return self.model + self.again
+
+
+def flops(point: Point) -> Flops:
+    """Fused attention computes its scores again; of a checkpointed block everything is but its last product, whose result backward does
+    not need (PyTorch stops there)."""
+    config = config_of(point)
+    if isinstance(config, DeepLinear):
+        return Flops(config.forward_flops(tokens_of(point)), config.backward_flops(tokens_of(point)), 0)
+    batch, sequence = point.dims["batch"], point.dims["sequence"]
+    forward = config.forward_flops(batch, sequence)
+    again = config.backward_flops(batch, sequence) - 2 * forward
+    if point.options["checkpointing"] == "full":
+        again += config.layers * (config.block_forward_flops(batch, sequence) - 2 * batch * sequence * config.feedforward * config.hidden)
+    return Flops(forward, 2 * forward, again)

@@ -1,0 +1,103 @@
+"""The GPUs of a history side by side tonight: conditions, sentinels, and how fast each is against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from reports.history.schema import SENTINEL
+from reports.nightly import nights as read
+from reports.nightly.judge import Judged
+from reports.verdict.robust import Array, medians
+
+
+@dataclass(frozen=True)
+class GpuTonight:
+    """One GPU; None or NaN where something is not known. SI units in the names."""
+
+    gpu: str
+    host: str | None
+    nights: int  # in which it was measured
+    timed: int  # series, tonight
+    shift: float  # of all its series tonight; a ratio
+    against_fleet: float  # median over tonight's series of its time over the median of all GPUs
+    throttled: int
+    sm_clock_hz: float
+    temperature_c: float
+    power_w: float
+    sentinels: tuple[tuple[str, float, float], ...]  # name, seconds, ratio to the median of its nights before
+
+    @property
+    def tonight(self) -> bool:
+        return self.timed > 0
+
+
+def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, night: str) -> list[GpuTonight]:
+    """Every GPU of the judged nights, in their order. night: SQL, as `judge` was given."""
+    tonight = read.run_line(database, judged.verdict.run)
+    told = _conditions(database, tonight, night, judged.verdict.night).set_index("gpu")
+    moved = sentinel_moves(read.sentinels(database, tonight, night), judged.verdict.night)
+    times = judged.nights.times
+    ratios = against_fleet(times[:, -1]) if times.shape[1] else np.full(times.shape[2], np.nan)
+    shift = {one.gpu: one.ratio for one in judged.verdict.shifts if one.night == judged.verdict.night}
+    found = []
+    for i, gpu in enumerate(judged.nights.gpus):
+        line: Mapping[Any, Any] = told.loc[gpu].to_dict() if gpu in told.index else {}
+        seen = ~np.isnan(times[:, :, i])
+        found.append(
+            GpuTonight(
+                gpu=gpu,
+                host=line.get("host"),
+                nights=int(np.count_nonzero(seen.any(axis=0))),
+                timed=int(np.count_nonzero(seen[:, -1])),
+                shift=shift.get(gpu, np.nan),
+                against_fleet=float(ratios[i]),
+                throttled=int(line.get("throttled", 0)),
+                **{name: float(line.get(name, np.nan)) for name in ("sm_clock_hz", "temperature_c", "power_w")},
+                sentinels=tuple(moved.get(gpu, ())),
+            )
+        )
+    return found
+
+
+def against_fleet(tonight: Array) -> Array:
+    """tonight: log seconds [series, GPUs], NaN where not timed. Of each GPU the median ratio to the median over the GPUs, over the series
+    that at least two of them timed; NaN where there is none."""
+    shared = np.count_nonzero(~np.isnan(tonight), axis=1) > 1
+    if not shared.any():
+        return np.full(tonight.shape[1], np.nan)
+    away = tonight[shared] - medians(tonight[shared])[:, None]
+    return np.exp(medians(away.T))
+
+
+def sentinel_moves(sentinels: pd.DataFrame, night: str) -> dict[str, list[tuple[str, float, float]]]:
+    """By GPU: name, seconds tonight, and the ratio to the median of the nights before. `sentinels`: night, gpu, name, seconds."""
+    moves: dict[str, list[tuple[str, float, float]]] = {}
+    for (gpu, name), group in sentinels.groupby(["gpu", "name"]):
+        tonight = group.loc[group["night"] == night, "seconds"]
+        before = group.loc[group["night"] < night, "seconds"].median()
+        if len(tonight):
+            moves.setdefault(str(gpu), []).append((str(name), float(tonight.iloc[0]), float(tonight.iloc[0] / before)))
+    return moves
+
+
+def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, name: str) -> pd.DataFrame:
+    same = " AND ".join(f"{column} IS NOT DISTINCT FROM ${column}" for column in read.MACHINE)
+    return database.execute(
+        f"""
+        SELECT {read.GPU} AS gpu, any_value(host) AS host, count(*) FILTER (status = 'throttled') AS throttled,
+               median(sm_clock_hz) AS sm_clock_hz, median(temperature_c) AS temperature_c, median(power_w) AS power_w
+        FROM history WHERE {same} AND {night} = $night AND started_utc <= $started AND status <> '{SENTINEL}' GROUP BY ALL
+        """,
+        {column: tonight[column] for column in read.MACHINE} | {"night": name, "started": tonight["started_utc"]},
+    ).df()
+
+
+def conditions_known(gpus: Sequence[GpuTonight]) -> list[str]:
+    """Of clock, temperature and power those that any GPU told."""
+    return [name for name in ("sm_clock_hz", "temperature_c", "power_w") if any(np.isfinite(getattr(gpu, name)) for gpu in gpus)]

@@ -1,0 +1,108 @@
+"""The index of a history: HISTORY/index.html, one line a run, newest night first. What each night said lies in HISTORY/verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reports.history.schema import SENTINEL
+from reports.nightly import nights as read
+from reports.nightly.model import BROKEN, NodeShift, Verdict
+from reports.store import write_atomically
+
+FOLDER = "verdicts"
+OUTCOME = {0: "fine", 1: "regressed", 3: "suspect"}  # of an exit code
+OF_A_RUN = ("run_dir", "started_utc", "host", "device_name", "device_kind", "driver", "torch", "triton", "commit", "sweep")
+
+
+class Shift(BaseModel):
+    """A GPU's, in the night of its verdict."""
+
+    gpu: str
+    ratio: float
+    series: int
+
+
+class Kept(BaseModel):
+    """What the index tells of a verdict; the file is named after its run. `page`: where the night's page was written."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run: str
+    night: str
+    exit_code: int
+    headline: str
+    page: str | None = None
+    shifts: list[Shift] = []
+
+
+def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
+    """Writes what the index needs of a verdict. Raises OSError."""
+    shifts = [Shift(gpu=one.gpu, ratio=one.ratio, series=one.series) for one in verdict.shifts if one.night == verdict.night]
+    kept = Kept(
+        run=verdict.run,
+        night=verdict.night,
+        exit_code=verdict.exit_code,
+        headline=verdict.headline,
+        page=str(page.resolve()) if page else None,
+        shifts=shifts,
+    )
+    folder = history / FOLDER
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / f"{verdict.run}.json", lambda path: path.write_text(kept.model_dump_json() + "\n", encoding="utf-8"))
+
+
+def forget(history: Path, runs: Iterable[str]) -> None:
+    """Deletes what was kept of runs that the history no longer has."""
+    for run in runs:
+        (history / FOLDER / f"{run}.json").unlink(missing_ok=True)
+
+
+def read_kept(history: Path) -> tuple[dict[str, Kept], list[str]]:
+    """By run, and a line for each file that cannot be read: such a run is listed as not judged."""
+    kept, problems = {}, []
+    for path in sorted((history / FOLDER).glob("*.json")):
+        try:
+            one = Kept.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            problems.append(f"{FOLDER}/{path.name} cannot be read ({str(error).splitlines()[0]}): delete it, or judge its run again")
+            continue
+        kept[one.run] = one
+    return kept, problems
+
+
+def runs(database: duckdb.DuckDBPyConnection, night: str) -> pd.DataFrame:
+    """A line a run, newest first: OF_A_RUN, run, night, gpu, points, timed, failed. night: SQL."""
+    told = ", ".join(f'any_value("{name}") AS "{name}"' for name in OF_A_RUN)
+    broken = ", ".join(f"'{status}'" for status in BROKEN)
+    found = database.execute(
+        f"""
+        SELECT run, {told}, any_value({read.GPU}) AS gpu, count(*) FILTER (status <> '{SENTINEL}') AS points,
+               count(*) FILTER ({read.TIMED}) AS timed, count(*) FILTER (status IN ({broken})) AS failed
+        FROM history GROUP BY run
+        """
+    ).df()
+    database.register("found_runs", found)
+    return database.execute(f"SELECT *, {night} AS night FROM found_runs ORDER BY started_utc DESC, run DESC").df()
+
+
+def with_verdicts(found: pd.DataFrame, kept: dict[str, Kept]) -> pd.DataFrame:
+    """`runs` with `status`, `headline` and `page`; a run without a verdict is "not judged"."""
+    each = [kept.get(run) for run in found["run"]]
+    return found.assign(
+        status=[OUTCOME.get(one.exit_code, "not judged") if one else "not judged" for one in each],
+        headline=pd.Series([one.headline if one else None for one in each], found.index, dtype=object),
+        page=pd.Series([one.page if one else None for one in each], found.index, dtype=object),
+        night=[one.night if one else night for one, night in zip(each, found["night"], strict=True)],
+    )
+
+
+def shifts(kept: Iterable[Kept], tonight: Sequence[NodeShift]) -> list[NodeShift]:
+    """Every GPU's shift in every night that is known: each verdict's own night, and all that tonight's has looked at."""
+    told = {(shift.gpu, one.night): NodeShift(shift.gpu, one.night, shift.ratio, shift.series) for one in kept for shift in one.shifts}
+    told |= {(shift.gpu, shift.night): shift for shift in tonight}
+    return [told[key] for key in sorted(told, key=lambda key: (key[1], key[0]))]

@@ -1,0 +1,77 @@
+"""A line a series: what the verdict says of it, and where its time stands tonight. What the page's table shows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from reports.nightly.columns import BY_NAME, OF_THE_POINT
+from reports.nightly.judge import Judged
+from reports.nightly.model import Change
+from reports.nightly.words import cause, warning_line
+from reports.verdict.robust import Array, medians
+
+EARLIER = {"slower": "slower earlier", "faster": "faster earlier"}
+
+
+def series_frame(judged: Judged) -> pd.DataFrame:
+    """columns.COLUMNS and what selects the point, in the order of `judged.nights.series`, which the packed arrays share."""
+    table, tonight = judged.nights.series.reset_index(drop=True), judged.scan.tonight
+    frame = pd.DataFrame({name: table[name] for name in ("point", *OF_THE_POINT) if name in table})
+    with np.errstate(invalid="ignore"):
+        frame = frame.assign(
+            status=np.where(np.isnan(tonight.p), "too few nights", "steady"),
+            nights=np.count_nonzero(~np.isnan(judged.shifted.values), axis=1),
+            ratio=np.exp(tonight.difference),
+            sigmas=tonight.difference / tonight.sigma,
+            tonight_s=_tonight_s(judged.nights.times),
+            level_s=np.exp(tonight.level),
+            sigma=tonight.sigma,
+            q=tonight.q,
+            shape=pd.Series([_shape(dims) for dims in table["dims"]], frame.index, dtype=object),
+            change=pd.Series(np.nan, frame.index),
+            since=pd.Series(None, frame.index, dtype=object),
+            reason=pd.Series(None, frame.index, dtype=object),
+        )
+    _tell(frame, judged)
+    return frame[[*BY_NAME, *OF_THE_POINT]]
+
+
+def _tell(frame: pd.DataFrame, judged: Judged) -> None:
+    """Puts warnings and changes into the frame; of several changes of a series the last, and a warning stands over an earlier change."""
+    verdict = judged.verdict
+    latest = {change.series: change for change in sorted(verdict.changes, key=lambda change: change.confirmed_night)}
+    for row, change in latest.items():
+        _put(frame, row, status=_status(change), change=change.ratio, since=change.first_night, reason=_why(change))
+    for warned in verdict.warnings:
+        _put(frame, warned.series, status="warned", reason=warning_line(warned).removeprefix(f"{warned.point}: "))
+
+
+def _put(frame: pd.DataFrame, row: int, **values: str | float) -> None:
+    for name, value in values.items():
+        frame.at[row, name] = value
+
+
+def _status(change: Change) -> str:
+    if change.accepted is not None:
+        return "accepted"
+    return change.direction if change.tonight else EARLIER[change.direction]
+
+
+def _why(change: Change) -> str:
+    accepted = f"accepted: {change.accepted}; " if change.accepted else ""
+    return accepted + "; ".join([cause(change), *change.attribution.evidence])
+
+
+def _tonight_s(times: Array) -> Array:
+    """Seconds [series], of times: log seconds [series, nights, GPUs]; NaN for a series without a time tonight."""
+    return np.exp(medians(times[:, -1])) if times.shape[1] else np.full(len(times), np.nan)
+
+
+def _shape(dims: object) -> str | None:
+    """Sizes of the dims in their order; None where none are known, as of what was imported."""
+    if not isinstance(dims, str):
+        return None
+    return "×".join(map(str, json.loads(dims).values())) or None

@@ -1,0 +1,311 @@
+"""The nightly verdict end to end on the demonstration history, whose truth is known; and its parts by table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benches.row import Row
+from benches.sentinels import Reading
+from reports.__main__ import main
+from reports.history.schema import SCHEMA
+from reports.nightly import demo, files, suspect
+from reports.nightly.attribution import Step, attribute
+from reports.nightly.model import Attribution, Change, NodeShift, StatusChange, Verdict, Warned
+from reports.nightly.rerun import with_rerun
+from reports.nightly.statuses import status_changes
+from reports.nightly.words import change_line, commits_line, summary
+
+FATES = demo.plan(demo.points())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration, made once; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert main(["demo-history", str(folder / "it")]) == 1
+    return folder / "it"
+
+
+@pytest.fixture
+def last(made: Path) -> Path:
+    return max((made / "runs").iterdir())
+
+
+def judged(run: Path, history: Path, out: Path, *more: str) -> tuple[int, dict[str, object]]:
+    """Exit code, and the verdict's JSON."""
+    code = main(["nightly", str(run), "--history", str(history), "--json", str(out / "v.json"), *more])
+    return code, json.loads((out / "v.json").read_text(encoding="utf-8"))
+
+
+def test_what_was_planted_is_found_and_nothing_else(last: Path, made: Path, tmp_path: Path) -> None:
+    code, verdict = judged(last, made / "history", tmp_path)
+    assert (code, verdict["exit_code"], verdict["simulated"], verdict["version"]) == (1, 1, True, files.JSON_VERSION)
+    found = {(c["point"], c["direction"]): c for c in verdict["changes"]}  # type: ignore[attr-defined]
+    assert set(found) == {(FATES.slower, "slower"), (FATES.faster, "faster")}
+    slower, faster = found[FATES.slower, "slower"], found[FATES.faster, "faster"]
+    for change, planted in ((slower, demo.STEP), (faster, demo.BETTER)):  # a few nights of 0.6% noise, on two GPUs
+        assert change["ratio"] == pytest.approx(planted, rel=0.01)
+        assert change["ratio_low"] < change["ratio"] < change["ratio_high"]
+    assert slower["tonight"] is True
+    first = (demo.FIRST + pd.Timedelta(days=demo.STEP_NIGHT - 1)).date()  # the night began at noon of the day before
+    assert slower["first_night"] == str(first)
+    assert slower["attribution"]["cause"] == "kernel code"
+    assert slower["commits"] == list(demo.COMMITS)
+    assert [w["point"] for w in verdict["warnings"]] == [FATES.unusual]  # type: ignore[attr-defined]
+    statuses = {s["point"]: (s["before"], s["after"]) for s in verdict["statuses"]}  # type: ignore[attr-defined]
+    assert statuses == {FATES.broken: ("ok", "wrong"), FATES.vanished: ("ok", None)}
+    assert any("moved together: +5" in line or "moved together: +4" in line for line in verdict["suspect"])  # type: ignore[attr-defined]
+
+
+def test_a_change_is_said_once_and_an_accepted_one_fails_nothing(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "it")
+    last = max((tmp_path / "it" / "runs").iterdir())
+    text = f"accepted:\n  - {{point: '{FATES.slower}', since: 2026-11-06, change: slower, why: checks its bounds now}}\n"
+    (tmp_path / "accepted.yaml").write_text(text, encoding="utf-8")
+    rows = [Row.model_validate_json(line) for line in (last / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    mended = [row.model_copy(update={"status": "ok"}) if row.status == "wrong" else row for row in rows]
+    (last / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in mended), encoding="utf-8")
+    code, verdict = judged(last, tmp_path / "it" / "history", tmp_path, "--accepted", str(tmp_path / "accepted.yaml"))
+    assert code == 3  # the second GPU moved, which is suspect
+    accepted = [c["accepted"] for c in verdict["changes"] if c["point"] == FATES.slower]  # type: ignore[attr-defined]
+    assert accepted == ["checks its bounds now"]
+
+
+def test_first_night(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = min((made / "runs").iterdir())
+    assert main(["nightly", str(first), "--history", str(tmp_path / "new")]) == 0
+    assert "No verdict yet: 1 night of history is too little" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_changed_driver_begins_new_series_and_says_so(made: Path, tmp_path: Path) -> None:
+    runs = sorted((made / "runs").iterdir())
+    for run in runs[: 2 * demo.DRIVER_NIGHT]:
+        main(["nightly", str(run), "--history", str(tmp_path / "h"), "--webhook-text"])
+    code, verdict = judged(runs[2 * demo.DRIVER_NIGHT], tmp_path / "h", tmp_path)
+    assert code == 3
+    assert verdict["environment"] == [f"driver: {demo.DRIVERS[0]} → {demo.DRIVERS[1]}"]
+    assert verdict["nights"] == ["2026-10-06"]
+
+
+def test_missing_nights_are_said(made: Path, tmp_path: Path) -> None:
+    runs = sorted((made / "runs").iterdir())
+    for run in (runs[20], runs[22]):
+        main(["nightly", str(run), "--history", str(tmp_path / "h")])
+    _, verdict = judged(runs[30], tmp_path / "h", tmp_path)
+    assert "No run in the 3 nights before this one." in verdict["notes"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["{tmp}/nothing", "--history", "{tmp}/h"], "no readable rows.jsonl"),
+        (["{run}", "--history", "{tmp}/h", "--accepted", "{tmp}/no.yaml"], "no.yaml"),
+        (["{run}", "--history", "{tmp}/h", "--thresholds", "{tmp}/bad.yaml"], "bad.yaml:1: "),
+        (["{run}", "--history", "{tmp}/bad.yaml"], "error: "),
+        (["{run}", "--history", "{tmp}/h", "--prune", "1"], "--prune deleted it"),
+    ],
+)
+def test_unusable_input_is_a_line_and_exit_2(
+    arguments: list[str], line: str, last: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text("defualt: 1\n", encoding="utf-8")
+    if "--prune" in arguments:
+        fields = json.loads((last / "environment.json").read_text(encoding="utf-8"))
+        last = Path(shutil.copytree(last, tmp_path / "old"))
+        (last / "environment.json").write_text(json.dumps(fields | {"started_utc": "2020-01-01T00:00:00+00:00"}), encoding="utf-8")
+    assert main(["nightly", *(one.format(tmp=tmp_path, run=last) for one in arguments)]) == 2
+    captured = capsys.readouterr()
+    assert line in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_files_for_machines(last: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    judged(last, made / "history", tmp_path, "--junit", str(tmp_path / "v.xml"), "--markdown", str(tmp_path / "v.md"))
+    suite = ET.parse(tmp_path / "v.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "2", "1")
+    assert {case.get("name") for case in suite.findall("testcase[failure]")} == {FATES.slower, FATES.broken}
+    markdown = (tmp_path / "v.md").read_text(encoding="utf-8")
+    assert markdown.startswith("> **SIMULATED**")
+    assert f"| slower | `{FATES.slower}` | +6." in markdown
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown
+
+
+def test_webhook_text_is_all_that_is_printed(last: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["nightly", str(last), "--history", str(made / "history"), "--webhook-text"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("SIMULATED: 1 confirmed slower; 1 broke")
+    assert len(lines) < 8
+
+
+def test_demo_refuses_a_folder_that_is_used(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo-history", str(made)]) == 2
+    assert "already holds runs" in capsys.readouterr().err
+
+
+# --- attribution
+
+
+def lines(**columns: list[object]) -> pd.DataFrame:
+    """Four nights of a series: n1, n2 before a step and n3, n4 after it, on one GPU unless `gpu` says otherwise."""
+    base = {name: [None] * 4 for name in SCHEMA.names} | {
+        "night": ["n1", "n2", "n3", "n4"],
+        "gpu": ["a"] * 4,
+        "median_s": [1.0, 1.0, 1.1, 1.1],
+    }
+    frame = pd.DataFrame(base | columns)
+    for name in ("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c", "median_s"):
+        frame[name] = frame[name].astype(float)
+    return frame
+
+
+def sentinel(*seconds: float) -> pd.DataFrame:
+    return pd.DataFrame({"night": ["n1", "n2", "n3", "n4"], "gpu": ["a"] * 4, "name": ["copy"] * 4, "seconds": seconds})
+
+
+QUIET = sentinel(1.0, 1.001, 0.999, 1.0)
+NODE = [NodeShift("a", "n3", 1.05, 100)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "sentinels", "shifts", "cause", "evidence"),
+    [
+        (lines(), QUIET, [], "unknown", ()),
+        (lines(config=["x", "x", "y", "y"]), QUIET, [], "kernel code", ("the chosen configuration changed: x → y",)),
+        (
+            lines(machine_code_hash=["1", "1", "2", "2"], sm_clock_hz=[2e9, 2e9, 1e9, 1e9]),
+            QUIET,
+            NODE,
+            "kernel code",
+            ("the machine code changed: 1 → 2",),
+        ),
+        (lines(source_hash=["1", "1", None, "2"]), QUIET, [], "kernel code", ("the source changed: 1 → 2",)),
+        (lines(cublas=["12.8", "12.8", "12.9", "12.9"]), QUIET, [], "software", ("cuBLAS changed: 12.8 → 12.9",)),
+        (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.7e9, 1.7e9]), QUIET, [], "this GPU", ("SM clock moved: 1980 → 1700 MHz",)),
+        (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.97e9, 1.97e9]), QUIET, [], "unknown", ()),
+        (lines(sm_clock_hz=[1.7e9, 1.7e9, 1.98e9, 1.98e9]), QUIET, [], "unknown", ()),  # a higher clock makes nothing slower
+        (lines(power_w=[500.0, 500.0, 700.0, 700.0]), QUIET, [], "unknown", ()),  # power says why a clock moved, and this one did not
+        (lines(), sentinel(1.0, 1.0, 1.04, 1.04), [], "this GPU", ("sentinel copy moved: +4.0%",)),
+        (lines(), sentinel(1.0, 1.0, 0.9, 0.9), [], "unknown", ()),  # faster, where the series became slower
+        (lines(), QUIET, NODE, "the node", ("every series on a moved that night: +5.0%",)),
+        (lines(), QUIET, [NodeShift("a", "n1", 1.05, 100)], "unknown", ()),  # another night
+    ],
+)
+def test_attribution(frame: pd.DataFrame, sentinels: pd.DataFrame, shifts: list[NodeShift], cause: str, evidence: tuple[str, ...]) -> None:
+    assert attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), frame, sentinels, shifts) == Attribution(cause, evidence)  # type: ignore[arg-type]
+
+
+def test_one_gpu_of_two() -> None:
+    two = pd.concat([lines(), lines(gpu=["b"] * 4, median_s=[1.0, 1.0, 1.0, 1.0])])
+    found = attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, [])
+    assert found == Attribution("this GPU", ("only on a; not on b",))
+
+
+def test_what_a_whole_gpu_moved_by_is_no_difference_between_gpus() -> None:
+    """b became 10% slower as a whole in the night in which the series became 10% slower on both."""
+    two = pd.concat([lines(), lines(gpu=["b"] * 4, median_s=[1.0, 1.0, 1.21, 1.21])])
+    shifts = [NodeShift("b", night, 1.1, 100) for night in ("n3", "n4")]
+    assert attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, []).evidence == ()
+    assert "not on" not in "".join(attribute(Step(["n1", "n2"], ["n3", "n4"], 0.095), two, QUIET, shifts).evidence)
+
+
+# --- statuses, suspects, words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("ok", "ok", None),
+        ("ok", "noisy", None),
+        ("ok", "throttled", None),
+        ("ok", "wrong", ("ok", "wrong", True)),
+        ("verified", "crashed", ("verified", "crashed", True)),
+        ("oom", "ok", ("oom", "ok", False)),
+        ("oom", "wrong", ("oom", "wrong", False)),
+        (None, "ok", (None, "ok", False)),
+        ("ok", None, ("ok", None, False)),
+        ("ok", "skipped", ("ok", "skipped", False)),
+    ],
+)
+def test_statuses(before: str | None, after: str | None, expected: tuple[str | None, str | None, bool] | None) -> None:
+    def frame(status: str | None) -> pd.DataFrame:
+        return pd.DataFrame({"point": ["p"], "status": [status], "reason": ["why"]}).dropna(subset="status")
+
+    found = [(one.before, one.after, one.broke) for one in status_changes(frame(before), frame(after))]
+    assert found == ([expected] if expected else [])
+    assert status_changes(None, frame(after)) == ()
+
+
+TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ""),
+        ({"environment": ["driver: 1 → 2"]}, "The environment changed (driver: 1 → 2)"),
+        ({"lines": TIMED.assign(status=["throttled"] * 2 + ["ok"] * 8)}, "2 of 10 timed points were throttled"),
+        ({"readings": [Reading("copy", i, "", 1 + 0.05 * (i >= 3)) for i in range(6)]}, "The device drifted"),
+        ({"shifts": [NodeShift("a", "n", 1.03, 50)]}, "Every series on a moved together: +3.0% (median of 50)"),
+        ({"shifts": [NodeShift("a", "n", 1.005, 50)]}, ""),
+        ({"interrupted": True}, "was interrupted"),
+    ],
+)
+def test_suspects(given: dict[str, object], words: str) -> None:
+    usual = {"environment": [], "lines": TIMED, "readings": [], "shifts": [], "node": 0.01, "interrupted": False}
+    found = suspect.reasons(**(usual | given))  # type: ignore[arg-type]
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
+CHANGE = Change(
+    **{"series": 0, "point": "p|<b>", "op": "matmul", "impl": "torch", "precision": "bf16", "direction": "slower"},  # type: ignore[arg-type]
+    **{"ratio": 1.05, "ratio_low": 1.03, "ratio_high": 1.07, "before_s": 1e-5, "after_s": 1.05e-5, "p": 1e-6, "q": 1e-4},  # type: ignore[arg-type]
+    **{"first_night": "2026-11-01", "last_night_before": "2026-10-31", "confirmed_night": "2026-11-03", "nights": 3, "tonight": True},  # type: ignore[arg-type]
+)
+VERDICT = Verdict("r", "runs/r", "2026-11-03", False, "NVIDIA H100", ("a",), ("2026-11-03",), 9, 8, (), (), (), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, 0),
+        ({"changes": (CHANGE,)}, 1),
+        ({"changes": (CHANGE,), "suspect": ("hot",)}, 1),
+        ({"suspect": ("hot",)}, 3),
+        ({"statuses": (StatusChange("p", "ok", "oom"),)}, 1),
+        ({"statuses": (StatusChange("p", "ok", None),)}, 0),
+        ({"warnings": (Warned(0, "p", 1.2, 9.0, 1e-5),)}, 0),
+    ],
+)
+def test_exit_codes(fields: dict[str, object], code: int) -> None:
+    verdict = Verdict(**(vars(VERDICT) | fields))
+    assert verdict.exit_code == code
+    assert verdict.headline.endswith("8 of 9 series judged, night of 2026-11-03")
+    assert json.loads(files.to_json(verdict))["exit_code"] == code
+
+
+def test_names_are_text_everywhere() -> None:
+    verdict = Verdict(**(vars(VERDICT) | {"changes": (CHANGE,)}))
+    assert "`p\\|&lt;b>`" in files.to_markdown(verdict)
+    assert ET.fromstring(files.to_junit(verdict)).find("testcase[failure]").get("name") == "p|<b>"  # type: ignore[union-attr]
+    assert summary(verdict)[1].startswith("slower: p|<b>  +5.0% (+3.0% … +7.0%)")
+    assert "since 2026-11-01" in change_line(CHANGE)
+    assert commits_line(CHANGE) == ""
+
+
+def test_a_rerun_tells_what_repeats() -> None:
+    verdict = Verdict(**(vars(VERDICT) | {"warnings": tuple(Warned(0, name, 1.2, 9.0, 1e-5) for name in "abc")}))
+    again = with_rerun(verdict, {"a": 1.19e-5, "b": 1.01e-5}, None).warnings
+    assert [one.again for one in again] == [
+        "seen again in a fresh process: +19.0%",
+        "not seen again in a fresh process: +1.0%",
+        "could not be measured again",
+    ]
