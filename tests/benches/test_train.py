@@ -11,7 +11,8 @@ import pytest
 from benches.__main__ import main
 from kernels.training import checkpoint
 
-SMALL = "--device cpu --precision fp32 --batch 2 --sequence 8 --layers 1 --hidden 16 --heads 2 --feedforward 24 --vocab 19".split()
+SIZES = {"batch": 2, "sequence": 8, "layers": 1, "hidden": 16, "heads": 2, "feedforward": 24, "vocab": 19}
+SMALL = ["--device=cpu", "--precision=fp32", *(f"--{name}={size}" for name, size in SIZES.items())]
 
 
 def train(*arguments: str) -> int:
