@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ def load(path: Path) -> State:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError) as error:
+    except (RuntimeError, UnpicklingError) as error:
         raise CheckpointError(f"{path}: no readable checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: no checkpoint of a training run")

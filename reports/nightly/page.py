@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
+from jinja2.utils import url_quote
 
 from benches.journal import NAME as JOURNAL
 from reports.nightly.columns import COLUMNS, GROUPS, column
@@ -75,7 +75,7 @@ def html(judged: Judged, gpus: Sequence[GpuTonight] = (), links: Sequence[tuple[
 
 def relative(path: Path, folder: Path) -> str:
     """The address of a file from a page in `folder`, the same wherever both are moved together."""
-    return quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
+    return url_quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
 
 
 def _series(frame: pd.DataFrame) -> Section:

@@ -25,7 +25,8 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
 
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
-    assert covered == {(op, precision) for op in OPS for precision in runs_in(op)}
+    elsewhere = {"train_step"}  # whose errors are planted into a trainer: tests/kernels/training/test_gate.py
+    assert covered == {(op, precision) for op in OPS if op not in elsewhere for precision in runs_in(op)}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])

@@ -174,7 +174,7 @@ print(json.dumps(same))
 @pytest.mark.slow
 def test_what_is_inspected_is_what_is_launched() -> None:
     """To the last character of the PTX, for the same tensors."""
-    done = run("-c", LAUNCHER, TRITON_INTERPRET="")
+    done = run("-c", LAUNCHER, TRITON_INTERPRET="", TRITON_DISABLE_LINE_INFO="1")  # which would hold this checkout's path
     assert done.returncode == 0, done.stderr
     same = json.loads(done.stdout)
     assert len(same) == 5

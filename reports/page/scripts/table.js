@@ -121,7 +121,8 @@ class PointTable {
 
 // The table, and the dialog that its points and the page's address open. Gives what opens a row.
 async function startTable(rows, detail, options) {
-  const library = await import(URL.createObjectURL(new Blob([await unpack("datatables")], { type: "text/javascript" })));
+  const tables = URL.createObjectURL(new Blob([await unpack("datatables")], { type: "text/javascript" }));
+  const library = await import(tables);
   const open = row => { table.reveal(row); detail.show(row); };
   const table = new PointTable(rows, { DataTable: library.jQuery.fn.dataTable }, open, options);
   const follow = () => {
