@@ -115,8 +115,8 @@ def _chart(steps: list[Step]) -> Chart:
     views = [View("share of the step", _bars(shown, shares=True), height), View("seconds", _bars(shown, shares=False), height)]
     forward = sum(step.measured_s["forward"] for step in shown) / sum(sum(step.measured_s.values()) for step in shown)
     note = (
-        "Sizes are batch × sequence × layers × hidden × heads × feedforward × vocab, or tokens × width × layers. The upper bar of a pair is "
-        "measured, the paler one under it predicted; where that is missing, a peak is not known."
+        "Sizes are batch × sequence × layers × hidden × heads × feedforward × vocab, or tokens × width × layers. The upper bar of a pair "
+        "is measured, the paler one under it predicted; where that is missing, a peak is not known."
     )
     alt = f"Time of {len(shown)} training steps by phase, measured and predicted; forward takes {forward:.0%} of what was measured."
     return Chart("training", alt, views, legend=False, note=note)
