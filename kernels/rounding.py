@@ -118,7 +118,9 @@ class _Gather(torch.autograd.Function):
         flat = g.flatten(0, -2)
         total, squares = (g.new_zeros(ctx.rows, g.shape[-1]).index_add_(0, ctx.index, t) for t in (flat, flat**2))
         times = torch.bincount(ctx.index, minlength=ctx.rows)[:, None]
-        return total + ctx.roughly(total, squares.sqrt() * (times / 6).sqrt().clamp(min=1)), None, None
+        # After i of K terms a sum has about the size √(i/K · squares + (i/K · total)²), and is rounded; a term is at least once.
+        steps = times / 3 * (squares / 2 + total**2 / 3)
+        return total + ctx.roughly(total, torch.maximum(steps, squares).sqrt()), None, None
 
 
 def unit_roundoff(precision: str) -> float:
@@ -130,10 +132,15 @@ def hashed(x: Tensor, seed: int) -> Tensor:
     """A number in −1 … 1 for each element of fp64, a function of its bits and the seed; 0 for 0. Steele et al. 2014, SplitMix64."""
     z = x.view(torch.int64) + signed(seed)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z ^= z >> shift
+        z ^= shifted(z, shift)
         z *= signed(factor)
-    z ^= z >> 31
+    z ^= shifted(z, 31)
     return z.double().div_(2**63).masked_fill_(x == 0, 0.0)
+
+
+def shifted(z: Tensor, bits: int) -> Tensor:
+    """A logical shift to the right: zeros come in, where int64's own shift repeats the sign."""
+    return (z >> bits).bitwise_and_(2 ** (64 - bits) - 1)
 
 
 def signed(word: int) -> int:
@@ -174,7 +181,7 @@ def rounded(precision: str, seed: int) -> Arithmetic:
         stored=lambda x: _Noisy.apply(x, storing),
         computed=lambda x: _Noisy.apply(x, computing),
         attend=lambda scores, v, fused: _Attend.apply(scores, v, fused, multiply, storing, computing),
-        gather=lambda table, index: _Gather.apply(table, index, lambda total, walk: uniform(total, WIDEN * u * walk)),
+        gather=lambda table, index: _Gather.apply(table, index, lambda total, size: uniform(total, WIDEN * u * size)),
     )
 
 

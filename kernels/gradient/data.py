@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from kernels import tolerances
 from kernels.gradient.spec import weight_shapes
 from kernels.models.modules import scaled_normal
 from kernels.op import Inputs, Point
 from kernels.rounding import EXACT, Arithmetic, allowed
 from kernels.tensors import Maker, dtype_of
+
+SUMMED = {"forward": ("inputs",), "backward": ("outputs", "tokens"), "both": ("inputs", "outputs", "tokens")}  # by C, dA, dB
+
+
+def walk(a: Tensor, b: Tensor) -> Tensor:
+    """R of kernels/tolerances.py for a·b."""
+    return a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True) / math.sqrt(a.shape[-1])
 
 
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:
@@ -77,7 +87,12 @@ def reference(point: Point, operands: tuple[Tensor, ...]) -> Tensor | tuple[Tens
 
 
 def tolerance(point: Point, operands: tuple[Tensor, ...], expected: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """kernels/rounding.py: every product is accumulated and stored in the precision."""
+    """Results that are one product each by kernels/tolerances.py; through a model by kernels/rounding.py, every product stored."""
     exact = expected if isinstance(expected, tuple) else (expected,)
     wide = [t.double() for t in operands]
+    if point.options["model"] == "matmul":
+        walks = evaluate(point, wide, replace(EXACT, multiply=walk))
+        sums = [point.dims[name] for name in SUMMED[point.options["pass"]]]
+        products = zip(exact, walks, sums, strict=True)
+        return as_asked(point, tuple(tolerances.contraction(one, size, point.precision, k) for one, size, k in products))
     return as_asked(point, allowed(lambda arithmetic: evaluate(point, wide, arithmetic), exact, point.precision))
