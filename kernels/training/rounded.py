@@ -1,7 +1,7 @@
 """How far a right training step may lie from the fp64 one: Monte Carlo arithmetic over the whole of forward and backward.
 
 The step is computed in fp64, once exactly and SAMPLES times with the rounding of the tested precision put in: every arithmetic operation's
-result y becomes y + u·|y|·ξ with ξ uniform in ±1 and u the unit roundoff of the format that it is written in, and products also take what
+result y becomes y + h·ξ with ξ uniform in ±1 and h half a spacing of the format that it is written in, and products also take what
 rounding their operands and accumulating does to them, by the terms of kernels/tolerances.py. The root mean square of what that changes
 is the standard deviation of a right result's error, with the conditioning of this very model and batch in it; LAMBDA of them are allowed.
 
@@ -16,6 +16,7 @@ the estimate is a little wide. In fp8 all weight products are taken to be fp8, t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -37,13 +38,13 @@ WEIGHT_PRODUCTS = {aten.mm.default, aten.addmm.default}
 PRODUCTS = WEIGHT_PRODUCTS | {aten.bmm.default}
 EXACT = {  # what moves or chooses numbers, or makes them of none
     "_to_copy", "_unsafe_view", "arange", "cat", "clone", "constant_pad_nd", "embedding", "empty_like", "full", "full_like", "gather",
-    "index", "index_select", "lift_fresh_copy", "masked_fill", "neg", "new_zeros", "ones", "ones_like", "outer", "scatter",
-    "select_backward", "slice_backward", "stack", "tril", "triu", "where", "zeros", "zeros_like",
+    "index", "index_select", "lift_fresh_copy", "masked_fill", "neg", "new_zeros", "ones_like", "scatter", "select_backward",
+    "slice_backward", "stack", "tril", "triu", "where", "zeros", "zeros_like",
 }  # fmt: skip
 IN_FP32 = {  # under autocast
-    "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "cos", "embedding_dense_backward", "exp", "mean",
-    "mse_loss", "mse_loss_backward", "native_layer_norm", "native_layer_norm_backward", "nll_loss_backward", "nll_loss_forward", "pow",
-    "rsqrt", "sin", "sum",
+    "_fused_rms_norm", "_fused_rms_norm_backward", "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data",
+    "embedding_dense_backward", "exp", "mean", "mse_loss", "mse_loss_backward", "nll_loss_backward", "nll_loss_forward", "pow", "rsqrt",
+    "sum",
 }  # fmt: skip
 
 
@@ -79,9 +80,10 @@ class Rounding(TorchDispatchMode):
             return self._moved(y, ULPS * U32)
         return self._moved(y, self._format.unit_roundoff, self._underflow())
 
-    def _moved(self, y: torch.Tensor, relative: float, absolute: torch.Tensor | float = 0.0) -> torch.Tensor:
-        """y + (relative · |y| + absolute) · ξ; a mask's infinities stay."""
-        return torch.where(y.isinf(), y, y + (relative * y.abs() + absolute) * self._noise(y))
+    def _moved(self, y: torch.Tensor, u: float, absolute: torch.Tensor | float = 0.0) -> torch.Tensor:
+        """y + (half a spacing + absolute) · ξ, half a spacing being u · 2^⌊log₂|y|⌋; a mask's infinities stay."""
+        binade = torch.exp2(torch.frexp(y).exponent.double() - 1)
+        return torch.where(y.isinf(), y, y + (u * binade * (y != 0) + absolute) * self._noise(y))
 
     def _underflow(self) -> float:
         """Half the smallest subnormal; gradients of fp16 are stored LOSS_SCALE times as large."""
@@ -102,9 +104,11 @@ class Rounding(TorchDispatchMode):
     def _operand(self, x: torch.Tensor, fp8: bool) -> torch.Tensor:
         """An operand as the units multiply it."""
         if fp8:
-            form = PRECISIONS["fp8_e5m2" if self.backward else "fp8_e4m3"]
-            scale = x.abs().amax() / form.max
-            return self._moved(x, form.unit_roundoff, form.smallest_subnormal / 2 * scale)
+            values, gradients = PRECISIONS["fp8_e4m3"], PRECISIONS["fp8_e5m2"]
+            # In backward one operand or the other is a gradient: each gets the mean square of both formats.
+            both = math.hypot(values.unit_roundoff, gradients.unit_roundoff) / math.sqrt(2)
+            scale = x.abs().amax() / values.max
+            return self._moved(x, both if self.backward else values.unit_roundoff, values.smallest_subnormal / 2 * scale)
         if self._precision == "tf32":
             return x + TF32_TRUNCATION * x.abs() * (self._noise(x) - 1) / 2
         return x if self._format.name == "fp32" else self._moved(x, self._format.unit_roundoff)

@@ -32,6 +32,9 @@ OPTIONS = {
     "loading": Option(("direct", "ahead"), "direct", "ahead: a thread prepares the next batch while this one is worked on"),
 }
 FP8_MULTIPLE = 16  # torch._scaled_mm's, of every dim that an operand lies along in forward or backward
+FP8_DIMS = ("tokens", "sequence", "hidden", "feedforward", "width")  # multiples of it make all of these so
+SMALL = {"batch": 2, "sequence": 13, "layers": 2, "heads": 2, "feedforward": 29, "vocab": 31, "tokens": 19, "width": 23}  # in `shrink`
+SMALL_HEAD = 11
 
 
 def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
@@ -68,15 +71,12 @@ def least_flops(point: Point, cost: Cost) -> int:
 
 
 def shrink(point: Point) -> Point:
-    """A small model of the same kind, ragged."""
-    if point.options["model"] == "deep_linear":
-        limits = {"tokens": 19, "width": 23, "layers": 3}
-        dims = {name: min(size, limits[name]) for name, size in point.dims.items()}
-    else:
-        heads = min(point.dims["heads"], 2)
-        each = min(point.dims["hidden"] // point.dims["heads"], 11)
-        limits = {"batch": 2, "sequence": 13, "layers": 2, "feedforward": 29, "vocab": 31}
-        dims = {name: min(size, limits.get(name, size)) for name, size in point.dims.items()} | {"heads": heads, "hidden": heads * each}
+    """A small model of the same kind; ragged, but in fp8."""
+    dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
+    if "heads" in dims:
+        dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
+    if PRECISIONS[point.precision].bytes == 1:
+        dims |= {name: -(-size // FP8_MULTIPLE) * FP8_MULTIPLE for name, size in dims.items() if name in FP8_DIMS}
     return OP.point(point.impl, point.precision, dims, point.options)
 
 

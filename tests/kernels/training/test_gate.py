@@ -24,7 +24,7 @@ DEEP = {"tokens": 48, "width": 32, "layers": 3}
 H100 = Platform("cuda", (9, 0))
 
 
-@pytest.mark.parametrize("point", drawn(32, seed=5), ids=lambda p: p.id)
+@pytest.mark.parametrize("point", drawn(24, seed=5), ids=lambda p: p.id)
 def test_right_steps_pass(point: Point) -> None:
     verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
     assert verdict.ok, verdict.problem
@@ -78,7 +78,7 @@ def another_batch(trainer: Trainer) -> None:
 
 def summed_loss(trainer: Trainer) -> None:
     mean = trainer._loss
-    trainer._loss = lambda module, batch: mean(module, batch) * 1.5
+    trainer._loss = lambda module, batch: mean(module, batch) * len(batch[0])
 
 
 def another_rate(trainer: Trainer) -> None:
@@ -94,13 +94,14 @@ def stale_state(trainer: Trainer) -> None:
 def accumulated_gradients(trainer: Trainer) -> None:
     """zero_grad was forgotten."""
     for parameter in trainer.parameters:
-        parameter.grad = torch.ones_like(parameter)
+        parameter.grad = torch.full_like(parameter, trainer.scaler.get_scale())
 
 
 ANY = (another_batch, summed_loss, another_rate, stale_state, accumulated_gradients)
 TRANSFORMER = (unscaled_scores, not_causal, dropped_residual, forgotten_norm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("dims", "spoil"), [*((EVEN, s) for s in (*ANY, *TRANSFORMER)), *((DEEP, s) for s in ANY)])
 def test_faulty_steps_do_not_pass(precision: str, dims: dict[str, int], spoil: Callable[[Trainer], None]) -> None:
@@ -132,6 +133,7 @@ def test_every_gradient_and_every_update_is_looked_at(precision: str, dims: dict
     assert verify(OP, point, result, inputs, first).ok
 
 
+@pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled, but CUDA is not available")
 @pytest.mark.parametrize("checkpointing", ["none", "full"])
 @pytest.mark.parametrize("precision", [*PRECISIONS, "tf32"])
 @pytest.mark.parametrize("dims", [EVEN, DEEP])

@@ -8,10 +8,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from benches.devices.allocations import allocated
 from benches.devices.tensors import TensorWorkload
-from kernels.op import Kernel, Point
+from kernels.op import Kernel, Platform, Point
 from kernels.training.memory import memory
 from kernels.training.sizes import flops
-from tests.kernels.training.cases import OP, drawn, step
+from tests.kernels.training.cases import OP, PRECISIONS, drawn, step
 
 aten = torch.ops.aten
 # The counter knows the CUDA kernels' names, not the CPU's for the same products.
@@ -19,6 +19,7 @@ CPU_ATTENTION = {
     aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
     aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda g, q, k, v, *_, **__: sdpa_backward_flop_count(g, q, k, v),
 }
+CPU = Platform("cpu")
 TINY = {"batch": 2, "sequence": 3, "layers": 1, "hidden": 4, "heads": 2, "feedforward": 5, "vocab": 7}
 
 
@@ -92,3 +93,12 @@ def test_state_is_what_the_optimizer_holds(optimizer: str) -> None:
     built = kernel(point)
     state = dict(built.phases)["data"].__self__.optimizer.state  # type: ignore[attr-defined]
     assert sum(t.nbytes for s in state.values() for t in s.values() if t.dim()) == memory(point).optimizer
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dims", [{"tokens": 4096, "width": 1000, "layers": 9}, TINY, {name: 64 * size for name, size in TINY.items()}])
+def test_a_shrunk_step_is_small_and_runs(precision: str, dims: dict[str, int]) -> None:
+    small = OP.shrink(step(precision, dims))
+    assert OP.impls["torch"].unsupported(small, CPU) is None
+    assert memory(small).weights < 50_000
+    assert set(small.dims) == set(dims)
