@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,7 +30,8 @@ LEAD = (
 )
 MAX_ROWS = 300
 MAX_BARS = 24  # of the longest steps
-BAR_PX = 46  # a step's two bars
+BAR_PX = 58  # a step's two bars, and its name above them: beside them it would take a phone's whole width
+NAME_PX = 24  # from the middle of the bars up to the name
 
 
 @dataclass(frozen=True)
@@ -147,18 +149,25 @@ def _bars(steps: list[Step], shares: bool) -> go.Figure:
                 )
             )
             before = [b + length for b, length in zip(before, lengths, strict=True)]
-    return go.Figure(traces, _layout(shares))
+    return go.Figure(traces, _layout(shares, [step.name for step in steps]))
 
 
-def _layout(shares: bool) -> dict[str, object]:
+def _layout(shares: bool, names: Sequence[str]) -> dict[str, object]:
     along = {"tickformat": ".0%", "title": {"text": "Share of the step"}} if shares else {"ticksuffix": "s", "title": {"text": "Time"}}
     return {
         **BARE,
         "barmode": "group",
-        "bargap": 0.3,
+        "bargap": 0.5,
         "showlegend": True,
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "bgcolor": "rgba(0,0,0,0)", "traceorder": "normal"},
         "margin": {"l": 16, "r": 16, "t": 40, "b": 56},
         "xaxis": {**along, "zeroline": False, "automargin": True, "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "automargin": True, "tickfont": {"size": 11}},
+        "yaxis": {"autorange": "reversed", "showticklabels": False},
+        "annotations": [_above(name) for name in names],
     }
+
+
+def _above(name: str) -> dict[str, object]:
+    """A step's name over its bars, from the left edge on."""
+    place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "y", "y": name, "yshift": NAME_PX}
+    return {**place, "text": name, "showarrow": False, "font": {"size": 11}}

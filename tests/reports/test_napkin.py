@@ -344,7 +344,7 @@ def test_the_charts_are_drawn(tmp_path: Path) -> None:
     assert main(["napkin", "-o", str(path)]) == 0
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
     more = ("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0")
-    command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=30000", "--dump-dom", path.as_uri()]
+    command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=300000", "--dump-dom", path.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert 'data-ready="yes"' in done.stdout
     assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 5

@@ -141,7 +141,10 @@ def test_the_dialog_gives_its_nights_as_csv(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [375, 2560])
 def test_nothing_is_wider_than_the_window(page: Path, tmp_path: Path, width: int) -> None:
     script = """document.querySelectorAll("details").forEach(d => { d.open = true; });
-    for (const plot of document.querySelectorAll(".card .plot")) { plot.scrollIntoView(); await wait(300); }
+    for (const plot of document.querySelectorAll(".plot")) {
+      plot.scrollIntoView(); // a chart is drawn as a reader comes near
+      while (!plot.querySelector("svg")) await new Promise(requestAnimationFrame); // virtual time would run out between timers
+    }
     const root = document.documentElement;
     return { inner: innerWidth, over: root.scrollWidth - root.clientWidth,
              plots: [...document.querySelectorAll(".plot")].map(p => p.querySelector("svg").clientWidth - p.clientWidth) };"""
