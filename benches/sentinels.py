@@ -52,7 +52,8 @@ class Drift:
     readings: int
 
     def __str__(self) -> str:
-        return f"{self.name} took {self.change:+.1%} longer in the second half of the run than in the first ({self.readings} readings)"
+        how = "longer" if self.change > 0 else "less"
+        return f"{self.name} took {abs(self.change):.1%} {how} in the second half of the run than in the first ({self.readings} readings)"
 
 
 def points(kind: str) -> dict[str, Point]:

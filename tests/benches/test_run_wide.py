@@ -102,4 +102,5 @@ def test_a_drifting_machine_is_found_and_a_steady_one_is_not(tmp_path: Path) -> 
 def test_too_few_readings_say_nothing_and_a_drift_reads_well() -> None:
     readings = [Reading("copy", float(i), "", 1.0 + i) for i in range(3)]
     assert drift(readings) == []
-    assert str(Drift("copy", 0.031, 8)) == "copy took +3.1% longer in the second half of the run than in the first (8 readings)"
+    assert str(Drift("copy", 0.031, 8)) == "copy took 3.1% longer in the second half of the run than in the first (8 readings)"
+    assert str(Drift("copy", -0.022, 4)) == "copy took 2.2% less in the second half of the run than in the first (4 readings)"
