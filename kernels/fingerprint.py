@@ -73,4 +73,5 @@ def machine_code_hash(compiled: Sequence[Any]) -> str | None:
 
 
 def digest(data: bytes) -> str:
+    """The first LENGTH hexadecimal digits of SHA-256."""
     return hashlib.sha256(data).hexdigest()[:LENGTH]

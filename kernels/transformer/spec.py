@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.transformer.memory import peak
@@ -113,22 +114,6 @@ def shrink(point: Point) -> Point:
     dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
     dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
     return OP.point(point.impl, point.precision, dims, point.options)
-
-
-def unsupported(point: Point, platform: Platform) -> str | None:
-    """Why its products cannot be differentiated, or None."""
-    if PRECISIONS[point.precision].bytes == 1:
-        return "autograd has no fp8 products: torch._scaled_mm has no derivative"
-    if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
-        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
-    return None
-
-
-def compiled_unsupported(point: Point, platform: Platform) -> str | None:
-    """The same for torch.compile, whose backward pass runs once: it reuses the memory of what the forward pass kept."""
-    if point.options["pass"] == "backward":
-        return "a compiled backward pass gives the forward pass's memory away, so it cannot be repeated: see pass both"
-    return unsupported(point, platform)
 
 
 OP = Op(

@@ -13,6 +13,7 @@ from reports.units import compact
 
 
 def bytes_a_parameter(question: Question) -> Step:
+    """Bytes of one parameter in the question's scheme, copy by copy."""
     each = question.each
     weights, gradients, *optimizer = _copies(question.scheme, question.optimizer)
     return Step("a parameter", f"weights {weights}, gradients {gradients}, optimizer {'+'.join(optimizer) or '0'}", each.total, "B")
@@ -32,6 +33,7 @@ def _by_scheme(question: Question) -> Iterator[tuple[str, str, Question]]:
 
 
 def largest_by_scheme(question: Question) -> Group:
+    """Parameters of the largest model that fits, in every scheme."""
     steps = [
         Step(name, how, evaluate.largest(again, question.gpus, question.split.zero), "parameters")
         for name, how, again in _by_scheme(question)
@@ -40,6 +42,7 @@ def largest_by_scheme(question: Question) -> Group:
 
 
 def memory_by_scheme(question: Question, training: Training) -> Group:
+    """Bytes on a GPU in every scheme; activations stay at 16 bits (Korthikanti et al. 2022)."""
     steps = [
         Step(name, how, evaluate.memory(again, training.parameters, question.gpus, question.split.zero).total, "B")
         for name, how, again in _by_scheme(question)

@@ -87,6 +87,7 @@ def points() -> list[Point]:
 
 
 def plan(of: list[Point]) -> Plan:
+    """The fates of these points, the same each time."""
     triton = [p.id for p in of if p.impl == "triton"]
     torch = [p.id for p in of if p.impl == "torch"]
     return Plan(triton[2], torch[3], torch[5], triton[6], torch[8], torch[10])
