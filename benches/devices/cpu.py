@@ -15,6 +15,7 @@ from benches.busy import OtherWork, disturbed
 from benches.devices.allocations import allocated
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
+from benches.devices.heap import keep_freed_memory
 from benches.devices.tensors import TensorWorkload
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
@@ -35,6 +36,7 @@ class CpuDevice:
         """`ceilings`: measured earlier in this run; None measures them now."""
         self.threads = psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(self.threads)
+        self.keeps_freed_memory = keep_freed_memory()
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
         self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, max_call_s=2.0, cache="hot")
         fitted = cpu_model_for(cpu_model(), torch.get_num_threads())
@@ -106,7 +108,7 @@ class CpuDevice:
             "driver": None,
             "gpu": None,
             "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
-            "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads()},
+            "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads(), "keeps_freed_memory": self.keeps_freed_memory},
         }
 
 
