@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform as host_platform
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class CpuDevice:
 
     def __init__(self, ceilings: Ceilings | None = None) -> None:
         """`ceilings`: measured earlier in this run; None measures them now."""
-        self.threads = psutil.cpu_count(logical=False) or 1
+        self.threads = threads_asked() or psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(self.threads)
         self.keeps_freed_memory = keep_freed_memory()
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
@@ -110,6 +111,12 @@ class CpuDevice:
             "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
             "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads(), "keeps_freed_memory": self.keeps_freed_memory},
         }
+
+
+def threads_asked() -> int | None:
+    """OMP_NUM_THREADS, as PyTorch itself takes it: fewer than the cores leave some to whatever else runs on a shared machine."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else None
 
 
 def wall_s(call: Callable[[], Any], times: int) -> float:

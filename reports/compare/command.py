@@ -1,4 +1,4 @@
-"""`python -m reports compare RUN_A RUN_B [-o FILE] [--threshold PERCENT] [--all] [--fail-on-slower]`."""
+"""`python -m reports compare RUN_A RUN_B`, or `compare RUN_A… --vs RUN_B…` of several runs each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from reports.report import RunError, load_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="what is compared with: the run before")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="what is compared: the run after")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_B/compare-<name of RUN_A>.html)")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="two runs: before and after; or, with --vs, those before")
+    parser.add_argument(
+        "--vs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="the runs after, where a side has several of the same code: best taken in turns, before after before after …",
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="where the page goes (<last run after>/compare-<name of the last before>.html)"
+    )
     parser.add_argument(
         "--threshold",
         type=_percent,
@@ -39,15 +47,18 @@ def run(given: argparse.Namespace) -> int:
     from reports.compare.page import write_page
     from reports.compare.show import show
 
-    out = given.out or given.run_b / f"compare-{given.run_a.resolve().name}.html"
+    before, after = (given.runs, given.vs) if given.vs else (given.runs[:1], given.runs[1:])
+    if not given.vs and len(given.runs) != 2:
+        print(f"error: two runs are compared, {len(given.runs)} named: several of a side go before and after --vs", file=sys.stderr)
+        return 2
+    out = given.out or after[-1] / f"compare-{before[-1].resolve().name}.html"
     if not out.parent.is_dir() and given.out:
         print(f"error: {out.parent}: no such directory", file=sys.stderr)
         return 2
     try:
-        a, b = load_report(given.run_a), load_report(given.run_b)
-        for problem in (f"{report.run_dir}: {problem}" for report in (a, b) for problem in report.problems):
+        found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
+        for problem in (*found.a.problems, *found.b.problems):
             print(f"warning: {problem}", file=sys.stderr)
-        found = compare(a, b, given.threshold)
         show(found, Console(), given.all)
         write_page(found, out)
     except (RunError, OSError) as error:

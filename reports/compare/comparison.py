@@ -1,4 +1,4 @@
-"""Two runs side by side: everything that terminal and page show."""
+"""Two runs, or several of each side, beside each other: everything that terminal and page show."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reports.compare.families import Family, families
 from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, Spread, spreads
 from reports.compare.pairing import join, measured
+from reports.compare.side import Side, side
 from reports.report import Report, RunError
 
 # In the order that deserves attention; changes of status before changes of speed.
@@ -28,8 +29,8 @@ CLOCK_DIFFERS = 0.01  # of the SM clock's median, from which it is said
 class Comparison:
     """`table`: a row a point of either run, what deserves attention first (verdict, then what is certain of the change)."""
 
-    a: Report
-    b: Report
+    a: Side
+    b: Side
     assumed: Assumed
     table: pd.DataFrame
     families: Sequence[Family]
@@ -53,21 +54,30 @@ class Comparison:
         return {verdict: int(found[verdict]) for verdict in VERDICTS if verdict in found}
 
 
-def compare(a: Report, b: Report, threshold: float | None = None) -> Comparison:
-    """threshold: relative, the device's default where None. Raises RunError where the two cannot be compared."""
-    if a.run_dir.resolve() == b.run_dir.resolve():
-        raise RunError(f"{a.run_dir}: named twice: a run is compared with another one")
-    if "simulated" in (kinds := {a.environment.kind, b.environment.kind}) and len(kinds) > 1:
-        told = ", ".join(f"{report.run_dir} is {report.environment.kind}" for report in (a, b))
+def compare(a: Sequence[Report], b: Sequence[Report], threshold: float | None = None) -> Comparison:
+    """a, b: runs, several of a side being of the same code. threshold: relative, the device's default where None. Raises RunError where
+    they cannot be compared."""
+    every = [report.run_dir.resolve() for report in (*a, *b)]
+    twice = next((run for run in every if every.count(run) > 1), None)
+    if twice:
+        raise RunError(f"{twice}: named twice: a run is compared with another one")
+    if "simulated" in (kinds := {report.environment.kind for report in (*a, *b)}) and len(kinds) > 1:
+        told = ", ".join(f"{report.run_dir} is {report.environment.kind}" for report in (*a, *b))
         raise RunError(f"a simulated run is compared with simulated runs only: {told}")
+    return of_sides(side(a), side(b), threshold)
+
+
+def of_sides(a: Side, b: Side, threshold: float | None = None) -> Comparison:
+    """Raises RunError where they have nothing in common."""
+    kinds = {a.environment.kind, b.environment.kind}
     assumed = CPU if kinds == {"cpu"} else GPU
     assumed = assumed if threshold is None else replace(assumed, threshold=threshold)
     joined = join(a.frame, b.frame)
     if not set(a.frame["point"]) & set(b.frame["point"]):
-        raise RunError(f"{a.run_dir} and {b.run_dir} have no point in common: compare two runs of the same sweep")
+        raise RunError(f"{a.last.run_dir} and {b.last.run_dir} have no point in common: compare two runs of the same sweep")
     to_judge = joined[joined["verdict"] == ""]
     pairs = measured(to_judge, assumed.threshold).join(to_judge[["op", "impl", "precision"]])
-    pairs["seen"] = (pairs["doubt"] == "") & (pairs["single"] == 2)
+    pairs["seen"] = (pairs["doubt"] == "") & pairs["single"]
     spread = spreads(pairs, assumed)
     judged = judge(pairs, spread, assumed)
     moved = shift(judged)
@@ -83,7 +93,7 @@ def compare(a: Report, b: Report, threshold: float | None = None) -> Comparison:
         families(judged, assumed),
         list(spread.values()),
         moved,
-        _sentinels(read_sentinels(a.run_dir), read_sentinels(b.run_dir)),
+        _sentinels(*([reading for report in of.reports for reading in read_sentinels(report.run_dir)] for of in (a, b))),
         environment,
         [*differences(environment), *_clocks(table.loc[judged.index])],
     )

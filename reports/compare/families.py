@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, t
 
 from reports.compare.judge import LEVEL, called
-from reports.compare.noise import TAIL_DF, Assumed, freedom, two_sided
+from reports.compare.noise import TAIL_DF, Assumed, freedom, replicated, two_sided
 
 KEYS = ["op", "impl", "precision"]
 ALL = "all"
@@ -73,9 +73,21 @@ def mean(pairs: pd.DataFrame, assumed: Assumed) -> Mean:
     n = len(trusted)
     if n == 0:
         return Mean(math.nan, math.nan, math.inf)
+    if (trusted[["runs_a", "runs_b"]].max(axis=1) > 1).all():
+        return _of_runs(trusted)
     own, common = np.array([trusted["own_var"].sum() / n**2]), np.array([2 * assumed.common**2])
     df = freedom({"own": (own, np.array([float(TAIL_DF)])), "common": (common, np.array([np.inf]))})
     return Mean(float(trusted["log_ratio"].mean()), math.sqrt(float(own[0] + common[0])), float(df[0]))
+
+
+def _of_runs(pairs: pd.DataFrame) -> Mean:
+    """Of pairs with several runs. Points of a family move together from run to run, so that the spread is that of the runs' means."""
+    runs = []
+    for medians in (pairs["medians_a"], pairs["medians_b"]):
+        whole = medians[medians.str.len() == medians.str.len().max()]  # in every run: means over different points are no spread
+        runs.append(np.log(np.array(whole.tolist())).mean(axis=0))
+    variance, df = replicated([np.exp(runs[0])], [np.exp(runs[1])])
+    return Mean(float(pairs["log_ratio"].mean()), math.sqrt(variance[0]), float(df[0]))
 
 
 def _family(key: tuple[str, ...], pairs: pd.DataFrame, of: Mean, verdict: str) -> Family:

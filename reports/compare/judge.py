@@ -29,15 +29,16 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
 
     pairs: as reports.compare.pairing.measured makes them.
     """
-    between = np.array([spread[key].used ** 2 for key in zip(pairs["op"], pairs["size"], strict=True)]) * pairs["single"].to_numpy() / 2
-    endless = np.full(len(pairs), np.inf)
+    single = pairs["single"].to_numpy(bool)
+    between, endless = np.zeros(len(pairs)), np.full(len(pairs), np.inf)
+    between[single] = [spread[key].used ** 2 for key in zip(pairs["op"][single], pairs["size"][single], strict=True)]
     parts = {
-        "a": (pairs["within_a"].to_numpy(), pairs["df_a"].to_numpy(float)),
-        "b": (pairs["within_b"].to_numpy(), pairs["df_b"].to_numpy(float)),
+        "within": (pairs["within_var"].to_numpy(), endless),
         "between": (between, np.full(len(pairs), float(TAIL_DF))),
-        "common": (np.full(len(pairs), 2 * assumed.common**2), endless),
+        "repeated": (pairs["repeated_var"].fillna(0.0).to_numpy(), np.maximum(pairs["repeated_df"].to_numpy(float), 1.0)),
+        "common": (pairs["common"].to_numpy() * assumed.common**2, endless),
     }
-    own = parts["a"][0] + parts["b"][0] + between
+    own = sum(variance for name, (variance, _) in parts.items() if name != "common")
     error = np.sqrt(own + parts["common"][0])
     df = freedom(parts)
     log_ratio = pairs["log_ratio"].to_numpy()

@@ -7,25 +7,30 @@ Three things part them, and the logarithms of a ratio's variances add up:
   their median shift is removed is mostly this, so it is estimated from them, robustly: a few real changes do not count;
 - what moves a whole run: two runs hold one draw of it each, which no number of pairs can tell from a change. It is assumed.
 
-A point measured in several processes (`--processes`) brings its own interval between processes, which then stands for the first two.
+A point measured in several processes (`--processes`) shows the first two itself, one measured in several runs all three.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import median_abs_deviation, t
+from scipy.stats import f, median_abs_deviation, t
 
 from benches.interval import Z
+from reports.verdict.robust import prior
 
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
 PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
+FLOOR = 5e-4  # least standard deviation of a median between runs that is believed: clocks have steps
+MOST_PRIOR = 20.0  # degrees of freedom that the other pairs' spread may weigh at most
+UNLIKELY = 0.05  # probability of a spread so large among the others' from which a pair borrows nothing of them
+LEAST_FREE = 4  # degrees of freedom of a pair from which it says how much pairs differ in their spread
+LEAST_PRIOR = 4.0  # below this the pairs differ too widely to say anything of each other: plain t, whatever they are
 ENOUGH = 4  # pairs of a family and size for a median of their own
 SIZES = ((10e-6, "under 10 µs"), (1e-3, "10 µs to 1 ms"), (0.1, "1 ms to 0.1 s"), (math.inf, "over 0.1 s"))  # upper limits
 
@@ -62,28 +67,54 @@ def size_class(median_s: float) -> str:
     return next(name for limit, name in SIZES if median_s < limit)
 
 
-def within(ci_low_s: float, ci_high_s: float, samples: int, process_medians_s: str | None) -> tuple[float, float]:
-    """Standard error of the logarithm of a row's median, and its degrees of freedom.
+def within(ci_low_s: float, ci_high_s: float, samples: int) -> float:
+    """Standard error of the logarithm of a row's median.
 
     Its interval reaches Z standard errors either way, or to the extremes of few samples: of n, those hold the median with
-    probability 1 − 2^(1−n). NaN where the row has no interval. process_medians_s: JSON, of a row measured in several processes.
+    probability 1 − 2^(1−n). NaN where the row has no interval.
     """
-    if isinstance(process_medians_s, str):
-        medians = np.log(json.loads(process_medians_s))
-        return float(medians.std(ddof=1)) / math.sqrt(len(medians)), len(medians) - 1
     if samples < 2 or not ci_high_s >= ci_low_s > 0:
-        return math.nan, math.inf
-    reach = min(Z, float(ndtri(1 - 0.5 ** min(samples, 50))))
-    return math.log(ci_high_s / ci_low_s) / 2 / reach, math.inf
+        return math.nan
+    return math.log(ci_high_s / ci_low_s) / 2 / min(Z, float(ndtri(1 - 0.5 ** min(samples, 50))))
+
+
+def replicated(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of the logarithm of each pair's ratio of geometric means, and its degrees of freedom; NaN and 0 for one median each.
+
+    a, b: by pair, each side's medians, of several runs or processes. Both sides of a pair are taken to spread alike; over pairs the
+    spread is moderated (Smyth 2004): where they are about as noisy as each other, each borrows what the others know.
+    """
+    counts = np.array([[len(x), len(y)] for x, y in zip(a, b, strict=True)]).reshape(-1, 2)
+    free = counts.sum(axis=1) - 2
+    squares = np.array([_squares(x) + _squares(y) for x, y in zip(a, b, strict=True)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own = np.where(free > 0, squares / free, np.nan)
+    variance, df = np.full(len(free), np.nan), np.zeros(len(free))
+    some = free > 0
+    if some.any():
+        variances, freedoms = np.maximum(own[some], FLOOR**2), free[some].astype(float)
+        typical = prior(variances[freedoms >= LEAST_FREE], freedoms[freedoms >= LEAST_FREE], MOST_PRIOR)
+        weight = np.full(len(variances), typical.freedom if typical.freedom >= LEAST_PRIOR else 0.0)
+        if weight.any():  # one that is noisier than the others make likely is taken as it is (limma's robust variant; Phipson 2016)
+            weight[f.sf(variances / typical.variance, freedoms, typical.freedom) < UNLIKELY] = 0.0
+        variance[some], df[some] = (weight * typical.variance + freedoms * variances) / (weight + freedoms), weight + freedoms
+    return variance * (1 / counts).sum(axis=1), df
+
+
+def _squares(medians: Sequence[float]) -> float:
+    logs = np.log(medians)
+    return float(((logs - logs.mean()) ** 2).sum())
 
 
 def spreads(pairs: pd.DataFrame, assumed: Assumed) -> dict[Hashable, Spread]:
-    """By (op, size). pairs: op, impl, size, log_ratio, within_var, and `seen`: those to estimate from.
+    """By (op, size), of pairs with one median each. pairs: op, impl, size, log_ratio, within_var, single, and `seen`: those to estimate
+    from.
 
     Each implementation's median shift is removed first, so that one that changed as a whole is not taken for noise. A family's own
     estimate counts for its pairs, that of all families for PRIOR_PAIRS more; and theirs leans on the device's in the same way. So a few
     pairs neither claim to know their spread nor lose what they know of it.
     """
+    pairs = pairs[pairs["single"]]
     seen = pairs[pairs["seen"]]
     whole = seen.groupby(["op", "impl", "size"])["log_ratio"]
     many = whole.transform("size") >= ENOUGH

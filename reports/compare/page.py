@@ -15,7 +15,7 @@ from reports.payload import libraries, pack, payload
 from reports.sections.base import Section
 from reports.store import write_atomically
 
-TITLE = "Two runs side by side"
+TITLE = "Runs side by side"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
 MAX_CHANGES = 200
 
@@ -32,14 +32,14 @@ def html(found: Comparison) -> str:
     data = payload(shown(found.table), charts, column, GROUPS, VERDICTS)
     return page(
         TITLE,
-        f"A {found.a.run_dir.resolve().name} · B {found.b.run_dir.resolve().name}",
+        f"A {found.a.name} · B {found.b.name}",
         sections,
         SCRIPTS,
         [*libraries(), ("data", pack(data))],
         instead="`python -m reports compare … --all` prints every pair",
-        source=f"the {JOURNAL} of both",
+        source=f"the {JOURNAL} of each run",
         simulated=found.a.environment.kind == "simulated",
-        problems=[f"{name}: {problem}" for name, run in (("A", found.a), ("B", found.b)) for problem in run.problems],
+        problems=[f"{name}: {problem}" for name, of in (("A", found.a), ("B", found.b)) for problem in of.problems],
     )
 
 
@@ -90,7 +90,8 @@ def _points(found: Comparison) -> Section:
 
 
 def _environments(found: Comparison) -> Section:
-    lead = "environment.json of both; what differs and may have parted the runs is marked."
+    several = max(len(found.a.reports), len(found.b.reports)) > 1
+    lead = f"environment.json of {'the last run of each side' if several else 'both'}; what differs and may have parted the runs is marked."
     if not found.environment:
         return Section("environment", "Environments", lead, empty="Neither run has an environment.json that can be read.")
     return Section("environment", "Environments", lead, render("compare_environment.html.j2", fields=found.environment))

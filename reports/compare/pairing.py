@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Hashable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benches.row import FAILED, TIMED
-from reports.compare.noise import size_class, within
+from reports.compare.noise import replicated, size_class, within
+from reports.compare.side import HOW, Record
 
 IDENTITY = ["point", "op", "impl", "precision", "shape", "label", "options"]
-OF_A_RUN = ["status", "reason", "median_s", "ci_low_s", "ci_high_s", "samples", "samples_s", "process_medians_s", "sm_clock_hz"]
-HOW = ["regime", "cache"]  # never set side by side where they differ
+OF_A_RUN = ["status", "reason", "median_s", "ci_low_s", "ci_high_s", "samples", "samples_s", "sm_clock_hz"]
+REPLICATES = ["process_medians_s", "run_medians_s"]
 MIN_SAMPLES = 8  # whose extremes are a 99.2% interval of the median
 CODE = {"config": "kernel config", "source_hash": "source", "machine_code_hash": "machine code", "mode": "way of timing", "flops": "FLOPs"}
-Record = dict[Hashable, Any]  # a row of a frame
 
 
 def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """One row a point, B's order, then what only A has. Columns of the runs end in _a and _b; `verdict` is what became of a point
     (empty for a pair to judge), `why` says more, `noted` what differs in how a pair came about."""
-    keep = [*OF_A_RUN, *HOW, *CODE]
+    keep = [*OF_A_RUN, *REPLICATES, *HOW, *CODE]
     names = b.set_index("point").combine_first(a.set_index("point")).reset_index()[IDENTITY].set_index("point")
     left, right = a.set_index("point")[keep].add_suffix("_a"), b.set_index("point")[keep].add_suffix("_b")
     order = [*b["point"], *(point for point in a["point"] if point not in right.index)]
@@ -64,20 +63,35 @@ def _differs(row: Record, name: str) -> bool:
 
 
 def measured(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Of rows to judge: log_ratio, each run's variance within (within_a, within_b) with its degrees of freedom (df_a, df_b),
-    within_var, size, how many of the two need a spread between runs (`single`), and why a time says little (`doubt`, else empty)."""
+    """Of rows to judge: log_ratio, size, why a time says little (`doubt`, else empty); and what is known of its error. Where both runs
+    have one median each (`single`), their variances within (within_a, within_b, together within_var). Else replicates, of several runs
+    or processes, tell (repeated_var, with repeated_df degrees of freedom): what moves a whole run is in them where they are of several
+    runs, and is not in them where `common` runs had one draw of it."""
     found = pd.DataFrame({"log_ratio": np.log(pairs["median_s_b"] / pairs["median_s_a"])}, index=pairs.index)
     for run in "ab":
-        rows = zip(*(pairs[f"{name}_{run}"] for name in ("ci_low_s", "ci_high_s", "samples", "process_medians_s")), strict=True)
-        known = np.array([within(*row) for row in rows]).reshape(-1, 2)
-        found[f"within_{run}"], found[f"df_{run}"] = known[:, 0] ** 2, known[:, 1]
+        rows = zip(*(pairs[f"{name}_{run}"] for name in ("ci_low_s", "ci_high_s", "samples")), strict=True)
+        found[f"within_{run}"] = [within(*row) ** 2 for row in rows]
+        found[f"medians_{run}"] = [_replicates(row, run) for row in pairs.to_dict("records")]
+        found[f"runs_{run}"] = pairs[f"run_medians_s_{run}"].str.len().fillna(1).astype(int)
+    known = replicated(found["medians_a"].tolist(), found["medians_b"].tolist())
+    found["repeated_var"], found["repeated_df"] = known
+    found["single"] = found["repeated_var"].isna()
+    found.loc[~found["single"], ["within_a", "within_b"]] = 0.0
     found["within_var"] = found["within_a"] + found["within_b"]
+    found["common"] = np.where(found[["runs_a", "runs_b"]].max(axis=1) > 1, 0, 2)
     found["size"] = pairs["median_s_a"].map(size_class)
-    found["single"] = pairs["process_medians_s_a"].isna().astype(int) + pairs["process_medians_s_b"].isna()
     found["doubt"] = [_doubt(row) for row in pairs.to_dict("records")]
     found.loc[found["within_var"].isna() & (found["doubt"] == ""), "doubt"] = "a median without an interval"
     found["apart"] = [_apart(row, threshold) for row in pairs.to_dict("records")]
     return found
+
+
+def _replicates(row: Record, run: str) -> list[float]:
+    """Medians of a side's runs, else of its processes, else the one there is."""
+    runs, processes = row[f"run_medians_s_{run}"], row[f"process_medians_s_{run}"]
+    if isinstance(runs, list):
+        return runs
+    return json.loads(processes) if isinstance(processes, str) else [row[f"median_s_{run}"]]
 
 
 def _doubt(row: Record) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.judge import FALSE_DISCOVERY, LEVEL
-from reports.compare.noise import PRIOR_PAIRS, TAIL_DF
+from reports.compare.noise import MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pairing import MIN_SAMPLES
-from reports.report import Report
+from reports.compare.side import Side
 from reports.sections.summary import Remark
 from reports.units import show
 
@@ -17,14 +17,16 @@ FAMILIES = 6  # named in a remark
 SHARE = 0.5  # of the pairs called, from which the run as a whole moved rather than its points
 
 
-def run_line(report: Report) -> str:
+def run_line(of: Side) -> str:
     """Device, versions, commit, time: what a reader tells runs apart by."""
-    env = report.environment
+    env = of.environment
     versions = env.fields.get("versions")
     torch = f"torch {versions['torch']}" if isinstance(versions, dict) and versions.get("torch") else "torch version not known"
     commit = f"commit {env.text('commit')[:10]}" + (" with uncommitted changes" if env.fields.get("dirty") else "")
-    name = report.run_dir.resolve().name
-    return " · ".join([name, env.text("device_name"), torch, commit, f"started {env.text('started_utc')}", f"{len(report.frame):,} points"])
+    names = ", ".join(report.run_dir.resolve().name for report in of.reports)
+    first = of.reports[0].environment.text("started_utc")
+    began = f"started {first}" if len(of.reports) == 1 else f"{len(of.reports)} runs, the first started {first}"
+    return " · ".join([names, env.text("device_name"), torch, commit, began, f"{len(of.frame):,} points"])
 
 
 def count_line(found: Comparison) -> str:
@@ -108,15 +110,28 @@ def how_judged(found: Comparison) -> list[str]:
     limits = f"1/{1 + assumed.threshold:g} to {1 + assumed.threshold:g}×"
     beyond = f", unless no sample of one run comes near the other's and the ratio is beyond {assumed.overwhelming:g}×"
     unless = "" if math.isinf(assumed.overwhelming) else beyond
-    return [
+    paragraphs = [
         f"Slower or faster: “no change” is refuted at a false discovery rate of {FALSE_DISCOVERY:.0%} over all pairs (q, by Benjamini and "
-        f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. All else is unclear and says why.",
+        f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. All else is unclear and says why. "
+        f"Intervals are {LEVEL:.0%}, by Student's t.",
         f"A point that was noisy, throttled or of fewer than {MIN_SAMPLES} samples is unclear too{unless}; it counts neither in q nor in "
         f"means.",
-        f"A ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), what differs between "
-        f"runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs hold one draw of it each. "
-        f"Intervals are {LEVEL:.0%}, by Student's t; what differs between runs has {TAIL_DF} degrees of freedom, for its tails.",
-        f"Between runs, “seen” is the robust spread of pairs' ratios after each implementation's median shift is removed, beyond what is "
-        f"known within the runs. “Used” leans on all pairs together for {PRIOR_PAIRS} pairs' worth, they on {100 * assumed.between:g}% a "
-        f"median, which is assumed. A run with --processes brings its own.",
     ]
+    single = set(found.pairs["single"])
+    if False in single:
+        paragraphs.append(
+            "Where a side has several runs, or a point was measured in several processes, its time is the geometric mean of their medians, "
+            f"and a ratio's error is what these show to differ between runs: of both sides together, moderated over all pairs for up to "
+            f"{MOST_PRIOR:g} degrees of freedom (Smyth 2004). Of several runs a point is noisy where more than half of them say so. A "
+            "family's error is that of its mean from run to run, since its points move together."
+        )
+    if True in single:
+        paragraphs += [
+            f"Of one run each, a ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), "
+            f"what differs between runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs "
+            f"hold one draw of it each. What differs between runs has {TAIL_DF} degrees of freedom, for its tails.",
+            f"Between runs, “seen” is the robust spread of pairs' ratios after each implementation's median shift is removed, beyond what "
+            f"is known within the runs. “Used” leans on all pairs together for {PRIOR_PAIRS} pairs' worth, they on "
+            f"{100 * assumed.between:g}% a median, which is assumed. Several runs a side (--vs) assume none of this.",
+        ]
+    return paragraphs

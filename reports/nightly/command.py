@@ -9,28 +9,22 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import duckdb
 from rich.console import Console
 
 from benches.sweep_problems import SweepError
-from reports.environment import load_environment
 from reports.history.record import UnusableRun
-from reports.history.store import add_run, first_of_nights, open_history, prune
-from reports.nightly import files, index, index_page, page
-from reports.nightly.fleet import fleet
-from reports.nightly.judge import Judged, judge
-from reports.nightly.nights import EACH_RUN, night_from, run_line
-from reports.nightly.rerun import measure_again, with_rerun
+from reports.nightly import files, page
+from reports.nightly.judge import Judged
+from reports.nightly.night import judge_run, write_pages
+from reports.nightly.nights import EACH_RUN, night_from
 from reports.nightly.show import show
 from reports.nightly.words import summary
 from reports.store import write_atomically
-from reports.verdict.accepted import Accepted, load_accepted
-from reports.verdict.rule import DEFAULT
-from reports.verdict.thresholds import Thresholds, load_thresholds
+from reports.verdict.accepted import load_accepted
+from reports.verdict.thresholds import load_thresholds
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
 
@@ -60,7 +54,8 @@ def run(given: argparse.Namespace) -> int:
         thresholds = load_thresholds(given.thresholds) if given.thresholds else load_thresholds()
         accepted = load_accepted(given.accepted) if given.accepted else []
         night_sql = EACH_RUN if given.each_run else night_from(thresholds.night_starts_utc)
-        judged, database = night(given, thresholds, accepted, night_sql)
+        night = judge_run(given.run_dir, given.history, thresholds, accepted, night_sql, given.prune, given.rerun)
+        judged = night.judged
         _write(judged, given)
     except SweepError as error:
         print("\n".join(error.problems), file=sys.stderr)
@@ -74,45 +69,13 @@ def run(given: argparse.Namespace) -> int:
         show(judged.verdict, Console())
     code = judged.verdict.exit_code
     try:
-        out = write_pages(judged, database, night_sql, given)
+        out = write_pages(night, given.out)
     except OSError as error:
         print(f"error: the page was not written: {error}", file=sys.stderr)
         return code or 2  # the verdict stands
     if not given.webhook_text:
         print(out)
     return code
-
-
-def write_pages(judged: Judged, database: duckdb.DuckDBPyConnection, night_sql: str, given: argparse.Namespace) -> Path:
-    """The night's page and the history's index; the first one's path. Raises OSError."""
-    out = given.out or given.run_dir / page.NAME
-    report = given.run_dir / "report.html"
-    around = page.Around(report if report.is_file() else None, given.history / index_page.NAME)
-    page.write_page(judged, fleet(database, judged, night_sql), out, around)
-    index.keep(given.history, judged.verdict, out)
-    every_run = open_history(given.history).database
-    index_page.write_index(given.history, every_run, night_sql, judged.verdict)
-    return out
-
-
-def night(
-    given: argparse.Namespace, thresholds: Thresholds, accepted: list[Accepted], night_sql: str
-) -> tuple[Judged, duckdb.DuckDBPyConnection]:
-    """Adds, prunes, judges, and measures again; with the history. Raises UnusableRun, OSError."""
-    run_id = add_run(given.history, given.run_dir)
-    pruned = prune(given.history, given.prune) if given.prune is not None else []
-    index.forget(given.history, pruned)
-    opened = open_history(given.history, first_of_nights(given.history, run_id, DEFAULT.lookback))
-    notes = [*opened.notes, *([f"{len(pruned)} runs older than {given.prune:g} days were deleted"] if pruned else [])]
-    if run_id in pruned:
-        raise UnusableRun(f"{given.run_dir}: began more than {given.prune:g} days ago, so --prune deleted it")
-    interrupted = load_environment(given.run_dir).fields.get("interrupted") is True
-    judged = judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=interrupted)
-    if given.rerun and judged.verdict.warnings:
-        points = [warned.point for warned in judged.verdict.warnings]
-        kind = str(run_line(opened.database, run_id)["device_kind"])
-        judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(given.run_dir, kind, points)))
-    return judged, opened.database
 
 
 def _write(judged: Judged, given: argparse.Namespace) -> None:

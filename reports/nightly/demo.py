@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from benches import environment
 from benches.row import Row, new_row
@@ -26,11 +27,14 @@ from kernels.gpus import load_gpu
 from kernels.op import Point
 from kernels.registry import OPS
 from reports.history.store import add_run
-from reports.nightly.command import run as judge_night
+from reports.nightly import index_page
+from reports.nightly.night import judge_run, write_pages
+from reports.nightly.show import show
 
 GPU = load_gpu("h100_sxm5")
 NIGHTS = 40
 SERIES = 60
+JUDGED = 7  # nights at the end, each with its page
 NOISE, IN_RUN = 0.006, 0.002  # of a night, and of a sample within it; standard deviations, relative
 SEED = 20261101
 FIRST = datetime(2026, 10, 1, 2, 30, tzinfo=UTC)
@@ -68,16 +72,20 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {given.folder} already holds runs or a history: name another", file=sys.stderr)
         return 2
     try:
-        last = [add_run_dir(runs, history, night, gpu) for night in range(NIGHTS) for gpu in range(len(GPUS))][-1]
+        for night in range(NIGHTS):
+            for gpu in range(len(GPUS)):
+                folder = add_run_dir(runs, history, night, gpu)
+                if night >= NIGHTS - JUDGED:
+                    judged = judge_run(folder, history)
+                    page = write_pages(judged)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"SIMULATED: {NIGHTS} nights of {SERIES} points on {len(GPUS)} GPUs in {given.folder}; judged: {last}")
-    parser = argparse.ArgumentParser()
-    from reports.nightly.command import add_arguments as nightly_arguments
-
-    nightly_arguments(parser)
-    return judge_night(parser.parse_args([str(last), "--history", str(history)]))
+    print(f"SIMULATED: {NIGHTS} nights of {SERIES} points on {len(GPUS)} GPUs in {given.folder}, the last {JUDGED} judged; of the last:")
+    show(judged.judged.verdict, Console())
+    print(page)
+    print(history / index_page.NAME)
+    return judged.judged.verdict.exit_code
 
 
 def points() -> list[Point]:

@@ -12,56 +12,61 @@ from benches.devices.cpu import cpu_model
 from kernels.guard import ROOT
 from reports.compare.comparison import JUDGED
 from tests.aa.plant import Plant
-from tests.aa.trial import SLOWDOWN, TIMES, Trial
+from tests.aa.trial import SLOWDOWN, THREADS, TIMES, Trial
 
 PAGE = ROOT / "docs" / "aa.md"
 
 INTRODUCTION = """# Runs of the same code, and a planted slowdown
 
-What `python -m reports compare` says of runs on a real CPU whose truth is known. Repeat it, on an idle machine, with
+What `python -m reports compare` and `python -m reports nightly` say of runs on a real CPU whose truth is known. Repeat it, on an idle
+machine, with
 
     python -m tests.aa --write
 
-- **A/A**: fresh runs of `pytest benches/ --benchmark-only`, one after another, each compared with the one before. The code is the same,
-  so whatever is called slower or faster, a point or the mean of a family, is called so falsely.
-- **Planted**: two more runs, in which each call of one implementation does its work {before} times, then {after} times: {slowdown:g}× by
-  construction, in every sample. Its points are to be found slower, and no others. Points that are also sentinels are left alone.
-- **unclear** is no miss: it says that the runs do not tell, most often since other processes took cores while a point was timed.
+- **Same code**: fresh runs of `pytest benches/ --benchmark-only --sweep {sweep} -k "not triton"`, one after another (Triton has no CPU
+  target and is not timed), with {threads} thread. One run a side: each is compared with the one before. {each} runs a side: of {twice}
+  runs in a row the 1st, 3rd, 5th … are set against the others, beginning with each run in turn. Whatever is called slower or faster, a
+  point or the mean of a family, is called so falsely.
+- **Slowed**: {each} more runs, in turns with the last {each} of the same code, in which each call of one implementation does its work
+  {after} times instead of {before}: {slowdown:.2f}× by construction, in every sample. Its points are to be found slower, and no others.
+  Points that are also sentinels are left alone.
+- **Nightly**: the runs as nights of a history, each judged by those before it, as soon as there are enough; in the second row the slowed
+  runs follow those before them. Pairs are then series judged, and slower and faster are confirmed.
+- **unclear** is no miss: it says that the runs do not tell.
 """
+COLUMNS = ("", "comparisons", "pairs", *JUDGED, "called falsely", "planted", "found", "unclear", "missed")
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
-    lines = ["| runs | pairs | " + " | ".join(JUDGED) + " | whole run | called falsely | planted | found | unclear | missed |"]
-    lines.append("|---|" + "---:|" * 10)
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
     for trial in trials:
-        counts = " | ".join(str(trial.verdicts[verdict]) for verdict in JUDGED)
-        shift = "–" if trial.shift is None else f"{trial.shift:.3f}×"
-        planted = [trial.planted, trial.found, trial.planted_unclear, trial.missed] if trial.planted else ["–"] * 4
-        cells = [trial.name, trial.pairs, counts, shift, len(trial.called), *planted]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        counts = [trial.verdicts[verdict] for verdict in JUDGED]
+        planted = [trial.planted, trial.found, trial.unclear, trial.missed] if trial.planted else ["–"] * 4
+        lines.append(f"| {' | '.join(map(str, [trial.name, trial.comparisons, trial.pairs, *counts, len(trial.called), *planted]))} |")
     return lines
 
 
 def result(trials: Sequence[Trial]) -> str:
-    """The answer in a sentence."""
-    same = [trial for trial in trials if not trial.planted]
-    called = sum(len(trial.called) for trial in same)
-    parts = [f"{len(same)} A/A pairs of runs with {sum(t.pairs for t in same)} pairs of points: {called} called slower or faster"]
+    """The answer, a sentence a trial."""
+    said = []
     for trial in trials:
-        if trial.planted:
-            parts.append(f"of {trial.planted} points slowed by {SLOWDOWN:g}× {trial.found} found, {len(trial.called)} others called")
-    return "; ".join(parts) + "."
+        of = "series and night" if trial.nightly else "pairs of points"
+        found = f", and {trial.found} of {trial.planted} slowed by {SLOWDOWN:.2f}× found" if trial.planted else ""
+        said.append(f"{trial.name[0].upper()}{trial.name[1:]}: of {trial.pairs} {of} {len(trial.called)} called falsely{found}.")
+    return "\n".join(said)
 
 
 def falsely(trials: Sequence[Trial]) -> list[str]:
-    return [f"- {trial.name}: {point}" for trial in trials for point in trial.called]
+    return [f"- {called}" for trial in trials for called in trial.called]
 
 
-def write_page(trials: Sequence[Trial], sweep: str, plant: Plant) -> Path:
+def write_page(trials: Sequence[Trial], each: int, sweep: str, plant: Plant) -> Path:
     """docs/aa.md, whole."""
     made = f"Made {datetime.now(UTC):%Y-%m-%d} on {cpu_model()}, Python {platform.python_version()}, torch {version('torch')}, "
-    made += f"sweep {sweep}, planted in {plant.op}'s {plant.impl}."
-    head = INTRODUCTION.format(before=TIMES[0], after=TIMES[1], slowdown=SLOWDOWN)
+    made += f"sweep {sweep}, slowed in {plant.op}'s {plant.impl}."
+    times = {"before": TIMES[0], "after": TIMES[1], "slowdown": SLOWDOWN}
+    head = INTRODUCTION.format(**times, each=each, twice=2 * each, sweep=sweep, threads=THREADS)
     wrong = ["", "Called falsely:", "", *falsely(trials)] if falsely(trials) else []
-    PAGE.write_text("\n".join([head, "## Found", "", result(trials), "", *table(trials), *wrong, "", made, ""]), encoding="utf-8")
+    said = [f"- {line}" for line in result(trials).splitlines()]
+    PAGE.write_text("\n".join([head, "## Found", "", *said, "", *table(trials), *wrong, "", made, ""]), encoding="utf-8")
     return PAGE

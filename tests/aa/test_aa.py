@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kernels.registry import OPS
 from tests.aa import page, plant, trial
 from tests.aa.__main__ import good, main
 from tests.aa.plant import SENTINELS, Plant, parse
-from tests.aa.trial import SLOWDOWN, Trial, judge
+from tests.aa.trial import SLOWDOWN, Trial, judge, together
 from tests.reports.conftest import ENVIRONMENTS, write_run
 from tests.reports.test_compare import rerun, rows_of
 
@@ -75,24 +76,51 @@ def runs(tmp_path: Path, factor: float, other: float = 1.0) -> tuple[Path, Path]
 
 
 def test_a_planted_slowdown_is_counted_as_found_and_the_rest_as_same_code(tmp_path: Path) -> None:
-    found = judge(*runs(tmp_path, SLOWDOWN), SPEC)
+    a, b = runs(tmp_path, SLOWDOWN)
+    found = judge([a], [b], SPEC)
     assert found.planted == found.found > 0
     assert (found.missed, found.called, found.name) == (0, [], "a → b")
-    assert good([found])
+    assert good([replace(found, name="slowed, 5 runs a side")])
 
 
 def test_what_is_called_falsely_or_missed_fails(tmp_path: Path) -> None:
-    falsely = judge(*runs(tmp_path, SLOWDOWN, other=2.0), SPEC)
-    assert falsely.called == ["matmul-torch-fp32-64x1024x1024", "mean of matmul torch fp32"]
+    def judged(folder: str, factor: float, other: float = 1.0, spec: Plant | None = SPEC) -> Trial:
+        a, b = runs(tmp_path / folder, factor, other)
+        return replace(judge([a], [b], spec), name="5 runs a side")
+
+    falsely = judged("falsely", SLOWDOWN, other=2.0)
+    assert falsely.called == ["a → b: matmul-torch-fp32-64x1024x1024", "a → b: mean of matmul torch fp32"]
     assert falsely.found == falsely.planted
     assert not good([falsely])
-    missed = judge(*runs(tmp_path / "missed", 1.0), SPEC)
+    missed = judged("missed", 1.0)
     assert missed.found == 0
-    assert missed.missed + missed.planted_unclear == missed.planted
+    assert missed.missed + missed.unclear == missed.planted
     assert not good([missed])
-    same = judge(*runs(tmp_path / "same", 1.0), None)
+    same = judged("same", 1.0, spec=None)
     assert (same.planted, same.called) == (0, [])
     assert good([same])
+
+
+def test_nights_count_what_they_confirm(tmp_path: Path) -> None:
+    """Fourteen nights of the same code confirm nothing; four slower ones after them the implementation that is slower, and no other."""
+    rows = rows_of()
+
+    def night(i: int, factor: float) -> Path:
+        again = rerun(rows, seed=i, slower=lambda row: factor if SPEC.hits(row.point, row.op, row.impl) else 1.0)
+        return write_run(tmp_path / f"run-{i:02}", again, {**ENVIRONMENTS["cuda"], "started_utc": f"2026-11-01T{i:02}:00:00+00:00"})
+
+    same, slower = [night(i, 1.0) for i in range(14)], [night(i, SLOWDOWN) for i in range(14, 18)]
+    quiet = trial.nights("same code, nightly", same, [], None)
+    assert (quiet.called, quiet.verdicts["slower"], quiet.comparisons) == ([], 0, 2), "10 nights before and 3 to judge"
+    found = trial.nights("slowed, nightly", same, slower, SPEC)
+    assert found.planted == found.found == found.verdicts["slower"] > 0
+    assert found.called == []
+
+
+def test_sums(tmp_path: Path) -> None:
+    one = Trial("a", 1, Counter(slower=1, same=2), ["x"], 3, 1, 1)
+    assert together("both", [one, one]) == Trial("both", 2, Counter(slower=2, same=4), ["x", "x"], 6, 2, 2)
+    assert together("both", [one, one]).missed == 2
 
 
 def test_sentinels_are_never_planted() -> None:
@@ -103,28 +131,35 @@ def test_sentinels_are_never_planted() -> None:
 
 def test_the_page_holds_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "PAGE", tmp_path / "aa.md")
-    verdicts = {"slower": 1, "faster": 0, "unclear": 4, "same": 50}
+    counts = Counter(slower=1, unclear=4, same=50)
     trials = [
-        Trial("run-00 → run-01", verdicts, 1.004, ["matmul-torch-fp32-1x2x3"]),
-        Trial("planted-10 → planted-13", {**verdicts, "slower": 20}, None, [], 22, 20, 2),
+        Trial("same code, 5 runs a side", 1, counts, ["run-08 → run-09: matmul-torch-fp32-1x2x3"]),
+        Trial("slowed, 5 runs a side", 1, counts + Counter(slower=19), [], 22, 20, 2),
+        Trial("slowed, nightly", 4, counts, [], 22, 20, 2, nightly=True),
     ]
-    text = page.write_page(trials, "smoke", SPEC).read_text(encoding="utf-8")
-    assert "| run-00 → run-01 | 55 | 1 | 0 | 4 | 50 | 1.004× | 1 | – | – | – | – |" in text
-    assert "| planted-10 → planted-13 | 74 | 20 | 0 | 4 | 50 | – | 0 | 22 | 20 | 2 | 0 |" in text
-    assert "1 A/A pairs of runs with 55 pairs of points: 1 called slower or faster" in text
-    assert "of 22 points slowed by 1.3× 20 found, 0 others called" in text
-    assert "- run-00 → run-01: matmul-torch-fp32-1x2x3" in text
-    assert "10 times, then 13 times: 1.3× by" in text
+    text = page.write_page(trials, 5, "smoke", SPEC).read_text(encoding="utf-8")
+    assert "| same code, 5 runs a side | 1 | 55 | 1 | 0 | 4 | 50 | 1 | – | – | – | – |" in text
+    assert "| slowed, 5 runs a side | 1 | 74 | 20 | 0 | 4 | 50 | 0 | 22 | 20 | 2 | 0 |" in text
+    assert "- Same code, 5 runs a side: of 55 pairs of points 1 called falsely." in text
+    assert "- Slowed, nightly: of 55 series and night 0 called falsely, and 20 of 22 slowed by 1.33× found." in text
+    assert "- run-08 → run-09: matmul-torch-fp32-1x2x3" in text
+    assert "  4 times instead of 3: 1.33× by construction" in text
+
+
+def test_too_few_runs_for_two_sides_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--runs", "9", "--each", "5"])
+    assert "--runs 9: two sides of 5 need 10" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_a_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--runs", "1", "--sweep", str(tmp_path / "none.yaml"), "--folder", str(tmp_path / "runs")]) == 2
+    assert main(["--runs", "2", "--each", "1", "--sweep", str(tmp_path / "none.yaml"), "--folder", str(tmp_path / "runs")]) == 2
     assert "run run-00 ended with 4; see" in capsys.readouterr().err
 
 
 def test_a_run_that_came_to_its_end_is_kept(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "run-00", rows_of(), {**ENVIRONMENTS["cuda"]})
-    assert trial.run(tmp_path, "run-00", "no such sweep") == whole
+    assert trial.run(tmp_path, "run-00", "no such sweep", SPEC) == whole
     assert not trial.ended(write_run(tmp_path / "cut", rows_of(), {**ENVIRONMENTS["cuda"], "finished_utc": None}))
     assert not trial.ended(write_run(tmp_path / "stopped", rows_of(), {**ENVIRONMENTS["cuda"], "interrupted": True}))
     assert not trial.ended(tmp_path / "nowhere")

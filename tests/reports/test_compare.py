@@ -53,7 +53,7 @@ def both(tmp_path: Path, a: list[Row], b: list[Row], kind: str = "cuda", **chang
 
 def compared(tmp_path: Path, a: list[Row], b: list[Row], kind: str = "cuda", **changes: Any) -> Comparison:
     runs = both(tmp_path, a, b, kind, **changes)
-    return compare(*map(load_report, runs))
+    return compare(*([load_report(run)] for run in runs))
 
 
 def verdict(found: Comparison, point: str) -> tuple[str, str]:
@@ -160,7 +160,7 @@ def test_processes_stand_for_the_spread_between_runs(tmp_path: Path) -> None:
 def test_the_shift_of_the_whole_run_is_said_and_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = rows_of()
     runs = both(tmp_path, a, rerun(a, slower=lambda row: 1.25), driver="580.1")
-    found = compare(*map(load_report, runs))
+    found = compare(*([load_report(run)] for run in runs))
     assert found.shift
     assert found.shift.median == pytest.approx(1.25, rel=0.01)
     assert len(found.of("slower")) > 0.9 * len(found.pairs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -10,11 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_ind
 
 from benches.interval import Z
 from reports.compare.families import families
 from reports.compare.judge import judge, shift
-from reports.compare.noise import CPU, GPU, Assumed, freedom, size_class, spreads, within
+from reports.compare.noise import CPU, GPU, Assumed, freedom, replicated, size_class, spreads, within
 
 IMPLS = ("torch", "triton", "torch_compile")
 
@@ -42,8 +42,9 @@ def synthetic(
                 "impl": np.array(IMPLS)[np.arange(n) // 2 % 3],
                 "precision": "bf16",
             },
-            **{"size": "10 µs to 1 ms", "log_ratio": true + noise, "true": true, "single": 2, "doubt": "", "apart": False, "seen": True},
-            **{"within_a": inside**2, "within_b": inside**2, "within_var": 2 * inside**2, "df_a": np.inf, "df_b": np.inf},
+            **{"size": "10 µs to 1 ms", "log_ratio": true + noise, "true": true, "single": True, "doubt": "", "apart": False, "seen": True},
+            **{"within_a": inside**2, "within_b": inside**2, "within_var": 2 * inside**2},
+            **{"repeated_var": np.nan, "repeated_df": 0.0, "common": 2, "runs_a": 1, "runs_b": 1},
         }
     )
 
@@ -138,20 +139,48 @@ def test_few_pairs_lean_on_what_is_assumed_and_many_on_themselves() -> None:
     [(2, 0.6745), (8, 2.6601), (30, Z), (1000, Z)],
 )
 def test_a_standard_error_is_the_interval_over_its_reach(samples: int, reach: float) -> None:
-    error, df = within(1e-3 / 1.1, 1e-3 * 1.1, samples, None)
-    assert error == pytest.approx(math.log(1.1) / reach, rel=1e-4)
-    assert df == math.inf
+    assert within(1e-3 / 1.1, 1e-3 * 1.1, samples) == pytest.approx(math.log(1.1) / reach, rel=1e-4)
 
 
-def test_processes_bring_their_own_spread() -> None:
-    error, df = within(1.0, 1.0, 300, json.dumps([math.exp(x) for x in (0.1, 0.2, 0.3, 0.4)]))
-    assert error == pytest.approx(0.129099 / 2, rel=1e-4)  # stdev of 0.1 … 0.4 by hand: √(0.05/3)
-    assert df == 3
+def test_replicates_bring_their_own_spread() -> None:
+    """Few pairs borrow nothing: the textbook's two-sample t (scipy), of logarithms."""
+    a, b = [1.0, 1.1, 0.95], [1.3, 1.25, 1.4, 1.2]
+    variance, df = replicated([a, [1.0]], [b, [1.1]])
+    expected = ttest_ind(np.log(b), np.log(a))
+    assert (np.log(b).mean() - np.log(a).mean()) / math.sqrt(variance[0]) == pytest.approx(expected.statistic, rel=1e-12)
+    assert df.tolist() == [expected.df, 0]
+    assert math.isnan(variance[1]), "one median of each tells no spread"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [2, 3, 5])
+@pytest.mark.parametrize("alike", [True, False], ids=["alike", "some far noisier"])
+def test_several_runs_call_no_change_falsely_and_find_what_they_can(runs: int, alike: bool) -> None:
+    """Pairs whose spread between runs nobody assumed: 1% each, or 1% to 30%. Whole runs move by 2%, a sixth of pairs by 1.3×."""
+    rng, false, calls, found = np.random.default_rng(43), 0, 0, []
+    spread, slow = np.full(60, 0.01) if alike else np.geomspace(0.01, 0.3, 60), np.arange(60) % 6 == 0
+    for _ in range(100):
+        medians = [np.exp(spread[:, None] * rng.normal(size=(60, runs)) + 0.02 * rng.normal(size=runs)) for _ in "ab"]
+        medians[1][slow] *= 1.3
+        called = judged(of_runs(*medians), CPU)["verdict"].isin(["slower", "faster"]).to_numpy()
+        false, calls = false + int(called[~slow].sum()), calls + int(called.sum())
+        found.append(called[slow & (spread < 0.02)].mean())
+    assert false <= 0.01 * calls + 1
+    assert np.mean(found) >= {2: 0.0, 3: 0.7, 5: 0.99}[runs], "two runs a side tell next to nothing"
+
+
+def of_runs(a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """Pairs [point, run], as pairing.measured makes them."""
+    pairs = synthetic(np.random.default_rng(1), len(a), 0.01).assign(single=False, common=0, within_a=0.0, within_b=0.0, within_var=0.0)
+    pairs["log_ratio"] = np.log(b).mean(axis=1) - np.log(a).mean(axis=1)
+    pairs["medians_a"], pairs["medians_b"] = list(a), list(b)
+    pairs["repeated_var"], pairs["repeated_df"] = replicated(list(a), list(b))
+    return pairs.assign(runs_a=a.shape[1], runs_b=b.shape[1])
 
 
 @pytest.mark.parametrize(("low", "high", "samples"), [(1.0, 1.0, 1), (math.nan, math.nan, 30), (2.0, 1.0, 30)])
 def test_no_interval_is_no_error(low: float, high: float, samples: int) -> None:
-    assert math.isnan(within(low, high, samples, None)[0])
+    assert math.isnan(within(low, high, samples))
 
 
 @given(st.floats(1e-6, 1), st.floats(1e-6, 1), st.integers(1, 30))

@@ -1,0 +1,73 @@
+"""One night from run directory to pages: add the run to its history, judge it, write. What the command does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+
+from reports.environment import load_environment
+from reports.history.record import UnusableRun
+from reports.history.store import add_run, first_of_nights, open_history, prune
+from reports.nightly import index, index_page, page
+from reports.nightly.fleet import fleet
+from reports.nightly.judge import Judged, judge
+from reports.nightly.nights import night_from, run_line
+from reports.nightly.rerun import measure_again, with_rerun
+from reports.verdict.accepted import Accepted
+from reports.verdict.rule import DEFAULT
+from reports.verdict.thresholds import Thresholds, load_thresholds
+
+
+@dataclass(frozen=True)
+class Night:
+    """A judged run, and the history as it was opened for it."""
+
+    judged: Judged
+    database: duckdb.DuckDBPyConnection
+    run_dir: Path
+    history: Path
+    night_sql: str
+
+
+def judge_run(
+    run_dir: Path,
+    history: Path,
+    thresholds: Thresholds | None = None,
+    accepted: Sequence[Accepted] = (),
+    night_sql: str | None = None,
+    prune_days: float | None = None,
+    rerun: bool = False,
+) -> Night:
+    """Adds the run, prunes, judges, and with `rerun` measures again. thresholds: None for the default ones. night_sql: which night a run
+    is of; None for a night a day. Raises UnusableRun, OSError."""
+    thresholds = thresholds or load_thresholds()
+    night_sql = night_sql or night_from(thresholds.night_starts_utc)
+    run_id = add_run(history, run_dir)
+    pruned = prune(history, prune_days) if prune_days is not None else []
+    index.forget(history, pruned)
+    opened = open_history(history, first_of_nights(history, run_id, DEFAULT.lookback))
+    notes = [*opened.notes, *([f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else [])]
+    if run_id in pruned:
+        raise UnusableRun(f"{run_dir}: began more than {prune_days:g} days ago, so --prune deleted it")
+    interrupted = load_environment(run_dir).fields.get("interrupted") is True
+    judged = judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=interrupted)
+    if rerun and judged.verdict.warnings:
+        points = [warned.point for warned in judged.verdict.warnings]
+        kind = str(run_line(opened.database, run_id)["device_kind"])
+        judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, kind, points)))
+    return Night(judged, opened.database, run_dir, history, night_sql)
+
+
+def write_pages(night: Night, out: Path | None = None) -> Path:
+    """The night's page (RUN_DIR/nightly.html) and the history's index; the first one's path. Raises OSError."""
+    out = out or night.run_dir / page.NAME
+    report = night.run_dir / "report.html"
+    around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
+    page.write_page(night.judged, fleet(night.database, night.judged, night.night_sql), out, around)
+    index.keep(night.history, night.judged.verdict, out)
+    every_run = open_history(night.history).database
+    index_page.write_index(night.history, every_run, night.night_sql, night.judged.verdict)
+    return out

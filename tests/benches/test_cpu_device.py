@@ -1,0 +1,44 @@
+"""What the CPU device does to its process: freed memory is kept, and OMP_NUM_THREADS is heeded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benches.devices import heap
+from benches.devices.cpu import threads_asked
+from kernels.guard import ROOT
+
+FAULTS = """
+import resource, torch
+from benches.devices.heap import keep_freed_memory
+assert {kept}
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(40):
+    torch.zeros(8 * 2**20)
+before = faults()
+for _ in range(10):
+    torch.zeros(8 * 2**20)
+print(faults() - before)
+"""
+
+
+@pytest.mark.parametrize(("kept", "most", "least"), [("keep_freed_memory()", 100, 0), ("True", 10**9, 10 * 8 * 2**20 * 4 // 2**21)])
+def test_a_call_that_allocates_32_mb_faults_no_pages_in(kept: str, most: int, least: int) -> None:
+    """And does without it: the test would not see a C library that keeps them anyway."""
+    code = FAULTS.format(kept=kept)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert least <= int(done.stdout) <= most
+
+
+def test_a_c_library_without_mallopt_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    assert heap.keep_freed_memory() is False
+
+
+@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("", None), ("0", None), ("many", None), ("4,2", None)])
+def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, threads: int | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads_asked() == threads
