@@ -19,16 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import f, median_abs_deviation, t
+from scipy.stats import median_abs_deviation, t
 
 from benches.interval import Z
-from reports.verdict.robust import prior
+from reports.verdict.robust import Prior, lean, prior
 
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
 PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
 FLOOR = 5e-4  # least standard deviation of a median between runs that is believed: clocks have steps
 MOST_PRIOR = 20.0  # degrees of freedom that the other pairs' spread may weigh at most
-UNLIKELY = 0.05  # probability of a spread so large among the others' from which a pair borrows nothing of them
 LEAST_FREE = 4  # degrees of freedom of a pair from which it says how much pairs differ in their spread
 LEAST_PRIOR = 4.0  # below this the pairs differ too widely to say anything of each other: plain t, whatever they are
 ENOUGH = 4  # pairs of a family and size for a median of their own
@@ -94,10 +93,7 @@ def replicated(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> tu
     if some.any():
         variances, freedoms = np.maximum(own[some], FLOOR**2), free[some].astype(float)
         typical = prior(variances[freedoms >= LEAST_FREE], freedoms[freedoms >= LEAST_FREE], MOST_PRIOR)
-        weight = np.full(len(variances), typical.freedom if typical.freedom >= LEAST_PRIOR else 0.0)
-        if weight.any():  # one that is noisier than the others make likely is taken as it is (limma's robust variant; Phipson 2016)
-            weight[f.sf(variances / typical.variance, freedoms, typical.freedom) < UNLIKELY] = 0.0
-        variance[some], df[some] = (weight * typical.variance + freedoms * variances) / (weight + freedoms), weight + freedoms
+        variance[some], df[some] = lean(variances, freedoms, typical if typical.freedom >= LEAST_PRIOR else Prior(0.0, 0.0))
     return variance * (1 / counts).sum(axis=1), df
 
 

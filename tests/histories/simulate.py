@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ROUGHER = 10.0  # times the noise of the others
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class World:
     nights: int = 60
     noise: float = 0.01  # from night to night, standard deviation
     unequal: float = 0.0  # of the series' noise: standard deviation of its logarithm
+    rough: float = 0.0  # of the series: with ten times the noise of the others
     correlated: float = 0.0  # from night to night, AR(1)
     tails: float | None = None  # degrees of freedom of Student's t; None: normal
     shift: float = 0.004  # of the whole node in a night, standard deviation
@@ -46,6 +48,7 @@ def simulate(world: World, seed: int) -> History:
     shape = (world.series, world.nights)
     night = np.arange(world.nights)
     noise = _noise(world, rng) * world.noise * np.exp(world.unequal * rng.standard_normal((world.series, 1)))
+    noise[: round(world.rough * world.series)] *= ROUGHER
     level = np.log(10 ** rng.uniform(-6, -2, (world.series, 1)))
     shift = world.shift * rng.standard_normal(world.nights)
     drift = world.drift * rng.uniform(-1, 1, (world.series, 1)) * night / world.nights
