@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a change smaller than this is none in practice (3; where both ran on a CPU 10)",
     )
     parser.add_argument("--all", action="store_true", help="print every pair, not only the first of those that changed")
-    parser.add_argument("--fail-on-slower", action="store_true", help="exit 1 where a pair is slower")
+    parser.add_argument("--fail-on-slower", action="store_true", help="exit 1 where a point or a family's mean is slower, or fails now")
     parser.set_defaults(run=run)
 
 
@@ -42,7 +42,7 @@ def _percent(text: str) -> float:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 0 compared, 1 with --fail-on-slower where a pair is slower, 2 where the runs cannot be compared or the page not written."""
+    """Exit code 0 compared, 1 with --fail-on-slower where something is worse, 2 where runs cannot be compared or the page not written."""
     from reports.compare.comparison import compare  # scipy takes a second to import, which the other commands need not wait for
     from reports.compare.page import write_page
     from reports.compare.show import show
@@ -65,4 +65,4 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(out)
-    return 1 if given.fail_on_slower and len(found.of("slower")) else 0
+    return 1 if given.fail_on_slower and found.worse else 0

@@ -48,6 +48,11 @@ class Comparison:
     def pairs(self) -> pd.DataFrame:
         return self.of(*JUDGED)
 
+    @property
+    def worse(self) -> bool:
+        """Whether a point is slower or fails now, or a family's mean is slower."""
+        return len(self.of("slower", "fails now")) > 0 or any(family.verdict == "slower" for family in self.families)
+
     def counts(self) -> dict[str, int]:
         """By verdict, those that occur, in the order of VERDICTS."""
         found = self.table["verdict"].value_counts()

@@ -244,6 +244,21 @@ def test_fail_on_slower(tmp_path: Path, factor: float, code: int) -> None:
     assert main(["compare", str(a), str(b)]) == 0
 
 
+def test_fail_on_slower_sees_what_fails_now_and_what_only_the_mean_shows(tmp_path: Path) -> None:
+    rows = rows_of()
+    place = next(i for i, row in enumerate(rows) if row.median_s is not None)
+    broken = rerun(rows)
+    broken[place] = broken[place].model_copy(update={"status": "wrong", "reason": "element (0, 0)", **UNTIMED})
+    assert main(["compare", *map(str, both(tmp_path / "wrong", rows, broken)), "--fail-on-slower"]) == 1
+    assert main(["compare", *map(str, both(tmp_path / "right", broken, rows)), "--fail-on-slower"]) == 0
+    many = [row.model_copy(update={"point": f"{row.point}-{i}"}) for i in range(12) for row in rows]
+    slow = rerun(many, noise=0.02, slower=lambda row: 1.05 if row.impl == "triton" else 1.0)
+    found = compared(tmp_path / "mean", many, slow)
+    assert any(family.verdict == "slower" for family in found.families)
+    assert len(found.of("slower")) < 0.5 * found.pairs["impl"].eq("triton").sum()
+    assert found.worse
+
+
 def test_the_threshold_is_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of()
     a, b = both(tmp_path, rows, rerun(rows, slower=lambda row: 1.1 if row.impl == "triton" else 1.0))
