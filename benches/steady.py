@@ -22,6 +22,8 @@ CLOCK_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class WarmUp:
+    """How long warming up took, and whether times had settled by then."""
+
     seconds: float
     moving: float | None = None  # relative, between the halves of the last window; None: steady
 

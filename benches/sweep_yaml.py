@@ -37,6 +37,8 @@ class Scalar:
 
 @dataclass(slots=True)
 class Seq:
+    """A YAML sequence, with where it stands."""
+
     spot: Spot
     items: tuple[Node, ...]
     size: int  # nodes in it, aliases written out
@@ -44,6 +46,8 @@ class Seq:
 
 @dataclass(slots=True)
 class Map:
+    """A YAML mapping, with where it stands."""
+
     spot: Spot
     items: dict[str, Item]  # in the order written, `<<` merged in
     size: int

@@ -109,7 +109,12 @@ class CpuDevice:
             "driver": None,
             "gpu": None,
             "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
-            "cpu": {"model": model, "cores": self.threads, "threads": torch.get_num_threads(), "keeps_freed_memory": self.keeps_freed_memory},
+            "cpu": {
+                "model": model,
+                "cores": self.threads,
+                "threads": torch.get_num_threads(),
+                "keeps_freed_memory": self.keeps_freed_memory,
+            },
         }
 
 

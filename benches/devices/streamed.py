@@ -25,6 +25,8 @@ class CaptureFailed(Exception):
 
 
 class Event(Protocol):
+    """As torch.cuda.Event is used here."""
+
     def record(self) -> None: ...
 
     def query(self) -> bool:

@@ -63,6 +63,8 @@ class Behaviour:
 
 
 class VirtualEvent:
+    """Holds the time at which the virtual device passes it."""
+
     def __init__(self, gpu: VirtualGpu):
         self._gpu = gpu
         self.at_s = 0.0

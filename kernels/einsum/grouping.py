@@ -42,6 +42,7 @@ def strides_of(names: Sequence[str], stored: Sequence[int]) -> dict[str, int]:
 
 
 def size_of(run: Run, dims: Mapping[str, int]) -> int:
+    """Elements of a run of dims."""
     return math.prod(dims[name] for name in run)
 
 

@@ -66,6 +66,7 @@ def products(point: Point, inputs: Inputs) -> Iterator[tuple[torch.Tensor, torch
 
 
 def result_dtype(point: Point) -> torch.dtype:
+    """Of a product of the point's operands."""
     return dtype_of(PRECISIONS[point.precision].matmul_out)
 
 

@@ -100,6 +100,7 @@ COMPUTED = {f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, ex
 
 @triton.jit
 def flat_index(BLOCK: tl.constexpr, LONG: tl.constexpr) -> tl.tensor:
+    """Indices of the elements that this program works on."""
     block = tl.program_id(0)
     if LONG:  # 2³¹ elements or more; 32 bits divide by n several times faster
         block = block.to(tl.int64)
@@ -118,6 +119,7 @@ def compute_kernel(
     BLOCK: tl.constexpr,
     LONG: tl.constexpr,
 ) -> None:
+    """out = FUNCTION(x, y, v), computed in fp32; contiguous, v broadcast over the rows."""
     i = flat_index(BLOCK, LONG)
     inside = i < count
     # Past the end stands 1, which no function divides by zero.
@@ -136,6 +138,7 @@ def compute_kernel(
 def move_kernel(
     out: tl.tensor, x: tl.tensor, count: tl.tensor, n: tl.tensor, TRIANGLE: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr
 ) -> None:
+    """out = x, or its upper triangle; the bits are moved as they are."""
     i = flat_index(BLOCK, LONG)
     inside = i < count
     if TRIANGLE:
@@ -216,6 +219,7 @@ def compilations() -> Iterator[Compilation]:
 
 
 def compilation(precision: str, options: dict[str, str], which: int, dims: dict[str, int], prefix: str = "") -> Compilation:
+    """One function and shape, by the number of its config, for `inspect`."""
     point = OP.point("triton", precision, dims, options)
     config = configs(element_size(point))[which]
     kernel, tensors, settings = call(point, make_inputs(point, "meta", None), config)

@@ -35,6 +35,7 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def deep_linear(point: Point) -> DeepLinear:
+    """The point's model."""
     return DeepLinear(point.dims["width"], point.dims["layers"])
 
 

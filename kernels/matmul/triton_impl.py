@@ -55,6 +55,7 @@ def matmul_kernel(
     UPCAST: tl.constexpr,
     LONG: tl.constexpr,
 ) -> None:
+    """c = a · b · scale_a · scale_b for each leading index: a (…, m, k), b (…, k, n), c (…, m, n), by strides, accumulated in fp32."""
     tiles_m = tl.cdiv(m, BLOCK_M)
     tiles_n = tl.cdiv(n, BLOCK_N)
     tiles = tiles_m * tiles_n
@@ -259,6 +260,7 @@ def compilations() -> Iterator[Compilation]:
 
 
 def compilation(precision: str, config: Config, dims: dict[str, int], layout: str, variant: str) -> Compilation:
+    """One shape and layout, by name, for `inspect`."""
     point = OP.point("triton", precision, dims, {"layout": layout})
     inputs = make_inputs(point, "meta", None)
     return describe_product(OP.name, precision, config, variant, *inputs.operands, out=inputs.out)

@@ -17,10 +17,12 @@ TRUNCATION = 3.0  # standard deviations beyond which no weight is drawn
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
+    """Without bias, as in Llama."""
     return nn.Linear(inputs, outputs, bias=False)
 
 
 def norm(config: Transformer) -> nn.Module:
+    """RMSNorm, or LayerNorm without bias."""
     if config.norm == "rmsnorm":
         return nn.RMSNorm(config.hidden, NORM_EPS)
     return nn.LayerNorm(config.hidden, NORM_EPS, bias=False)

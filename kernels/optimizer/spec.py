@@ -73,6 +73,7 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def has_master(point: Point) -> bool:
+    """Whether an fp32 copy of the weights is kept."""
     return point.options["master"] != "none"
 
 

@@ -43,6 +43,7 @@ def adamw_kernel(
     BLOCK: tl.constexpr,
     LONG: tl.constexpr,
 ) -> None:
+    """One AdamW step (Loshchilov and Hutter 2019) of all tensors, in place: p, m, v, and w where there are masters."""
     block = tl.program_id(0)
     if offsets is not None:
         row = offsets + block // blocks

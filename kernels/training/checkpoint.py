@@ -59,6 +59,7 @@ def random_state() -> State:
 
 
 def set_random_state(state: State) -> None:
+    """Puts back what `random_state` gave."""
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

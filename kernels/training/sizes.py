@@ -26,6 +26,7 @@ def config_of(point: Point) -> Config:
 
 
 def recipe_of(point: Point) -> Recipe:
+    """What a train step of this point keeps: precision, optimizer, checkpointing."""
     return Recipe(point.precision, point.options["optimizer"], point.options["checkpointing"] == "full")
 
 

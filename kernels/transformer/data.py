@@ -80,6 +80,7 @@ def evaluate(point: Point, operands: Sequence[Tensor], arithmetic: Arithmetic) -
 
 
 def widened(operands: Sequence[Tensor]) -> list[Tensor]:
+    """In fp64; token numbers stay whole."""
     return [t.double() if t.is_floating_point() else t for t in operands]
 
 

@@ -18,6 +18,7 @@ FORWARD, BACKWARD = "forward", "backward"
 
 
 def product(m: int, n: int, k: int, size: int, times: int, phase: str) -> Contraction:
+    """(m, k) · (k, n) with elements of `size` bytes, so many times in a phase."""
     return Contraction(False, 1, m, n, k, size, (m * k + k * n + m * n) * size, times, phase)
 
 
@@ -71,6 +72,7 @@ def mlp(c: Transformer, tokens: int, size: int, times: int) -> list[Part]:
 
 
 def norms(c: Transformer, tokens: int, size: int, times: int) -> list[Part]:
+    """Of (tokens, hidden), each pass one kernel."""
     x = tokens * c.hidden
     return [
         *pointwise(x, size, times, FORWARD, (2, NORM_FLOPS)),
@@ -79,6 +81,7 @@ def norms(c: Transformer, tokens: int, size: int, times: int) -> list[Part]:
 
 
 def blocks(c: Transformer, batch: int, sequence: int, size: int, times: int) -> list[Part]:
+    """Of so many equal layers, both passes."""
     tokens = batch * sequence
     return [
         *norms(c, tokens, size, 2 * times),
