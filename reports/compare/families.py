@@ -61,7 +61,9 @@ def families(pairs: pd.DataFrame, assumed: Assumed) -> list[Family]:
     q = dict(zip(known, false_discovery_control([means[key].p() for key in known]) if known else [], strict=True))
     found = []
     for key, group in groups.items():
-        verdict = called(means[key].value, *means[key].interval(), q[key], assumed.threshold)[0] if key in q else "unclear"
+        verdict = (
+            called(means[key].value, *means[key].interval(), q[key], assumed, bool(group["single"].any()))[0] if key in q else "unclear"
+        )
         found.append(_family(key, group, means[key], verdict))
     found.sort(key=lambda family: family.verdict not in ("slower", "faster"))
     return [*found, _family((ALL, "", ""), pairs, mean(pairs, assumed), "")] if len(found) > 1 else found

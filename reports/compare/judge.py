@@ -64,16 +64,19 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
 def _verdict(pair: Mapping[Hashable, Any], assumed: Assumed) -> tuple[str, str]:
     log_ratio, doubt = float(pair["log_ratio"]), str(pair["doubt"])
     if not doubt:
-        return called(log_ratio, math.log(pair["low"]), math.log(pair["high"]), float(pair["q"]), assumed.threshold)
+        return called(log_ratio, math.log(pair["low"]), math.log(pair["high"]), float(pair["q"]), assumed, bool(pair["single"]))
     if abs(log_ratio) > math.log(assumed.overwhelming) and pair["apart"]:
         return "slower" if log_ratio > 0 else "faster", f"no sample of one run comes near the other's, though {doubt}"
     return "unclear", doubt
 
 
-def called(log_ratio: float, low: float, high: float, q: float, threshold: float) -> tuple[str, str]:
-    """Verdict and why, of a logarithm of a ratio with its interval."""
+def called(log_ratio: float, low: float, high: float, q: float, assumed: Assumed, single: bool) -> tuple[str, str]:
+    """Verdict and why, of a logarithm of a ratio with its interval. single: of one run a side."""
+    threshold = assumed.threshold
     limit = math.log1p(threshold)
     if abs(log_ratio) > limit and q <= FALSE_DISCOVERY:
+        if single and abs(log_ratio) < math.log(assumed.alone):
+            return "unclear", f"one run of each, which calls nothing below {assumed.alone:g}× here: take several and --vs"
         return "slower" if log_ratio > 0 else "faster", ""
     if max(-low, high) <= limit:
         return "same", ""

@@ -41,13 +41,15 @@ class Assumed:
     threshold: float
     between: float  # standard deviation of a median from run to run, before any pair is seen
     common: float  # standard deviation of what moves a whole run
+    alone: float  # ratio below which one run a side calls nothing: some points differ so much between runs, and no single run shows which
     overwhelming: float  # ratio beyond which even a median that did not settle says enough; infinite: it never does
 
 
 # A GPU's: 1 to 2% from night to night, 0.4% of a whole node. A CPU's: runs of the same code on a shared one (docs/aa.md), where a core
-# that others take has made medians two hundred times as long, with no sample near those of an idle machine: there nothing overwhelms.
-GPU = Assumed(threshold=0.03, between=0.01, common=0.004, overwhelming=2.0)
-CPU = Assumed(threshold=0.10, between=0.05, common=0.02, overwhelming=math.inf)
+# that others take has made medians two hundred times as long, with no sample near those of an idle machine: there nothing overwhelms; and
+# where some points differ by 1% between runs and others, which live in a shared cache, by 15%.
+GPU = Assumed(threshold=0.03, between=0.01, common=0.004, alone=1.0, overwhelming=2.0)
+CPU = Assumed(threshold=0.10, between=0.05, common=0.02, alone=2.0, overwhelming=math.inf)
 
 
 @dataclass(frozen=True)

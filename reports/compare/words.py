@@ -129,7 +129,13 @@ def how_judged(found: Comparison) -> list[str]:
         paragraphs += [
             f"Of one run each, a ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), "
             f"what differs between runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs "
-            f"hold one draw of it each. What differs between runs has {TAIL_DF} degrees of freedom, for its tails.",
+            f"hold one draw of it each. What differs between runs has {TAIL_DF} degrees of freedom, for its tails."
+            + (
+                f" On a shared CPU some points differ far more than others, and one run does not show which: so none is called below "
+                f"{assumed.alone:g}×."
+                if assumed.alone > 1
+                else ""
+            ),
             f"Between runs, “seen” is the robust spread of pairs' ratios after each implementation's median shift is removed, beyond what "
             f"is known within the runs. “Used” leans on all pairs together for {PRIOR_PAIRS} pairs' worth, they on "
             f"{100 * assumed.between:g}% a median, which is assumed. Several runs a side (--vs) assume none of this.",

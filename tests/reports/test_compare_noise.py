@@ -86,8 +86,10 @@ def test_means_of_families_hold_the_true_mean() -> None:
     assert np.mean(held) >= 0.93  # 60 draws of what moves a whole run: 95% ± 3%
 
 
-@pytest.mark.parametrize(("ratio", "verdict"), [(1.3, "slower"), (1 / 1.3, "faster")])
-@pytest.mark.parametrize(("between", "assumed"), [(0.01, GPU), (0.02, CPU)])
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "between", "assumed"),
+    [(1.3, "slower", 0.01, GPU), (1 / 1.3, "faster", 0.01, GPU), (2.2, "slower", 0.02, CPU), (1 / 2.2, "faster", 0.02, CPU)],
+)
 def test_planted_changes_are_found_and_no_others(ratio: float, verdict: str, between: float, assumed: Assumed) -> None:
     """One implementation's ten points of sixty, as tests/aa plants them."""
     rng, places = np.random.default_rng(17), [i for i in range(60) if i % 2 == 0 and i // 2 % 3 == 1]
@@ -96,6 +98,17 @@ def test_planted_changes_are_found_and_no_others(ratio: float, verdict: str, bet
     assert np.mean([(run["verdict"].iloc[places] == verdict).mean() for run in calls]) >= 0.95
     others = [run.drop(index=places)["verdict"].isin(["slower", "faster"]).sum() for run in calls]
     assert np.sum(others) <= 0.02 * 15 * 50
+
+
+def test_on_a_cpu_one_run_a_side_says_that_it_cannot_tell() -> None:
+    pairs = judged(synthetic(np.random.default_rng(3), 60, 0.01, planted={0: 1.5}), CPU)
+    assert pairs.iloc[0][["verdict", "why"]].tolist() == [
+        "unclear",
+        "one run of each, which calls nothing below 2× here: take several and --vs",
+    ]
+    assert pairs.iloc[0]["q"] < 0.01
+    slow = judged(synthetic(np.random.default_rng(3), 60, 0.01, planted=dict.fromkeys(range(60), 1.5)), CPU)
+    assert {family.verdict for family in families(slow, CPU)} == {"unclear", ""}
 
 
 def test_a_change_that_no_pair_shows_shows_in_the_mean() -> None:
