@@ -19,9 +19,8 @@ MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cach
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
 POINT_KEY = ("point", "regime", "cache")
 DETAILS = (  # each column of each file costs time
-    *("h.point", "run", "run_dir", "started_utc", "commit", "status", "median_s", "ci_low_s", "ci_high_s"),
-    *("config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
-    *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c", "throttle_reasons"),
+    *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
+    *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c"),
 )
 SAME_KEY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"
 
@@ -116,8 +115,8 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -
 
 
 def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, night: str) -> pd.DataFrame:
-    """Every line of the given series (POINT_KEY) up to tonight, in time order, with its night and GPU: what attribution looks at, and a
-    chart (DETAILS). `series` in the result is the index of its line in `series`."""
+    """Every line of the given series (POINT_KEY) up to tonight, in time order, with its night and GPU: what attribution looks at
+    (DETAILS). `series` in the result is the index of its line in `series`."""
     database.register("asked", _keys(series))
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     return database.execute(
