@@ -16,7 +16,7 @@ from benches.busy import OtherWork, disturbed
 from benches.devices.allocations import allocated
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
-from benches.devices.heap import keep_freed_memory
+from benches.devices.heap import keep_freed_memory, return_freed_memory
 from benches.devices.tensors import TensorWorkload
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
@@ -48,6 +48,7 @@ class CpuDevice:
         return Platform("cpu", interpreted=impl == "triton")
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
+        return_freed_memory()
         if self.platform(point.impl).interpreted:
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))

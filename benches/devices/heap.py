@@ -9,8 +9,18 @@ from __future__ import annotations
 
 import ctypes
 
+import psutil
+
+LEAST_SHARE = 0.125  # of the machine's memory: less freed memory than this may stay
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 NEVER = -1  # as an unsigned threshold, the largest
+FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+
+
+class _Mallinfo2(ctypes.Structure):
+    """malloc.h of glibc 2.33; of the main thread's heap; fordblks: bytes in free chunks."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in FIELDS]
 
 
 def keep_freed_memory() -> bool:
@@ -20,3 +30,18 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # TypeError: Windows
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def return_freed_memory(least_bytes: float | None = None) -> bool:
+    """Gives freed memory back to Linux where there is much of it: between points, or large ones would add up. Whether it did.
+
+    least_bytes: None for LEAST_SHARE of the machine's memory.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        library.mallinfo2.restype = _Mallinfo2
+        trim = library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return False
+    least = LEAST_SHARE * psutil.virtual_memory().total if least_bytes is None else least_bytes
+    return library.mallinfo2().fordblks > least and bool(trim(0))

@@ -33,9 +33,27 @@ def test_a_call_that_allocates_32_mb_faults_no_pages_in(kept: str, most: int, le
     assert least <= int(done.stdout) <= most
 
 
+RETURNED = """
+import psutil, torch
+from benches.devices.heap import keep_freed_memory, return_freed_memory
+keep_freed_memory()
+torch.zeros(128 * 2**20)
+held = psutil.Process().memory_info().rss
+assert not return_freed_memory(2**30), "half of that was freed"
+assert return_freed_memory(2**28)
+print(held - psutil.Process().memory_info().rss)
+"""
+
+
+def test_freed_memory_goes_back_where_there_is_much_of_it() -> None:
+    done = subprocess.run([sys.executable, "-c", RETURNED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 500 * 2**20
+
+
 def test_a_c_library_without_mallopt_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     assert heap.keep_freed_memory() is False
+    assert heap.return_freed_memory(0) is False
 
 
 @pytest.mark.parametrize(("text", "threads"), [("3", 3), ("", None), ("0", None), ("many", None), ("4,2", None)])
