@@ -54,13 +54,19 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "run": run_id(environment, started),
         "run_dir": str(run_dir.resolve()),
         "started_utc": started,
-        **{name: _text(environment.get(name)) for name in ("host", "device_kind", "device_name", "device_uuid", "driver", "clock_policy")},
+        **{name: _text(environment.get(name)) for name in ("host", "device_kind", "device_name", "device_uuid", "driver")},
+        "clock_policy": _text(environment.get("clock_policy")) or _threads(environment.get("cpu")),
         **{name: _text(versions.get(name)) for name in ("torch", "triton")},
         "cublas": _text(versions.get("nvidia-cublas") or versions.get("nvidia-cublas-cu12")),
         "commit": _text(environment.get("commit")),
         "dirty": environment["dirty"] if isinstance(environment.get("dirty"), bool) else None,
         "sweep": ", ".join(map(str, sweeps)) if isinstance(sweeps, list) else _text(sweeps),
     }
+
+
+def _threads(cpu: object) -> str | None:
+    """Of a CPU, what a clock policy is of a GPU: times with other threads are another series."""
+    return f"{cpu['threads']} threads" if isinstance(cpu, dict) and isinstance(cpu.get("threads"), int) else None
 
 
 def run_id(environment: dict[str, Any], started: datetime) -> str:

@@ -6,6 +6,7 @@ time. A file's name is its run's id: adding a run again replaces its file, so th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,12 +44,19 @@ def add_table(history: Path, table: pa.Table) -> str:
     """Adds one run's lines and returns its id. Raises UnusableRun where the directory is somebody else's."""
     history.mkdir(parents=True, exist_ok=True)
     present = list(history.glob(PATTERN))
-    if present and all(damage(path) == FOREIGN for path in present):
+    if present and all(_foreign(path) for path in present):
         raise UnusableRun(f"{history}: its Parquet files are no history's: name another --history, or they would be set aside")
     run = str(table["run"][0])
     ordered = table.sort_by("point")
     write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))
     return run
+
+
+def _foreign(path: Path) -> bool:
+    try:
+        return damage(path) == FOREIGN
+    except FileNotFoundError:
+        return False
 
 
 def first_of_nights(history: Path, run: str, nights: int) -> str:
@@ -64,7 +72,10 @@ def open_history(history: Path, first: str = "") -> Opened:
     notes = []
     good = []
     for path in sorted(path for path in history.glob(PATTERN) if path.name >= first):
-        problem = damage(path)
+        try:
+            problem = damage(path)
+        except FileNotFoundError:
+            continue  # pruned, or set aside, by another process a moment ago
         if problem is None:
             good.append(str(path))
         else:
@@ -81,11 +92,11 @@ def open_history(history: Path, first: str = "") -> Opened:
 
 
 def damage(path: Path) -> str | None:
-    """Why a file is no file of a history, from its footer alone, or None."""
+    """Why a file is no file of a history, from its footer alone, or None. Raises FileNotFoundError."""
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError:
-        return None  # pruned by another process a moment ago
+        raise
     except (OSError, pa.ArrowException) as error:
         return f"damaged ({str(error).splitlines()[0][:120]})"
     if MARK not in (schema.metadata or {}):
@@ -95,13 +106,28 @@ def damage(path: Path) -> str | None:
 
 
 def set_aside(path: Path) -> None:
-    """Moves a file out of the way, without losing one of the same name that was set aside before."""
+    """Moves a file out of the way, without losing one of the same name that was set aside before. Another process may have done so."""
     folder = path.parent / SET_ASIDE
     folder.mkdir(exist_ok=True)
     target, count = folder / path.name, 1
     while target.exists():
         target, count = folder / f"{path.stem}.{count}{path.suffix}", count + 1
-    path.replace(target)
+    with suppress(FileNotFoundError):
+        path.replace(target)
+
+
+def set_unreadable_aside(history: Path, first: str = "") -> list[str]:
+    """Reads every file whole, as a query may and a footer does not show, and sets aside those that cannot be read; a note each."""
+    notes = []
+    for path in sorted(path for path in history.glob(PATTERN) if path.name >= first):
+        try:
+            pq.read_table(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, pa.ArrowException) as error:
+            notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: damaged ({str(error).splitlines()[0][:120]})")
+            set_aside(path)
+    return notes
 
 
 def prune(history: Path, days: float, now: datetime | None = None) -> list[str]:

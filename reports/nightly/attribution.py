@@ -100,5 +100,5 @@ def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:
     """Nights around the change in which every series of a GPU moved together, the same way."""
     first = step.after[0] if step.after else ""
     for shift in shifts:
-        if shift.night == first and abs(shift.ratio - 1) > NODE and (shift.ratio > 1) == (step.difference > 0):
-            yield f"every series on {shift.gpu} moved that night: {shift.ratio - 1:+.1%}"
+        if shift.night == first and abs(shift.unusual - 1) > NODE and (shift.unusual > 1) == (step.difference > 0):
+            yield f"every series on {shift.gpu} moved that night: {shift.unusual - 1:+.1%}"

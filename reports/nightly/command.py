@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import duckdb
 from rich.console import Console
 
 from benches.sweep_problems import SweepError
@@ -24,6 +26,7 @@ from reports.nightly.show import show
 from reports.nightly.words import summary
 from reports.store import write_atomically
 from reports.verdict.accepted import load_accepted
+from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
@@ -36,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML of what matters, by op (configs/verdicts/default.yaml)")
     parser.add_argument("--each-run", action="store_true", help="every run is a night of its own; default: one night a day")
     parser.add_argument("--rerun", action="store_true", help="measure again, in a fresh process, what looks slow tonight")
-    parser.add_argument("--prune", type=float, metavar="DAYS", help="delete runs of the history that are older")
+    parser.add_argument("--prune", type=days, metavar="DAYS", help="delete runs of the history that are older")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=f"where the page goes (RUN_DIR/{page.NAME})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the verdict as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="the verdict as JUnit XML")
@@ -55,31 +58,45 @@ def run(given: argparse.Namespace) -> int:
         accepted = load_accepted(given.accepted) if given.accepted else []
         night_sql = EACH_RUN if given.each_run else night_from(thresholds.night_starts_utc)
         night = judge_run(given.run_dir, given.history, thresholds, accepted, night_sql, given.prune, given.rerun)
-        judged = night.judged
-        _write(judged, given)
     except SweepError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
-    except (UnusableRun, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UnusableRun, OSError, duckdb.Error) as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
+    except Exception:  # Python's own exit code would be 1, which here is a regression
+        traceback.print_exc()
+        return 2
+    judged = night.judged
     if given.webhook_text:
         print("\n".join(summary(judged.verdict)))
     else:
         show(judged.verdict, Console())
-    code = judged.verdict.exit_code
+    written = [attempt("the page", lambda: write_pages(night, given.out)), attempt("a file", lambda: _write(judged, given))]
+    if written[0]:
+        print(f"page: {written[0]}" if given.webhook_text else written[0])
+    return judged.verdict.exit_code or (0 if all(written) else 2)  # the verdict stands
+
+
+def attempt(what: str, write: Callable[[], Path]) -> Path | None:
+    """What was written, or None, said on stderr: the other files are written all the same."""
     try:
-        out = write_pages(night, given.out)
+        return write()
     except OSError as error:
-        print(f"error: the page was not written: {error}", file=sys.stderr)
-        return code or 2  # the verdict stands
-    if not given.webhook_text:
-        print(out)
-    return code
+        print(f"error: {what} was not written: {error}", file=sys.stderr)
+        return None
 
 
-def _write(judged: Judged, given: argparse.Namespace) -> None:
-    """The files that were asked for. Raises OSError."""
+def days(text: str) -> float:
+    """For argparse: how long a history is kept."""
+    value = float(text)
+    if not 1 <= value <= 36500:
+        raise argparse.ArgumentTypeError(f"{text}: days, from 1 to 36500; a verdict looks {DEFAULT.lookback} nights back")
+    return value
+
+
+def _write(judged: Judged, given: argparse.Namespace) -> Path:
+    """The files that were asked for; where the run is. Raises OSError."""
     makers: list[tuple[Path | None, Callable[[], str]]] = [
         (given.json, lambda: files.to_json(judged.verdict)),
         (given.junit, lambda: files.to_junit(judged.verdict)),
@@ -92,6 +109,7 @@ def _write(judged: Judged, given: argparse.Namespace) -> None:
     if os.environ.get(SUMMARY):
         with open(os.environ[SUMMARY], "a", encoding="utf-8") as file:
             file.write(files.to_markdown(judged.verdict))
+    return Path(judged.verdict.run_dir)
 
 
 def _write_text(text: str, path: Path) -> None:

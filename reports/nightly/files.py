@@ -65,6 +65,7 @@ def to_markdown(verdict: Verdict) -> str:
     for title, lines in (
         ("Changed status", [status_line(one) for one in verdict.statuses]),
         ("Unusual tonight, not confirmed", [warning_line(one) for one in verdict.warnings]),
+        ("Accepted", [f"{change_line(change)}: {change.accepted}" for change in verdict.accepted]),
         ("Notes", list(verdict.notes)),
     ):
         if lines:

@@ -41,10 +41,10 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, night: str) -> li
     """Every GPU of the judged nights, in their order. night: SQL, as `judge` was given."""
     tonight = read.run_line(database, judged.verdict.run)
     told = _conditions(database, tonight, night, judged.verdict.night).set_index("gpu")
-    moved = sentinel_moves(read.sentinels(database, tonight, night), judged.verdict.night)
+    moved = read.sentinel_moves(read.sentinels(database, tonight, night), judged.verdict.night)
     times = judged.nights.times
     ratios = against_fleet(times[:, -1]) if times.shape[1] else np.full(times.shape[2], np.nan)
-    shift = {one.gpu: one.ratio for one in judged.verdict.shifts if one.night == judged.verdict.night}
+    shift = {one.gpu: one.unusual for one in judged.verdict.shifts if one.night == judged.verdict.night}
     found = []
     for i, gpu in enumerate(judged.nights.gpus):
         line: Mapping[Any, Any] = told.loc[gpu].to_dict() if gpu in told.index else {}
@@ -73,17 +73,6 @@ def against_fleet(tonight: Array) -> Array:
         return np.full(tonight.shape[1], np.nan)
     away = tonight[shared] - medians(tonight[shared])[:, None]
     return np.exp(medians(away.T))
-
-
-def sentinel_moves(sentinels: pd.DataFrame, night: str) -> dict[str, list[tuple[str, float, float]]]:
-    """By GPU: name, seconds tonight, and the ratio to the median of the nights before. `sentinels`: night, gpu, name, seconds."""
-    moves: dict[str, list[tuple[str, float, float]]] = {}
-    for (gpu, name), group in sentinels.groupby(["gpu", "name"]):
-        tonight = group.loc[group["night"] == night, "seconds"]
-        before = group.loc[group["night"] < night, "seconds"].median()
-        if len(tonight):
-            moves.setdefault(str(gpu), []).append((str(name), float(tonight.iloc[0]), float(tonight.iloc[0] / before)))
-    return moves
 
 
 def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, name: str) -> pd.DataFrame:

@@ -42,7 +42,7 @@ class Kept(BaseModel):
 
 def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
     """Writes what the index needs of a verdict. Raises OSError."""
-    shifts = [Shift(gpu=one.gpu, ratio=one.ratio, series=one.series) for one in verdict.shifts if one.night == verdict.night]
+    shifts = [Shift(gpu=one.gpu, ratio=one.unusual, series=one.series) for one in verdict.shifts if one.night == verdict.night]
     kept = Kept(
         run=verdict.run,
         night=verdict.night,
@@ -73,6 +73,15 @@ def read_kept(history: Path) -> tuple[dict[str, Kept], list[str]]:
             continue
         kept[one.run] = one
     return kept, problems
+
+
+def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, night: str) -> str | None:
+    """The last night before this run's of which a verdict on such a run was written: what was confirmed since then is said tonight, also
+    where a judge was killed before it could say so. None where there is none. night: SQL."""
+    alike = read.alike(database, run, night)
+    tonight = next(iter(alike.loc[alike["run"] == run, "night"]), "")
+    kept = read_kept(history)[0]
+    return max((kept[other].night for other in alike["run"] if other in kept and kept[other].night < tonight), default=None)
 
 
 def runs(database: duckdb.DuckDBPyConnection, night: str) -> pd.DataFrame:

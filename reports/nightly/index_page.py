@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -46,12 +47,12 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def write_index(history: Path, database: duckdb.DuckDBPyConnection, night: str, tonight: Verdict) -> Path:
-    """Writes the index and returns its path. night: SQL, as `judge` was given. Raises OSError."""
+def write_index(history: Path, database: duckdb.DuckDBPyConnection, night: str, tonight: Verdict, notes: Sequence[str] = ()) -> Path:
+    """Writes the index and returns its path. night: SQL, as `judge` was given; notes: of opening the history. Raises OSError."""
     kept, problems = index.read_kept(history)
     found = index.with_verdicts(index.runs(database, night), kept)
     out = history / NAME
-    text = html(found, index.shifts(kept.values(), tonight.shifts), history, [*problems, *tonight.notes])
+    text = html(found, index.shifts(kept.values(), tonight.shifts), history, list(dict.fromkeys([*problems, *notes, *tonight.notes])))
     write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     return out
 

@@ -16,7 +16,7 @@ from benches.sentinels import read_sentinels
 from reports.nightly import nights as read
 from reports.nightly import suspect
 from reports.nightly.attribution import Step, attribute
-from reports.nightly.model import Attribution, Change, Direction, NodeShift, Verdict, Warned
+from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Verdict, Warned
 from reports.nightly.statuses import status_changes
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
@@ -25,6 +25,7 @@ from reports.verdict.shift import Shifted, remove_shift
 from reports.verdict.thresholds import Thresholds
 
 Z95 = 1.96
+MEDIAN_ERROR = 1.2533  # of a median over that of a mean of as many normal values, √(π/2)
 AROUND = 5  # nights on each side of a change that attribution looks at
 
 
@@ -47,9 +48,10 @@ def judge(
     rule: Rule = DEFAULT,
     notes: Sequence[str] = (),
     interrupted: bool = False,
+    said: str | None = None,
 ) -> Judged:
-    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. Raises KeyError for a run that the
-    history lacks."""
+    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. said: the last night whose verdict was
+    written: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
     each_run = night == read.EACH_RUN
     night = night or read.night_from(thresholds.night_starts_utc)
     tonight = read.run_line(database, run)
@@ -62,7 +64,8 @@ def judge(
     environment = suspect.environment_changes(read.run_line(database, before) if before else None, tonight)
     shifts = _shifts(found, shifted)
     last = found.nights[-1] if found.nights else ""
-    of_tonight = [shift for shift in shifts if shift.night == last]
+    of_tonight = [shift for shift in shifts if shift.night == last and shift.gpu == read.gpu_of(tonight)]
+    failing = lines.loc[lines["status"].isin(BROKEN), "point"].tolist()
     run_dir = Path(tonight["run_dir"])
     verdict = Verdict(
         run=run,
@@ -74,21 +77,48 @@ def judge(
         nights=tuple(found.nights),
         series=len(found.series),
         judged=int(scanned.judged[:, -1].sum()) if found.nights else 0,
-        changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night)),
+        changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night, said)),
         warnings=tuple(_warnings(found, scanned, shifted, least, rule)),
-        statuses=status_changes(read.lines(database, before) if before else None, lines),
+        statuses=status_changes(
+            read.lines(database, before) if before else None,
+            read.earlier_statuses(database, tonight, failing, night),
+            lines,
+            last or f"{tonight['started_utc']:%Y-%m-%d}",
+            accepted,
+        ),
         shifts=tuple(shifts),
-        suspect=suspect.reasons(environment, lines, read_sentinels(run_dir), of_tonight, thresholds.node, interrupted),
+        suspect=suspect.reasons(
+            environment,
+            lines,
+            read_sentinels(run_dir),
+            of_tonight,
+            suspect.usual_for(str(tonight["device_kind"]), thresholds.node),
+            interrupted,
+            _sentinels(database, tonight, night, last),
+        ),
         environment=environment,
         notes=(*notes, *([] if each_run else _missing(found))),
     )
     return Judged(verdict, found, shifted, scanned)
 
 
+def _sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, last: str) -> float | None:
+    """Median over this GPU's sentinels of tonight's time over that of the nights before; None where there is nothing to compare."""
+    moves = read.sentinel_moves(read.sentinels(database, tonight, night), last).get(read.gpu_of(tonight), [])
+    ratios = [ratio for _, _, ratio in moves if not np.isnan(ratio)]
+    return float(np.median(ratios)) if ratios else None
+
+
 def _shifts(found: read.Nights, shifted: Shifted) -> list[NodeShift]:
     told = np.argwhere(~np.isnan(shifted.shift))
     return [
-        NodeShift(found.gpus[gpu], found.nights[night], float(np.exp(shifted.shift[night, gpu])), int(shifted.series[night, gpu]))
+        NodeShift(
+            found.gpus[gpu],
+            found.nights[night],
+            float(np.exp(shifted.shift[night, gpu])),
+            int(shifted.series[night, gpu]),
+            None if np.isnan(shifted.moved[night, gpu]) else float(np.exp(shifted.moved[night, gpu])),
+        )
         for night, gpu in told
     ]
 
@@ -102,6 +132,7 @@ def _changes(
     shifts: Sequence[NodeShift],
     accepted: Sequence[Accepted],
     night: str,
+    said: str | None,
 ) -> list[Change]:
     """Tonight's first, then by size: regressions before improvements."""
     if not scanned.confirmed:
@@ -109,7 +140,7 @@ def _changes(
     sentinels = read.sentinels(database, tonight, night)
     changed = found.series.iloc[sorted({one.series for one in scanned.confirmed})]
     lines = dict(iter(read.details(database, tonight, changed, night).groupby("series")))
-    changes = [_change(one, found, shifted, lines[one.series], sentinels, shifts, accepted) for one in scanned.confirmed]
+    changes = [_change(one, found, shifted, lines[one.series], sentinels, shifts, accepted, said) for one in scanned.confirmed]
     return sorted(changes, key=lambda change: (not change.tonight, change.direction == "faster", -abs(np.log(change.ratio))))
 
 
@@ -121,13 +152,14 @@ def _change(
     sentinels: pd.DataFrame,
     shifts: Sequence[NodeShift],
     accepted: Sequence[Accepted],
+    said: str | None,
 ) -> Change:
     values, line = shifted.values[one.series], found.series.iloc[one.series]
     old = [n for n in range(one.before_first, one.first) if not np.isnan(values[n])]
     new = [n for n in range(one.first, one.night + 1) if not np.isnan(values[n])]
     before, after = float(np.median(values[old])), float(np.median(values[new]))
     difference = after - before
-    half = Z95 * one.sigma * np.sqrt(1 / len(old) + 1 / len(new))
+    half = Z95 * MEDIAN_ERROR * one.sigma * np.sqrt(1 / len(old) + 1 / len(new))
     names = ([found.nights[n] for n in old[-AROUND:]], [found.nights[n] for n in new[:AROUND]])
     attribution: Attribution = attribute(Step(*names, difference), lines, sentinels, shifts)
     direction: Direction = "slower" if difference > 0 else "faster"
@@ -147,7 +179,7 @@ def _change(
         last_night_before=found.nights[old[-1]],
         confirmed_night=found.nights[one.night],
         nights=one.window,
-        tonight=one.night == len(found.nights) - 1,
+        tonight=one.night == len(found.nights) - 1 or (said is not None and found.nights[one.night] > said),
         commits=(_commit(lines, names[0][-1:]), _commit(lines, names[1][:1])),
         attribution=attribution,
         accepted=entry.why if entry else None,

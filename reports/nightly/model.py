@@ -38,7 +38,7 @@ class Change:
     last_night_before: str
     confirmed_night: str
     nights: int  # that confirmed it
-    tonight: bool  # confirmed tonight, and so for the first time
+    tonight: bool  # confirmed tonight, or since the last verdict that was written: said for the first time
     commits: tuple[str | None, str | None] = (None, None)  # of the last run before and of the first one after
     attribution: Attribution = Attribution("unknown")
     accepted: str | None = None  # the reason that the file of accepted changes gives
@@ -58,17 +58,20 @@ class Warned:
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A point that ended otherwise than in the run before; `before` or `after` is None for a new or a vanished one."""
+    """A point that fails and worked before, or ended otherwise than in the run before; `before` or `after` is None for a new or a
+    vanished one."""
 
     point: str
     before: str | None
     after: str | None
     reason: str | None = None
+    since: str | None = None  # the night from which it has failed, having worked before that
+    accepted: str | None = None  # the reason that the file of accepted changes gives
 
     @property
     def broke(self) -> bool:
-        """It worked and fails now."""
-        return self.before in WORKED and self.after in BROKEN
+        """It worked and fails now, tonight for the first time or still, and nobody has accepted that."""
+        return self.since is not None and self.accepted is None
 
 
 WORKED = ("ok", "noisy", "throttled", "verified")
@@ -81,8 +84,14 @@ class NodeShift:
 
     gpu: str
     night: str
-    ratio: float
+    ratio: float  # over the first night that is looked at
     series: int
+    moved: float | None = None  # over what is usual for this GPU, the median of its nights before; None where these are too few
+
+    @property
+    def unusual(self) -> float:
+        """What it moved by, as well as that is known."""
+        return self.ratio if self.moved is None else self.moved
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,11 @@ class Verdict:
         return tuple(change for change in self.changes if change.tonight and change.accepted is None)
 
     @property
+    def accepted(self) -> tuple[Change, ...]:
+        """Tonight's that the file of accepted changes explains: said once."""
+        return tuple(change for change in self.changes if change.tonight and change.accepted is not None)
+
+    @property
     def regressions(self) -> tuple[Change, ...]:
         return tuple(change for change in self.confirmed if change.direction == "slower")
 
@@ -128,7 +142,9 @@ class Verdict:
     def headline(self) -> str:
         """The night in one line."""
         parts = [f"{len(self.regressions)} confirmed slower"] if self.regressions else []
-        parts += [f"{len(self.broken)} broke"] if self.broken else []
+        still = sum(change.since != self.night for change in self.broken)
+        parts += [f"{len(self.broken) - still} broke"] if len(self.broken) > still else []
+        parts += [f"{still} still broken"] if still else []
         faster = len(self.confirmed) - len(self.regressions)
         parts += [f"{faster} confirmed faster"] if faster else []
         if not parts:

@@ -10,11 +10,11 @@ import duckdb
 
 from reports.environment import load_environment
 from reports.history.record import UnusableRun
-from reports.history.store import add_run, first_of_nights, open_history, prune
+from reports.history.store import Opened, add_run, first_of_nights, open_history, prune, set_unreadable_aside
 from reports.nightly import index, index_page, page
 from reports.nightly.fleet import fleet
 from reports.nightly.judge import Judged, judge
-from reports.nightly.nights import night_from, run_line
+from reports.nightly.nights import comparable_nights, night_from
 from reports.nightly.rerun import measure_again, with_rerun
 from reports.verdict.accepted import Accepted
 from reports.verdict.rule import DEFAULT
@@ -48,17 +48,40 @@ def judge_run(
     run_id = add_run(history, run_dir)
     pruned = prune(history, prune_days) if prune_days is not None else []
     index.forget(history, pruned)
-    opened = open_history(history, first_of_nights(history, run_id, DEFAULT.lookback))
-    notes = [*opened.notes, *([f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else [])]
     if run_id in pruned:
         raise UnusableRun(f"{run_dir}: began more than {prune_days:g} days ago, so --prune deleted it")
-    interrupted = load_environment(run_dir).fields.get("interrupted") is True
-    judged = judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=interrupted)
+    environment = load_environment(run_dir).fields
+    cut = environment.get("interrupted") is True or not environment.get("finished_utc")
+    told = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
+
+    def judged_with(opened: Opened, notes: Sequence[str]) -> Judged:
+        said = index.last_said(history, opened.database, run_id, night_sql)
+        return judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
+
+    opened = enough_nights(history, run_id, night_sql)
+    try:
+        judged = judged_with(opened, [*opened.notes, *told])
+    except duckdb.Error:  # a page of some file is damaged, though its footer is not
+        found = set_unreadable_aside(history)
+        if not found:
+            raise
+        opened = enough_nights(history, run_id, night_sql)
+        judged = judged_with(opened, [*opened.notes, *found, *told])
     if rerun and judged.verdict.warnings:
         points = [warned.point for warned in judged.verdict.warnings]
-        kind = str(run_line(opened.database, run_id)["device_kind"])
-        judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, kind, points)))
+        judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, environment, points)))
     return Night(judged, opened.database, run_dir, history, night_sql)
+
+
+def enough_nights(history: Path, run_id: str, night_sql: str) -> Opened:
+    """The history as far back as `lookback` nights of this run's sweep and kind of device reach: others may lie between them."""
+    reach = DEFAULT.lookback
+    while True:
+        first = first_of_nights(history, run_id, reach)
+        opened = open_history(history, first)
+        if not first or comparable_nights(opened.database, run_id, night_sql) >= DEFAULT.lookback:
+            return opened
+        reach *= 2
 
 
 def write_pages(night: Night, out: Path | None = None) -> Path:
@@ -68,6 +91,6 @@ def write_pages(night: Night, out: Path | None = None) -> Path:
     around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
     page.write_page(night.judged, fleet(night.database, night.judged, night.night_sql), out, around)
     index.keep(night.history, night.judged.verdict, out)
-    every_run = open_history(night.history).database
-    index_page.write_index(night.history, every_run, night.night_sql, night.judged.verdict)
+    every_run = open_history(night.history)
+    index_page.write_index(night.history, every_run.database, night.night_sql, night.judged.verdict, every_run.notes)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,11 @@ class Nights:
     series: pd.DataFrame  # point, regime, cache, op, impl, precision, dims
     nights: list[str]
     gpus: list[str]
+
+
+def gpu_of(tonight: Mapping[str, Any]) -> str:
+    """As GPU says it in SQL."""
+    return str(tonight["device_uuid"] or tonight["host"] or "?")
 
 
 def night_from(hour_utc: int) -> str:
@@ -98,6 +104,23 @@ def _series(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
     return database.execute(f"SELECT DISTINCT ON ({', '.join(POINT_KEY)}) {columns} FROM history WHERE run = ? AND {TIMED}", [run]).df()
 
 
+def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataFrame:
+    """run and night of the runs of the same sweep on the same kind of device, this one among them. night: SQL."""
+    same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in ("sweep", *KEPT))
+    return database.execute(
+        f"""
+        SELECT DISTINCT h.run, {night.replace("started_utc", "h.started_utc")} AS night
+        FROM history h, (SELECT * FROM history WHERE run = ? LIMIT 1) t WHERE {same}
+        """,
+        [run],
+    ).df()
+
+
+def comparable_nights(database: duckdb.DuckDBPyConnection, run: str, night: str) -> int:
+    """Nights of the history with runs of the same sweep on the same kind of device."""
+    return int(alike(database, run, night)["night"].nunique())
+
+
 def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -> str | None:
     """The last run before tonight's on the same kind of device, of the same sweep, on this GPU if it ran there."""
     found = database.execute(
@@ -108,10 +131,24 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -
         """,
         {
             **{name: tonight[name] for name in ("sweep", *KEPT)},
-            **{"started": tonight["started_utc"], "gpu": tonight["device_uuid"] or tonight["host"] or "?"},
+            **{"started": tonight["started_utc"], "gpu": gpu_of(tonight)},
         },
     ).fetchone()
     return str(found[0]) if found else None
+
+
+def earlier_statuses(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], points: Sequence[str], night: str) -> pd.DataFrame:
+    """point, status and night of every line of these points before tonight's run, on the same kind of device, in time order."""
+    if not points:
+        return pd.DataFrame(columns=["point", "status", "night"])
+    database.register("failing", pd.DataFrame({"point": list(points)}))
+    return database.execute(
+        f"""
+        SELECT point, status, {night} AS night FROM history JOIN failing USING (point)
+        WHERE started_utc < $started AND {" AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)} ORDER BY started_utc
+        """,
+        {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},
+    ).df()
 
 
 def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, night: str) -> pd.DataFrame:
@@ -138,3 +175,14 @@ def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], nigh
         """,
         {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},
     ).df()
+
+
+def sentinel_moves(sentinels: pd.DataFrame, night: str) -> dict[str, list[tuple[str, float, float]]]:
+    """By GPU: name, seconds tonight, and the ratio to the median of the nights before. `sentinels`: night, gpu, name, seconds."""
+    moves: dict[str, list[tuple[str, float, float]]] = {}
+    for (gpu, name), group in sentinels.groupby(["gpu", "name"]):
+        tonight = group.loc[group["night"] == night, "seconds"]
+        before = group.loc[group["night"] < night, "seconds"].median()
+        if len(tonight):
+            moves.setdefault(str(gpu), []).append((str(name), float(tonight.iloc[0]), float(tonight.iloc[0] / before)))
+    return moves

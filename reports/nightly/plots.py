@@ -24,12 +24,12 @@ def shift_chart(shifts: Sequence[NodeShift]) -> Chart:
     gpus, nights = list(dict.fromkeys(sorted(shift.gpu for shift in shifts))), sorted({shift.night for shift in shifts})
     percent = np.full((len(gpus), len(nights)), np.nan)
     for shift in shifts:
-        percent[gpus.index(shift.gpu), nights.index(shift.night)] = 100 * (shift.ratio - 1)
+        percent[gpus.index(shift.gpu), nights.index(shift.night)] = 100 * (shift.unusual - 1)
     few = len(gpus) <= LINES
     traces = _lines(gpus, nights, percent) if few else [_map(gpus, nights, percent)]
-    worst = max(shifts, key=lambda shift: abs(shift.ratio - 1))
+    worst = max(shifts, key=lambda shift: abs(shift.unusual - 1))
     alt = (
-        f"Shift of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} over {len(nights)} nights; the largest is {worst.ratio - 1:+.1%} on "
+        f"Shift of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} over {len(nights)} nights; the largest is {worst.unusual - 1:+.1%} on "
         f"{worst.gpu}, night of {worst.night}."
     )
     height = 300 if few else 160 + 18 * len(gpus)

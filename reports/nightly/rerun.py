@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benches.journal import read_journal
 from kernels.guard import ROOT
@@ -14,25 +15,42 @@ from reports.nightly.model import Verdict, Warned
 
 FOLDER = "rerun"  # in the run directory
 AGAIN = 0.5  # of the excess, that counts as seen again
+MOST = 100  # points, the most unusual ones
+LIMIT_S = 3600.0
 DEVICES = ("cuda", "cpu", "simulated")
 
 
-def measure_again(run_dir: Path, device_kind: str, points: Sequence[str]) -> tuple[dict[str, float], str | None]:
-    """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, and are added to no history."""
+def measure_again(run_dir: Path, environment: Mapping[str, Any], points: Sequence[str]) -> tuple[dict[str, float], str | None]:
+    """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, and are added to no history.
+
+    environment: of the run, so that caches and regime are the same; points: the first MOST of them.
+    """
     target, count = run_dir / FOLDER, 1
     while target.exists():
         target, count = run_dir / f"{FOLDER}-{count}", count + 1
     command = [sys.executable, "-m", "pytest", "benches/", "--benchmark-only", "-q", "--no-inspect", "-p", "no:cacheprovider"]
-    command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points)]
-    command += ["--device", device_kind] if device_kind in DEVICES else []
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points[:MOST])]
+    command += how_measured(environment)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return {}, f"the rerun was ended after {LIMIT_S / 60:.0f} minutes"
+    except OSError as error:
+        return {}, f"the rerun could not be started: {error}"
     try:
         rows = read_journal(target).rows
     except OSError:
         lines = (done.stdout + done.stderr).strip().splitlines()
         return {}, f"the rerun measured nothing (exit {done.returncode}): {lines[-1] if lines else 'no output'}"
     wanted = set(points)
-    return {row.point: row.median_s for row in rows if row.point in wanted and row.median_s is not None}, None
+    found = {row.point: row.median_s for row in rows if row.point in wanted and row.median_s is not None}
+    return found, f"{MOST} of {len(points)} unusual points were measured again" if len(points) > MOST else None
+
+
+def how_measured(environment: Mapping[str, Any]) -> list[str]:
+    """pytest's options for measuring as a run did."""
+    told = {"--device": ("device_kind", DEVICES), "--cache": ("cache", ("cold", "hot")), "--regime": ("regime", ("sustained", "boost"))}
+    return [word for option, (name, known) in told.items() if environment.get(name) in known for word in (option, str(environment[name]))]
 
 
 def with_rerun(verdict: Verdict, medians: dict[str, float], problem: str | None) -> Verdict:

@@ -25,8 +25,7 @@ def show(verdict: Verdict, console: Console) -> None:
     _more(len(verdict.confirmed), console)
     _list("changed status", [status_line(one) for one in verdict.statuses], console)
     _list("unusual tonight, not confirmed", [warning_line(one) for one in verdict.warnings], console)
-    accepted = [change for change in verdict.changes if change.tonight and change.accepted]
-    _list("accepted", [f"{change_line(change)}: {change.accepted}" for change in accepted], console)
+    _list("accepted", [f"{change_line(change)}: {change.accepted}" for change in verdict.accepted], console)
     earlier = [change for change in verdict.changes if not change.tonight and change.accepted is None]
     _list("confirmed on earlier nights", [f"{change_line(change)}, {change.confirmed_night}" for change in earlier], console)
     _list("notes", list(verdict.notes), console)

@@ -1,17 +1,34 @@
-"""Why a run is not to be trusted: its environment changed, the device was throttled, or it drifted while it ran."""
+"""Why a run is not to be trusted: its environment changed, the device was throttled, it drifted or moved as a whole, it did not end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from benches.sentinels import DRIFT, Reading, drift
+from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
 
 THROTTLED = 0.05  # of the timed points
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
+CPU_TIMES = 5  # a shared CPU's memory and clocks move by so many times as much as a GPU's (docs/aa.md)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """How far a device moves without anything being wrong, relative: all its series in a night, and a sentinel within a run."""
+
+    node: float
+    drift: float
+
+
+def usual_for(device_kind: str, node: float) -> Usual:
+    """node: a GPU's, as configs/verdicts gives it."""
+    times = CPU_TIMES if device_kind == "cpu" else 1
+    return Usual(times * node, times * DRIFT)
 
 
 def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, Any]) -> tuple[str, ...]:
@@ -26,21 +43,38 @@ def reasons(
     lines: pd.DataFrame,
     readings: Sequence[Reading],
     shifts: Sequence[NodeShift],
-    node: float,
+    usual: Usual,
     interrupted: bool,
+    sentinels: float | None = None,
 ) -> tuple[str, ...]:
-    """One line each; empty for a run that can be trusted. `shifts` are tonight's; `node`: how far one may go."""
-    found = [f"The environment changed ({change}): its series begin anew tonight." for change in environment]
+    """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio."""
+    found = [_environment(change) for change in environment]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
+    if not timed and not lines["status"].isin(["verified", "unsupported", "skipped"]).all():
+        found.append("No point was timed.")
     if timed and throttled > THROTTLED * timed:
         found.append(f"{throttled} of {timed} timed points were throttled: look at cooling and power (python -m benches doctor).")
-    found += [f"The device drifted while it ran: {one}; at most {DRIFT:.0%} is usual." for one in drift(readings)]
-    found += [
-        f"Every series on {one.gpu} moved together: {one.ratio - 1:+.1%} (median of {one.series})."
-        for one in shifts
-        if abs(one.ratio - 1) > node
-    ]
+    found += [f"The device drifted while it ran: {one}; at most {usual.drift:.0%} is usual." for one in drift(readings, usual.drift)]
+    found += [_moved(one, sentinels, usual) for one in shifts if one.moved is not None and abs(one.moved - 1) > usual.node]
     if interrupted:
-        found.append("The run was interrupted: the points that are missing were not judged.")
+        found.append("The run did not come to its end: the points that are missing were not judged.")
     return tuple(found)
+
+
+def _environment(change: str) -> str:
+    begins = "its series begin anew tonight; `python -m reports compare` with the run before says what it did"
+    return f"The environment changed ({change}): {begins if change.split(':', maxsplit=1)[0] in SERIES else 'look there first'}."
+
+
+def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:
+    moved = one.unusual - 1
+    text = f"Every series on {one.gpu} moved together: {moved:+.1%} from what is usual there (median of {one.series})"
+    if sentinels is None:
+        return f"{text}."
+    if abs(sentinels - 1) < abs(moved) / 2:
+        return (
+            f"{text}; the sentinels, whose code never changes, by {sentinels - 1:+.1%} only: look for a change in the code that most "
+            "points share. Points that did not move with them look changed the other way."
+        )
+    return f"{text}; so did the sentinels, by {sentinels - 1:+.1%}: look at the machine."

@@ -36,7 +36,7 @@ def commits_line(change: Change) -> str:
 
 
 def rerun_command(point: str, run_dir: str) -> str:
-    """Measures one point again, in a run of its own."""
+    """Measures one point again, in a run of its own; options other than the sweep are those of that run's environment.json."""
     return f'pytest benches/ --benchmark-only --sweep {run_dir}/sweep.yaml -k "{point}" --processes 3'
 
 
@@ -47,7 +47,9 @@ def status_line(change: StatusChange) -> str:
     if change.after is None:
         return f"{change.point}: vanished (was {change.before})"
     reason = f": {change.reason}" if change.reason and change.after not in ("ok", "noisy") else ""
-    return f"{change.point}: {change.before} → {change.after}{reason}"
+    since = f" since {change.since}" if change.since else ""
+    known = f" (accepted: {change.accepted})" if change.accepted else ""
+    return f"{change.point}: {change.before} → {change.after}{since}{reason}{known}"
 
 
 def warning_line(warned: Warned) -> str:
@@ -60,4 +62,5 @@ def summary(verdict: Verdict) -> list[str]:
     """A few lines for a webhook: the headline, then what a reader must know first."""
     lines = [("SIMULATED: " if verdict.simulated else "") + verdict.headline, *verdict.suspect]
     lines += [f"{change.direction}: {change_line(change)} ({change.attribution.cause})" for change in verdict.confirmed[:5]]
-    return lines + [f"broke: {status_line(change)}" for change in verdict.broken[:5]]
+    lines += [f"broke: {status_line(change)}" for change in verdict.broken[:5]]
+    return lines + [f"accepted: {change_line(change)}: {change.accepted}" for change in verdict.accepted[:5]]

@@ -10,15 +10,21 @@ from numpy.typing import NDArray
 from reports.verdict.robust import Array, medians
 from reports.verdict.rule import Rule
 
+USUAL_NIGHTS = 5  # of a GPU, from which on they say what is usual for it
+
 
 @dataclass(frozen=True)
 class Shifted:
     """values: [series, nights] log time with the shifts removed; shift: [nights, GPUs], NaN where it could not be told; series: how many
-    it rests on."""
+    it rests on; moved: the shift less what is usual for the GPU, the median of its nights before, NaN where these are too few.
+
+    Shifts are counted from the first night, whatever that night was like: only `moved` says whether a night was unusual.
+    """
 
     values: Array
     shift: Array
     series: NDArray[np.int64]
+    moved: Array
 
 
 def remove_shift(times: Array, rule: Rule) -> Shifted:
@@ -39,4 +45,13 @@ def remove_shift(times: Array, rule: Rule) -> Shifted:
         shift[night, told] = np.nanmedian(away[:, told], axis=0)
         freed = times[:, night] - np.where(told, shift[night], 0.0)
         values[:, night] = medians(freed)
-    return Shifted(values, shift, counts)
+    return Shifted(values, shift, counts, _moved(shift))
+
+
+def _moved(shift: Array) -> Array:
+    moved = np.full(shift.shape, np.nan)
+    for night in range(1, len(shift)):
+        counted = np.count_nonzero(~np.isnan(shift[:night]), axis=0) >= USUAL_NIGHTS
+        if counted.any():
+            moved[night, counted] = shift[night, counted] - np.nanmedian(shift[:night, counted], axis=0)
+    return moved

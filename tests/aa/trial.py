@@ -62,14 +62,14 @@ def together(name: str, trials: Sequence[Trial]) -> Trial:
     )
 
 
-def run(folder: Path, name: str, sweep: str, plant: Plant) -> Path:
+def run(folder: Path, name: str, sweep: str, plant: Plant | None = None) -> Path:
     """One run of `pytest benches/ --benchmark-only` on the CPU; one that is there already and came to its end is kept."""
     run_dir = folder / name
     if ended(run_dir):
         return run_dir
     options = ["--benchmark-only", "--device", "cpu", "--no-inspect", "-q", "-p", "no:cacheprovider"]
-    options += ["--sweep", sweep, "-k", "not triton", "--run-dir", str(run_dir), "-p", "tests.aa.plant"]
-    environment = {**os.environ, VARIABLE: str(plant), "OMP_NUM_THREADS": str(THREADS)}
+    options += ["--sweep", sweep, "-k", "not triton", "--run-dir", str(run_dir), *(["-p", "tests.aa.plant"] if plant else [])]
+    environment = {**os.environ, **({VARIABLE: str(plant)} if plant else {}), "OMP_NUM_THREADS": str(THREADS)}
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         command = [sys.executable, "-m", "pytest", "benches/", *options]

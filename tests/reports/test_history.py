@@ -16,7 +16,7 @@ from benches.journal import read_journal
 from reports.history.foreign import benchmark_table
 from reports.history.record import UnusableRun, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION
-from reports.history.store import add_run, add_table, damage, open_history, prune
+from reports.history.store import add_run, add_table, open_history, prune, set_aside, set_unreadable_aside
 
 MakeRun = Callable[..., Path]
 
@@ -87,8 +87,28 @@ def test_nothing_that_was_set_aside_is_lost(make_run: MakeRun, tmp_path: Path) -
     assert sorted(path.read_bytes() for path in (tmp_path / "set-aside").iterdir()) == [b"a", b"b"]
 
 
-def test_a_file_that_vanishes_is_no_damage(tmp_path: Path) -> None:
-    assert damage(tmp_path / "gone.parquet") is None
+def test_a_file_that_another_process_has_just_pruned_is_passed_over(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between listing and reading."""
+    kept = add_run(tmp_path, make_run())
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [tmp_path / f"{kept}.parquet", tmp_path / "gone.parquet"])
+    opened = open_history(tmp_path)
+    assert (opened.runs, opened.notes) == (1, ())
+    set_aside(tmp_path / "gone.parquet")
+
+
+def test_a_damaged_page_behind_a_good_footer_is_found_by_reading(make_run: MakeRun, tmp_path: Path) -> None:
+    run = add_run(tmp_path, make_run())
+    path = tmp_path / f"{run}.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:2000] = bytes(b ^ 0xFF for b in data[4:2000])
+    path.write_bytes(data)
+    assert open_history(tmp_path).notes == (), "the footer is as it was"
+    notes = set_unreadable_aside(tmp_path)
+    assert len(notes) == 1
+    assert f"{run}.parquet was set aside" in notes[0]
+    assert open_history(tmp_path).runs == 0
 
 
 def _add(history: Path, run: Path) -> None:

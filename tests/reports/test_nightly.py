@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import xml.etree.ElementTree as ET
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from reports.nightly.model import Attribution, Change, NodeShift, StatusChange, 
 from reports.nightly.rerun import with_rerun
 from reports.nightly.statuses import status_changes
 from reports.nightly.words import change_line, commits_line, summary
+from reports.verdict.accepted import Accepted
 
 FATES = demo.plan(demo.points())
 
@@ -219,6 +221,16 @@ def test_what_a_whole_gpu_moved_by_is_no_difference_between_gpus() -> None:
 # --- statuses, suspects, words
 
 
+def status_frame(status: str | None) -> pd.DataFrame:
+    return pd.DataFrame({"point": ["p"], "status": [status], "reason": ["why"]}).dropna(subset="status")
+
+
+def earlier(*statuses: str) -> pd.DataFrame:
+    """Nights 2026-11-01, 02, … in which a point ended so."""
+    nights = [f"2026-11-{i + 1:02}" for i in range(len(statuses))]
+    return pd.DataFrame({"point": ["p"] * len(statuses), "status": statuses, "night": nights})
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -230,17 +242,39 @@ def test_what_a_whole_gpu_moved_by_is_no_difference_between_gpus() -> None:
         ("oom", "ok", ("oom", "ok", False)),
         ("oom", "wrong", ("oom", "wrong", False)),
         (None, "ok", (None, "ok", False)),
+        (None, "wrong", (None, "wrong", False)),
         ("ok", None, ("ok", None, False)),
         ("ok", "skipped", ("ok", "skipped", False)),
     ],
 )
 def test_statuses(before: str | None, after: str | None, expected: tuple[str | None, str | None, bool] | None) -> None:
-    def frame(status: str | None) -> pd.DataFrame:
-        return pd.DataFrame({"point": ["p"], "status": [status], "reason": ["why"]}).dropna(subset="status")
+    past = earlier(*[before] if before else [])
+    changes = status_changes(status_frame(before), past, status_frame(after), "2026-11-09")
+    assert [(one.before, one.after, one.broke) for one in changes] == ([expected] if expected else [])
 
-    found = [(one.before, one.after, one.broke) for one in status_changes(frame(before), frame(after))]
-    assert found == ([expected] if expected else [])
-    assert status_changes(None, frame(after)) == ()
+
+@pytest.mark.parametrize(
+    ("past", "since"),
+    [
+        (["ok"], "2026-11-09"),
+        (["ok", "wrong", "wrong"], "2026-11-02"),  # still, and said until it works or is accepted
+        (["ok", "skipped"], "2026-11-09"),  # what lies between says nothing
+        (["ok", "unsupported", "oom", "skipped"], "2026-11-03"),
+        (["wrong", "wrong"], None),  # it never worked
+        ([], None),
+    ],
+)
+def test_a_point_that_worked_is_broken_until_it_works_again(past: list[str], since: str | None) -> None:
+    found = status_changes(status_frame(past[-1] if past else None), earlier(*past), status_frame("wrong"), "2026-11-09")
+    assert [one.since for one in found if one.broke] == ([since] if since else [])
+    verdict = Verdict(**(vars(VERDICT) | {"statuses": found, "night": "2026-11-09"}))
+    assert verdict.exit_code == (1 if since else 0)
+    assert ("still broken" in verdict.headline) == (since is not None and since != "2026-11-09")
+    if since:
+        entry = Accepted("p*", date.fromisoformat(since), "wrong", "known", "f:1")
+        assert not any(one.broke for one in status_changes(None, earlier(*past), status_frame("wrong"), "2026-11-09", [entry]))
+        other = Accepted("p*", date.fromisoformat(since), "crashed", "known", "f:1")
+        assert any(one.broke for one in status_changes(None, earlier(*past), status_frame("wrong"), "2026-11-09", [other]))
 
 
 TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
@@ -253,13 +287,27 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"environment": ["driver: 1 → 2"]}, "The environment changed (driver: 1 → 2)"),
         ({"lines": TIMED.assign(status=["throttled"] * 2 + ["ok"] * 8)}, "2 of 10 timed points were throttled"),
         ({"readings": [Reading("copy", i, "", 1 + 0.05 * (i >= 3)) for i in range(6)]}, "The device drifted"),
-        ({"shifts": [NodeShift("a", "n", 1.03, 50)]}, "Every series on a moved together: +3.0% (median of 50)"),
-        ({"shifts": [NodeShift("a", "n", 1.005, 50)]}, ""),
-        ({"interrupted": True}, "was interrupted"),
+        ({"environment": ["cublas: 1 → 2"]}, "The environment changed (cublas: 1 → 2): look there first."),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a moved together: +3.0% from what is usual there"),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.001}, "look for a change in the code that most points share"),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.028}, "so did the sentinels, by +2.8%: look at the machine"),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.005)]}, ""),  # that GPU is always slower than another
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, None)]}, ""),  # its first nights do not tell what is usual
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "usual": suspect.usual_for("cpu", 0.01)}, ""),
+        ({"lines": TIMED.assign(median_s=float("nan"), status="crashed")}, "No point was timed."),
+        ({"lines": TIMED.assign(median_s=float("nan"), status="verified")}, ""),
+        ({"interrupted": True}, "did not come to its end"),
     ],
 )
 def test_suspects(given: dict[str, object], words: str) -> None:
-    usual = {"environment": [], "lines": TIMED, "readings": [], "shifts": [], "node": 0.01, "interrupted": False}
+    usual = {
+        "environment": [],
+        "lines": TIMED,
+        "readings": [],
+        "shifts": [],
+        "usual": suspect.usual_for("cuda", 0.01),
+        "interrupted": False,
+    }
     found = suspect.reasons(**(usual | given))  # type: ignore[arg-type]
     assert len(found) == bool(words)
     assert words in "".join(found)
@@ -280,7 +328,9 @@ VERDICT = Verdict("r", "runs/r", "2026-11-03", False, "NVIDIA H100", ("a",), ("2
         ({"changes": (CHANGE,)}, 1),
         ({"changes": (CHANGE,), "suspect": ("hot",)}, 1),
         ({"suspect": ("hot",)}, 3),
-        ({"statuses": (StatusChange("p", "ok", "oom"),)}, 1),
+        ({"statuses": (StatusChange("p", "ok", "oom", since="2026-11-03"),)}, 1),
+        ({"statuses": (StatusChange("p", "ok", "oom", since="2026-11-03", accepted="known"),)}, 0),
+        ({"statuses": (StatusChange("p", None, "oom"),)}, 0),
         ({"statuses": (StatusChange("p", "ok", None),)}, 0),
         ({"warnings": (Warned(0, "p", 1.2, 9.0, 1e-5),)}, 0),
     ],

@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 
 from reports.__main__ import main
-from reports.nightly.fleet import against_fleet, sentinel_moves
+from reports.nightly.fleet import against_fleet
 from reports.nightly.model import NodeShift
+from reports.nightly.nights import sentinel_moves
 from reports.nightly.page import html
 from reports.nightly.plots import shift_chart
 from reports.nightly.series import series_frame
@@ -234,7 +235,7 @@ def test_the_page_goes_where_it_is_asked_for_and_webhook_text_stays_alone(
 ) -> None:
     run, history, out = make_run("cuda"), tmp_path / "history", tmp_path / "mine.html"
     assert main(["nightly", str(run), "--history", str(history), "-o", str(out), "--webhook-text"]) == 0
-    assert "html" not in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[-1] == f"page: {out}"
     assert 'href="history/index.html"' in out.read_text(encoding="utf-8")
     assert not (run / "nightly.html").exists()
     assert main(["nightly", str(run), "--history", str(history), "-o", str(tmp_path / "gone" / "mine.html")]) == 2

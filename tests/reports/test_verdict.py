@@ -12,7 +12,7 @@ from reports.verdict.locate import first_night
 from reports.verdict.robust import inflation, medians, prior, spread
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Scan, scan
-from reports.verdict.shift import remove_shift
+from reports.verdict.shift import USUAL_NIGHTS, remove_shift
 from tests.histories.simulate import World, simulate
 
 NIGHTS, STEP_AT = 47, 29
@@ -100,6 +100,18 @@ def test_a_node_that_stays_slow_stays_shifted() -> None:
     times = np.zeros((13, 61, 1))
     times[:, 20:] = 0.05
     assert remove_shift(times, DEFAULT).shift[20:, 0] == pytest.approx(0.05)
+
+
+def test_what_moved_is_told_from_what_is_usual_and_not_from_the_first_night() -> None:
+    """A first night that was 2% slow, a GPU that is 3% slower than the other for good, and one night 5% off."""
+    times = np.zeros((13, 12, 2))
+    times[:, 0] = 0.02
+    times[:, :, 1] += 0.03
+    times[:, 11, 0] += 0.05
+    found = remove_shift(times, DEFAULT)
+    assert np.isnan(found.moved[:USUAL_NIGHTS]).all()
+    assert found.moved[USUAL_NIGHTS + 1 : 11] == pytest.approx(np.zeros((5, 2)))
+    assert found.moved[11].tolist() == pytest.approx([0.05, 0.0])
 
 
 def test_each_gpu_has_its_own_shift_and_the_series_their_median() -> None:

@@ -1,0 +1,143 @@
+"""Nights on which something goes wrong around the verdict: nothing that was measured or found may be lost by it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benches.row import Row
+from reports.__main__ import main
+from reports.history.record import run_fields
+from reports.history.store import add_run
+from reports.nightly import index
+from reports.nightly.night import Night, enough_nights, judge_run
+from reports.nightly.nights import EACH_RUN, comparable_nights
+from reports.nightly.rerun import how_measured
+from tests.reports.conftest import ENVIRONMENTS, write_run
+from tests.reports.test_compare import UNTIMED, rerun, rows_of
+
+FIRST = datetime(2026, 9, 1, 2, tzinfo=UTC)
+ROWS = [row for row in rows_of() if row.op in ("matmul", "elementwise")]
+SLOW = next(row.point for row in ROWS if row.median_s is not None)
+
+
+def measured(folder: Path, day: float, rows: list[Row] | None = None, **changes: Any) -> Path:
+    """A night's run; rows: default the same code again."""
+    started = FIRST + timedelta(days=day)
+    told = {"started_utc": started.isoformat(), "finished_utc": (started + timedelta(hours=1)).isoformat(), **changes}
+    again = rerun(ROWS, seed=int(10 * day)) if rows is None else rows
+    return write_run(folder / f"run-{day:05.1f}", again, {**ENVIRONMENTS["cuda"], **told})
+
+
+def slower(day: int) -> list[Row]:
+    return rerun(ROWS, seed=10 * day, slower=lambda row: 1.2 if row.point == SLOW else 1.0)
+
+
+def judge(run: Path, history: Path) -> Night:
+    return judge_run(run, history)
+
+
+def keep(night: Night) -> None:
+    index.keep(night.history, night.judged.verdict, None)
+
+
+def test_what_a_killed_judge_did_not_say_the_next_night_says(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    for day in range(14):
+        keep(judge(measured(tmp_path, day), history))
+    confirmed = [judge(measured(tmp_path, day, slower(day)), history) for day in (14, 15, 16)]  # never written: killed each time
+    assert [len(night.judged.verdict.regressions) for night in confirmed] == [0, 0, 1]
+    later = judge(measured(tmp_path, 17, slower(17)), history)
+    assert [change.point for change in later.judged.verdict.regressions] == [SLOW]
+    assert later.judged.verdict.exit_code == 1
+    keep(later)
+    after = judge(measured(tmp_path, 18, slower(18)), history)
+    assert after.judged.verdict.regressions == (), "said once"
+    assert [change.point for change in after.judged.verdict.changes] == [SLOW]
+
+
+def test_a_damaged_page_costs_its_night_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = tmp_path / "history"
+    runs = [measured(tmp_path, day) for day in range(15)]
+    for run in runs[:-1]:
+        add_run(history, run)
+    damaged = min(history.glob("*.parquet"))
+    data = bytearray(damaged.read_bytes())
+    data[4:-4096] = bytes(b ^ 0xFF for b in data[4:-4096])
+    damaged.write_bytes(data)
+    assert main(["nightly", str(runs[-1]), "--history", str(history)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{damaged.name} was set aside" in out
+    assert (history / "set-aside" / damaged.name).exists()
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 2), ("wrong", 1)])
+def test_a_file_that_cannot_be_written_does_not_change_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: str, code: int
+) -> None:
+    add_run(tmp_path / "history", measured(tmp_path, 0))
+    rows = rerun(ROWS, seed=9)
+    rows[0] = rows[0].model_copy(update={"status": status, **({} if status == "ok" else UNTIMED)})
+    run = measured(tmp_path, 1, rows)
+    assert main(["nightly", str(run), "--history", str(tmp_path / "history"), "--json", str(tmp_path / "none" / "v.json")]) == code
+    captured = capsys.readouterr()
+    assert "error: a file was not written" in captured.err
+    assert str(run / "nightly.html") in captured.out
+
+
+def test_an_error_of_ours_is_no_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("reports.nightly.night.judge", lambda *arguments, **more: 1 / 0)
+    assert main(["nightly", str(measured(tmp_path, 0)), "--history", str(tmp_path / "history")]) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_weekly_sweep_among_nightly_ones_is_judged(tmp_path: Path) -> None:
+    """Fourteen weeks reach further back than sixty nights."""
+    history = tmp_path / "history"
+    for day in range(0, 98):
+        weekly = {"sweeps": ["full"], "seed": day} if day % 7 == 6 else {"sweeps": ["nightly"], "seed": day}
+        rows = ROWS[:12] if day % 7 == 6 else ROWS[:1]
+        last = measured(tmp_path, day, rerun(rows, seed=day), **weekly)
+        run = add_run(history, last)
+    opened = enough_nights(history, run, EACH_RUN)
+    assert comparable_nights(opened.database, run, EACH_RUN) == 14
+    assert judge(last, history).judged.verdict.judged > 0
+
+
+@pytest.mark.parametrize("cut", [{"finished_utc": None}, {"interrupted": True}])
+def test_a_run_that_did_not_end_is_suspect(tmp_path: Path, cut: dict[str, Any]) -> None:
+    """Ended by a signal or by its operator."""
+    night = judge(measured(tmp_path, 0, **cut), tmp_path / "history")
+    assert night.judged.verdict.exit_code == 3
+    assert "did not come to its end" in night.judged.verdict.suspect[0]
+
+
+@pytest.mark.parametrize("days", ["0", "-3", "nan", "1e12", "soon"])
+def test_a_history_is_not_pruned_to_nothing(tmp_path: Path, days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    add_run(tmp_path / "history", measured(tmp_path, 0))
+    with pytest.raises(SystemExit, match="2"):
+        main(["nightly", str(measured(tmp_path, 1)), "--history", str(tmp_path / "history"), "--prune", days])
+    assert "--prune" in capsys.readouterr().err
+    assert len(list((tmp_path / "history").glob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        ({"device_kind": "cuda", "cache": "hot", "regime": "boost"}, ["--device", "cuda", "--cache", "hot", "--regime", "boost"]),
+        ({"device_kind": "cpu", "cache": None, "regime": "sustained"}, ["--device", "cpu", "--regime", "sustained"]),
+        ({"device_kind": "imported"}, []),
+    ],
+)
+def test_a_rerun_measures_as_the_run_did(environment: dict[str, Any], options: list[str]) -> None:
+    assert how_measured(environment) == options
+
+
+def test_other_threads_are_another_series() -> None:
+    environment = {**ENVIRONMENTS["cpu"], "started_utc": "2026-11-01T00:00:00+00:00"}
+    one = {**environment, "cpu": {"model": "x", "cores": 2, "threads": 1}}
+    assert run_fields(environment, Path("r"))["clock_policy"] == "2 threads"
+    assert run_fields(one, Path("r"))["clock_policy"] == "1 threads"
