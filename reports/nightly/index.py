@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reports.history.schema import SENTINEL
 from reports.nightly import nights as read
-from reports.nightly.model import BROKEN, NodeShift, Verdict
+from reports.nightly.model import BROKEN, NodeShift, Said, Verdict
 from reports.store import write_atomically
 
 FOLDER = "verdicts"
@@ -38,6 +38,7 @@ class Kept(BaseModel):
     headline: str
     page: str | None = None
     shifts: list[Shift] = []
+    changes: list[tuple[str, str]] = []  # confirmed: point and direction
 
 
 def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
@@ -50,6 +51,7 @@ def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
         headline=verdict.headline,
         page=str(page.resolve()) if page else None,
         shifts=shifts,
+        changes=[(change.point, change.direction) for change in verdict.changes if change.tonight],
     )
     folder = history / FOLDER
     folder.mkdir(exist_ok=True)
@@ -75,13 +77,17 @@ def read_kept(history: Path) -> tuple[dict[str, Kept], list[str]]:
     return kept, problems
 
 
-def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, night: str) -> str | None:
-    """The last night before this run's of which a verdict on such a run was written: what was confirmed since then is said tonight, also
-    where a judge was killed before it could say so. None where there is none. night: SQL."""
+def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, night: str) -> Said | None:
+    """What the verdicts of the last night before this run's said, so that what a judge was killed before it could say is said tonight.
+    None where there are none. night: SQL."""
     alike = read.alike(database, run, night)
     tonight = next(iter(alike.loc[alike["run"] == run, "night"]), "")
-    kept = read_kept(history)[0]
-    return max((kept[other].night for other in alike["run"] if other in kept and kept[other].night < tonight), default=None)
+    kept, _ = read_kept(history)
+    before = [kept[other] for other in alike["run"] if other in kept and kept[other].night < tonight]
+    if not before:
+        return None
+    last = max(one.night for one in before)
+    return Said(last, frozenset(change for one in before if one.night == last for change in one.changes))
 
 
 def runs(database: duckdb.DuckDBPyConnection, night: str) -> pd.DataFrame:

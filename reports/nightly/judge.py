@@ -16,7 +16,7 @@ from benches.sentinels import read_sentinels
 from reports.nightly import nights as read
 from reports.nightly import suspect
 from reports.nightly.attribution import Step, attribute
-from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Verdict, Warned
+from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Said, Verdict, Warned
 from reports.nightly.statuses import status_changes
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
@@ -48,10 +48,10 @@ def judge(
     rule: Rule = DEFAULT,
     notes: Sequence[str] = (),
     interrupted: bool = False,
-    said: str | None = None,
+    said: Said | None = None,
 ) -> Judged:
-    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. said: the last night whose verdict was
-    written: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
+    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. said: what verdicts
+    before this one have said: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
     each_run = night == read.EACH_RUN
     night = night or read.night_from(thresholds.night_starts_utc)
     tonight = read.run_line(database, run)
@@ -97,7 +97,7 @@ def judge(
             _sentinels(database, tonight, night, last),
         ),
         environment=environment,
-        notes=(*notes, *([] if each_run else _missing(found))),
+        notes=(*notes, *([] if each_run else _missing(found)), *_helpless(scanned)),
     )
     return Judged(verdict, found, shifted, scanned)
 
@@ -132,7 +132,7 @@ def _changes(
     shifts: Sequence[NodeShift],
     accepted: Sequence[Accepted],
     night: str,
-    said: str | None,
+    said: Said | None,
 ) -> list[Change]:
     """Tonight's first, then by size: regressions before improvements."""
     if not scanned.confirmed:
@@ -152,7 +152,7 @@ def _change(
     sentinels: pd.DataFrame,
     shifts: Sequence[NodeShift],
     accepted: Sequence[Accepted],
-    said: str | None,
+    said: Said | None,
 ) -> Change:
     values, line = shifted.values[one.series], found.series.iloc[one.series]
     old = [n for n in range(one.before_first, one.first) if not np.isnan(values[n])]
@@ -164,6 +164,8 @@ def _change(
     attribution: Attribution = attribute(Step(*names, difference), lines, sentinels, shifts)
     direction: Direction = "slower" if difference > 0 else "faster"
     ratio = float(np.exp(difference))
+    night = found.nights[one.night]
+    news = night == found.nights[-1] or (said is not None and not said.covers(line["point"], direction, night))
     entry = which(accepted, line["point"], date.fromisoformat(found.nights[one.first][:10]), direction)
     return Change(
         **{"series": one.series, **{name: line[name] for name in ("point", "op", "impl", "precision")}},
@@ -177,9 +179,9 @@ def _change(
         q=one.q,
         first_night=found.nights[one.first],
         last_night_before=found.nights[old[-1]],
-        confirmed_night=found.nights[one.night],
+        confirmed_night=night,
         nights=one.window,
-        tonight=one.night == len(found.nights) - 1 or (said is not None and found.nights[one.night] > said),
+        tonight=news,
         commits=(_commit(lines, names[0][-1:]), _commit(lines, names[1][:1])),
         attribution=attribution,
         accepted=entry.why if entry else None,
@@ -212,6 +214,16 @@ def _warnings(found: read.Nights, scanned: Scan, shifted: Shifted, least: np.nda
         if row not in confirmed
     ]
     return sorted(warned, key=lambda one: -one.sigmas)
+
+
+def _helpless(scanned: Scan) -> list[str]:
+    """Series that have their nights, and still cannot alarm: silence about them is no good news."""
+    if not scanned.helpless:
+        return []
+    return [
+        f"{scanned.helpless} series could confirm no change, however large: they have few nights, or go with the night before (correlation "
+        f"{scanned.correlation:.1f})."
+    ]
 
 
 def _missing(found: read.Nights) -> list[str]:

@@ -45,6 +45,19 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What was written before: of the last night with a verdict, and what its verdicts confirmed, point and direction. Two GPUs may be
+    judged in one night, the later one with nights that the earlier one did not see."""
+
+    night: str
+    changes: frozenset[tuple[str, str]]
+
+    def covers(self, point: str, direction: str, confirmed_night: str) -> bool:
+        """Whether a change is no news."""
+        return confirmed_night < self.night or (confirmed_night == self.night and (point, direction) in self.changes)
+
+
+@dataclass(frozen=True)
 class Warned:
     """A point whose one night is unusual; nothing is confirmed. `again`: what a second measurement in a fresh process gave."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,14 @@ class Tonight:
 
 @dataclass(frozen=True)
 class Scan:
-    """`judged`: [series, nights], where there was enough history for a verdict."""
+    """`judged`: [series, nights], where there was enough history for a verdict, and some change could have been confirmed. `helpless`: of
+    the last night, series with enough nights that still cannot confirm any; `correlation` of one night with the next, as of that night."""
 
     confirmed: list[Confirmed]
     judged: Mask
     tonight: Tonight
+    helpless: int
+    correlation: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class _Test:
     difference: Array
     sigma: Array
     window: Index
+    able: Mask  # a change of any size could have been confirmed
+    correlation: float
 
 
 class _Series:
@@ -112,7 +117,7 @@ def scan(values: Array, thresholds: Array, rule: Rule) -> Scan:
     tonight = Tonight(*(np.full(len(values), np.nan) for _ in range(5)))
     for night in range(values.shape[1]):
         test = _test(series, night, thresholds)
-        judged[:, night] = ~np.isnan(test.p)
+        judged[:, night] = ~np.isnan(test.p) & test.able
         q = _adjusted(test.p)
         hits = (test.p <= rule.alpha) & ((np.count_nonzero(judged[:, night]) <= rule.fdr_above) | (q <= rule.fdr))
         if night == values.shape[1] - 1:
@@ -122,13 +127,16 @@ def scan(values: Array, thresholds: Array, rule: Rule) -> Scan:
             first, before = series.settle(row, night, window, difference, sigma)
             found = Confirmed(int(row), night, first, before, window, difference, float(test.p[row]), float(q[row]), sigma)
             confirmed.append(found)
-    return Scan(confirmed, judged, tonight)
+    helpless = int(np.count_nonzero(~np.isnan(test.p) & ~test.able)) if values.shape[1] else 0
+    return Scan(confirmed, judged, tonight, helpless, test.correlation if values.shape[1] else 0.0)
 
 
 def _test(series: _Series, night: int, thresholds: Array) -> _Test:
     """A value a series; p is NaN where it is not judged, and 1 where the change would not matter or the nights disagree."""
     count, rule = len(thresholds), series.rule
-    best = _Test(np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan), np.zeros(count, dtype=np.int64))
+    nan = np.full(count, np.nan)
+    best = _Test(nan, nan.copy(), nan.copy(), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), 0.0)
+    correlation = 0.0
     for window, share in rule.windows:
         rows = series.ready(night, window)
         if not len(rows):
@@ -142,13 +150,16 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         limit = rule.limit * base.sigma[:, None]
         bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
         error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
+        least = base.sigma * np.sqrt(_variance(np.full(len(rows), window), base.correlation) + _variance(base.nights, base.correlation))
+        best.able[rows] |= 2 * t.sf(limit[:, 0] / least, base.freedom) / share <= rule.alpha
+        correlation = max(correlation, base.correlation)
         p = np.ones(len(rows))
         p[matters] = np.minimum(2 * t.sf(np.abs(bounded[matters]) / error[matters], base.freedom[matters]) / share, 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]
         best.sigma[chosen], best.window[chosen] = base.sigma[better], window
-    return best
+    return replace(best, correlation=correlation)
 
 
 def _variance(nights: NDArray[Any], correlation: float) -> Array:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benches.row import Row
@@ -13,9 +14,12 @@ from reports.__main__ import main
 from reports.history.record import run_fields
 from reports.history.store import add_run
 from reports.nightly import index
+from reports.nightly.model import Said
 from reports.nightly.night import Night, enough_nights, judge_run
 from reports.nightly.nights import EACH_RUN, comparable_nights
 from reports.nightly.rerun import how_measured
+from reports.verdict.rule import DEFAULT
+from reports.verdict.scan import scan
 from tests.reports.conftest import ENVIRONMENTS, write_run
 from tests.reports.test_compare import UNTIMED, rerun, rows_of
 
@@ -57,6 +61,27 @@ def test_what_a_killed_judge_did_not_say_the_next_night_says(tmp_path: Path) -> 
     after = judge(measured(tmp_path, 18, slower(18)), history)
     assert after.judged.verdict.regressions == (), "said once"
     assert [change.point for change in after.judged.verdict.changes] == [SLOW]
+
+
+@pytest.mark.parametrize(
+    ("night", "point", "news"),
+    [("2026-11-08", "a", False), ("2026-11-09", "a", False), ("2026-11-09", "b", True), ("2026-11-10", "a", True)],
+)
+def test_what_no_verdict_has_said_is_news(night: str, point: str, news: bool) -> None:
+    """Said on the 9th: a. Another GPU's nights, judged later, may have confirmed b in that night."""
+    assert Said("2026-11-09", frozenset({("a", "slower")})).covers(point, "slower", night) != news
+
+
+def test_series_that_can_confirm_nothing_are_not_counted_as_judged() -> None:
+    """Five series have no others to borrow from, and after 13 nights no change of any size reaches alpha; after 40 one does. Nor where each
+    night goes with the one before."""
+    rng = np.random.default_rng(3)
+    few = scan(0.01 * rng.standard_normal((5, 13)), np.full(5, 0.015), DEFAULT)
+    assert (few.judged[:, -1].sum(), few.helpless) == (0, 5)
+    many = scan(0.01 * rng.standard_normal((5, 40)), np.full(5, 0.015), DEFAULT)
+    assert (many.judged[:, -1].sum(), many.helpless) == (5, 0)
+    walk = 0.01 * rng.standard_normal((40, 60)).cumsum(axis=1)
+    assert scan(walk, np.full(40, 0.015), DEFAULT).helpless == 40
 
 
 def test_a_damaged_page_costs_its_night_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,9 +166,13 @@ def test_what_does_not_matter_is_not_confirmed_however_certain() -> None:
 
 
 def test_nothing_is_judged_before_there_are_enough_nights() -> None:
-    judged = judge(series(count=3)).judged
+    """Ten nights before and three to judge; of few series, which have no others to borrow from, some more."""
+    judged = judge(series(count=30)).judged
     assert judged[:, 12:].all()
     assert not judged[:, :12].any()
+    alone = judge(series(count=3)).judged
+    assert not alone[:, :14].any()
+    assert alone[:, 20:].all()
 
 
 @pytest.mark.parametrize("values", [np.empty((0, 5)), np.empty((3, 0)), np.full((2, 20), np.nan), np.zeros((1, 1))])
