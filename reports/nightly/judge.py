@@ -18,6 +18,7 @@ from reports.nightly import suspect
 from reports.nightly.attribution import Step, attribute
 from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Said, Verdict, Warned
 from reports.nightly.statuses import status_changes
+from reports.nightly.upgrade import effect
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Confirmed, Scan, scan
@@ -61,7 +62,12 @@ def judge(
     least = np.log1p(found.series["op"].map(thresholds.of).to_numpy(float))
     scanned = scan(shifted.values, least, rule)
     before = read.previous_run(database, tonight)
-    environment = suspect.environment_changes(read.run_line(database, before) if before else None, tonight)
+    line_before = read.run_line(database, before) if before else None
+    environment = suspect.environment_changes(line_before, tonight)
+    upgraded = [change for change in environment if suspect.begins_anew(change)]
+    upgrade: list[str] = []
+    if line_before and upgraded:
+        upgrade = effect(read.levels(database, line_before, night), read.levels(database, tonight, night), upgraded, thresholds)
     shifts = _shifts(found, shifted)
     last = found.nights[-1] if found.nights else ""
     of_tonight = [shift for shift in shifts if shift.night == last and shift.gpu == read.gpu_of(tonight)]
@@ -97,7 +103,7 @@ def judge(
             _sentinels(database, tonight, night, last),
         ),
         environment=environment,
-        notes=(*notes, *([] if each_run else _missing(found)), *_helpless(scanned)),
+        notes=(*notes, *upgrade, *([] if each_run else _missing(found)), *_helpless(scanned)),
     )
     return Judged(verdict, found, shifted, scanned)
 

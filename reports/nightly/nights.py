@@ -121,6 +121,16 @@ def comparable_nights(database: duckdb.DuckDBPyConnection, run: str, night: str)
     return int(alike(database, run, night)["night"].nunique())
 
 
+def levels(database: duckdb.DuckDBPyConnection, last: dict[str, Any], night: str, count: int = 10) -> pd.DataFrame:
+    """POINT_KEY, op, impl, precision and log_s: medians of log time over the last so many nights of a run's environment, it among them."""
+    runs = _runs(database, last, night)
+    database.register("placed", runs[runs["night"].isin(sorted(runs["night"].unique())[-count:])])
+    columns = ", ".join((*POINT_KEY, "op", "impl", "precision"))
+    return database.execute(
+        f"SELECT {columns}, median(ln(median_s)) AS log_s FROM history JOIN placed USING (run) WHERE {TIMED} GROUP BY ALL"
+    ).df()
+
+
 def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -> str | None:
     """The last run before tonight's on the same kind of device, of the same sweep, on this GPU if it ran there."""
     found = database.execute(

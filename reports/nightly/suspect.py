@@ -62,9 +62,14 @@ def reasons(
     return tuple(found)
 
 
+def begins_anew(change: str) -> bool:
+    """Whether series begin anew with such a change of the environment."""
+    return change.split(":", maxsplit=1)[0] in SERIES
+
+
 def _environment(change: str) -> str:
     begins = "its series begin anew tonight; `python -m reports compare` with the run before says what it did"
-    return f"The environment changed ({change}): {begins if change.split(':', maxsplit=1)[0] in SERIES else 'look there first'}."
+    return f"The environment changed ({change}): {begins if begins_anew(change) else 'look there first'}."
 
 
 def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:

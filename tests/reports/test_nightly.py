@@ -20,8 +20,10 @@ from reports.nightly.attribution import Step, attribute
 from reports.nightly.model import Attribution, Change, NodeShift, StatusChange, Verdict, Warned
 from reports.nightly.rerun import with_rerun
 from reports.nightly.statuses import status_changes
+from reports.nightly.upgrade import effect
 from reports.nightly.words import change_line, commits_line, summary
 from reports.verdict.accepted import Accepted
+from reports.verdict.thresholds import load_thresholds
 
 FATES = demo.plan(demo.points())
 
@@ -93,6 +95,22 @@ def test_a_changed_driver_begins_new_series_and_says_so(made: Path, tmp_path: Pa
     assert code == 3
     assert verdict["environment"] == [f"driver: {demo.DRIVERS[0]} → {demo.DRIVERS[1]}"]
     assert verdict["nights"] == ["2026-10-06"]
+    told = [note for note in verdict["notes"] if note.startswith("Since driver: ")]  # type: ignore[attr-defined]
+    assert told == [
+        f"Since driver: {demo.DRIVERS[0]} → {demo.DRIVERS[1]}, in the mean, of one night: no family moved by more than matters."
+    ]
+
+
+def test_what_an_upgrade_did_is_told_by_family(tmp_path: Path) -> None:
+    """Matmuls of torch take 1.1 times as long, on one point in two even 1.2 times; the others nothing."""
+
+    def levels(*log_s: float) -> pd.DataFrame:
+        points = [{"point": f"p{i}", "op": "matmul" if i < 2 else "einsum", "impl": "torch", "precision": "bf16"} for i in range(4)]
+        return pd.DataFrame(points).assign(regime="sustained", cache=None, log_s=log_s)
+
+    told = effect(levels(0, 0, 1, 1), levels(0.1, 0.3, 1.001, 0.999), ["torch: 2.11 → 2.13"], load_thresholds())
+    assert told == ["Since torch: 2.11 → 2.13, in the mean, of one night: matmul torch bf16 +22.1% (2 points)."]
+    assert effect(levels(0, 0, 1, 1), levels(0, 0, 1, 1).assign(point="other"), ["torch: 2.11 → 2.13"], load_thresholds()) == []
 
 
 def test_missing_nights_are_said(made: Path, tmp_path: Path) -> None:
