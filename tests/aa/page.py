@@ -11,6 +11,7 @@ from pathlib import Path
 from benches.devices.cpu import cpu_model
 from kernels.guard import ROOT
 from reports.compare.comparison import JUDGED
+from reports.compare.noise import CPU
 from tests.aa.plant import Plant
 from tests.aa.trial import SLOWDOWN, THREADS, TIMES, Trial
 
@@ -24,14 +25,15 @@ machine, with
     python -m tests.aa --write
 
 - **Same code**: fresh runs of `pytest benches/ --benchmark-only --sweep {sweep} -k "not triton"`, one after another (Triton has no CPU
-  target and is not timed), with {threads} thread. One run a side: each is compared with the one before. {each} runs a side: of {twice}
-  runs in a row the 1st, 3rd, 5th … are set against the others, beginning with each run in turn. Whatever is called slower or faster, a
+  target and is not timed), with {threads} thread. One run a side: each is compared with the one before; on a CPU `compare` then calls
+  nothing below {alone:g}×, so that few false calls say little of its statistics. Several runs a side: of a row of runs the 1st, 3rd, 5th …
+  are set against the others, beginning with each run in turn, so that these comparisons overlap. Whatever is called slower or faster, a
   point or the mean of a family, is called so falsely.
-- **Slowed**: {each} more runs, in turns with the last {each} of the same code, in which each call of one implementation does its work
-  {after} times instead of {before}: {slowdown:.2f}× by construction, in every sample. Its points are to be found slower, and no others.
-  Points that are also sentinels are left alone.
-- **Nightly**: the runs as nights of a history, each judged by those before it, as soon as there are enough; in the second row the slowed
-  runs follow those before them. Pairs are then series judged, and slower and faster are confirmed.
+- **Slowed**: runs in which each call of one implementation does its work {after} times, in turns with runs in which it does it {before}
+  times: {slowdown:.2f}× by construction, in every sample. Its points are to be found slower, and no others. Points that are also sentinels
+  are left alone.
+- **Nightly**: runs as nights of a history, each judged by those before it, as soon as there are enough; a comparison is a night, a pair a
+  series of a night, slower and faster are confirmed.
 - **unclear** is no miss: it says that the runs do not tell.
 """
 COLUMNS = ("", "comparisons", "pairs", *JUDGED, "called falsely", "planted", "found", "unclear", "missed")
@@ -52,7 +54,8 @@ def result(trials: Sequence[Trial]) -> str:
     for trial in trials:
         of = "series and night" if trial.nightly else "pairs of points"
         found = f", and {trial.found} of {trial.planted} slowed by {SLOWDOWN:.2f}× found" if trial.planted else ""
-        said.append(f"{trial.name[0].upper()}{trial.name[1:]}: of {trial.pairs} {of} {len(trial.called)} called falsely{found}.")
+        nights = f" {trial.suspect} of {trial.comparisons} nights were suspect." if trial.nightly else ""
+        said.append(f"{trial.name[0].upper()}{trial.name[1:]}: of {trial.pairs} {of} {len(trial.called)} called falsely{found}.{nights}")
     return "\n".join(said)
 
 
@@ -60,12 +63,12 @@ def falsely(trials: Sequence[Trial]) -> list[str]:
     return [f"- {called}" for trial in trials for called in trial.called]
 
 
-def write_page(trials: Sequence[Trial], each: int, sweep: str, plant: Plant) -> Path:
+def write_page(trials: Sequence[Trial], sweep: str, plant: Plant) -> Path:
     """docs/aa.md, whole."""
     made = f"Made {datetime.now(UTC):%Y-%m-%d} on {cpu_model()}, Python {platform.python_version()}, torch {version('torch')}, "
     made += f"sweep {sweep}, slowed in {plant.op}'s {plant.impl}."
     times = {"before": TIMES[0], "after": TIMES[1], "slowdown": SLOWDOWN}
-    head = INTRODUCTION.format(**times, each=each, twice=2 * each, sweep=sweep, threads=THREADS)
+    head = INTRODUCTION.format(**times, sweep=sweep, threads=THREADS, alone=CPU.alone)
     wrong = ["", "Called falsely:", "", *falsely(trials)] if falsely(trials) else []
     said = [f"- {line}" for line in result(trials).splitlines()]
     PAGE.write_text("\n".join([head, "## Found", "", *said, "", *table(trials), *wrong, "", made, ""]), encoding="utf-8")

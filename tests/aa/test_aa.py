@@ -117,6 +117,13 @@ def test_nights_count_what_they_confirm(tmp_path: Path) -> None:
     assert found.called == []
 
 
+def test_runs_of_different_commits_are_no_trial(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", rows_of(), ENVIRONMENTS["cuda"])
+    b = write_run(tmp_path / "b", rows_of(), {**ENVIRONMENTS["cuda"], "commit": "f" * 40})
+    with pytest.raises(trial.RunFailed, match="runs of 2 commits"):
+        judge([a], [b], None)
+
+
 def test_sums(tmp_path: Path) -> None:
     one = Trial("a", 1, Counter(slower=1, same=2), ["x"], 3, 1, 1)
     assert together("both", [one, one]) == Trial("both", 2, Counter(slower=2, same=4), ["x", "x"], 6, 2, 2)
@@ -135,31 +142,40 @@ def test_the_page_holds_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     trials = [
         Trial("same code, 5 runs a side", 1, counts, ["run-08 → run-09: matmul-torch-fp32-1x2x3"]),
         Trial("slowed, 5 runs a side", 1, counts + Counter(slower=19), [], 22, 20, 2),
-        Trial("slowed, nightly", 4, counts, [], 22, 20, 2, nightly=True),
+        Trial("slowed, nightly", 4, counts, [], 22, 20, 2, nightly=True, suspect=1),
     ]
-    text = page.write_page(trials, 5, "smoke", SPEC).read_text(encoding="utf-8")
+    text = page.write_page(trials, "smoke", SPEC).read_text(encoding="utf-8")
     assert "| same code, 5 runs a side | 1 | 55 | 1 | 0 | 4 | 50 | 1 | – | – | – | – |" in text
     assert "| slowed, 5 runs a side | 1 | 74 | 20 | 0 | 4 | 50 | 0 | 22 | 20 | 2 | 0 |" in text
     assert "- Same code, 5 runs a side: of 55 pairs of points 1 called falsely." in text
-    assert "- Slowed, nightly: of 55 series and night 0 called falsely, and 20 of 22 slowed by 1.33× found." in text
+    assert (
+        "- Slowed, nightly: of 55 series and night 0 called falsely, and 20 of 22 slowed by 1.33× found. 1 of 4 nights were suspect."
+        in text
+    )
     assert "- run-08 → run-09: matmul-torch-fp32-1x2x3" in text
-    assert "  4 times instead of 3: 1.33× by construction" in text
+    assert "does its work 4 times, in turns with runs in which it does it 3" in text
+    assert "1.33× by construction" in text
 
 
 def test_too_few_runs_for_two_sides_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--runs", "9", "--each", "5"])
-    assert "--runs 9: two sides of 5 need 10" in capsys.readouterr().err
+        main(["--runs", "9"])
+    assert "two sides of 5 runs need 10" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_a_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--runs", "2", "--each", "1", "--sweep", str(tmp_path / "none.yaml"), "--folder", str(tmp_path / "runs")]) == 2
+    assert main(["--sweep", str(tmp_path / "none.yaml"), "--folder", str(tmp_path / "runs")]) == 2
     assert "run run-00 ended with 4; see" in capsys.readouterr().err
 
 
 def test_a_run_that_came_to_its_end_is_kept(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "run-00", rows_of(), {**ENVIRONMENTS["cuda"]})
-    assert trial.run(tmp_path, "run-00", "no such sweep", SPEC) == whole
+    with pytest.raises(trial.RunFailed, match="was made of nobody knows what"):
+        trial.run(tmp_path, "run-00", "smoke", SPEC)
+    (tmp_path / "run-00.txt").write_text(f"sweep smoke, {SPEC} planted, {trial.THREADS} threads", encoding="utf-8")
+    assert trial.run(tmp_path, "run-00", "smoke", SPEC) == whole
+    with pytest.raises(trial.RunFailed, match="not of sweep smoke, nothing planted"):
+        trial.run(tmp_path, "run-00", "smoke")
     assert not trial.ended(write_run(tmp_path / "cut", rows_of(), {**ENVIRONMENTS["cuda"], "finished_utc": None}))
     assert not trial.ended(write_run(tmp_path / "stopped", rows_of(), {**ENVIRONMENTS["cuda"], "interrupted": True}))
     assert not trial.ended(tmp_path / "nowhere")

@@ -40,6 +40,7 @@ class Trial:
     found: int = 0  # of them called slower
     unclear: int = 0  # of them
     nightly: bool = False
+    suspect: int = 0  # nights
 
     @property
     def pairs(self) -> int:
@@ -63,10 +64,14 @@ def together(name: str, trials: Sequence[Trial]) -> Trial:
 
 
 def run(folder: Path, name: str, sweep: str, plant: Plant | None = None) -> Path:
-    """One run of `pytest benches/ --benchmark-only` on the CPU; one that is there already and came to its end is kept."""
-    run_dir = folder / name
+    """One run of `pytest benches/ --benchmark-only` on the CPU; one that is there already and came to its end is kept. Raises RunFailed."""
+    run_dir, record, asked = folder / name, folder / f"{name}.txt", f"sweep {sweep}, {plant or 'nothing'} planted, {THREADS} threads"
     if ended(run_dir):
+        made = record.read_text(encoding="utf-8") if record.exists() else "nobody knows what"
+        if made != asked:
+            raise RunFailed(f"{run_dir} was made of {made}, not of {asked}: name another --folder")
         return run_dir
+    record.write_text(asked, encoding="utf-8")
     options = ["--benchmark-only", "--device", "cpu", "--no-inspect", "-q", "-p", "no:cacheprovider"]
     options += ["--sweep", sweep, "-k", "not triton", "--run-dir", str(run_dir), *(["-p", "tests.aa.plant"] if plant else [])]
     environment = {**os.environ, **({VARIABLE: str(plant)} if plant else {}), "OMP_NUM_THREADS": str(THREADS)}
@@ -86,8 +91,12 @@ def ended(run_dir: Path) -> bool:
 
 
 def judge(a: Sequence[Path], b: Sequence[Path], plant: Plant | None) -> Trial:
-    """`compare`'s verdicts on two sides, beside what is true: with a plant, that B's side does its work more often."""
+    """`compare`'s verdicts on two sides, beside what is true: with a plant, that B's side does its work more often. Raises RunFailed where
+    the runs are not of one commit."""
     found = compare(*([load_report(run) for run in of] for of in (a, b)))
+    commits = {report.environment.text("commit") for of in (found.a, found.b) for report in of.reports}
+    if len(commits) > 1:
+        raise RunFailed(f"runs of {len(commits)} commits, {', '.join(sorted(commits))}: compared are runs of the same code")
     pairs = found.pairs
     keys = zip(pairs["point"], pairs["op"], pairs["impl"], strict=True)
     hit = [plant is not None and plant.hits(*key) for key in keys]
@@ -106,11 +115,12 @@ def nights(name: str, before: Sequence[Path], after: Sequence[Path], plant: Plan
     """`nightly`'s verdicts, each run a night: every run of `before` and `after` is judged by the history up to it. With a plant, the runs
     `after` do its work more often. Series that have too few nights to be judged are not counted."""
     counts, called, confirmed, series = Counter(dict.fromkeys(JUDGED, 0)), [], set(), set()
-    judged = 0
+    judged = suspect = 0
     with tempfile.TemporaryDirectory() as folder:
         for run_dir in (*before, *after):
             found = judge_run(run_dir, Path(folder), night_sql=EACH_RUN).judged
             judged += found.verdict.judged > 0
+            suspect += found.verdict.judged > 0 and bool(found.verdict.suspect)
             counts["same"] += found.verdict.judged
             series.update(zip(*(found.nights.series[column] for column in ("point", "op", "impl")), strict=True))
             for change in found.verdict.confirmed:
@@ -121,4 +131,4 @@ def nights(name: str, before: Sequence[Path], after: Sequence[Path], plant: Plan
                 else:
                     called.append(f"{name}, {run_dir.name}: {change.point}")
     planted = sum(plant.hits(*one) for one in series) if plant else 0
-    return Trial(name, judged, counts, called, planted, len(confirmed), planted - len(confirmed), nightly=True)
+    return Trial(name, judged, counts, called, planted, len(confirmed), planted - len(confirmed), nightly=True, suspect=suspect)
