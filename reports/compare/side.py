@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from benches.busy import DISTURBED
 from benches.row import TIMED
 from reports.compare.differences import differences, fields
 from reports.environment import Environment
@@ -76,15 +77,17 @@ def _one(lines: Sequence[Record]) -> Record:
     untimed = [line for line in lines if line["status"] not in TIMED]
     if untimed:
         return {**untimed[-1], "run_medians_s": None}
-    doubtful = [line for line in lines if line["status"] != "ok"]
-    throttled = any(line["status"] == "throttled" for line in lines)
-    sure = not throttled and 2 * len(doubtful) <= len(lines)
+    # What made a median noisy is in its spread from run to run, but for other processes: those may have been there on one side only.
+    doubtful = [line for line in lines if str(line["reason"]).startswith(DISTURBED)]
+    heat = [line for line in lines if line["status"] == "throttled"]
+    status = "throttled" if heat else "noisy" if 2 * len(doubtful) > len(lines) else "ok"
+    said = heat or doubtful
     medians = [line["median_s"] for line in lines]
     middle, low, high = between(medians)
     return {
         **lines[-1],
-        "status": "ok" if sure else "throttled" if throttled else "noisy",
-        "reason": None if sure else f"in {len(doubtful)} of {len(lines)} runs: {doubtful[-1]['reason']}",
+        "status": status,
+        "reason": None if status == "ok" else f"in {len(said)} of {len(lines)} runs: {said[-1]['reason']}",
         **{"median_s": middle, "ci_low_s": low, "ci_high_s": high, "run_medians_s": medians, "process_medians_s": None},
         **{"samples": sum(line["samples"] for line in lines), "samples_s": [s for line in lines for s in line["samples_s"]]},
     }

@@ -122,8 +122,9 @@ def how_judged(found: Comparison) -> list[str]:
         paragraphs.append(
             "Where a side has several runs, or a point was measured in several processes, its time is the geometric mean of their medians, "
             f"and a ratio's error is what these show to differ between runs: of both sides together, moderated over all pairs for up to "
-            f"{MOST_PRIOR:g} degrees of freedom (Smyth 2004). Of several runs a point is noisy where more than half of them say so. A "
-            "family's error is that of its mean from run to run, since its points move together."
+            f"{MOST_PRIOR:g} degrees of freedom (Smyth 2004). Such a point is noisy only where other processes took the cores in more than "
+            "half of a side's runs: what else made a median noisy is in its spread. A family's error is that of its mean from run to run, "
+            "since its points move together."
         )
     if True in single:
         paragraphs += [
