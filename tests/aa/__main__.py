@@ -2,7 +2,7 @@
 
     python -m tests.aa [--runs N] [--nights N] [--sweep NAME|PATH] [--plant OP:IMPL] [--folder DIR] [--write]
 
-Takes as long as its runs of the sweep (39 of smoke: about two minutes each) and wants an idle machine. Exit 1 where the same code was
+Takes as long as its runs of the sweep (35 of smoke: about two minutes each) and wants an idle machine. Exit 1 where the same code was
 called slower or faster, or where several runs a side did not find what was planted.
 """
 
@@ -27,7 +27,7 @@ FOUND = 0.8  # of the planted points, at least
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.aa", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--runs", type=int, default=15, help="runs of the same code (default: 15)")
+    parser.add_argument("--runs", type=int, default=11, help="runs of the same code (default: 11)")
     parser.add_argument("--nights", type=int, default=19, help="runs before the slowdown (default: 19)")
     parser.add_argument("--sweep", default="smoke", metavar="NAME|PATH", help="what they run (default: smoke)")
     parser.add_argument(
