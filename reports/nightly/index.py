@@ -20,7 +20,7 @@ OF_A_RUN = ("run_dir", "started_utc", "host", "device_name", "device_kind", "dri
 
 
 class Shift(BaseModel):
-    """A GPU's, in the night of its verdict."""
+    """A GPU's, in the night of its verdict: from what is usual for it."""
 
     gpu: str
     ratio: float
@@ -43,7 +43,8 @@ class Kept(BaseModel):
 
 def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
     """Writes what the index needs of a verdict. Raises OSError."""
-    shifts = [Shift(gpu=one.gpu, ratio=one.unusual, series=one.series) for one in verdict.shifts if one.night == verdict.night]
+    told = [one for one in verdict.shifts if one.night == verdict.night and one.moved is not None]
+    shifts = [Shift(gpu=one.gpu, ratio=one.unusual, series=one.series) for one in told]
     kept = Kept(
         run=verdict.run,
         night=verdict.night,
@@ -118,6 +119,10 @@ def with_verdicts(found: pd.DataFrame, kept: dict[str, Kept]) -> pd.DataFrame:
 
 def shifts(kept: Iterable[Kept], tonight: Sequence[NodeShift]) -> list[NodeShift]:
     """Every GPU's shift in every night that is known: each verdict's own night, and all that tonight's has looked at."""
-    told = {(shift.gpu, one.night): NodeShift(shift.gpu, one.night, shift.ratio, shift.series) for one in kept for shift in one.shifts}
+    told = {
+        (shift.gpu, one.night): NodeShift(shift.gpu, one.night, shift.ratio, shift.series, shift.ratio)
+        for one in kept
+        for shift in one.shifts
+    }
     told |= {(shift.gpu, shift.night): shift for shift in tonight}
     return [told[key] for key in sorted(told, key=lambda key: (key[1], key[0]))]

@@ -20,7 +20,9 @@ HOVER = {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font"
 
 
 def shift_chart(shifts: Sequence[NodeShift]) -> Chart:
-    """Percent over nights, a line a GPU or a heat map of them. `shifts` is not empty."""
+    """Percent over nights, a line a GPU or a heat map of them. `shifts` is not empty; those that are not told from what is usual for their
+    GPU, its first nights', are left out where others are."""
+    shifts = [shift for shift in shifts if shift.moved is not None] or shifts
     gpus, nights = list(dict.fromkeys(sorted(shift.gpu for shift in shifts))), sorted({shift.night for shift in shifts})
     percent = np.full((len(gpus), len(nights)), np.nan)
     for shift in shifts:

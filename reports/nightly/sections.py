@@ -84,7 +84,10 @@ def statuses(verdict: Verdict, series: set[str]) -> Section | None:
     """What broke, vanished, was mended or is new. `series`: points that the table holds."""
     if not verdict.statuses:
         return None
-    lead = "Points that ended otherwise than in the run before: what broke first, then what vanished, was mended, and is new."
+    lead = (
+        "Points that fail and worked before, until they work again or are accepted; then what vanished, was mended, and is new since the "
+        "run before."
+    )
     rows = [(*_became(change), change.point, _rest(change)) for change in verdict.statuses]
     more = max(0, len(rows) - LISTED)
     body = render("nightly_list.html.j2", rows=rows[:LISTED], series=series, more=more, label=lead, heads=("What", "Point", "How"))
@@ -93,7 +96,9 @@ def statuses(verdict: Verdict, series: set[str]) -> Section | None:
 
 def _became(change: StatusChange) -> tuple[Tone, str]:
     if change.broke:
-        return "bad", "✕ broke"
+        return "bad", "✕ broken"
+    if change.accepted is not None:
+        return "neutral", "✓ accepted"
     if change.after is None:
         return "caution", "– vanished"
     if change.before is None:
@@ -145,7 +150,8 @@ def node(verdict: Verdict, gpus: Sequence[GpuTonight]) -> Section:
     """What moved every series together, and the GPUs side by side."""
     title = "The fleet, night by night" if len(verdict.gpus) > 1 else "The node, night by night"
     lead = (
-        "What all series of a GPU were slower (above zero) or faster by together in a night: it is taken out of each series, and told here."
+        "What all series of a GPU were slower (above zero) or faster by together in a night, from what is usual for that GPU. It is taken "
+        "out of each series, and told here."
     )
     if not verdict.shifts and not gpus:
         return Section("node", title, lead, empty="Too few series or nights to tell the node from a series.")
