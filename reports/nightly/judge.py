@@ -84,7 +84,7 @@ def judge(
         series=len(found.series),
         judged=int(scanned.judged[:, -1].sum()) if found.nights else 0,
         changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night, said)),
-        warnings=tuple(_warnings(found, scanned, shifted, least, rule)),
+        warnings=tuple(_warnings(found, scanned, shifted, least, rule, read.gpu_of(tonight))),
         statuses=status_changes(
             read.lines(database, before) if before else None,
             read.earlier_statuses(database, tonight, failing, night),
@@ -199,11 +199,11 @@ def _commit(lines: pd.DataFrame, night: Sequence[str]) -> str | None:
     return None if commits.empty else str(commits.iloc[-1])
 
 
-def _warnings(found: read.Nights, scanned: Scan, shifted: Shifted, least: np.ndarray, rule: Rule) -> list[Warned]:
+def _warnings(found: read.Nights, scanned: Scan, shifted: Shifted, least: np.ndarray, rule: Rule, gpu: str) -> list[Warned]:
     """Slower tonight than the nights before by more than chance and than what matters, and not confirmed: the furthest first."""
     tonight = scanned.tonight
-    told = shifted.shift[-1:][~np.isnan(shifted.shift[-1:])]  # of tonight, by GPU
-    node = float(np.mean(told)) if len(told) else 0.0
+    own = shifted.shift[-1:, [i for i, name in enumerate(found.gpus) if name == gpu]]  # of tonight, on the GPU that would measure again
+    node = float(own[0, 0]) if own.size and not np.isnan(own[0, 0]) else 0.0
     confirmed = {one.series for one in scanned.confirmed if one.night == len(found.nights) - 1}
     with np.errstate(invalid="ignore"):
         sigmas = tonight.difference / tonight.sigma
