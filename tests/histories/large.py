@@ -24,10 +24,10 @@ import pandas as pd
 import pyarrow as pa
 
 from reports.history.schema import SCHEMA
-from reports.history.store import add_table, first_of_nights, open_history
+from reports.history.store import add_table, open_history
 from reports.nightly.judge import judge
+from reports.nightly.night import enough_nights
 from reports.nightly.nights import details, night_from, run_line
-from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
 from tests.histories.page import PAGE
 
@@ -85,7 +85,7 @@ def _column(field: pa.Field, told: dict[str, object], fixed: dict[str, object], 
 def measure(directory: Path, runs: int) -> Measured:
     """To be called in a fresh process, whose memory is then the verdict's."""
     began = time.perf_counter(), time.process_time()
-    opened = open_history(directory, first_of_nights(directory, run_id(runs - 1), DEFAULT.lookback))
+    opened = enough_nights(directory, run_id(runs - 1), night_from(12))
     verdict = judge(opened.database, run_id(runs - 1), load_thresholds()).verdict
     verdict_s = time.perf_counter() - began[0], time.process_time() - began[1]
     opened = open_history(directory)
