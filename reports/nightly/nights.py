@@ -110,7 +110,7 @@ def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataF
     return database.execute(
         f"""
         SELECT DISTINCT h.run, {night.replace("started_utc", "h.started_utc")} AS night
-        FROM history h, (SELECT * FROM history WHERE run = ? LIMIT 1) t WHERE {same}
+        FROM history h, (SELECT {", ".join(("sweep", *KEPT))} FROM history WHERE run = ? LIMIT 1) t WHERE {same}
         """,
         [run],
     ).df()
