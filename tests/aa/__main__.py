@@ -81,7 +81,7 @@ def all_trials(same: Sequence[Path], before: Sequence[Path], after: Sequence[Pat
     """The same code by one run a side and by several in turns, each time from the first run to the last; then the slowdown alike; then all
     as nights."""
     last = before[-EACH:]
-    return [
+    found = [
         together("same code, one run a side", [judge([a], [b], None) for a, b in pairwise(same)]),
         *(together(f"same code, {each} runs a side", in_turns(same, each)) for each in (3, EACH)),
         together("slowed, one run a side", [judge([a], [b], plant) for a, b in zip(last, after, strict=True)]),
@@ -91,6 +91,7 @@ def all_trials(same: Sequence[Path], before: Sequence[Path], after: Sequence[Pat
         nights(f"same code with {TIMES[0]} times the work, nightly", before, [], None),
         nights("slowed, nightly", before[:-EACH], after, plant),
     ]
+    return [trial for trial in found if trial.pairs]  # few runs are too few nights
 
 
 def in_turns(runs: Sequence[Path], each: int) -> list[Trial]:
