@@ -8,6 +8,7 @@ cores of an AMD EPYC), and whether it does hangs on what else the process freed,
 from __future__ import annotations
 
 import ctypes
+import math
 
 import psutil
 
@@ -39,9 +40,17 @@ def return_freed_memory(least_bytes: float | None = None) -> bool:
     """
     try:
         library = ctypes.CDLL(None)
-        library.mallinfo2.restype = _Mallinfo2
         trim = library.malloc_trim
     except (AttributeError, OSError, TypeError):
         return False
     least = LEAST_SHARE * psutil.virtual_memory().total if least_bytes is None else least_bytes
-    return library.mallinfo2().fordblks > least and bool(trim(0))
+    return _freed_bytes(library) > least and bool(trim(0))
+
+
+def _freed_bytes(library: ctypes.CDLL) -> float:
+    """Of the heap; infinite where glibc, older than 2.33, does not tell: then it is returned at each point."""
+    try:
+        library.mallinfo2.restype = _Mallinfo2
+        return float(library.mallinfo2().fordblks)
+    except AttributeError:
+        return math.inf

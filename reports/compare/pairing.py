@@ -14,7 +14,7 @@ from reports.compare.side import HOW, Record
 
 IDENTITY = ["point", "op", "impl", "precision", "shape", "label", "options"]
 OF_A_RUN = ["status", "reason", "median_s", "ci_low_s", "ci_high_s", "samples", "samples_s", "sm_clock_hz"]
-REPLICATES = ["process_medians_s", "run_medians_s"]
+REPLICATES = ["process_medians_s", "run_medians_s", "present"]
 MIN_SAMPLES = 8  # whose extremes are a 99.2% interval of the median
 CODE = {"config": "kernel config", "source_hash": "source", "machine_code_hash": "machine code", "mode": "way of timing", "flops": "FLOPs"}
 
@@ -43,7 +43,8 @@ def _became(row: Record) -> tuple[str, str, str]:
         differ = [f"{name} {row[f'{name}_a']} in A, {row[f'{name}_b']} in B" for name in HOW if _differs(row, name)]
         if differ:
             return "not paired", "; ".join(differ), ""
-        return "", "", ", ".join(words for name, words in CODE.items() if _differs(row, name))
+        lacking = [f"{row[f'present_{run}']} of {run.upper()}" for run in "ab" if isinstance(row[f"present_{run}"], str)]
+        return "", "", ", ".join([*(words for name, words in CODE.items() if _differs(row, name)), *lacking])
     if a == b:
         return "untimed", f"{b} in both{_reason(row, 'b')}", ""
     change = "fails now" if b in FAILED and a not in FAILED else "works now" if a in FAILED and b not in FAILED else "other status"

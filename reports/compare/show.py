@@ -71,7 +71,7 @@ def _pairs(verdict: str, rows: pd.DataFrame, console: Console, limit: int) -> No
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("point", overflow="fold")
     for row in rows.head(limit).to_dict("records"):
-        remarks = "; ".join(text for text in (str(row["why"]), f"other {row['noted']}" if row["noted"] else "") if text)
+        remarks = "; ".join(text for text in (str(row["why"]), f"differs in: {row['noted']}" if row["noted"] else "") if text)
         point = escape(str(row["point"])) + (f"\n[dim]{escape(remarks)}[/dim]" if remarks else "")
         table.add_row(
             f"[bold]{shown(row['ratio'], 'ratio')}[/bold]", _interval(row["low"], row["high"]), shown(row["q"], "probability"), point

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import t
 
 from benches.busy import DISTURBED
-from benches.row import TIMED
+from benches.row import FAILED, TIMED
 from reports.compare.differences import differences, fields
 from reports.environment import Environment
 from reports.report import Report, RunError
@@ -24,7 +24,8 @@ HOW = ["regime", "cache"]  # never set side by side where they differ
 
 @dataclass(frozen=True)
 class Side:
-    """`frame`: a line a point, as of a run; `run_medians_s` holds its median in each run that has it, None where there is one run."""
+    """`frame`: a line a point, as of a run. Of several runs `run_medians_s` holds its median in each that has it, and `present` says in how
+    many that is, if not in all."""
 
     reports: Sequence[Report]  # in the order given
     frame: pd.DataFrame
@@ -59,7 +60,7 @@ class Side:
 def side(reports: Sequence[Report]) -> Side:
     """Raises RunError where runs of one side were taken in different ways."""
     if len(reports) == 1:
-        return Side(reports, reports[0].frame.assign(run_medians_s=None))
+        return Side(reports, reports[0].frame.assign(run_medians_s=None, present=None))
     for name in HOW:
         ways = [sorted(report.frame[name].dropna().unique()) for report in reports]
         if len(set().union(*ways)) > 1:
@@ -69,14 +70,17 @@ def side(reports: Sequence[Report]) -> Side:
     for report in reports:
         for record in report.frame.to_dict("records"):
             lines[record["point"]].append(record)
-    return Side(reports, pd.DataFrame([_one(of_point) for of_point in lines.values()]))
+    frame = pd.DataFrame([_one(of_point) for of_point in lines.values()])
+    frame["present"] = [None if len(of) == len(reports) else f"in {len(of)} of {len(reports)} runs" for of in lines.values()]
+    return Side(reports, frame)
 
 
 def _one(lines: Sequence[Record]) -> Record:
     """A point's line for all runs. One that fails in a run fails: a point that crashes sometimes crashes."""
     untimed = [line for line in lines if line["status"] not in TIMED]
+    failed = [line for line in untimed if line["status"] in FAILED]
     if untimed:
-        return {**untimed[-1], "run_medians_s": None}
+        return {**(failed or untimed)[-1], "run_medians_s": None}
     # What made a median noisy is in its spread from run to run, but for other processes: those may have been there on one side only.
     doubtful = [line for line in lines if str(line["reason"]).startswith(DISTURBED)]
     heat = [line for line in lines if line["status"] == "throttled"]

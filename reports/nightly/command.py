@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -72,9 +72,10 @@ def run(given: argparse.Namespace) -> int:
         print("\n".join(summary(judged.verdict)))
     else:
         show(judged.verdict, Console())
-    written = [attempt("the page", lambda: write_pages(night, given.out)), attempt("a file", lambda: _write(judged, given))]
-    if written[0]:
-        print(f"page: {written[0]}" if given.webhook_text else written[0])
+    page_at = attempt("the page", lambda: write_pages(night, given.out))
+    if page_at:
+        print(f"page: {page_at}" if given.webhook_text else page_at)
+    written = [page_at, *(attempt(str(path), partial(_write, path, make)) for path, make in _asked(judged, given))]
     return judged.verdict.exit_code or (0 if all(written) else 2)  # the verdict stands
 
 
@@ -83,8 +84,11 @@ def attempt(what: str, write: Callable[[], Path]) -> Path | None:
     try:
         return write()
     except OSError as error:
-        print(f"error: {what} was not written: {error}", file=sys.stderr)
-        return None
+        print(f"error: {what} was not written: {error.strerror or error}", file=sys.stderr)
+    except Exception:  # ours, or a damaged history: the verdict stands all the same
+        print(f"error: {what} was not written:", file=sys.stderr)
+        traceback.print_exc()
+    return None
 
 
 def days(text: str) -> float:
@@ -95,21 +99,27 @@ def days(text: str) -> float:
     return value
 
 
-def _write(judged: Judged, given: argparse.Namespace) -> Path:
-    """The files that were asked for; where the run is. Raises OSError."""
-    makers: list[tuple[Path | None, Callable[[], str]]] = [
-        (given.json, lambda: files.to_json(judged.verdict)),
-        (given.junit, lambda: files.to_junit(judged.verdict)),
-        (given.markdown, lambda: files.to_markdown(judged.verdict)),
-    ]
-    for path, make in makers:
-        if path is not None:
-            text = make()
-            write_atomically(path, partial(_write_text, text))
+def _asked(judged: Judged, given: argparse.Namespace) -> Iterator[tuple[Path, Callable[[], str]]]:
+    """The files that were asked for, and what makes each."""
+    made = {
+        given.json: lambda: files.to_json(judged.verdict),
+        given.junit: lambda: files.to_junit(judged.verdict),
+        given.markdown: lambda: files.to_markdown(judged.verdict),
+    }
+    yield from ((path, make) for path, make in made.items() if path is not None)
     if os.environ.get(SUMMARY):
-        with open(os.environ[SUMMARY], "a", encoding="utf-8") as file:
-            file.write(files.to_markdown(judged.verdict))
-    return Path(judged.verdict.run_dir)
+        yield Path(os.environ[SUMMARY]), lambda: files.to_markdown(judged.verdict)
+
+
+def _write(path: Path, make: Callable[[], str]) -> Path:
+    """GitHub's summary is added to, the others are written whole. Raises OSError."""
+    text = make()
+    if str(path) == os.environ.get(SUMMARY):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        write_atomically(path, partial(_write_text, text))
+    return path
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -38,7 +38,7 @@ class Kept(BaseModel):
     headline: str
     page: str | None = None
     shifts: list[Shift] = []
-    changes: list[tuple[str, str]] = []  # confirmed: point and direction
+    changes: list[tuple[str, str, str]] = []  # listed: point, direction, and the night that confirmed it
 
 
 def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
@@ -52,7 +52,7 @@ def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
         headline=verdict.headline,
         page=str(page.resolve()) if page else None,
         shifts=shifts,
-        changes=[(change.point, change.direction) for change in verdict.changes if change.tonight],
+        changes=[(change.point, change.direction, change.confirmed_night) for change in verdict.changes],
     )
     folder = history / FOLDER
     folder.mkdir(exist_ok=True)
@@ -79,16 +79,13 @@ def read_kept(history: Path) -> tuple[dict[str, Kept], list[str]]:
 
 
 def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, night: str) -> Said | None:
-    """What the verdicts of the last night before this run's said, so that what a judge was killed before it could say is said tonight.
-    None where there are none. night: SQL."""
+    """What the verdicts of the nights before this run's listed, so that what a judge was killed before it could say is said tonight. None
+    where there are none. night: SQL."""
     alike = read.alike(database, run, night)
     tonight = next(iter(alike.loc[alike["run"] == run, "night"]), "")
     kept, _ = read_kept(history)
     before = [kept[other] for other in alike["run"] if other in kept and kept[other].night < tonight]
-    if not before:
-        return None
-    last = max(one.night for one in before)
-    return Said(last, frozenset(change for one in before if one.night == last for change in one.changes))
+    return Said(frozenset(change for one in before for change in one.changes)) if before else None
 
 
 def runs(database: duckdb.DuckDBPyConnection, night: str) -> pd.DataFrame:

@@ -22,11 +22,12 @@ from reports.nightly.upgrade import effect
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Confirmed, Scan, scan
-from reports.verdict.shift import Shifted, remove_shift
+from reports.verdict.shift import Shifted, freed, remove_shift
 from reports.verdict.thresholds import Thresholds
 
 Z95 = 1.96
 MEDIAN_ERROR = 1.2533  # of a median over that of a mean of as many normal values, √(π/2)
+FEW = 5  # times the least number of series that tells a shift, below which all points of the nights are asked
 AROUND = 5  # nights on each side of a change that attribution looks at
 
 
@@ -58,7 +59,7 @@ def judge(
     tonight = read.run_line(database, run)
     lines = read.lines(database, run)
     found = read.nights(database, tonight, night, rule.lookback)
-    shifted = remove_shift(found.times, rule)
+    shifted = _freed(database, tonight, night, found, rule)
     least = np.log1p(found.series["op"].map(thresholds.of).to_numpy(float))
     scanned = scan(shifted.values, least, rule)
     before = read.previous_run(database, tonight)
@@ -106,6 +107,17 @@ def judge(
         notes=(*notes, *upgrade, *([] if each_run else _missing(found)), *_helpless(scanned)),
     )
     return Judged(verdict, found, shifted, scanned)
+
+
+def _freed(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, found: read.Nights, rule: Rule) -> Shifted:
+    """The node's shift removed. A run of few points, cut short or picked by `-k`, does not tell it: then all points of its nights do."""
+    if len(found.series) >= FEW * rule.shift_series or not found.nights:
+        return remove_shift(found.times, rule)
+    every = read.nights(database, tonight, night, rule.lookback, every=True)
+    whole = remove_shift(every.times, rule)
+    here = [every.nights.index(name) for name in found.nights]
+    shift = whole.shift[here]
+    return Shifted(freed(found.times, shift), shift, whole.series[here], whole.moved[here])
 
 
 def _sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, last: str) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Literal
 
 Direction = Literal["slower", "faster"]
+NEAR = timedelta(days=3)
 Cause = Literal["kernel code", "software", "this GPU", "the node", "unknown"]
 
 
@@ -38,7 +40,7 @@ class Change:
     last_night_before: str
     confirmed_night: str
     nights: int  # that confirmed it
-    tonight: bool  # confirmed tonight, or since the last verdict that was written: said for the first time
+    tonight: bool  # confirmed tonight, or earlier and in no verdict that was written: said for the first time
     commits: tuple[str | None, str | None] = (None, None)  # of the last run before and of the first one after
     attribution: Attribution = Attribution("unknown")
     accepted: str | None = None  # the reason that the file of accepted changes gives
@@ -46,15 +48,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Said:
-    """What was written before: of the last night with a verdict, and what its verdicts confirmed, point and direction. Two GPUs may be
-    judged in one night, the later one with nights that the earlier one did not see."""
+    """What verdicts of earlier nights listed: point, direction and the night in which that was confirmed."""
 
-    night: str
-    changes: frozenset[tuple[str, str]]
+    changes: frozenset[tuple[str, str, str]]
 
     def covers(self, point: str, direction: str, confirmed_night: str) -> bool:
-        """Whether a change is no news."""
-        return confirmed_night < self.night or (confirmed_night == self.night and (point, direction) in self.changes)
+        """Whether a change is no news. Nights that were added late may have moved its confirmation by a few."""
+        return any(
+            (point, direction) == (one, way) and abs(date.fromisoformat(night[:10]) - date.fromisoformat(confirmed_night[:10])) <= NEAR
+            for one, way, night in self.changes
+        )
 
 
 @dataclass(frozen=True)

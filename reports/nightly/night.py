@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -12,13 +14,15 @@ from reports.environment import load_environment
 from reports.history.record import UnusableRun
 from reports.history.store import Opened, add_run, first_of_nights, open_history, prune, set_unreadable_aside
 from reports.nightly import index, index_page, page
-from reports.nightly.fleet import fleet
+from reports.nightly.fleet import GpuTonight, fleet
 from reports.nightly.judge import Judged, judge
 from reports.nightly.nights import comparable_nights, night_from
 from reports.nightly.rerun import measure_again, with_rerun
 from reports.verdict.accepted import Accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import Thresholds, load_thresholds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,43 +58,62 @@ def judge_run(
     cut = environment.get("interrupted") is True or not environment.get("finished_utc")
     told = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
 
-    def judged_with(opened: Opened, notes: Sequence[str]) -> Judged:
-        said = index.last_said(history, opened.database, run_id, night_sql)
-        return judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
-
-    opened = enough_nights(history, run_id, night_sql)
-    try:
-        judged = judged_with(opened, [*opened.notes, *told])
-    except duckdb.Error:  # a page of some file is damaged, though its footer is not
-        found = set_unreadable_aside(history)
-        if not found:
-            raise
+    def open_and_judge(_again: bool) -> tuple[Opened, Judged]:
         opened = enough_nights(history, run_id, night_sql)
-        judged = judged_with(opened, [*opened.notes, *found, *told])
+        said = index.last_said(history, opened.database, run_id, night_sql)
+        notes = [*opened.notes, *told]
+        return opened, judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
+
+    (opened, judged), damaged = mended(history, open_and_judge)
+    judged = replace(judged, verdict=replace(judged.verdict, notes=(*damaged, *judged.verdict.notes)))
     if rerun and judged.verdict.warnings:
         points = [warned.point for warned in judged.verdict.warnings]
         judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, environment, points)))
     return Night(judged, opened.database, run_dir, history, night_sql)
 
 
+def mended(history: Path, work: Callable[[bool], T]) -> tuple[T, list[str]]:
+    """What `work` gives, and a note for each file that had to be set aside for it: a query may meet a damaged page behind a good footer.
+    Then it is called again, with True. Raises duckdb.Error where no file is to blame."""
+    try:
+        return work(False), []
+    except duckdb.Error:
+        notes = set_unreadable_aside(history)
+        if not notes:
+            raise
+        return work(True), notes
+
+
 def enough_nights(history: Path, run_id: str, night_sql: str) -> Opened:
     """The history as far back as `lookback` nights of this run's sweep and kind of device reach: others may lie between them."""
-    reach = DEFAULT.lookback
+    reach, notes = DEFAULT.lookback, list[str]()
     while True:
         first = first_of_nights(history, run_id, reach)
         opened = open_history(history, first)
+        notes += opened.notes
         if not first or comparable_nights(opened.database, run_id, night_sql) >= DEFAULT.lookback:
-            return opened
+            return replace(opened, notes=tuple(notes))
         reach *= 2
 
 
 def write_pages(night: Night, out: Path | None = None) -> Path:
-    """The night's page (RUN_DIR/nightly.html) and the history's index; the first one's path. Raises OSError."""
-    out = out or night.run_dir / page.NAME
+    """The night's page (RUN_DIR/nightly.html) and the history's index; the first one's path. Raises OSError, duckdb.Error."""
+    out, verdict = out or night.run_dir / page.NAME, night.judged.verdict
     report = night.run_dir / "report.html"
     around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
-    page.write_page(night.judged, fleet(night.database, night.judged, night.night_sql), out, around)
-    index.keep(night.history, night.judged.verdict, out)
-    every_run = open_history(night.history)
-    index_page.write_index(night.history, every_run.database, night.night_sql, night.judged.verdict, every_run.notes)
+
+    def gpus(again: bool) -> list[GpuTonight]:
+        database = enough_nights(night.history, verdict.run, night.night_sql).database if again else night.database
+        return fleet(database, night.judged, night.night_sql)
+
+    def whole_index(_again: bool) -> None:
+        every_run = open_history(night.history)
+        index_page.write_index(night.history, every_run.database, night.night_sql, verdict, [*damaged, *every_run.notes])
+
+    told, damaged = mended(night.history, gpus)
+    page.write_page(night.judged, told, out, around)
+    index.keep(night.history, verdict, out)
+    _, more = mended(night.history, whole_index)
+    for note in (*damaged, *more):
+        print(f"warning: {note}", file=sys.stderr)
     return out

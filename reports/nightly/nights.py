@@ -59,15 +59,16 @@ def lines(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
     return database.execute(f"SELECT * FROM history WHERE run = ? AND status <> '{SENTINEL}'", [run]).df()
 
 
-def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, lookback: int) -> Nights:
-    """The series of tonight's run, over the last `lookback` nights up to it. A series has one time a night and GPU: the runs' median.
+def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, lookback: int, every: bool = False) -> Nights:
+    """The series of tonight's run, over the last `lookback` nights up to it; with `every` those of all its nights' runs. A series has one
+    time a night and GPU: the runs' median.
 
     night: SQL, EACH_RUN or of `night_from`.
     """
-    series = _series(database, tonight["run"])
     runs = _runs(database, tonight, night)
     night_names = sorted(runs["night"].unique())[-lookback:]
     runs = runs[runs["night"].isin(night_names)]
+    series = _series(database, runs["run"].tolist() if every else [tonight["run"]])
     gpu_names = sorted(runs["gpu"].unique())
     places = {"night": pd.Categorical(runs["night"], night_names).codes, "gpu": pd.Categorical(runs["gpu"], gpu_names).codes}
     database.register("asked", _keys(series))
@@ -99,9 +100,10 @@ def _keys(series: pd.DataFrame) -> pd.DataFrame:
     return keys.where(keys.notna(), None).assign(series=series.index)
 
 
-def _series(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
+def _series(database: duckdb.DuckDBPyConnection, runs: Sequence[str]) -> pd.DataFrame:
     columns = ", ".join((*POINT_KEY, "op", "impl", "precision", "dims"))
-    return database.execute(f"SELECT DISTINCT ON ({', '.join(POINT_KEY)}) {columns} FROM history WHERE run = ? AND {TIMED}", [run]).df()
+    database.register("those", pd.DataFrame({"run": list(runs)}))
+    return database.execute(f"SELECT DISTINCT ON ({', '.join(POINT_KEY)}) {columns} FROM history JOIN those USING (run) WHERE {TIMED}").df()
 
 
 def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataFrame:

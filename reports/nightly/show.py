@@ -27,7 +27,7 @@ def show(verdict: Verdict, console: Console) -> None:
     _list("unusual tonight, not confirmed", [warning_line(one) for one in verdict.warnings], console)
     _list("accepted", [f"{change_line(change)}: {change.accepted}" for change in verdict.accepted], console)
     earlier = [change for change in verdict.changes if not change.tonight and change.accepted is None]
-    _list("confirmed on earlier nights", [f"{change_line(change)}, {change.confirmed_night}" for change in earlier], console)
+    _list("confirmed on earlier nights", [f"{change_line(change)}, confirmed {change.confirmed_night}" for change in earlier], console)
     _list("notes", list(verdict.notes), console)
 
 

@@ -77,7 +77,7 @@ def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:
     text = f"Every series on {one.gpu} moved together: {moved:+.1%} from what is usual there (median of {one.series})"
     if sentinels is None:
         return f"{text}."
-    if abs(sentinels - 1) < abs(moved) / 2:
+    if (sentinels - 1) / moved < 0.5:
         return (
             f"{text}; the sentinels, whose code never changes, by {sentinels - 1:+.1%} only: look for a change in the code that most "
             "points share. Points that did not move with them look changed the other way."

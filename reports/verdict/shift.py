@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from reports.verdict.robust import Array, medians
 from reports.verdict.rule import Rule
 
-USUAL_NIGHTS = 5  # of a GPU, from which on they say what is usual for it
+USUAL_NIGHTS, USUAL_LAST = 5, 10  # of a GPU: so many say what is usual for it, and at most the last so many are asked
 
 
 @dataclass(frozen=True)
 class Shifted:
     """values: [series, nights] log time with the shifts removed; shift: [nights, GPUs], NaN where it could not be told; series: how many
-    it rests on; moved: the shift less what is usual for the GPU, the median of its nights before, NaN where these are too few.
+    it rests on; moved: the shift less what is usual for the GPU, the median of its last nights, NaN where these are too few.
 
     Shifts are counted from the first night, whatever that night was like: only `moved` says whether a night was unusual.
     """
@@ -51,7 +51,13 @@ def remove_shift(times: Array, rule: Rule) -> Shifted:
 def _moved(shift: Array) -> Array:
     moved = np.full(shift.shape, np.nan)
     for night in range(1, len(shift)):
-        counted = np.count_nonzero(~np.isnan(shift[:night]), axis=0) >= USUAL_NIGHTS
-        if counted.any():
-            moved[night, counted] = shift[night, counted] - np.nanmedian(shift[:night, counted], axis=0)
+        for gpu in range(shift.shape[1]):
+            before = shift[:night, gpu][~np.isnan(shift[:night, gpu])][-USUAL_LAST:]
+            if len(before) >= USUAL_NIGHTS:
+                moved[night, gpu] = shift[night, gpu] - np.median(before)
     return moved
+
+
+def freed(times: Array, shift: Array) -> Array:
+    """[series, nights] log time with a shift removed that is known from more series than these. times: [series, nights, GPUs]."""
+    return np.stack([medians(times[:, night] - np.nan_to_num(shift[night])) for night in range(times.shape[1])], axis=1)

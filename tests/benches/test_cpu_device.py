@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,6 +49,12 @@ print(held - psutil.Process().memory_info().rss)
 def test_freed_memory_goes_back_where_there_is_much_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", RETURNED], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) >= 500 * 2**20
+
+
+def test_a_glibc_that_does_not_tell_what_is_free_returns_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 2.33."""
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=lambda pad: 1))
+    assert heap.return_freed_memory() is True
 
 
 def test_a_c_library_without_mallopt_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

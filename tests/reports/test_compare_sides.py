@@ -92,6 +92,15 @@ def test_what_becomes_of_a_point_that_ends_otherwise_in_some_runs(
     assert said == expected if expected else said[0] in ("same", "unclear") and "noisy" not in said[1]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_failure_is_not_hidden_by_a_run_that_skipped_the_point(tmp_path: Path, turned: bool) -> None:
+    a, b = runs(tmp_path, "a", 2), runs(tmp_path, "b", 2)
+    place = next(i for i, row in enumerate(rows_of(KIND)) if row.status == "ok")
+    change(b[0], place, status="wrong", reason="element (0, 0)", **UNTIMED)
+    point = change(b[1], place, status="skipped", reason="too long", **UNTIMED)
+    assert verdict(compared(a, b[::-1] if turned else b), point)[0] == "fails now"
+
+
 def test_a_point_that_some_runs_lack_is_judged_by_the_others(tmp_path: Path) -> None:
     a, b = runs(tmp_path, "a", 3), runs(tmp_path, "b", 3)
     lines = b[2].joinpath("rows.jsonl").read_text(encoding="utf-8").splitlines()
@@ -100,7 +109,9 @@ def test_a_point_that_some_runs_lack_is_judged_by_the_others(tmp_path: Path) -> 
     of = side([load_report(run) for run in b])
     assert len(of.frame) == len(lines)
     assert len(of.frame.set_index("point").loc[rows_of(KIND)[place].point, "run_medians_s"]) == 2
-    assert len(compared(a, b).table) == len(lines)
+    found = compared(a, b).table.set_index("point")
+    assert len(found) == len(lines)
+    assert found.loc[rows_of(KIND)[place].point, "noted"] == "in 2 of 3 runs of B"
 
 
 def test_one_run_beside_several_is_judged_by_their_spread(tmp_path: Path) -> None:

@@ -309,6 +309,7 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a moved together: +3.0% from what is usual there"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.001}, "look for a change in the code that most points share"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.028}, "so did the sentinels, by +2.8%: look at the machine"),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 0.95)], "sentinels": 1.05}, "look for a change in the code that most points share"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.005)]}, ""),  # that GPU is always slower than another
         ({"shifts": [NodeShift("a", "n", 1.05, 50, None)]}, ""),  # its first nights do not tell what is usual
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "usual": suspect.usual_for("cpu", 0.01)}, ""),

@@ -65,11 +65,34 @@ def test_what_a_killed_judge_did_not_say_the_next_night_says(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("night", "point", "news"),
-    [("2026-11-08", "a", False), ("2026-11-09", "a", False), ("2026-11-09", "b", True), ("2026-11-10", "a", True)],
+    [("2026-11-09", "a", False), ("2026-11-11", "a", False), ("2026-11-09", "b", True), ("2026-11-19", "a", True)],
 )
-def test_what_no_verdict_has_said_is_news(night: str, point: str, news: bool) -> None:
-    """Said on the 9th: a. Another GPU's nights, judged later, may have confirmed b in that night."""
-    assert Said("2026-11-09", frozenset({("a", "slower")})).covers(point, "slower", night) != news
+def test_what_no_verdict_has_listed_is_news(night: str, point: str, news: bool) -> None:
+    """Listed: a, confirmed on the 9th. Ten days later it changed again."""
+    assert Said(frozenset({("a", "slower", "2026-11-09")})).covers(point, "slower", night) != news
+
+
+def test_a_cut_run_between_says_nothing_of_the_points_it_lacks(tmp_path: Path) -> None:
+    """The judge of the confirming night is killed; the next run is cut short before that point; the one after it is whole."""
+    history = tmp_path / "history"
+    for day in range(14):
+        keep(judge(measured(tmp_path, day), history))
+    for day in (14, 15, 16):
+        judge(measured(tmp_path, day, slower(day)), history)
+    keep(judge(measured(tmp_path, 17, [row for row in slower(17) if row.point != SLOW]), history))
+    assert [change.point for change in judge(measured(tmp_path, 18, slower(18)), history).judged.verdict.regressions] == [SLOW]
+
+
+def test_a_run_of_few_points_has_the_shift_of_all(tmp_path: Path) -> None:
+    """The node became 5% slower four nights ago; tonight's run was cut after five points, which by themselves tell no shift."""
+    history = tmp_path / "history"
+    for day in range(18):
+        run = measured(tmp_path, day, rerun(ROWS, seed=day, slower=lambda row, now=day: 1.05 if now >= 14 else 1.0))  # type: ignore[misc]
+        keep(judge(run, history))
+    few = [row for row in rerun(ROWS, seed=18, slower=lambda row: 1.05) if row.median_s is not None][:5]
+    verdict = judge(measured(tmp_path, 18, few, interrupted=True), history).judged.verdict
+    assert verdict.regressions == ()
+    assert verdict.exit_code == 3
 
 
 def test_series_that_can_confirm_nothing_are_not_counted_as_judged() -> None:
@@ -84,19 +107,40 @@ def test_series_that_can_confirm_nothing_are_not_counted_as_judged() -> None:
     assert scan(walk, np.full(40, 0.015), DEFAULT).helpless == 40
 
 
-def test_a_damaged_page_costs_its_night_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def damage_pages(path: Path) -> None:
+    """All of a file but its footer."""
+    data = bytearray(path.read_bytes())
+    pages = len(data) - 8 - int.from_bytes(data[-8:-4], "little")  # the footer's length stands before the closing magic
+    data[4:pages] = bytes(b ^ 0xFF for b in data[4:pages])
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("nights", "which"), [(15, 0), (15, 9), (75, 0), (75, 40)], ids=["first", "recent", "beyond reach", "of many"])
+def test_a_damaged_page_costs_its_night_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str], nights: int, which: int) -> None:
+    """Also where only the index of all nights reads it."""
     history = tmp_path / "history"
-    runs = [measured(tmp_path, day) for day in range(15)]
+    runs = [measured(tmp_path, day, rerun(ROWS[:20], seed=day)) for day in range(nights)]
     for run in runs[:-1]:
         add_run(history, run)
-    damaged = min(history.glob("*.parquet"))
-    data = bytearray(damaged.read_bytes())
-    data[4:-4096] = bytes(b ^ 0xFF for b in data[4:-4096])
-    damaged.write_bytes(data)
+    damaged = sorted(history.glob("*.parquet"))[which]
+    damage_pages(damaged)
     assert main(["nightly", str(runs[-1]), "--history", str(history)]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"{damaged.name} was set aside" in out
+    captured = capsys.readouterr()
+    assert f"{damaged.name} was set aside" in " ".join((captured.out + captured.err).split())
     assert (history / "set-aside" / damaged.name).exists()
+
+
+def test_every_file_set_aside_is_told(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    runs = [measured(tmp_path, day, rerun(ROWS[:20], seed=day)) for day in range(15)]
+    for run in runs[:-1]:
+        add_run(history, run)
+    first, second = sorted(history.glob("*.parquet"))[:2]
+    damage_pages(first)
+    second.write_bytes(second.read_bytes()[:-100])
+    notes = " ".join(judge(runs[-1], history).judged.verdict.notes)
+    assert first.name in notes
+    assert second.name in notes
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 2), ("wrong", 1)])
@@ -107,10 +151,12 @@ def test_a_file_that_cannot_be_written_does_not_change_the_verdict(
     rows = rerun(ROWS, seed=9)
     rows[0] = rows[0].model_copy(update={"status": status, **({} if status == "ok" else UNTIMED)})
     run = measured(tmp_path, 1, rows)
-    assert main(["nightly", str(run), "--history", str(tmp_path / "history"), "--json", str(tmp_path / "none" / "v.json")]) == code
+    lost, kept = tmp_path / "none" / "v.json", tmp_path / "v.md"
+    assert main(["nightly", str(run), "--history", str(tmp_path / "history"), "--json", str(lost), "--markdown", str(kept)]) == code
     captured = capsys.readouterr()
-    assert "error: a file was not written" in captured.err
+    assert captured.err == f"error: {lost} was not written: No such file or directory\n"
     assert str(run / "nightly.html") in captured.out
+    assert kept.exists(), "the others are written all the same"
 
 
 def test_an_error_of_ours_is_no_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,6 +114,14 @@ def test_what_moved_is_told_from_what_is_usual_and_not_from_the_first_night() ->
     assert found.moved[11].tolist() == pytest.approx([0.05, 0.0])
 
 
+def test_a_gpu_that_stays_slow_is_unusual_until_that_is_usual() -> None:
+    times = np.zeros((13, 40, 1))
+    times[:, 20:] = 0.05
+    moved = remove_shift(times, DEFAULT).moved[:, 0]
+    assert moved[20:25] == pytest.approx(0.05)
+    assert moved[26:] == pytest.approx(0.0)
+
+
 def test_each_gpu_has_its_own_shift_and_the_series_their_median() -> None:
     times = np.zeros((13, 9, 3))
     times[:, 5] = [0.0, 0.02, 0.08]
