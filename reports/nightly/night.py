@@ -56,12 +56,12 @@ def judge_run(
         raise UnusableRun(f"{run_dir}: began more than {prune_days:g} days ago, so --prune deleted it")
     environment = load_environment(run_dir).fields
     cut = environment.get("interrupted") is True or not environment.get("finished_utc")
-    told = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
+    notes = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
 
     def open_and_judge(_again: bool) -> tuple[Opened, Judged]:
         opened = enough_nights(history, run_id, night_sql)
+        notes.extend(opened.notes)  # also of a first try
         said = index.last_said(history, opened.database, run_id, night_sql)
-        notes = [*opened.notes, *told]
         return opened, judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
 
     (opened, judged), damaged = mended(history, open_and_judge)
