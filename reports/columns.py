@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -130,6 +131,17 @@ COLUMNS: tuple[Column, ...] = (
     Column("reason", "Reason", "", OUTCOME, "why the status is what it is", hover=True),
 )
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
+
+
+def beside(own: Mapping[str, Column], group: str) -> Callable[[str], Column]:
+    """Descriptions for another table than a run's: its own columns by name, and what selects a point as it is described for a run, in
+    `group` and not shown at first."""
+
+    def described(name: str) -> Column:
+        known = column(name)
+        return own.get(name) or Column(name, known.label, known.unit, group, known.doc, known.table, False)
+
+    return described
 
 
 def column(name: str) -> Column:

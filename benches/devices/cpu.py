@@ -112,7 +112,7 @@ class CpuDevice:
             "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
             "cpu": {
                 "model": model,
-                "cores": self.threads,
+                "cores": psutil.cpu_count(logical=False) or 1,
                 "threads": torch.get_num_threads(),
                 "keeps_freed_memory": self.keeps_freed_memory,
             },

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.columns import Column
-from reports.columns import column as column_of_a_run
+from reports.columns import Column, beside
 
 VERDICT, POINT, RATIO, RUNS = "What became of it", "What was measured", "B over A", "In each run"
 GROUPS = (VERDICT, RATIO, RUNS, POINT)
@@ -56,12 +55,7 @@ COLUMNS = (
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 IDENTITY = ("op", "impl", "precision", "shape", "label", "options")
-
-
-def column(name: str) -> Column:
-    """The description of a column of `shown`; what selects a point is described as it is for a run."""
-    known = column_of_a_run(name)
-    return BY_NAME.get(name) or Column(name, known.label, known.unit, POINT, known.doc, known.table, False)
+column = beside(BY_NAME, POINT)  # of `shown`
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:

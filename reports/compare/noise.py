@@ -27,7 +27,7 @@ from reports.verdict.robust import Prior, lean, prior
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
 PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
 FLOOR = 5e-4  # least standard deviation of a median between runs that is believed: clocks have steps
-MOST_PRIOR = 20.0  # degrees of freedom that the other pairs' spread may weigh at most
+MOST_PRIOR = 20.0  # degrees of freedom that the other pairs' spread may weigh at most; this and the next two: test_compare_noise.py
 LEAST_FREE = 4  # degrees of freedom of a pair from which it says how much pairs differ in their spread
 LEAST_PRIOR = 4.0  # below this the pairs differ too widely to say anything of each other: plain t, whatever they are
 ENOUGH = 4  # pairs of a family and size for a median of their own

@@ -116,10 +116,10 @@ def set_aside(path: Path) -> None:
         path.replace(target)
 
 
-def set_unreadable_aside(history: Path, first: str = "") -> list[str]:
+def set_unreadable_aside(history: Path) -> list[str]:
     """Reads every file whole, as a query may and a footer does not show, and sets aside those that cannot be read; a note each."""
     notes = []
-    for path in sorted(path for path in history.glob(PATTERN) if path.name >= first):
+    for path in sorted(history.glob(PATTERN)):
         try:
             pq.read_table(path)
         except FileNotFoundError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from reports.columns import Column
-from reports.columns import column as column_of_a_run
+from reports.columns import Column, beside
 
 VERDICT, NIGHTS, POINT = "What became of it", "Over the nights", "What was measured"
 GROUPS = (VERDICT, NIGHTS, POINT)
@@ -31,9 +30,4 @@ COLUMNS = (
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 OF_THE_POINT = ("op", "impl", "precision", "shape", "regime", "cache")
-
-
-def column(name: str) -> Column:
-    """The description of a column of `series_frame`; what selects a point is described as it is for a run."""
-    known = column_of_a_run(name)
-    return BY_NAME.get(name) or Column(name, known.label, known.unit, POINT, known.doc, known.table, False)
+column = beside(BY_NAME, POINT)  # of `series_frame`

@@ -76,16 +76,16 @@ def run(given: argparse.Namespace) -> int:
             for gpu in range(len(GPUS)):
                 folder = add_run_dir(runs, history, night, gpu)
                 if night >= NIGHTS - JUDGED:
-                    judged = judge_run(folder, history)
-                    page = write_pages(judged)
+                    last = judge_run(folder, history)
+                    page = write_pages(last)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"SIMULATED: {NIGHTS} nights of {SERIES} points on {len(GPUS)} GPUs in {given.folder}, the last {JUDGED} judged; of the last:")
-    show(judged.judged.verdict, Console())
+    show(last.judged.verdict, Console())
     print(page)
     print(history / index_page.NAME)
-    return judged.judged.verdict.exit_code
+    return last.judged.verdict.exit_code
 
 
 def points() -> list[Point]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from reports.nightly.model import Verdict
 from reports.nightly.words import cause, change_line, commits_line, rerun_command, status_line, warning_line
 
-JSON_VERSION = 1  # grows where a field changes its meaning or goes; new fields may come
+JSON_VERSION = 2  # grows where a field changes its meaning or goes; new fields may come. 2: statuses hold what is still broken
 LISTED = 20  # of each list in the Markdown
 
 

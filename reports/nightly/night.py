@@ -27,10 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Night:
-    """A judged run, and the history as it was opened for it."""
+    """A judged run and where it came from."""
 
     judged: Judged
-    database: duckdb.DuckDBPyConnection
     run_dir: Path
     history: Path
     night_sql: str
@@ -58,30 +57,30 @@ def judge_run(
     cut = environment.get("interrupted") is True or not environment.get("finished_utc")
     notes = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
 
-    def open_and_judge(_again: bool) -> tuple[Opened, Judged]:
+    def open_and_judge() -> Judged:
         opened = enough_nights(history, run_id, night_sql)
         notes.extend(opened.notes)  # also of a first try
         said = index.last_said(history, opened.database, run_id, night_sql)
-        return opened, judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
+        return judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
 
-    (opened, judged), damaged = mended(history, open_and_judge)
+    judged, damaged = mended(history, open_and_judge)
     judged = replace(judged, verdict=replace(judged.verdict, notes=(*damaged, *judged.verdict.notes)))
     if rerun and judged.verdict.warnings:
         points = [warned.point for warned in judged.verdict.warnings]
         judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, environment, points)))
-    return Night(judged, opened.database, run_dir, history, night_sql)
+    return Night(judged, run_dir, history, night_sql)
 
 
-def mended(history: Path, work: Callable[[bool], T]) -> tuple[T, list[str]]:
-    """What `work` gives, and a note for each file that had to be set aside for it: a query may meet a damaged page behind a good footer.
-    Then it is called again, with True. Raises duckdb.Error where no file is to blame."""
+def mended(history: Path, work: Callable[[], T]) -> tuple[T, list[str]]:
+    """What `work` gives, which opens the history itself, and a note for each file that had to be set aside for it: a query may meet a
+    damaged page behind a good footer. Then it is called again. Raises duckdb.Error where no file is to blame."""
     try:
-        return work(False), []
+        return work(), []
     except duckdb.Error:
         notes = set_unreadable_aside(history)
         if not notes:
             raise
-        return work(True), notes
+        return work(), notes
 
 
 def enough_nights(history: Path, run_id: str, night_sql: str) -> Opened:
@@ -102,11 +101,10 @@ def write_pages(night: Night, out: Path | None = None) -> Path:
     report = night.run_dir / "report.html"
     around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
 
-    def gpus(again: bool) -> list[GpuTonight]:
-        database = enough_nights(night.history, verdict.run, night.night_sql).database if again else night.database
-        return fleet(database, night.judged, night.night_sql)
+    def gpus() -> list[GpuTonight]:
+        return fleet(enough_nights(night.history, verdict.run, night.night_sql).database, night.judged, night.night_sql)
 
-    def whole_index(_again: bool) -> None:
+    def whole_index() -> None:
         every_run = open_history(night.history)
         index_page.write_index(night.history, every_run.database, night.night_sql, verdict, [*damaged, *every_run.notes])
 

@@ -111,7 +111,7 @@ def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataF
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in ("sweep", *KEPT))
     return database.execute(
         f"""
-        SELECT DISTINCT h.run, {night.replace("started_utc", "h.started_utc")} AS night
+        SELECT DISTINCT h.run, {night} AS night
         FROM history h, (SELECT {", ".join(("sweep", *KEPT))} FROM history WHERE run = ? LIMIT 1) t WHERE {same}
         """,
         [run],

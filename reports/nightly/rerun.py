@@ -15,8 +15,8 @@ from reports.nightly.model import Verdict, Warned
 
 FOLDER = "rerun"  # in the run directory
 AGAIN = 0.5  # of the excess, that counts as seen again
-MOST = 100  # points, the most unusual ones
-LIMIT_S = 3600.0
+MOST = 100  # points, the most unusual ones: a node that moved as a whole need not be measured all over again
+LIMIT_S = 3600.0  # twice the whole nightly sweep's time by `plan`
 DEVICES = ("cuda", "cpu", "simulated")
 
 

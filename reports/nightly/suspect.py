@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from benches.sentinels import DRIFT, Reading, drift
+from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
 
 THROTTLED = 0.05  # of the timed points
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
-CPU_TIMES = 5  # a shared CPU's memory and clocks move by so many times as much as a GPU's (docs/aa.md)
+CPU_TIMES = CPU.common / GPU.common  # a whole run on a shared CPU moves by so many times as much as on a GPU
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 
 from benches.devices import heap
-from benches.devices.cpu import threads_asked
+from benches.devices.cpu import CpuDevice, threads_asked
+from kernels.gpus import Ceilings
 from kernels.guard import ROOT
 
 FAULTS = """
@@ -67,3 +70,11 @@ def test_a_c_library_without_mallopt_is_no_error(monkeypatch: pytest.MonkeyPatch
 def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, threads: int | None) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert threads_asked() == threads
+
+
+def test_fewer_threads_are_not_fewer_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    told = CpuDevice(Ceilings(peak_flops_per_s={"fp32": 1e11}, bandwidth_bytes_per_s=1e10)).describe()["cpu"]
+    torch.set_num_threads(threads)
+    assert (told["threads"], told["cores"]) == (1, psutil.cpu_count(logical=False) or 1)

@@ -16,7 +16,7 @@ from kernels.gradient.data import evaluate, make_inputs
 from kernels.gradient.spec import DIMS, OP, PASSES, napkin, parameters
 from kernels.models.config import DeepLinear
 from kernels.models.modules import functional_deep_linear
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.parts import Contraction
 from kernels.rounding import EXACT
 
@@ -111,19 +111,6 @@ def test_parts_are_the_products_of_the_pass(seed: int) -> None:
     assert all(isinstance(part, Contraction) for part in found)
     assert sum(2 * p.times * p.batch * p.m * p.n * p.k for p in found) == OP.cost(made).flops  # type: ignore[union-attr]
     assert {part.phase for part in found} == set(PASSES[made.options["pass"]])
-
-
-@pytest.mark.parametrize(
-    ("impl", "precision", "which", "why"),
-    [
-        ("torch", "fp8_e4m3", "both", "no derivative"),
-        ("torch", "tf32", "both", "TF32 is a mode"),
-        ("torch_compile", "fp32", "backward", "cannot be repeated"),
-    ],
-)
-def test_what_is_unsupported(impl: str, precision: str, which: str, why: str) -> None:
-    made = point("matmul", which, (3, 5, 7), precision, impl)
-    assert why in str(OP.impls[impl].unsupported(made, Platform("cpu")))
 
 
 def test_fp8_products_have_no_derivative() -> None:

@@ -15,7 +15,7 @@ from benches.gate import tensors
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
 from kernels.models.passes import leaf
-from kernels.op import OpError, Platform, Point
+from kernels.op import OpError, Point
 from kernels.parts import Contraction
 from kernels.rounding import EXACT
 from kernels.transformer.data import evaluate, make_inputs, widened
@@ -136,15 +136,3 @@ def test_napkin_of_a_block() -> None:
 def test_heads_must_divide_hidden() -> None:
     with pytest.raises(OpError, match="heads 3 do not divide hidden 28"):
         point("block", "both", {**BLOCK, "heads": 3})
-
-
-@pytest.mark.parametrize(
-    ("impl", "precision", "which", "why"),
-    [
-        ("torch", "fp8_e5m2", "both", "no derivative"),
-        ("torch", "tf32", "both", "TF32 is a mode"),
-        ("torch_compile", "fp32", "backward", "cannot be repeated"),
-    ],
-)
-def test_what_is_unsupported(impl: str, precision: str, which: str, why: str) -> None:
-    assert why in str(OP.impls[impl].unsupported(point("block", which, BLOCK, precision=precision, impl=impl), Platform("cpu")))
