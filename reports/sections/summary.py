@@ -165,5 +165,6 @@ def _ratios(report: Report) -> list[Remark]:
 
 def _ratio(impl: str, group: pd.DataFrame) -> Remark:
     best = largest(group, group["speedup"])
-    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {len(group):,} pairs; at most"
+    pairs = "1 pair" if len(group) == 1 else f"{len(group):,} pairs"
+    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {pairs}; at most"
     return Remark("neutral", f"{text} {show(best['speedup'], 'ratio')}:", best["point"])
