@@ -57,8 +57,12 @@ def probed(page: Path, folder: Path, script: str, width: int | None = None, flag
         frame.write_text(FRAME.format(name=copy.name, width=width), encoding="utf-8")
         flags = (*flags, f"--window-size={max(width, 500)},900")
         copy = frame
-    dom, log = opened(copy, folder / "profile", flags=flags)
-    found = re.search(r'<html[^>]* data-probe="([^"]*)"', dom)
+    found = None
+    for attempt in range(3):  # the browser's virtual time may run out while the page still unpacks itself in real time
+        dom, log = opened(copy, folder / f"profile{attempt}", flags=flags)
+        found = re.search(r'<html[^>]* data-probe="([^"]*)"', dom)
+        if found:
+            break
     assert found, log
     return json.loads(escaping.unescape(found[1]))
 
