@@ -17,6 +17,7 @@ from kernels.op import Point
 from kernels.registry import OPS
 
 PHASE_ROUNDS = 9
+MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash")  # known after the first launch
 CHECKED_ONLY = "right; timing was switched off"
 
 
@@ -36,8 +37,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
             return row(*refusal)
         workload = device.prepare(point, seed)
         verdict = gate(workload)
-        found: dict[str, Any] = {"config": workload.config, "peak_memory_bytes": workload.peak_memory_bytes}
-        found["machine_code_hash"] = workload.machine_code_hash
+        found = {name: getattr(workload, name) for name in MEASURED_ONCE}
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
         found["error_over_tolerance"] = verdict.worst

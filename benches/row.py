@@ -85,7 +85,8 @@ class Row(BaseModel):
     bytes_read: int
     bytes_written: int
     memory_bytes: int
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: int | None = None  # what the allocator handed out at most
+    scratch_bytes: int | None = None  # the part of it that no tensor held: what kernels take for themselves and give back
 
     error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
     phases_s: dict[str, float] = {}  # of a call that has phases: the median seconds of each, timed on its own

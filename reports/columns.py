@@ -118,6 +118,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("bytes_written", "Written", "B", ANALYTIC, "compulsory writes: each result once"),
     Column("memory_bytes", "Memory", "B", ANALYTIC, "what the point must hold: operands, results, intermediates"),
     Column("peak_memory_bytes", "Peak memory", "B", CONDITIONS, "what the allocator held at most, measured"),
+    Column("tensor_memory_bytes", "Peak of tensors", "B", DERIVED, "peak_memory_bytes less scratch_bytes, where that is known"),
+    Column("scratch_bytes", "Scratch", "B", CONDITIONS, "the part of the peak that no tensor held: kernels took it and gave it back"),
     Column("memory_over_analytic", "Peak/analytic memory", "ratio", DERIVED, "peak_memory_bytes / memory_bytes"),
     Column(
         "error_over_tolerance", "Error/tolerance", "ratio", OUTCOME, "worst element of the gate against the fp64 reference; passes up to 1"

@@ -32,6 +32,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         "bytes_per_s": bytes_per_s,
         "bandwidth_fraction": bytes_per_s / (ceilings.bandwidth_bytes_per_s if ceilings else np.nan),
         "intensity": (base["flops"] / traffic).where(traffic > 0),
+        "tensor_memory_bytes": base["peak_memory_bytes"] - base["scratch_bytes"].fillna(0),
         "memory_over_analytic": base["peak_memory_bytes"] / base["memory_bytes"],
         **_predictions(rows, base, ceilings),
     }

@@ -68,6 +68,7 @@ class Workload(Protocol):
 
     config: str | None
     peak_memory_bytes: int | None  # measured, where the device can tell
+    scratch_bytes: int | None  # the part of it that no tensor held, where that is known
     cost: Cost
 
     @property

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from benches.busy import OtherWork, disturbed
-from benches.devices.allocations import allocated
+from benches.devices.allocations import allocated, held_by_tensors
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.heap import keep_freed_memory, return_freed_memory
@@ -54,7 +54,10 @@ class CpuDevice:
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
         if point.impl == "torch_compile":
             workload.launch()  # compiling allocates and releases as well
-        _, launch = allocated(workload.launch)
+            _, launch = allocated(workload.launch)
+        else:
+            (_, tensors), launch = allocated(lambda: held_by_tensors(workload.launch))
+            workload.scratch_bytes = max(0, launch.peak_bytes - tensors.peak_bytes)
         workload.peak_memory_bytes = held.net_bytes + launch.peak_bytes  # making the operands took more than holding them
         return workload
 

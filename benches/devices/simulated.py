@@ -32,6 +32,7 @@ class SimulatedWorkload:
     config: str | None = None
     machine_code_hash: str | None = None
     peak_memory_bytes: int | None = None
+    scratch_bytes: int | None = None
     rotatable = True
     _names = count()
 

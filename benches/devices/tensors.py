@@ -72,6 +72,7 @@ class TensorWorkload:
         self.cost = self._op.cost(point)
         self.rotatable = True
         self.peak_memory_bytes: int | None = None
+        self.scratch_bytes: int | None = None
         self._sets = [self._make_set()]
         self._next = 0
         self._last = self._sets[0]

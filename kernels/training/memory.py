@@ -7,7 +7,7 @@ activations   what autograd keeps for backward: kernels/models/activations.py, w
               products 16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long. Exact
 gradients     4 a parameter; they grow in backward while activations go. Exact
 peak          the fullest of four moments, each with the largest temporaries that its kernels have: an estimate, within 15% of what
-              the CPU's allocator holds (tests/kernels/training/test_memory.py). In fp8 that is more: a CPU multiplies copies in fp32
+              tensors hold on a CPU (tests/kernels/training/test_sizes.py), in fp8 20%. Kernels' scratch is not part of it
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How many bytes eager PyTorch holds at most, besides operands, during a pass: allocations and releases one after the other.
 
 Each function lists what one operation allocates (+) and releases (−), forwards or backwards, in bytes and in the order in which a CPU's
-kernels do; the peak is the highest partial sum. Left out are scalars, and what threads take for their tiles: of the fused attention and
-of LayerNorm's gradient. On a GPU, RMSNorm and LayerNorm are one kernel each: its peak is lower by their fp32 copies.
+kernels do; the peak is the highest partial sum. Left out are the numbers that ATen makes tensors of, and kernels' scratch: the threads'
+tiles of the fused attention, the sums of LayerNorm's gradient. On a GPU, RMSNorm and LayerNorm are one kernel each: its peak is lower by
+their fp32 copies.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from kernels.models import activations
 from kernels.models.config import Transformer
 
 FP32 = 4  # bytes
-LOSS = 4
+LOSS = 4  # a scalar in fp32: the loss, and the weights' sum that is kept to divide its gradient by
 
 
 @dataclass(frozen=True)
@@ -187,5 +188,5 @@ def events(p: Pass, scope: str, which: str) -> list[int]:
         a_block = block_forward(p) if p.keeps_input else [*block_forward(p), -p.x]
         forward = [p.x, p.x, -p.x, *a_block * c.layers, *head_forward(p)]
         backward = [*head_backward(p), *block_backward(p, given=False) * c.layers, *embedding_backward(p)]
-        held = LOSS + activations.model(c, p.batch, p.sequence, p.size, "cpu")
+        held = 2 * LOSS + activations.model(c, p.batch, p.sequence, p.size, "cpu")
     return {"forward": forward, "backward": [held, *backward], "both": forward + backward}[which]

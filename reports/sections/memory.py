@@ -1,4 +1,4 @@
-"""Memory: what a point should hold beside what the allocator held."""
+"""Memory: what a point should hold beside what its tensors held and what its kernels took as scratch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from reports.sections.base import Section
 
 TITLE = "Memory"
 LEAD = (
-    "What a point must hold (operands, results and the intermediates of its formula) beside the most that the allocator held while it ran. "
-    "On the line they agree; above it something was allocated that the formula does not ask for."
+    "The memory that a point needs by its formula (operands, results and intermediates) beside the most that the allocator held while it "
+    "ran. On the line they agree; above it, something was allocated that is not in the formula. Scratch is the part that no tensor held: a "
+    "kernel took it for itself and gave it back. It depends on the library and the processor, and no formula covers it."
 )
 LARGEST = 12
 TENSORS = 5  # at most, of one of these ops: an fp8 matmul's A, B, two scales and result
@@ -31,8 +32,8 @@ def memory(report: Report) -> Section | None:
     frame = report.frame[report.frame["peak_memory_bytes"].notna()]
     if frame.empty:
         return None
-    frame = frame.assign(excess=frame["peak_memory_bytes"] - frame["memory_bytes"])
-    off = frame[frame["excess"] != 0]
+    frame = frame.assign(excess=frame["tensor_memory_bytes"] - frame["memory_bytes"])
+    off = frame[frame["peak_memory_bytes"] != frame["memory_bytes"]]
     order = off["memory_over_analytic"].map(np.log).abs().sort_values(ascending=False).index
     first = [(row, explain(row, report.on_cpu)) for _, row in off.loc[order].head(LARGEST).iterrows()]
     chart = Chart("memory", _alt(frame), [View("all", _figure(frame), 440)])
@@ -41,8 +42,10 @@ def memory(report: Report) -> Section | None:
 
 
 def explain(row: pd.Series, on_cpu: bool) -> str:
-    """What an excess is as large as, which is what it most likely is. On a GPU the allocator's rounding comes first."""
+    """What the tensors' excess is as large as, which is what it most likely is. On a GPU the allocator's rounding comes first."""
     excess = float(row["excess"])
+    if excess == 0:
+        return "all of it scratch"
     if excess < 0:
         return "less than the formula: intermediates that were fused away, or results that share memory"
     if not on_cpu and excess <= most_rounding(TENSORS):
@@ -71,16 +74,21 @@ def _figure(frame: pd.DataFrame) -> go.Figure:
 
 
 def _summary(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """By family and implementation: how many agree to the byte, the mean ratio, the largest."""
+    """By family and implementation: how many agree to the byte without scratch, the mean ratios, the largest."""
     table = []
     for (op, impl), group in frame.groupby(["op", "impl"], sort=True):
         ratio = group["memory_over_analytic"]
-        mean = float(np.exp(np.log(ratio).mean()))
+        tensors = _geometric_mean(group["tensor_memory_bytes"] / group["memory_bytes"])
         exact = float((group["excess"] == 0).mean())
-        table.append({"op": op, "impl": impl, "points": len(group), "exact": exact, "mean": mean, "worst": largest(group, ratio)})
+        means = {"tensors": tensors, "mean": _geometric_mean(ratio)}
+        table.append({"op": op, "impl": impl, "points": len(group), "exact": exact, **means, "worst": largest(group, ratio)})
     return table
+
+
+def _geometric_mean(ratio: pd.Series) -> float:
+    return float(np.exp(np.log(ratio).mean()))
 
 
 def _alt(frame: pd.DataFrame) -> str:
     exact = int((frame["excess"] == 0).sum())
-    return f"Measured peak memory over analytic memory of {len(frame)} points, both logarithmic; {exact} agree to the byte."
+    return f"Measured peak memory over analytic memory of {len(frame)} points, both logarithmic; {exact} agree to the byte without scratch."

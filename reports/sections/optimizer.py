@@ -68,7 +68,7 @@ def _state(point: Point) -> float:
 
 
 def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
-    """Rows with the bytes that their points hold. state_measured is what the allocator held besides everything but state and masters."""
+    """Rows with the bytes that their points hold. state_measured is what tensors held besides everything but state and masters."""
     known = list(known)
     state = pd.Series([(_state(p) + scheme(p).master) * _parameters(p) for p in known], rows.index, dtype=float)
     others = pd.Series([(scheme(p).weights + scheme(p).gradients) * _parameters(p) for p in known], rows.index, dtype=float)
@@ -78,7 +78,7 @@ def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
         master=[p.options["master"] for p in known],
         parameters_a_tensor=[p.dims["n"] for p in known],
         state_bytes=state,
-        state_measured=rows["peak_memory_bytes"] - others - added,
+        state_measured=rows["tensor_memory_bytes"] - others - added,
         added_bytes=added,
         moved_bytes=rows["bytes_read"].astype(float) + rows["bytes_written"],
     )

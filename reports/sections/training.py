@@ -73,8 +73,8 @@ class Step:
 
     @property
     def peak_ratio(self) -> float:
-        """Measured peak memory over the formula's."""
-        return float(self.row["peak_memory_bytes"]) / self.memory.peak
+        """Measured peak memory of the tensors over the formula's."""
+        return float(self.row["tensor_memory_bytes"]) / self.memory.peak
 
 
 def training(report: Report) -> Section | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import random
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benches.devices.allocations import allocated
-from benches.devices.tensors import TensorWorkload
 from benches.gate import tensors
 from kernels.gradient.data import evaluate, make_inputs
 from kernels.gradient.spec import DIMS, OP, PASSES, napkin, parameters
@@ -19,6 +16,7 @@ from kernels.models.modules import functional_deep_linear
 from kernels.op import Point
 from kernels.parts import Contraction
 from kernels.rounding import EXACT
+from tests.tensor_memory import peak_bytes
 
 SIZES = (1, 2, 3, 17, 64, 97, 127, 129)
 LAYERS = (1, 2, 3, 5, 8)
@@ -71,10 +69,7 @@ def test_flops_are_those_torch_counts(seed: int) -> None:
 def test_memory_is_what_is_allocated(seed: int) -> None:
     """To the byte: operands, then the most that a pass holds at once."""
     made = drawn(seed)
-    gc.collect()
-    workload, held = allocated(lambda: TensorWorkload(made, made, "cpu", 1))
-    _, launch = allocated(workload.launch)
-    assert OP.cost(made).memory_bytes == held.net_bytes + launch.peak_bytes
+    assert OP.cost(made).memory_bytes == peak_bytes(made)
 
 
 @pytest.mark.parametrize("seed", range(60))

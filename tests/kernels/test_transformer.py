@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import random
 from itertools import product
 
 import pytest
 import torch
 
-from benches.devices.allocations import allocated
-from benches.devices.tensors import TensorWorkload
 from benches.gate import tensors
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
@@ -22,6 +19,7 @@ from kernels.transformer.data import evaluate, make_inputs, widened
 from kernels.transformer.spec import OP, napkin
 from kernels.transformer.torch_impl import model
 from tests.kernels.test_models import counted
+from tests.tensor_memory import peak_bytes
 
 H100 = load_gpu("h100_sxm5")
 BLOCK = {"batch": 2, "sequence": 19, "hidden": 28, "heads": 4, "feedforward": 41}
@@ -88,27 +86,11 @@ def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     assert found.bytes_read > operands if made.options["pass"] == "backward" else found.bytes_read == operands
 
 
-def tiles(made: Point, threads: int) -> int:
-    """Bytes at most that the CPU's fused attention takes for its threads' tiles of scores and their gradients, which the formula leaves
-    out: fp32, and copies in 16 bits. Below 768 positions a tile has up to 64 rows (aten/src/ATen/native/cpu/FlashAttentionKernel.cpp)."""
-    rows, columns = min(64, made.dims["sequence"]), made.dims["sequence"]
-    depth = made.dims["hidden"] // made.dims["heads"]
-    return threads * rows * (2 * columns + depth + 2) * (4 + 2)
-
-
-NUMBERS = 64  # bytes of Python numbers that ATen makes tensors of, some of which each layer keeps
-
-
 @pytest.mark.parametrize("seed", range(120))
 def test_memory_is_what_is_allocated(seed: int) -> None:
+    """To the byte: operands, then the most that the passes hold at once."""
     made = drawn(seed)
-    gc.collect()
-    workload, held = allocated(lambda: TensorWorkload(made, made, "cpu", 1))
-    _, launch = allocated(workload.launch)
-    over = held.net_bytes + launch.peak_bytes - OP.cost(made).memory_bytes
-    threads = torch.get_num_threads()
-    layer_norm = 2 * threads * made.dims["hidden"] * 4 if made.options["norm"] == "layernorm" else 0
-    assert -NUMBERS <= over <= NUMBERS + layer_norm + (tiles(made, threads) if made.options["attention"] == "sdpa" else 0)
+    assert OP.cost(made).memory_bytes == peak_bytes(made)
 
 
 @pytest.mark.parametrize("seed", range(60))

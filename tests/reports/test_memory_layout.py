@@ -84,23 +84,30 @@ def test_runs_without_views_or_measured_memory_have_no_such_sections(make_run: M
 
 
 def test_memory_ratio_and_summary(make_run: Make) -> None:
-    """(127·128 + 128·129 + 127·129) · 4 bytes = 196,604, and once more the result's 65,532."""
+    """(127·128 + 128·129 + 127·129) · 4 bytes = 196,604, and once more the result's 65,532; or 7 MB of scratch."""
     dims = {"m": 127, "n": 129, "k": 128}
     exact = row("matmul", "torch", "fp32", dims, {}, median_s=1e-6, peak_memory_bytes=196_604)
     more = row("matmul", "torch", "fp32", {**dims, "k": 127}, {}, median_s=1e-6, peak_memory_bytes=195_580 + 65_532)
-    found = report(make_run, [exact, more])
-    assert found.frame["memory_bytes"].tolist() == [196_604, 195_580]
-    assert found.frame["memory_over_analytic"].tolist() == [1.0, pytest.approx(1.33506, rel=1e-5)]
+    scratch = {"peak_memory_bytes": 196_604 + 7_000_000, "scratch_bytes": 7_000_000}
+    packed = row("matmul", "torch", "fp32", {**dims, "m": 128, "k": 127}, {}, median_s=1e-6, **scratch)
+    found = report(make_run, [exact, more, packed])
+    assert found.frame["memory_bytes"].tolist() == [196_604, 195_580, 196_604]
+    assert found.frame["memory_over_analytic"].tolist() == [1.0, pytest.approx(1.33506, rel=1e-5), pytest.approx(36.6049, rel=1e-5)]
+    assert found.frame["tensor_memory_bytes"].tolist() == [196_604, 195_580 + 65_532, 196_604]
     section = memory(found)
     assert section is not None
     body = str(section.body)
-    assert cells(body, "50.0%")[0][:5] == ["matmul", "torch", "2", "50.0%", "1.16×"]
+    assert cells(body, "66.7%")[0][:6] == ["matmul", "torch", "3", "66.7%", "1.10×", "3.66×"]
     assert "1 × the result" in cells(body, "261.1")[0][-1]
-    assert section.charts[0].alt == "Measured peak memory over analytic memory of 2 points, both logarithmic; 1 agree to the byte."
+    assert [cell.replace("\u00a0", " ") for cell in cells(body, "128x129x127")[-1][3:]] == ["36.6×", "7.000 MB", "0 B", "all of it scratch"]
+    assert section.charts[0].alt == (
+        "Measured peak memory over analytic memory of 3 points, both logarithmic; 2 agree to the byte without scratch."
+    )
 
 
 EXPLANATIONS = [
     # excess, precision, bytes read, bytes written, on a CPU: what it is taken for
+    (0, "bf16", 10**6, 10**6, True, "all of it scratch"),
     (-512, "fp32", 10**6, 10**6, True, "less than the formula"),
     (2 * 10**6, "bf16", 10**6, 10**3, True, "as large as the operands in fp32"),
     (10**6, "fp32", 3 * 10**6, 10**6, True, "1 × the result: an intermediate"),

@@ -23,7 +23,7 @@ def step(seconds: float | None, precision: str = "fp32", **options: str) -> Row:
     point = OP.point("torch", precision, DIMS, {"model": "transformer", **options})
     if seconds is None:
         return new_row(point, OP.cost(point), "unsupported", "no such units")
-    measured = {"median_s": seconds, "phases_s": PHASES, "peak_memory_bytes": 2 * memory(point, "cpu").peak}
+    measured = {"median_s": seconds, "phases_s": PHASES, "peak_memory_bytes": 2 * memory(point, "cpu").peak + 512, "scratch_bytes": 512}
     return new_row(point, OP.cost(point), "ok", **measured)
 
 
@@ -78,9 +78,9 @@ def test_phases_stand_beside_their_prediction(section: dict[str, dict[str, list[
 
 def test_memory_by_formula_beside_measured(section: dict[str, dict[str, list[str]]]) -> None:
     """204 parameters of 4 bytes, AdamW twice that; the made-up measurement is twice the formula."""
-    weights, gradients, optimizer, *_, ratio = section["Memory"][f"fp32 {SIZES}"]
-    assert (weights, gradients, optimizer, ratio) == ("816.0 B", "816.0 B", "1.632 kB", "2.00×")
-    assert section["Memory"][f"tf32 {SIZES}"][-2:] == ["—", "—"]
+    weights, gradients, optimizer, *_, ratio, scratch = section["Memory"][f"fp32 {SIZES}"]
+    assert (weights, gradients, optimizer, ratio, scratch) == ("816.0 B", "816.0 B", "1.632 kB", "2.00×", "512.0 B")
+    assert section["Memory"][f"tf32 {SIZES}"][-3:] == ["—", "—", "—"]
 
 
 def test_only_where_there_are_steps(make_run: Callable[..., Path]) -> None:

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from benches.devices.allocations import allocated
-from benches.devices.tensors import TensorWorkload
 from kernels.op import Kernel, Platform, Point
 from kernels.training.memory import memory
 from kernels.training.sizes import flops
 from tests.kernels.training.cases import OP, PRECISIONS, drawn, step
+from tests.tensor_memory import peak_bytes
 
 aten = torch.ops.aten
 # The counter knows the CUDA kernels' names, not the CPU's for the same products.
@@ -81,9 +80,7 @@ LARGE = [p for p in LARGE if p.dims.get("width", p.dims.get("hidden", 0)) >= 14 
 @pytest.mark.parametrize("point", LARGE, ids=lambda p: p.id)
 def test_peak_is_about_what_is_allocated(point: Point) -> None:
     """An estimate: sizes whose tensors outweigh what is left out of it."""
-    workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", 1))
-    _, launch = allocated(workload.launch)
-    assert memory(point, "cpu").peak == pytest.approx(held.net_bytes + launch.peak_bytes, rel=0.15)
+    assert memory(point, "cpu").peak == pytest.approx(peak_bytes(point), rel=0.15)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"])
