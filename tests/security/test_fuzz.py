@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.security.fuzz import TARGETS, Result, Target, fuzz, inputs, main
+from tests.security.fuzz import TARGETS, Result, Target, fuzz, fuzz_alone, inputs, main
 
 COUNTS = {"sweep": 120, "journal": 120, "environment": 200, "page": 100}
 
@@ -15,7 +15,7 @@ COUNTS = {"sweep": 120, "journal": 120, "environment": 200, "page": 100}
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_bad_files_end_in_a_result_or_in_lines(target: Target) -> None:
-    result = fuzz(target, COUNTS[target.name], seed=20261123)
+    result = fuzz_alone(target.name, COUNTS[target.name], seed=20261123)
     assert result.faults == [], result.line()
     assert len(result.outcomes) > 1 or target.name == "page", "inputs that all end alike test nothing"
 
@@ -47,6 +47,15 @@ def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr("tests.security.fuzz.gettempdir", lambda: str(tmp_path))
     slow = Target("slow", lambda rng: b"", "x", lambda folder: ("read", [str(sum(range(200_000)))]), limit_s=0.0)
     assert "took 0.0" in fuzz(slow, 1, seed=1).faults[0]
+
+
+def test_memory_that_the_process_held_before_is_not_the_readers() -> None:
+    held = bytearray(b"x") * 600_000_000  # every page of it is touched
+    greedy = Target("greedy", lambda rng: b"", "x", lambda folder: (str(len(bytearray(b"x") * 600_000_000)), []))
+    modest = Target("modest", lambda rng: b"", "x", lambda folder: ("read", []))
+    assert fuzz(modest, 2, seed=1).faults == []
+    assert "MB" in fuzz(greedy, 1, seed=1).faults[0]
+    assert fuzz_alone("environment", 2, seed=1).peak_bytes < len(held)
 
 
 def test_the_command_prints_a_line_a_reader(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,14 +73,14 @@ def test_activations_are_what_autograd_keeps(point: Point) -> None:
     assert sum(t.untyped_storage().nbytes() for address, t in kept.items() if address not in others) == memory(point, "cpu").activations
 
 
-LARGE = [p for p in drawn(300, seed=3, precisions=("fp32", "bf16")) if p.dims.get("tokens", p.dims.get("sequence", 0)) >= 7]
-LARGE = [p for p in LARGE if p.dims.get("width", p.dims.get("hidden", 0)) >= 14 and p.dims.get("feedforward", 99) >= 20][:50]
+LARGE = [p for p in drawn(300, seed=3, precisions=("fp32", "bf16", "fp8_e4m3")) if p.dims.get("tokens", p.dims.get("sequence", 0)) >= 7]
+LARGE = [p for p in LARGE if p.dims.get("width", p.dims.get("hidden", 0)) >= 14 and p.dims.get("feedforward", 99) >= 20][:60]
 
 
 @pytest.mark.parametrize("point", LARGE, ids=lambda p: p.id)
 def test_peak_is_about_what_is_allocated(point: Point) -> None:
     """An estimate: sizes whose tensors outweigh what is left out of it."""
-    assert memory(point, "cpu").peak == pytest.approx(peak_bytes(point), rel=0.15)
+    assert memory(point, "cpu").peak == pytest.approx(peak_bytes(point), rel=0.2 if point.precision == "fp8_e4m3" else 0.15)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"])
