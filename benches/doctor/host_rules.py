@@ -106,6 +106,14 @@ def torch_fp8(facts: Facts) -> Finding | None:
     return None
 
 
+def compiler(facts: Facts) -> Finding | None:
+    missing = facts.software.missing_compiler
+    if missing is None:
+        return None
+    points = "torch_compile and triton points" if facts.software.cuda_available else "torch_compile points"
+    return Finding("warning", "compiler", "compiler", f"{missing.what}: {points} are unsupported", missing.do)
+
+
 def cpu(facts: Facts) -> Finding | None:
     host = facts.host
     if host.cpu_model is None and host.physical_cores is None:
@@ -211,6 +219,6 @@ def fsync(facts: Facts) -> Finding | None:
 
 
 RULES: tuple[Callable[[Facts], Finding | None], ...] = (
-    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8),
+    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8, compiler),
     *(cpu, cores, governor, busy, memory, clock, writable, space, fsync),
 )

@@ -10,6 +10,7 @@ import pytest
 from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
 from benches.doctor.finding import Finding
 from benches.doctor.judge import can_measure, judge
+from benches.toolchain import Missing
 
 BOARD = GpuFacts(
     index=0,
@@ -250,6 +251,20 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
     "interpreter on a GPU box": (software(interpret="1"), "interpreter", "blocks", "instead of on the GPU", "unset TRITON_INTERPRET"),
     "interpreter without a GPU": (software(LAPTOP, interpret="1"), "interpreter", "ok", "as it should be", ""),
     "no fp8 types": (software(fp8=False), "torch-fp8", "warning", "no fp8 types", "pip install"),
+    "no C compiler on a GPU node": (
+        software(missing_compiler=Missing("no C compiler", "apt-get install gcc")),
+        "compiler",
+        "warning",
+        "no C compiler: torch_compile and triton points are unsupported",
+        "apt-get install gcc",
+    ),
+    "no C++ compiler on a laptop": (
+        software(LAPTOP, missing_compiler=Missing("no C++ compiler", "apt-get install g++")),
+        "compiler",
+        "warning",
+        "no C++ compiler: torch_compile points are unsupported",
+        "apt-get install g++",
+    ),
     # CPU, memory, clock
     "CPU": (LAPTOP, "cpu", "ok", "AMD EPYC 9B14, 48 cores, 96 threads", ""),
     "cgroup limit below the cores": (
