@@ -1,13 +1,15 @@
 # make bench: the default sweep on this machine, and its report.   make test: the whole test suite.
-# Both are complete on a fresh machine with Python 3.11 or later: they build .venv with the pinned set first.
-PYTHON ?= python3
+# Both are complete on a fresh machine with Python 3.11 or later: they build .venv with the pinned set first. PYTHON names another
+# than the first that will do on the PATH.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # One test file a process, with a thread each: two OpenMP teams on two cores would wait for each other.
 JOBS ?= 2
 READY := $(VENV)/.ready
+BROKEN := $(shell { $(BIN)/python -c "import pip, _pytest" || echo no; } 2>&1)
 
-.PHONY: bench test lint perf clean
+.PHONY: bench test lint perf clean FORCE
 
 bench: $(READY)
 	$(BIN)/python -m pytest benches/ --benchmark-only
@@ -16,18 +18,16 @@ test: $(READY) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 perf: $(READY)
 	$(BIN)/python -m tests.perf
 
-$(READY): constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or later is needed; name one with PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt
-	touch $(READY)
+# Also where it is there and cannot be used: an interrupted installation, a system whose Python was upgraded.
+$(READY): constraints.txt pyproject.toml requirements.txt requirements-dev.txt .ci/make-venv.sh $(if $(BROKEN),FORCE)
+	@sh .ci/make-venv.sh $(VENV) "$(PYTHON)"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

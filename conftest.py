@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent
-runpy.run_path(str(ROOT / "kernels" / "guard.py"))["check_imports"]()  # by its path: `kernels` may be the very package that it is about
+guard = runpy.run_path(str(ROOT / "kernels" / "guard.py"))  # by its path: `kernels` may be the very package that it is about
+guard["check_imports"]()
 
-from benches.devices.nvml import has_gpu  # noqa: E402
-from benches.journal import read_journal  # noqa: E402
+with guard["missing_package_in_a_line"]():
+    from benches.devices.nvml import has_gpu
+    from benches.journal import read_journal
 
 if not has_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet

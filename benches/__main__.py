@@ -6,17 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from kernels.guard import check_imports
+from kernels.guard import check_imports, missing_package_in_a_line
 
-check_imports()
+check_imports()  # first: a stranger's package must not be imported
 
-from rich.console import Console  # noqa: E402  (after the guard: a stranger's package must not be imported first)
+with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
+    from rich.console import Console
 
-from benches.doctor.command import add_command as add_doctor  # noqa: E402
-from benches.plan import make_plan, show, write_csv  # noqa: E402
-from benches.sweep import SweepError, load_sweep  # noqa: E402
-from benches.train.command import add_command as add_train  # noqa: E402
-from kernels.gpus import GpuError, gpu_names, load_gpu  # noqa: E402
+    from benches.doctor.command import add_command as add_doctor
+    from benches.plan import make_plan, show, write_csv
+    from benches.sweep import SweepError, load_sweep
+    from benches.train.command import add_command as add_train
+    from kernels.gpus import GpuError, gpu_names, load_gpu
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benches.devices.nvml import has_gpu
 from benches.sweep import Sweep
+from benches.toolchain import missing_for_cuda
 from kernels.cost_model import Prediction, predict
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
@@ -72,8 +74,10 @@ class Plan:
 
 
 def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
-    """Costs, predicts and checks every point of a sweep."""
-    platform = Platform("cuda", gpu.compute_capability)
+    """Costs, predicts and checks every point of a sweep. On a machine with a GPU also that it can compile what they need; one without
+    plans for another machine."""
+    missing = missing_for_cuda() if has_gpu() else None
+    platform = Platform("cuda", gpu.compute_capability, no_compiler=missing.reason if missing else None)
     unsupported = tuple(OPS[point.op].impls[point.impl].unsupported(point, platform) or "" for point in sweep.points)
     prediction = predict(sweep.points, gpu)
     return Plan(sweep, gpu, prediction, unsupported, prediction.memory_bytes <= gpu.memory_bytes)

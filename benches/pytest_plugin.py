@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
 from benches.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep import Sweep, SweepError, load_sweeps
+from benches.toolchain import missing_for_cpu, missing_for_cuda
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
@@ -81,6 +83,7 @@ class Session:
         self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
         self._order = {name: place for place, name in enumerate(shuffled(list(self.points), self.seed))}
         self.clock = ReplayClock()
+        self.unsupported: Counter[str | None] = Counter()  # points by reason
         self._run: Run | None = None
         self.progress = Progress(config)
 
@@ -103,6 +106,12 @@ class Session:
             self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
+
+    def left_out(self) -> list[str]:
+        """A line for what this machine lacks, where points needed it."""
+        missing = {"cuda": missing_for_cuda, "cpu": missing_for_cpu}.get(self.device_kind, lambda: None)()
+        count = self.unsupported[missing.reason] if missing else 0
+        return [f"note: {count} {'point' if count == 1 else 'points'} unsupported: {missing.reason}"] if missing and count else []
 
     def _request(self) -> Request:
         if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
@@ -233,6 +242,8 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        if row.status == "unsupported":
+            session.unsupported[row.reason] += 1
         report(row, benchmark, session.clock)
 
     return measure
@@ -300,3 +311,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if found is not None and found.started is not None:
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
         found.started.finish(interrupted=exitstatus not in ended)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The last lines before pytest's closing one: what was left out for want of something that can be installed."""
+    session = config.stash.get(KEY, None)
+    for line in session.left_out() if session is not None else ():
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(line, yellow=True)

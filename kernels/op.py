@@ -59,6 +59,7 @@ class Platform:
     kind: str  # "cuda" or "cpu"; a simulated GPU says "cuda"
     capability: tuple[int, int] = (0, 0)  # compute capability, (9, 0) for an H100; (0, 0) on a CPU
     interpreted: bool = False  # Triton runs in its interpreter, at a reduced shape
+    no_compiler: str | None = None  # why nothing that torch.compile or Triton generates can be built here
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,11 @@ class Impl:
 
     def load(self) -> Callable[[Point, Inputs], Kernel]:
         return resolve_name(self.build)
+
+
+def needs_compiler(unsupported: Callable[[Point, Platform], str | None]) -> Callable[[Point, Platform], str | None]:
+    """The same for an implementation that builds code when it runs. A point's own reasons come first: installing a compiler leaves them."""
+    return lambda point, platform: unsupported(point, platform) or platform.no_compiler
 
 
 def one_stream(point: Point, cost: Cost) -> list[Part]:

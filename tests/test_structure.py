@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from kernels.guard import NAMES, ROOT, check_imports
 
@@ -76,6 +78,13 @@ def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
     check_imports()
 
 
+def test_doctor_on_a_bare_node_says_what_to_install() -> None:
+    """Without site-packages: the first package that is imported is named."""
+    done = subprocess.run([sys.executable, "-S", "-m", "benches", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \w+ is not installed: pip install -r requirements.txt\n", done.stderr)
+
+
 @pytest.mark.parametrize("folder", NAMES)
 def test_entry_points_are_guarded(folder: str) -> None:
     main = ROOT / folder / "__main__.py"
@@ -86,14 +95,36 @@ def names(requirements: list[str]) -> set[str]:
     return {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in requirements}  # type: ignore[index]
 
 
+def listed(name: str) -> list[str]:
+    """The lines of a requirements file that name a package or another file."""
+    lines = (line.strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def test_requirements_pyproject_and_constraints_agree() -> None:
+    """With the same bounds and markers; pyproject is where they are decided."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = names(project["dependencies"] + project["optional-dependencies"]["dev"])
-    lines = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if line and not line.startswith("#")]
-    pinned = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
-    assert names(lines) == declared
-    assert declared <= names(pinned)
-    assert all("==" in line for line in pinned)
+    dependencies, dev = project["dependencies"], project["optional-dependencies"]["dev"]
+    of_the_node = [line for line in dependencies if names([line]) <= {"torch", "triton"}]
+    assert listed("requirements.txt") == [line for line in dependencies if line not in of_the_node]
+    assert listed("requirements-dev.txt") == ["-r requirements.txt", *of_the_node, *dev]
+    pinned = [Requirement(line) for line in listed("constraints.txt")]
+    assert all(str(pin.specifier).startswith("==") for pin in pinned)
+    versions = {name: str(pin.specifier).removeprefix("==") for pin in pinned for name in names([pin.name])}
+    for need in map(Requirement, dependencies + dev):
+        assert need.specifier.contains(versions[min(names([need.name]))]), f"constraints.txt pins {need.name} below {need.specifier}"
+
+
+def test_a_gpu_node_keeps_its_torch_and_triton() -> None:
+    """pip is asked for neither, and for nothing that needs one of them; so it cannot replace them."""
+    asked, seen = names(listed("requirements.txt")), set()
+    while asked:
+        name = asked.pop()
+        seen.add(name)
+        needs = [Requirement(line) for line in importlib.metadata.requires(name) or ()]
+        asked |= names([need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]) - seen
+    assert not seen & {"torch", "triton"}
+    assert "numpy" in seen
 
 
 def test_every_runtime_dependency_is_used() -> None:

@@ -18,6 +18,7 @@ from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.heap import keep_freed_memory, return_freed_memory
 from benches.devices.tensors import TensorWorkload
+from benches.toolchain import missing_for_cpu
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
 from kernels.gpus import Ceilings, Gpu
@@ -45,7 +46,10 @@ class CpuDevice:
         self._others = OtherWork()
 
     def platform(self, impl: str) -> Platform:
-        return Platform("cpu", interpreted=impl == "triton")
+        if impl == "triton":
+            return Platform("cpu", interpreted=True)  # which compiles nothing
+        missing = missing_for_cpu()
+        return Platform("cpu", no_compiler=missing.reason if missing else None)
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
         return_freed_memory()

@@ -12,6 +12,7 @@ from benches.devices.base import Method, Settings
 from benches.devices.nvml import Board
 from benches.devices.streamed import CaptureFailed, Streamed, flush_bytes
 from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_errors
+from benches.toolchain import missing_for_cuda
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, gpu_for_board
 from kernels.op import Platform, Point
@@ -96,7 +97,8 @@ class CudaDevice(Streamed):
         super().__init__(CudaStream(self._properties.L2_cache_size), self._board.read)
 
     def platform(self, impl: str) -> Platform:
-        return Platform("cuda", (self._properties.major, self._properties.minor))
+        missing = missing_for_cuda()
+        return Platform("cuda", (self._properties.major, self._properties.minor), no_compiler=missing.reason if missing else None)
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
         self.disarm()

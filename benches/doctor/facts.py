@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benches.toolchain import Missing
+
 
 @dataclass(frozen=True)
 class Process:
@@ -87,6 +89,7 @@ class SoftwareFacts:
     fp8: bool | None = None  # torch has the fp8 types
     interpret: str | None = None  # TRITON_INTERPRET
     visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES
+    missing_compiler: Missing | None = None  # what torch.compile, and on a GPU Triton, lack to build what they generate
 
 
 @dataclass(frozen=True)

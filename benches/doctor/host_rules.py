@@ -7,8 +7,10 @@ from collections.abc import Callable
 from benches.doctor.facts import Facts
 from benches.doctor.finding import Finding, Level, gigabytes
 
-INSTALL = "pip install -c constraints.txt -r requirements-dev.txt"
-CORE = ("torch", "triton")  # shown whatever their version
+INSTALL = "pip install -r requirements.txt"
+CORE = ("torch", "triton")  # shown whatever their version; requirements.txt leaves them to the node
+UPGRADE_TORCH = "pip install --upgrade torch   (triton comes with it)"
+REINSTALL_TORCH = "pip install --force-reinstall torch"
 BLOCKING_FREE_BYTES = 100e6
 LOW_FREE_BYTES = 2e9  # 10,000 points with their samples and the page are about half a gigabyte
 SLOW_FSYNC_S = 0.05  # a point would wait for its journal line longer than it takes to measure
@@ -52,13 +54,13 @@ def visible_hint(facts: Facts) -> str:
 def torch_cuda(facts: Facts) -> Finding | None:
     software = facts.software
     if software.torch_error is not None:
-        return Finding("blocks", "torch", "torch", f"cannot be imported: {software.torch_error}", INSTALL)
+        return Finding("blocks", "torch", "torch", f"cannot be imported: {software.torch_error}", REINSTALL_TORCH)
     has_gpu = bool(facts.nvidia.gpus or facts.nvidia.on_pci_bus)
     if software.torch_cuda is None:
         if not has_gpu or software.cuda_available is None:
             return None
         text = "a CPU build of torch, though a GPU is there: nothing can be measured on it"
-        return Finding("blocks", "torch", "torch", text, "pip install --force-reinstall torch")
+        return Finding("blocks", "torch", "torch", text, REINSTALL_TORCH)
     newest = facts.nvidia.driver_cuda
     if newest is not None and int(software.torch_cuda.split(".")[0]) > newest[0]:
         text = f"torch was built with CUDA {software.torch_cuda}, the driver runs CUDA up to {newest[0]}.{newest[1]}"
@@ -82,7 +84,8 @@ def versions(facts: Facts) -> Finding | None:
     if wrong:
         listed = ", ".join(f"{p.name} {p.installed or 'is missing'} (needs {p.needs})" for p in wrong)
         level: Level = "blocks" if any(p.installed is None for p in wrong) else "warning"  # an old one may still do most of it
-        return Finding(level, "versions", "packages", listed, INSTALL)
+        remedies = dict.fromkeys(UPGRADE_TORCH if p.name in CORE else INSTALL for p in wrong)
+        return Finding(level, "versions", "packages", listed, "; ".join(remedies))
     shown = [f"{p.name} {p.installed}" for p in facts.software.packages if p.name in CORE]
     return Finding("ok", "versions", "packages", f"{', '.join(shown)}; every dependency fits pyproject.toml") if shown else None
 
@@ -99,8 +102,16 @@ def interpreter(facts: Facts) -> Finding | None:
 
 def torch_fp8(facts: Facts) -> Finding | None:
     if facts.software.fp8 is False:
-        return Finding("warning", "torch-fp8", "torch", "has no fp8 types: fp8 points end in errors", INSTALL)
+        return Finding("warning", "torch-fp8", "torch", "has no fp8 types: fp8 points end in errors", UPGRADE_TORCH)
     return None
+
+
+def compiler(facts: Facts) -> Finding | None:
+    missing = facts.software.missing_compiler
+    if missing is None:
+        return None
+    points = "torch_compile and triton points" if facts.software.cuda_available else "torch_compile points"
+    return Finding("warning", "compiler", "compiler", f"{missing.what}: {points} are unsupported", missing.do)
 
 
 def cpu(facts: Facts) -> Finding | None:
@@ -208,6 +219,6 @@ def fsync(facts: Facts) -> Finding | None:
 
 
 RULES: tuple[Callable[[Facts], Finding | None], ...] = (
-    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8),
+    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8, compiler),
     *(cpu, cores, governor, busy, memory, clock, writable, space, fsync),
 )

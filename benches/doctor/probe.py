@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from benches.doctor.facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
 from benches.doctor.nvml import probe_nvidia
+from benches.toolchain import missing_for_cpu, missing_for_cuda
 from kernels.guard import ROOT
 
 RUNS = ROOT / "runs"
@@ -64,6 +65,7 @@ def probe_software(project: Path = ROOT / "pyproject.toml") -> SoftwareFacts:
         fp8=fp8,
         interpret=os.environ.get("TRITON_INTERPRET"),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        missing_compiler=missing_for_cuda() if available else missing_for_cpu(),
     )
 
 

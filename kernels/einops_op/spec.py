@@ -12,7 +12,7 @@ from math import prod
 
 from kernels.einops_op.pattern import parse, rearranged, shape
 from kernels.layout.strided import Strided, steps
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -101,6 +101,6 @@ OP = Op(
     tolerance="kernels.einops_op.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.einops_op.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.einops_op.torch_impl:compiled", unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.einops_op.torch_impl:compiled", needs_compiler(unsupported)),
     },
 )

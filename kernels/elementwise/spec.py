@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.precisions import PRECISIONS
 
 
@@ -128,7 +128,7 @@ OP = Op(
     tolerance="kernels.elementwise.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.elementwise.torch_impl:eager", eager_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs),
-        "triton": Impl("triton", "kernels.elementwise.triton_impl:build", triton_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs_compiler(needs)),
+        "triton": Impl("triton", "kernels.elementwise.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

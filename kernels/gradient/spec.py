@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import DeepLinear, napkin_flops
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, Option, Options, Point, needs_compiler, order_dims
 from kernels.parts import Contraction, Part
 from kernels.precisions import PRECISIONS
 
@@ -140,6 +140,6 @@ OP = Op(
     tolerance="kernels.gradient.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.gradient.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.gradient.torch_impl:compiled", compiled_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.gradient.torch_impl:compiled", needs_compiler(compiled_unsupported)),
     },
 )

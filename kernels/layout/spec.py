@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kernels.layout.strided import FUNCTIONS, ROWS, refused, result, shares_storage
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -104,7 +104,7 @@ OP = Op(
     tolerance="kernels.layout.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.layout.torch_impl:eager", torch_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.layout.torch_impl:compiled", torch_unsupported),
-        "triton": Impl("triton", "kernels.layout.triton_impl:build", triton_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.layout.torch_impl:compiled", needs_compiler(torch_unsupported)),
+        "triton": Impl("triton", "kernels.layout.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -147,7 +147,7 @@ OP = Op(
     tolerance="kernels.matmul.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.matmul.torch_impl:eager", torch_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", torch_unsupported),
-        "triton": Impl("triton", "kernels.matmul.triton_impl:build", triton_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", needs_compiler(torch_unsupported)),
+        "triton": Impl("triton", "kernels.matmul.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

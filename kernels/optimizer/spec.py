@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.precisions import PRECISIONS
 
 
@@ -172,6 +172,6 @@ OP = Op(
         "torch": Impl("torch", "kernels.optimizer.torch_impl:one_by_one", unsupported),
         "torch_foreach": Impl("torch_foreach", "kernels.optimizer.torch_impl:foreach", unsupported),
         "torch_fused": Impl("torch_fused", "kernels.optimizer.torch_impl:fused", fused_unsupported),
-        "triton": Impl("triton", "kernels.optimizer.triton_impl:build", triton_unsupported),
+        "triton": Impl("triton", "kernels.optimizer.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

@@ -16,7 +16,7 @@ from typing import Any
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Point, order_dims
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Point, needs_compiler, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.transformer.memory import peak
@@ -132,6 +132,6 @@ OP = Op(
     tolerance="kernels.transformer.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.transformer.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.transformer.torch_impl:compiled", compiled_unsupported),
+        "torch_compile": Impl("torch_compile", "kernels.transformer.torch_impl:compiled", needs_compiler(compiled_unsupported)),
     },
 )

@@ -10,6 +10,7 @@ import pytest
 from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
 from benches.doctor.finding import Finding
 from benches.doctor.judge import can_measure, judge
+from benches.toolchain import Missing
 
 BOARD = GpuFacts(
     index=0,
@@ -83,6 +84,7 @@ FREE_CLOCK = ("idle",)
 LOST = {"nvmlDeviceGetPowerUsage": "GPU is lost"}
 OLD_TORCH = (Package("torch", "2.4.0", ">=2.9", False), PACKAGES[1])
 OLD_TRITON = (PACKAGES[0], Package("triton", "3.0.0", ">=3.5", False))
+NO_SCIPY = (Package("scipy", None, ">=1.13", False),)
 NO_TRITON = (PACKAGES[0], Package("triton", None, ">=3.5", False))
 NO_CUDA_BUILD = {"torch_cuda": None, "cuda_available": False}
 
@@ -235,12 +237,34 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
     "torch broken": (software(torch_error="ImportError: libcudart.so.13"), "torch", "blocks", "libcudart.so.13", "pip install"),
     "chosen devices": (software(visible_devices="3"), "visible-devices", "note", "CUDA_VISIBLE_DEVICES=3", ""),
     "versions": (NODE, "versions", "ok", "torch 2.13.0, triton 3.7.1", ""),
-    "old torch": (software(packages=OLD_TORCH), "versions", "warning", "torch 2.4.0 (needs >=2.9)", "pip install -c constraints.txt"),
-    "old triton": (software(packages=OLD_TRITON), "versions", "warning", "triton 3.0.0 (needs >=3.5)", "pip install -c constraints.txt"),
-    "no triton": (software(packages=NO_TRITON), "versions", "blocks", "triton is missing", "pip install -c constraints.txt"),
+    "old torch": (software(packages=OLD_TORCH), "versions", "warning", "torch 2.4.0 (needs >=2.9)", "pip install --upgrade torch"),
+    "old triton": (software(packages=OLD_TRITON), "versions", "warning", "triton 3.0.0 (needs >=3.5)", "pip install --upgrade torch"),
+    "no triton": (software(packages=NO_TRITON), "versions", "blocks", "triton is missing", "pip install --upgrade torch"),
+    "no scipy": (software(packages=NO_SCIPY), "versions", "blocks", "scipy is missing", "pip install -r requirements.txt"),
+    "old torch and no scipy": (
+        software(packages=(*OLD_TORCH, *NO_SCIPY)),
+        "versions",
+        "blocks",
+        "torch 2.4.0 (needs >=2.9), scipy is missing",
+        "pip install --upgrade torch   (triton comes with it); pip install -r requirements.txt",
+    ),
     "interpreter on a GPU box": (software(interpret="1"), "interpreter", "blocks", "instead of on the GPU", "unset TRITON_INTERPRET"),
     "interpreter without a GPU": (software(LAPTOP, interpret="1"), "interpreter", "ok", "as it should be", ""),
     "no fp8 types": (software(fp8=False), "torch-fp8", "warning", "no fp8 types", "pip install"),
+    "no C compiler on a GPU node": (
+        software(missing_compiler=Missing("no C compiler", "apt-get install gcc")),
+        "compiler",
+        "warning",
+        "no C compiler: torch_compile and triton points are unsupported",
+        "apt-get install gcc",
+    ),
+    "no C++ compiler on a laptop": (
+        software(LAPTOP, missing_compiler=Missing("no C++ compiler", "apt-get install g++")),
+        "compiler",
+        "warning",
+        "no C++ compiler: torch_compile points are unsupported",
+        "apt-get install g++",
+    ),
     # CPU, memory, clock
     "CPU": (LAPTOP, "cpu", "ok", "AMD EPYC 9B14, 48 cores, 96 threads", ""),
     "cgroup limit below the cores": (

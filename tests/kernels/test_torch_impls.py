@@ -240,6 +240,7 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 @pytest.mark.parametrize(
     "point",
     [
