@@ -9,11 +9,12 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -25,6 +26,7 @@ from benches.row import Row, Status, new_row
 from kernels.op import Point
 from kernels.registry import OPS
 
+T = TypeVar("T")
 # In a message of PyTorch's, Triton's, the driver's or cuBLAS's: the context may be beyond repair, and then every later call fails.
 STICKY = re.compile(r"CUDA( driver)? error|Triton Error \[CUDA\]|CUBLAS_STATUS|INTERNAL ASSERT")
 GONE = "the device cannot be opened any more"
@@ -72,7 +74,8 @@ class InProcess:
 
 
 class Isolated:
-    """A worker process with a limit of `limit_s` seconds a point and, where given, of `memory_bytes` of host memory.
+    """A worker process with a limit of `limit_s` seconds a point, counted from when the device is open, and, where given, of `memory_bytes`
+    of host memory.
 
     opening: arguments of Bench; `described` among them becomes what the first worker found, so that ceilings are measured once a run.
     """
@@ -80,6 +83,7 @@ class Isolated:
     def __init__(self, opening: dict[str, Any], log: Path, limit_s: float, memory_bytes: int | None = None):
         self._opening, self._log, self._limit_s, self._memory_bytes = dict(opening), log, limit_s, memory_bytes
         self._pool = self._new_pool()
+        self._opened = False  # whether the pool's worker has its device
 
     def _new_pool(self) -> ProcessPool:
         arguments = (str(self._log), self._opening, self._memory_bytes)
@@ -89,7 +93,7 @@ class Isolated:
         """Opens the device. Raises WorkerError and NoDevice."""
         offset = self._log_size()
         try:
-            self._opening["described"] = self._pool.schedule(worker.describe, timeout=OPENING_S).result()
+            self._opening["described"] = self._open()
         except NoDevice:
             raise
         except (ProcessExpired, FutureTimeout) as e:
@@ -98,15 +102,28 @@ class Isolated:
             raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
         return self._opening["described"]
 
+    def _open(self) -> dict[str, Any]:
+        """The worker's device, described. A fresh worker is started for it, which may take longer than a point."""
+        described = self._call(worker.describe, limit_s=OPENING_S)
+        self._opened = True
+        return described
+
+    def _call(self, function: Callable[..., T], *arguments: Any, limit_s: float) -> T:
+        """In the worker. Raises what the function raises, TimeoutError after `limit_s` seconds, ProcessExpired where the worker ends."""
+        with deferred_interrupt():  # it would leave the pool's locks held
+            future = self._pool.schedule(function, args=arguments, timeout=limit_s)
+        return future.result()
+
     def measure(self, point: Point, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
-            with deferred_interrupt():  # it would leave the pool's locks held
-                future = self._pool.schedule(worker.measure_point, args=(point, timing), timeout=self._limit_s)
-            text, spoilt = future.result()
+            if not self._opened:
+                self._open()
+            text, spoilt = self._call(worker.measure_point, point, timing, limit_s=self._limit_s)
         except FutureTimeout:
+            late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"
             self.renew()
-            return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
+            return self._lost(point, "timeout", f"{late}; the worker was killed", offset, started, start)
         except NoDevice as e:  # a fresh worker found the device gone
             return self._lost(point, "error", f"{GONE}: {e}", offset, started, start)
         except ProcessExpired as e:
@@ -126,6 +143,7 @@ class Isolated:
         self.close()
         self._opening["generation"] = self._opening.get("generation", 0) + 1
         self._pool = self._new_pool()
+        self._opened = False
 
     def _lost(self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float) -> Row:
         return new_row(
