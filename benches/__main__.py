@@ -17,6 +17,7 @@ from benches.plan import make_plan, show, write_csv  # noqa: E402
 from benches.sweep import SweepError, load_sweep  # noqa: E402
 from benches.train.command import add_command as add_train  # noqa: E402
 from kernels.gpus import GpuError, gpu_names, load_gpu  # noqa: E402
+from kernels.printing import escape_unprintable  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,4 +58,5 @@ def _refuse(*lines: str) -> int:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     sys.exit(main())

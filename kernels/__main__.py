@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kernels.guard import check_imports
+from kernels.printing import escape_unprintable
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,4 +72,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     sys.exit(main(sys.argv[1:]))
