@@ -51,7 +51,7 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
         parser.error(f"--op: unknown op {arguments.op!r} ({hint}known: {', '.join(OPS)})")
     if arguments.jobs < 1:
         parser.error(f"--jobs: {arguments.jobs} processes cannot compile; at least 1")
-    if arguments.json and (arguments.json.is_dir() or not arguments.json.resolve().parent.is_dir()):
+    if arguments.json and (os.path.isdir(arguments.json) or not os.path.isdir(arguments.json.resolve().parent)):
         parser.error(f"--json: {arguments.json} is a directory or lies in none")
     arguments.ops = [op for name, op in OPS.items() if arguments.op in (None, name)]
 
