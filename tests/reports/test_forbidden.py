@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benches.doctor import probe
+from kernels.__main__ import main as inspect
 from kernels.training import checkpoint
 from reports.__main__ import main
 
@@ -56,6 +58,15 @@ def test_a_report_on_what_may_not_be_seen_is_one_line(arguments: list[str], lock
 
 def test_doctor_judges_what_it_may_not_see_by_the_directory_above(locked: Path) -> None:
     assert probe.probe_disk(locked / "runs").free_bytes
+
+
+def test_inspect_finds_before_it_compiles_that_it_may_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SystemExit, match="2"):
+        inspect(["inspect", "--gpu", "h100_sxm5", "--json", str(tmp_path / "found.json")])
+    assert "found.json may not be written" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_may_not_be_written_is_one_line(locked: Path) -> None:
