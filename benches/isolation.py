@@ -83,6 +83,7 @@ class Isolated:
 
     def _new_pool(self) -> ProcessPool:
         arguments = (str(self._log), self._opening, self._memory_bytes)
+        self._opened = False
         return ProcessPool(max_workers=1, context=get_context("spawn"), initializer=worker.start, initargs=arguments)
 
     def describe(self) -> dict[str, Any]:
@@ -96,17 +97,25 @@ class Isolated:
             raise WorkerError(f"the worker could not open the device: {self._end(e)}{self._last_words(offset)}") from e
         except Exception as e:
             raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
+        self._opened = True
         return self._opening["described"]
 
     def measure(self, point: Point, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
+        limit_s = self._limit_s
         try:
+            if not self._opened:  # a fresh worker: on a busy machine its imports alone may take longer than a point may
+                limit_s = OPENING_S
+                with deferred_interrupt():
+                    opening = self._pool.schedule(worker.describe, timeout=limit_s)
+                opening.result()
+                self._opened, limit_s = True, self._limit_s
             with deferred_interrupt():  # it would leave the pool's locks held
-                future = self._pool.schedule(worker.measure_point, args=(point, timing), timeout=self._limit_s)
+                future = self._pool.schedule(worker.measure_point, args=(point, timing), timeout=limit_s)
             text, spoilt = future.result()
         except FutureTimeout:
             self.renew()
-            return self._lost(point, "timeout", f"no result after {self._limit_s:g} s; the worker was killed", offset, started, start)
+            return self._lost(point, "timeout", f"no result after {limit_s:g} s; the worker was killed", offset, started, start)
         except NoDevice as e:  # a fresh worker found the device gone
             return self._lost(point, "error", f"{GONE}: {e}", offset, started, start)
         except ProcessExpired as e:
