@@ -18,6 +18,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches.sweep import SweepError, load_sweep
     from benches.train.command import add_command as add_train
     from kernels.gpus import GpuError, gpu_names, load_gpu
+    from kernels.printing import escape_unprintable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,4 +59,5 @@ def _refuse(*lines: str) -> int:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     sys.exit(main())

@@ -33,7 +33,9 @@ def package_versions() -> dict[str, str | None]:
 def git(*arguments: str) -> str | None:
     """Output of a git command in this repository, or None where there is no git or no repository."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -185,7 +185,7 @@ class Isolated:
 def oom_kills() -> int:
     """Processes that the kernel's out-of-memory killer has ended since boot; 0 where the system does not tell."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return 0
     return int(found[1]) if found else 0

@@ -74,7 +74,7 @@ def repair(run_dir: Path) -> str | None:
 
 def lock(run_dir: Path) -> IO[str] | None:
     """Holds the directory until the returned file is closed or the process ends; None where another run holds it."""
-    file = (run_dir / LOCK).open("w")
+    file = (run_dir / LOCK).open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kernels.guard import check_imports
+from kernels.printing import escape_unprintable
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,8 +51,12 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
         parser.error(f"--op: unknown op {arguments.op!r} ({hint}known: {', '.join(OPS)})")
     if arguments.jobs < 1:
         parser.error(f"--jobs: {arguments.jobs} processes cannot compile; at least 1")
-    if arguments.json and (arguments.json.is_dir() or not arguments.json.resolve().parent.is_dir()):
-        parser.error(f"--json: {arguments.json} is a directory or lies in none")
+    if arguments.json:
+        folder = arguments.json.resolve().parent
+        if os.path.isdir(arguments.json) or not os.path.isdir(folder):
+            parser.error(f"--json: {arguments.json} is a directory or lies in none")
+        if not os.access(arguments.json if os.path.exists(arguments.json) else folder, os.W_OK):
+            parser.error(f"--json: {arguments.json} may not be written")
     arguments.ops = [op for name, op in OPS.items() if arguments.op in (None, name)]
 
 
@@ -71,4 +76,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     sys.exit(main(sys.argv[1:]))

@@ -119,7 +119,7 @@ def read_machine_code(cubin: bytes, shared_bytes: int) -> MachineCode:
         path.write_bytes(cubin)
         tool = triton.knobs.nvidia.cuobjdump.path
         command = [tool, "-sass", "-res-usage", str(path)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        text = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace").stdout
     return parse_machine_code(text, shared_bytes)
 
 

@@ -9,6 +9,7 @@ from kernels.guard import check_imports
 
 check_imports()
 
+from kernels.printing import escape_unprintable  # noqa: E402
 from reports import build  # noqa: E402  (after the guard: a stranger's package must not be imported first)
 from reports.calibrate import command as calibrate  # noqa: E402
 from reports.compare import command as compare  # noqa: E402
@@ -38,4 +39,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    escape_unprintable()
     sys.exit(main())

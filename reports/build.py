@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from."""
-    if given.out and not given.out.parent.is_dir():
+    if given.out and not os.path.isdir(given.out.parent):
         print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
         return 2
     try:

@@ -42,9 +42,9 @@ class Report:
 
 def load_report(run_dir: Path) -> Report:
     """Reads a run directory. Raises RunError where there is no directory, no journal, or no readable row in it."""
-    if not run_dir.is_dir():
-        raise RunError(f"{run_dir}: no such run directory")
     try:
+        if not run_dir.is_dir():  # which raises where this user may not look
+            raise RunError(f"{run_dir}: no such run directory")
         contents = read_journal(run_dir)
     except OSError as error:
         raise RunError(f"{run_dir}: no readable {NAME}: {error.strerror}") from error

@@ -46,7 +46,7 @@ def campaign(folder: Path, points: int, crashes: int, hangs: int, kills: int, se
     chosen = random.Random(seed)
     sweep = folder / "campaign.yaml"
     dims = f"{{m: {{range: [1, {points}, 1]}}, n: 512, k: 512}}"
-    sweep.write_text(f"name: campaign\nsweeps:\n  - {{op: matmul, impl: torch, precision: bf16, dims: {dims}}}\n")
+    sweep.write_text(f"name: campaign\nsweeps:\n  - {{op: matmul, impl: torch, precision: bf16, dims: {dims}}}\n", encoding="utf-8")
     ids = [point.id for point in load_sweep(sweep).points]
     picked = chosen.sample(ids, crashes + hangs)
     kinds = ["crash", "abort", "exit", "kill"]

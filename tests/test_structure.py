@@ -69,10 +69,10 @@ def test_planning_and_reporting_need_neither_torch_nor_triton(module: str) -> No
 
 def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "__init__.py").write_text("")
+    (tmp_path / "reports" / "__init__.py").write_text("", encoding="utf-8")
     paths = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.append({str(ROOT)!r})"
     code = f"{paths}; from kernels.guard import check_imports; check_imports()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: `reports` resolves to {tmp_path / 'reports' / '__init__.py'}, not to")
     check_imports()
@@ -103,7 +103,7 @@ def listed(name: str) -> list[str]:
 
 def test_requirements_pyproject_and_constraints_agree() -> None:
     """With the same bounds and markers; pyproject is where they are decided."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     dependencies, dev = project["dependencies"], project["optional-dependencies"]["dev"]
     of_the_node = [line for line in dependencies if names([line]) <= {"torch", "triton"}]
     assert listed("requirements.txt") == [line for line in dependencies if line not in of_the_node]
@@ -128,7 +128,7 @@ def test_a_gpu_node_keeps_its_torch_and_triton() -> None:
 
 
 def test_every_runtime_dependency_is_used() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module = {
         "pytest-benchmark": "pytest_benchmark",
         "pyyaml": "yaml",
@@ -138,3 +138,53 @@ def test_every_runtime_dependency_is_used() -> None:
     everything = set().union(*(imported(p) for folder in NAMES for p in sources(folder)))
     unused = {name for name in names(project["dependencies"]) if module.get(name, name.replace("-", "_")) not in everything}
     assert unused <= {"pytest-benchmark"}  # used through its fixture
+
+
+TEXT_FILES = {"read_text": 0, "write_text": 1, "open": 1}  # and how many arguments stand before `encoding` at most
+CHILDREN = {"run", "Popen", "check_output"}
+
+
+def without_encoding(tree: ast.AST) -> list[int]:
+    """Lines that read or write a text file, or a child's output as text, in whatever encoding the machine's locale has."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+        given = {keyword.arg for keyword in node.keywords}
+        if name in TEXT_FILES and not is_binary(node) and "encoding" not in given and len(node.args) <= TEXT_FILES[name]:
+            found.append(node.lineno)
+        if name in CHILDREN and given & {"text", "universal_newlines"}:
+            found.append(node.lineno)
+    return found
+
+
+def is_binary(node: ast.Call) -> bool:
+    """An `open` of bytes, or one that is no file's: os.open."""
+    modes = [value.value for value in (*node.args, *(k.value for k in node.keywords)) if isinstance(value, ast.Constant)]
+    return any(isinstance(mode, str) and re.fullmatch(r"[rwax]\+?b\+?", mode) for mode in modes)
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_text_has_one_encoding_on_every_machine(folder: str) -> None:
+    found = {str(path.relative_to(ROOT)): without_encoding(ast.parse(path.read_text(encoding="utf-8"))) for path in sources(folder)}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("path.read_text()", True),
+        ('path.read_text("utf-8")', False),
+        ("path.write_text(text)", True),
+        ('path.write_text(text, encoding="utf-8")', False),
+        ("open(path)", True),
+        ('path.open("a")', True),
+        ('path.open("rb")', False),
+        ('open(path, "w", encoding="utf-8")', False),
+        ("subprocess.run(command, text=True)", True),
+        ('subprocess.run(command, encoding="utf-8")', False),
+    ],
+)
+def test_the_rule_sees_text_without_an_encoding(code: str, wrong: bool) -> None:
+    assert bool(without_encoding(ast.parse(code))) == wrong

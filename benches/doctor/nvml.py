@@ -78,8 +78,8 @@ def _why(asker: Asker, name: str) -> str:
 def controllers(pci: Path) -> int | None:
     """NVIDIA boards that the kernel sees on the bus; None where it does not tell."""
     try:
-        found = [device for device in pci.iterdir() if (device / "vendor").read_text().strip() == NVIDIA_VENDOR]
-        return sum((device / "class").read_text().startswith(DISPLAY_CLASS) for device in found)
+        found = [device for device in pci.iterdir() if (device / "vendor").read_text(encoding="utf-8").strip() == NVIDIA_VENDOR]
+        return sum((device / "class").read_text(encoding="utf-8").startswith(DISPLAY_CLASS) for device in found)
     except OSError:
         return None
 

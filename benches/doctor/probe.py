@@ -168,7 +168,7 @@ def memory_limit() -> int | None:
 
 def probe_disk(folder: Path) -> DiskFacts:
     """Writes and removes a small file there. A folder that is not there yet is judged by the nearest one that is."""
-    there = next((p for p in (folder, *folder.resolve().parents) if p.exists()), folder)
+    there = next((p for p in (folder, *folder.resolve().parents) if os.path.exists(p)), folder)
     space = attempt(lambda: psutil.disk_usage(str(there)))
     free, total = (space.free, space.total) if space else (None, None)
     try:

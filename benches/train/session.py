@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -62,7 +63,7 @@ class Session:
         self._trainer = Trainer(module, loss, Loader(source, where.device), recipe)
         # What a checkpoint must agree in, beside the recipe: the batches follow from it.
         self._identity = {"dims": dict(point.dims), "seed": given.seed, "data": str(given.data or "made up"), "tokens": len(tokens)}
-        if given.checkpoint and given.checkpoint.exists():
+        if given.checkpoint and os.path.exists(given.checkpoint):
             self._restore(given.checkpoint)
         self._losses: list[float] = []
         self._rates_s: list[float] = []

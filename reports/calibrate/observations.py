@@ -63,9 +63,9 @@ def load_runs(paths: Sequence[Path], impl: str, statuses: Sequence[Status]) -> R
     """Rows of an implementation with one of the statuses. Raises CalibrationError where a run cannot be read or runs differ in device."""
     environments, observations, reasons = [], [], Counter[str]()
     for path in paths:
-        if not path.is_dir():
-            raise CalibrationError(f"{path}: no such run directory")
         try:
+            if not path.is_dir():  # which raises where this user may not look
+                raise CalibrationError(f"{path}: no such run directory")
             rows = read_journal(path).rows
         except OSError as error:
             raise CalibrationError(f"{path}: no readable {NAME}: {error.strerror}") from error

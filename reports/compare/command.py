@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: two runs are compared, {len(given.runs)} named: several of a side go before and after --vs", file=sys.stderr)
         return 2
     out = given.out or after[-1] / f"compare-{before[-1].resolve().name}.html"
-    if not out.parent.is_dir() and given.out:
+    if given.out and not os.path.isdir(out.parent):
         print(f"error: {out.parent}: no such directory", file=sys.stderr)
         return 2
     try:

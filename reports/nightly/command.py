@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """The exit code of the module's docstring."""
-    if given.out and not given.out.parent.is_dir():
+    if given.out and not os.path.isdir(given.out.parent):
         print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
         return 2
     try:

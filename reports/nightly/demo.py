@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Exit code 1, which is what the last night deserves; 2 where DIR cannot be used."""
     runs, history = given.folder / "runs", given.folder / "history"
-    if runs.exists() or history.exists():
+    if os.path.exists(runs) or os.path.exists(history):
         print(f"error: {given.folder} already holds runs or a history: name another", file=sys.stderr)
         return 2
     try:

@@ -32,7 +32,7 @@ def measure_again(run_dir: Path, environment: Mapping[str, Any], points: Sequenc
     command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points[:MOST])]
     command += how_measured(environment)
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         return {}, f"the rerun was ended after {LIMIT_S / 60:.0f} minutes"
     except OSError as error:

@@ -34,7 +34,7 @@ WARNED = Facts(host=HostFacts(governor="powersave"))
 def test_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], facts: Facts, code: int) -> None:
     monkeypatch.setattr(probe, "probe", lambda runs: facts)
     assert main(["doctor", "--json", str(tmp_path / "d.json")]) == code
-    found = json.loads((tmp_path / "d.json").read_text())
+    found = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
     assert found["can_measure"] == (code == 0)
     assert found["facts"]["disk"]["error"] == facts.disk.error
     assert [finding["key"] for finding in found["findings"]] == [finding.key for finding in judge(facts)]
@@ -52,7 +52,7 @@ def test_bad_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_as_a_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benches", "doctor", "--run-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode in (0, 1)
     assert done.stderr == ""
     assert "\x1b" not in done.stdout

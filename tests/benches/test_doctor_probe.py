@@ -151,8 +151,8 @@ def test_boards_without_a_driver_are_seen_on_the_bus(tmp_path: Path) -> None:
     for number, (vendor, kind) in enumerate([("0x10de", "0x030200"), ("0x10de", "0x040300"), ("0x1002", "0x030000")]):
         device = tmp_path / f"0000:0{number}:00.0"
         device.mkdir()
-        (device / "vendor").write_text(f"{vendor}\n")
-        (device / "class").write_text(f"{kind}\n")
+        (device / "vendor").write_text(f"{vendor}\n", encoding="utf-8")
+        (device / "class").write_text(f"{kind}\n", encoding="utf-8")
     missing = fake(lambda *_: pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
     assert probe_nvidia(missing, tmp_path).on_pci_bus == 1
     assert probe_nvidia(missing, tmp_path / "absent").on_pci_bus is None
@@ -174,7 +174,7 @@ def test_boards_without_a_driver_are_seen_on_the_bus(tmp_path: Path) -> None:
 def test_cpu_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: float | None) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     of = probe.cgroup_files
     monkeypatch.setattr(probe, "cgroup_files", lambda *names: of(*names, root=tmp_path))
     assert probe.quota_cores() == cores
@@ -182,7 +182,7 @@ def test_cpu_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("text", "limit"), [("1000000000\n", 10**9), ("max\n", None), ("9223372036854771712\n", None)])
 def test_memory_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, limit: int | None) -> None:
-    (tmp_path / "memory.max").write_text(text)
+    (tmp_path / "memory.max").write_text(text, encoding="utf-8")
     of = probe.cgroup_files
     monkeypatch.setattr(probe, "cgroup_files", lambda *names: of(*names, root=tmp_path))
     assert probe.memory_limit() == limit

@@ -40,7 +40,7 @@ sweeps:
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
-    path.write_text(SWEEP)
+    path.write_text(SWEEP, encoding="utf-8")
     return path
 
 
@@ -49,7 +49,7 @@ def command(*arguments: str | Path, device: str = "simulated") -> list[str]:
 
 
 def run(*arguments: str | Path, device: str = "simulated") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments, device=device), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command(*arguments, device=device), cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
 
 def test_rows_report_and_exact_replay(sweep: Path, tmp_path: Path) -> None:
@@ -62,16 +62,16 @@ def test_rows_report_and_exact_replay(sweep: Path, tmp_path: Path) -> None:
     unsupported = [row for row in rows.values() if row.status == "unsupported"]
     assert [row.point for row in unsupported] == ["matmul-torch-fp8_e4m3-64x64x64"]
     assert "layout nt" in str(unsupported[0].reason)
-    benchmarks = json.loads(exported.read_text())["benchmarks"]
+    benchmarks = json.loads(exported.read_text(encoding="utf-8"))["benchmarks"]
     timed = {row.point: row.samples_s for row in rows.values() if row.status == "ok"}
     assert {b["params"]["point"]: b["stats"]["data"] for b in benchmarks} == timed  # equal to the bit
     assert {b["options"]["timer"] for b in benchmarks} == {"ReplayClock"}
     for name in ("environment.json", "sweep.yaml", "rows.parquet", "rows.csv", "report.html"):
         assert (run_dir / name).stat().st_size > 0
-    environment = json.loads((run_dir / "environment.json").read_text())
+    environment = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))
     assert environment["device_kind"] == "simulated"
     assert environment["interrupted"] is False
-    assert "simulated" in (run_dir / "report.html").read_text().lower()
+    assert "simulated" in (run_dir / "report.html").read_text(encoding="utf-8").lower()
     assert [p.id for p in load_sweep(run_dir / "sweep.yaml").points] == [p.id for p in load_sweep(sweep).points]
 
 
@@ -93,7 +93,7 @@ def test_selection(sweep: Path, selection: list[str], count: int) -> None:
 def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     entries = ("{op: matmull, precision: bf16, dims: {m: 1, n: 1, k: 1}}", "{op: matmul, precision: b16, dims: {m: -1, n: 1, k: 1}}")
-    bad.write_text("name: bad\nsweeps:\n" + "".join(f"  - {entry}\n" for entry in entries))
+    bad.write_text("name: bad\nsweeps:\n" + "".join(f"  - {entry}\n" for entry in entries), encoding="utf-8")
     done = run("benches/", "--sweep", bad)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     lines = [line for line in done.stderr.splitlines() if "bad.yaml:" in line]
@@ -121,7 +121,8 @@ def test_an_unwritable_run_directory_is_one_line(sweep: Path) -> None:
 def big_sweep(tmp_path: Path) -> Path:
     path = tmp_path / "big.yaml"
     path.write_text(
-        "name: big\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 3000, 1]}, n: 512, k: 512}}\n"
+        "name: big\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 3000, 1]}, n: 512, k: 512}}\n",
+        encoding="utf-8",
     )
     return path
 
@@ -134,7 +135,7 @@ def start(tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     """A long simulated run, and its journal once it has rows."""
     run_dir = tmp_path / "run"
     arguments = command("benches/", "--sweep", big_sweep(tmp_path), "--run-dir", run_dir, "-q")[3:]
-    process = subprocess.Popen([sys.executable, "-c", HEARING_CTRL_C, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", HEARING_CTRL_C, *arguments], cwd=ROOT, encoding="utf-8", stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not ((run_dir / "rows.jsonl").exists() and (run_dir / "rows.jsonl").stat().st_size > 5000):
         assert process.poll() is None, process.communicate()
@@ -152,7 +153,7 @@ def test_ctrl_c_keeps_every_row_and_writes_the_report(tmp_path: Path) -> None:
     contents = read_journal(run_dir)
     assert contents.problems == []
     assert 1 < len(contents.rows) < 3000
-    assert json.loads((run_dir / "environment.json").read_text())["interrupted"] is True
+    assert json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["interrupted"] is True
 
 
 def test_sigkill_at_a_random_moment_loses_no_finished_point(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_sigkill_at_a_random_moment_loses_no_finished_point(tmp_path: Path) -> N
     contents = read_journal(run_dir)
     assert len(contents.rows) >= seen.count(b"\n"), f"seed {seed}"
     assert len(contents.problems) <= 1, f"seed {seed}"
-    html = subprocess.run([sys.executable, "-m", "reports", "html", run_dir], cwd=ROOT, capture_output=True, text=True, check=False)
+    html = subprocess.run([sys.executable, "-m", "reports", "html", run_dir], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert html.returncode == 0, html.stderr
 
 
@@ -178,12 +179,13 @@ def test_wrong_kernels_fail_and_the_session_goes_on(sweep: Path, tmp_path: Path)
         "import kernels.elementwise.torch_impl as impl\n"
         "impl.INTO['add'] = lambda out, x, y: out[:-1].copy_((x + y)[:-1])\n"
         "def _grow(f):\n    return lambda out, *a: (f(out, *a), out)[1]\n"
-        "impl.INTO['add'] = _grow(impl.INTO['add'])\n"
+        "impl.INTO['add'] = _grow(impl.INTO['add'])\n",
+        encoding="utf-8",
     )
     options = ("--isolation", "none", "-p", "planted_fault")  # a worker would not load the plugin
     arguments = command("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run", *options, device="cpu")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     rows = {row.function: row for row in read_journal(tmp_path / "run").rows}
     assert rows["add"].status == "wrong"

@@ -75,7 +75,7 @@ def test_sentinels_come_every_30_s_and_are_kept(tmp_path: Path) -> None:
     assert kept[2:] == second
     assert kept[0].median_s == pytest.approx(device.predict_s(points("simulated")[kept[0].name]), rel=0.02)
     assert kept[0].sm_clock_hz == pytest.approx(1.83e9, rel=0.05)
-    with (tmp_path / NAME).open("a") as file:
+    with (tmp_path / NAME).open("a", encoding="utf-8") as file:
         file.write('{"name": "torn')
     assert read_sentinels(tmp_path) == kept
 

@@ -208,7 +208,7 @@ def test_slowed_blocks_are_dropped_and_the_device_cooled_three_times(cause: str,
     st.integers(0, 5),
     st.sampled_from(["thermal", "power cap"]),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_every_sample_is_kept_in_order_or_counted(script: list[float | None], spells: int, cause: str) -> None:
     """Calls of 20 ms and more: the first shot is the estimate, and one after each stretch of untimed launches is the warm-up."""
     times = chain([0.03], chain.from_iterable(repeat(script)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -177,7 +178,9 @@ def test_scripted_deaths_are_real(fault: str, code: int) -> None:
         "from benches.devices.simulated import SimulatedDevice; from kernels.registry import OPS;"
         "SimulatedDevice().prepare(OPS['matmul'].point('torch', 'bf16', {'m': 64, 'n': 64, 'k': 64}), 1)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={VARIABLE: f"{fault}:matmul-*"}, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=os.environ | {VARIABLE: f"{fault}:matmul-*"}, capture_output=True, check=False
+    )
     assert done.returncode == code
 
 

@@ -204,7 +204,7 @@ def test_several_sweeps_are_one(tmp_path: Path):
     assert (both.name, both.duplicates) == ("one+two", 1)
     assert same_points(load_sweep(write(tmp_path, both.resolved)), both)
     for path in (one, two):
-        path.write_text("{sweeps: []}")
+        path.write_text("{sweeps: []}", encoding="utf-8")
     with pytest.raises(SweepError) as error:
         load_sweeps([one, two])
     assert [problem.split(": ", 1)[0] for problem in error.value.problems] == [f"{one}:1", f"{two}:1"]

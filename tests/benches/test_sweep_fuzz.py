@@ -47,12 +47,12 @@ def check_read(data: bytes) -> int | None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "s.yaml"
         path.write_bytes(data)
-        start = time.perf_counter()
+        start = time.thread_time()
         try:
             count, problems = len(load_sweep(path).points), []
         except SweepError as error:
             count, problems = None, error.problems
-        assert time.perf_counter() - start < 5  # under a second; the slack is for a busy machine
+        assert time.thread_time() - start < 5  # of CPU time: the machine may be busy with something else
     assert count or problems
     for problem in problems:
         assert re.fullmatch(r"[^:]+:[0-9]+: .+", problem.removeprefix(folder))
@@ -60,19 +60,16 @@ def check_read(data: bytes) -> int | None:
     return count
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes):
     check_read(data)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=200))
 def test_any_text(text: str):
     check_read(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.sampled_from([*WORDS, *"{}[]:,-?*&!|>'\"%@#\n \t", "\n  ", ": ", "- ", "&a ", "*a", "!!int "]), max_size=60).map("".join)
 )
@@ -80,13 +77,12 @@ def test_any_yaml_like_text(text: str):
     check_read(text.encode())
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(TREES)
 def test_any_tree(tree: object):
     check_read(yaml.safe_dump(tree, allow_unicode=True).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NEARLY_RIGHT)
 def test_any_nearly_right_sweep(tree: object):
     check_read(yaml.safe_dump(tree).encode())
@@ -99,7 +95,6 @@ def length(axis: object) -> int:
     return len(set(axis)) if isinstance(axis, list) else 1
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(RIGHT)
 def test_a_sweep_without_filters_has_the_product_of_its_axes(entry: dict[str, object]):
     expected = 1

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benches.where import MAX_PARTS, WhereError, parse_where
@@ -86,11 +86,10 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.one_of(st.text(max_size=400), st.lists(PIECES, max_size=60).map(" ".join)))
 def test_any_text_is_a_condition_or_an_error_and_quick(text: str):
-    start = time.perf_counter()
+    start = time.thread_time()
     with suppress(WhereError, ZeroDivisionError):  # the two errors that a condition may be; any other fails the test
         where = parse_where(text)
         assert isinstance(where.test(dict.fromkeys(where.names, 2**31)), bool)
-    assert time.perf_counter() - start < 0.5  # milliseconds; the slack is for a busy machine
+    assert time.thread_time() - start < 0.5  # milliseconds, of CPU time: the machine may be busy with something else

@@ -111,7 +111,7 @@ def grouped(draw: st.DrawFn, axes: list[str]) -> list[str]:
 
 
 @given(patterns(reduces=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_view_where_einops_gives_one_with_the_same_strides(made: Point) -> None:
     (x,) = OP.load("make_inputs")(made, "cpu", 1).operands
     got = einops.rearrange(x, made.options["pattern"], **made.dims)
@@ -124,7 +124,7 @@ def test_a_view_where_einops_gives_one_with_the_same_strides(made: Point) -> Non
 
 
 @given(patterns(reduces=True))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_reductions_are_those_of_einops(made: Point) -> None:
     inputs = OP.load("make_inputs")(made, "cpu", 1)
     got = einops.reduce(inputs.operands[0], made.options["pattern"], made.options["reduction"], **made.dims)

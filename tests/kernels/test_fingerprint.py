@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,8 +103,9 @@ def compiled(tmp_path: Path, **given: str) -> str:
     """The hash of a kernel compiled for an H100, in a process of its own."""
     path = tmp_path / "kernel.py"
     path.write_text(KERNEL.format(**given), encoding="utf-8")
-    environment = {"PYTHONPATH": str(fingerprint.ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TRITON_DISABLE_LINE_INFO": "1"}
-    done = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, text=True, check=True)
+    own = {"PYTHONPATH": str(fingerprint.ROOT), "TRITON_CACHE_DIR": str(tmp_path / "cache"), "TRITON_DISABLE_LINE_INFO": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | own
+    done = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, encoding="utf-8", check=True)
     return done.stdout.strip()
 
 

@@ -127,12 +127,12 @@ def test_unknown_names_are_told_the_known_ones(name: str, hint: str) -> None:
 
 
 def _refused(monkeypatch: pytest.MonkeyPatch, tmp_path, change) -> str:
-    fields = yaml.safe_load((GPU_DIR / "h200_sxm.yaml").read_text())
+    fields = yaml.safe_load((GPU_DIR / "h200_sxm.yaml").read_text(encoding="utf-8"))
     fields["name"] = "mine"
     change(fields)
     del fields["model"]
     del fields["sources"]["model"]
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(fields))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
     monkeypatch.setattr(gpus, "GPU_DIR", tmp_path)
     gpus._load.cache_clear()
     try:

@@ -97,7 +97,7 @@ def test_machine_code_for_an_h100(tmp_path: Path) -> None:
     them the counter, and four offsets where there are several tensors, or five with masters."""
     path, root = tmp_path / "inspect.json", Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "kernels", "inspect", "--gpu", "h100_sxm5", "--op", "optimizer", "--json", str(path)]
-    done = subprocess.run(command, cwd=root, env=os.environ | {"TRITON_INTERPRET": ""}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, env=os.environ | {"TRITON_INTERPRET": ""}, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout
     found = json.loads(path.read_text(encoding="utf-8"))["kernels"]
     assert len(found) == len(triton_impl.STORED) * 4

@@ -33,8 +33,8 @@ def figures() -> list[tuple[str, float, float, str]]:
     """Medians of the pairwise ratio; the two commands alternate, so that a drift of the machine touches both."""
     with tempfile.TemporaryDirectory() as folder:
         sweep, trivial = Path(folder) / "perf.yaml", Path(folder) / "test_trivial.py"
-        sweep.write_text(SWEEP)
-        trivial.write_text(TRIVIAL)
+        sweep.write_text(SWEEP, encoding="utf-8")
+        trivial.write_text(TRIVIAL, encoding="utf-8")
         ratios = []
         for _ in range(PAIRS):
             ours = seconds("benches/test_matmul.py", "--sweep", str(sweep), "--device", "cpu", cwd=ROOT)

@@ -24,7 +24,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 def opening_s(page: Path, browser: str) -> float:
     """Wall time of the browser until the page's script is through, less that of an empty page: the least of a few, on a shared machine."""
     empty = page.with_name("empty.html")
-    empty.write_text('<!doctype html><html data-ready="yes"><title>empty</title></html>')
+    empty.write_text('<!doctype html><html data-ready="yes"><title>empty</title></html>', encoding="utf-8")
     waits = [(_wall_s(page, browser), _wall_s(empty, browser)) for _ in range(ROUNDS)]
     return min(full for full, _ in waits) - min(bare for _, bare in waits)
 
@@ -34,7 +34,7 @@ def _wall_s(page: Path, browser: str) -> float:
     with tempfile.TemporaryDirectory() as profile:
         command = [browser, *FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=60000", "--dump-dom", page.as_uri()]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300)
         seconds = time.perf_counter() - start
     if 'data-ready="yes"' not in done.stdout:
         raise RuntimeError(f"{page.name} was not drawn: {done.stderr[-300:]}")

@@ -34,7 +34,7 @@ def figures() -> list[tuple[str, float, float, str]]:
     """Overhead is the session's time between the first and the last point, less the points' own (gate, warm-up and samples)."""
     with tempfile.TemporaryDirectory() as folder:
         sweep, run_dir = Path(folder) / "perf.yaml", Path(folder) / "run"
-        sweep.write_text(SWEEP)
+        sweep.write_text(SWEEP, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "benches/test_elementwise.py", "--benchmark-only", "-q", "-p", "no:cacheprovider"]
         subprocess.run([*command, "--sweep", sweep, "--run-dir", run_dir, "--device", "cpu"], cwd=ROOT, capture_output=True, check=True)
         rows = read_journal(run_dir).rows

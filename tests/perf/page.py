@@ -23,14 +23,14 @@ def write_run(folder: Path) -> None:
         seconds = 1e-5 * (1 + i % 97 / 97)
         row = new_row(point, op.cost(point), "ok", median_s=seconds, ci_low_s=seconds, ci_high_s=seconds, samples_s=[seconds] * 30)
         lines.append(row.model_dump_json())
-    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = {
         "device_kind": "simulated",
         "device_name": "made up for a benchmark",
         "gpu": "h100_sxm5",
         "started_utc": "2026-01-01T00:00:00+00:00",
     }
-    (folder / "environment.json").write_text(json.dumps(environment))
+    (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
 
 
 def figures() -> list[tuple[str, float, float, str]]:

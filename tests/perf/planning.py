@@ -22,7 +22,7 @@ sweeps:
 def figures() -> list[tuple[str, float, float, str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perf.yaml"
-        path.write_text(SWEEP)
+        path.write_text(SWEEP, encoding="utf-8")
         start = time.perf_counter()
         points = load_sweep(path).points
         expanding = time.perf_counter() - start

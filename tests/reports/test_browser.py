@@ -27,7 +27,7 @@ def opened(page: Path, profile: Path, fragment: str = "", flags: Sequence[str] =
     """The DOM once the page's script is through, and what the browser logged."""
     url = page.as_uri() + fragment
     command = [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={profile}", "--virtual-time-budget=300000", "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
     return done.stdout, done.stderr
 
 

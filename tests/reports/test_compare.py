@@ -324,5 +324,7 @@ def test_neither_torch_nor_triton_is_imported(tmp_path: Path) -> None:
     rows = rows_of()
     a, b = both(tmp_path, rows, rerun(rows))
     code = "import sys; from reports.__main__ import main; main(sys.argv[1:]); assert not {'torch', 'triton'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, "compare", str(a), str(b)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", str(a), str(b)], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ def test_both_shipped_questions_are_answered(capsys: pytest.CaptureFixture[str],
 
 def test_neither_torch_nor_triton_is_imported() -> None:
     code = "import sys; from reports.__main__ import main; main(['napkin']); assert not {'torch', 'triton'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -200,7 +200,7 @@ PIECES = st.one_of(
 GROUPS = sorted({name.split(".")[0] for name in KEYS})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([TRAIN, LARGEST]), st.dictionaries(st.sampled_from(GROUPS), PIECES, max_size=6))
 def test_any_question_is_answered_or_its_mistakes_have_lines(tmp_path: Path, base: str, changes: dict[str, str]) -> None:
     keys = dict(line.split(": ") for line in base.splitlines()) | changes
@@ -345,7 +345,7 @@ def test_the_charts_are_drawn(tmp_path: Path) -> None:
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
     more = ("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0")
     command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=300000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
     assert 'data-ready="yes"' in done.stdout
     assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 5
     assert "barlayer" in done.stdout

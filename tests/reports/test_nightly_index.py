@@ -28,7 +28,7 @@ def verdict_of(night: Night) -> Verdict:
 def test_the_index_lists_every_run_newest_first_and_links_what_is_there(night: Night) -> None:
     page = Path(verdict_of(night).run_dir) / "nightly.html"
     page.parent.mkdir(exist_ok=True)
-    page.write_text("a page")
+    page.write_text("a page", encoding="utf-8")
     index.keep(night.history, verdict_of(night), page)
     database = open_history(night.history).database
     out = index_page.write_index(night.history, database, night_from(12), verdict_of(night))
@@ -46,7 +46,7 @@ def test_the_index_lists_every_run_newest_first_and_links_what_is_there(night: N
 
 def test_what_was_kept_is_read_leniently_and_forgotten_when_pruned(night: Night, tmp_path: Path) -> None:
     index.keep(tmp_path, verdict_of(night), None)
-    (tmp_path / "verdicts" / "torn.json").write_text('{"run": "x"')
+    (tmp_path / "verdicts" / "torn.json").write_text('{"run": "x"', encoding="utf-8")
     kept, problems = index.read_kept(tmp_path)
     assert list(kept) == [verdict_of(night).run]
     assert kept[verdict_of(night).run].exit_code == 1

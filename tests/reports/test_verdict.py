@@ -214,7 +214,7 @@ def test_many_series_need_more_evidence() -> None:
     assert all(one.q <= DEFAULT.fdr for one in many)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(20, 46))
 def test_a_verdict_does_not_change_as_nights_are_added(seed: int, nights: int) -> None:
     history = simulate(World(series=23, nights=NIGHTS, step=0.06, stepping=0.3, earliest=15, after=3), seed)
@@ -222,7 +222,7 @@ def test_a_verdict_does_not_change_as_nights_are_added(seed: int, nights: int) -
     assert judge(history.times[:, :nights]).confirmed == whole
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(-5, 5))
 def test_neither_order_nor_unit_matters(seed: int, unit: float) -> None:
     history = simulate(World(series=23, nights=NIGHTS, step=0.06, stepping=0.3, earliest=15, after=3), seed)

@@ -50,10 +50,10 @@ def test_published_rules_do_what_is_known_of_them(rule: str, name: str, bias: fl
 def test_the_page_holds_every_scenario_and_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [trial(rule, BY_NAME[name], range(2)) for name in ("300 us", "80 ms, drift 10%/s") for rule in RULES]
     copy = tmp_path / "samplers.md"
-    copy.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    copy.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(page, "PAGE", copy)
     page.write_page(outcomes, goals(outcomes), 2, 2)
-    text = copy.read_text()
+    text = copy.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith(f"{page.END}\nafter\n")
     assert "old" not in text

@@ -157,7 +157,7 @@ def test_resuming_from_a_corrupt_environment_is_an_error_that_callers_expect(tmp
 @pytest.mark.parametrize("key", ["gpu", "device_name"])
 def test_a_device_of_any_name_is_one_short_printable_line(tmp_path: Path, key: str) -> None:
     fields = {"device_kind": "cuda", key: "\x1b[2J\u2028" + "x" * 100_000}
-    (tmp_path / "environment.json").write_text(json.dumps(fields))
+    (tmp_path / "environment.json").write_text(json.dumps(fields), encoding="utf-8")
     (problem,) = load_environment(tmp_path).problems
     assert problem.isprintable()
     assert len(problem) < 500

@@ -40,7 +40,9 @@ def page(folder: Path, name: str) -> str:
     environment = {**ENVIRONMENTS["cpu"], **{field: f"{field} {name}" for field in IN_ENVIRONMENT if field != "device_kind"}}
     environment |= {"sweeps": [name], "versions": {name: name, "torch": name}, name: {name: [name]}}
     run = write_run(folder / "run", rows, environment)
-    (run / "inspect.json").write_text(json.dumps({"gpu": name, "kernels": [{"id": name, "status": name, name: {name: name}}]}))
+    (run / "inspect.json").write_text(
+        json.dumps({"gpu": name, "kernels": [{"id": name, "status": name, name: {name: name}}]}), encoding="utf-8"
+    )
     return build_report(run).read_text(encoding="utf-8")
 
 
