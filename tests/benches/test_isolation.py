@@ -183,8 +183,9 @@ def test_repair(tmp_path: Path, tail: bytes, kept: bytes) -> None:
     assert (said is not None) == bool(tail)
 
 
-def test_the_workers_memory_is_limited(tmp_path: Path) -> None:
+def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An allocation beyond the limit is refused to the worker, and is `oom`; on the real CPU."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # each thread's stack counts
     op = OPS["elementwise"]
     opening = {"kind": "cpu", "run_dir": tmp_path, "seed": 1, "asked": {"max_call_s": math.inf}}  # on a busy machine it would be skipped
     measurer = Isolated(opening, tmp_path / "log", limit_s=120.0, memory_bytes=1_500_000_000)
