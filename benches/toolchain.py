@@ -70,7 +70,9 @@ def cannot_build(compiler: list[str], source: str) -> Missing | None:
     with tempfile.TemporaryDirectory() as folder:
         command = [*compiler, "-shared", "-fPIC", f"-I{include}", "-", "-o", f"{folder}/probe.so"]
         try:
-            done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=plain_messages())
+            done = subprocess.run(
+                command, input=source, capture_output=True, encoding="utf-8", timeout=LIMIT_S, check=False, env=plain_messages()
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return Missing(f"no working compiler: {compiler[0]}: {error}", "apt-get install build-essential")
     if done.returncode == 0:

@@ -71,7 +71,7 @@ class Machine:
     def make(self, *arguments: str, **variables: str) -> tuple[int, str, list[str]]:
         """Exit code, output, and what stands on stderr besides make's own line."""
         environment = {"PATH": str(self.bin), "HOME": str(self.root), **variables}
-        done = subprocess.run(["make", *arguments], cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(["make", *arguments], cwd=self.root, env=environment, capture_output=True, encoding="utf-8", check=False)
         return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
 
     def lines(self, log: str) -> list[str]:

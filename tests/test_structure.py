@@ -80,7 +80,7 @@ def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
 
 def test_doctor_on_a_bare_node_says_what_to_install() -> None:
     """Without site-packages: the first package that is imported is named."""
-    done = subprocess.run([sys.executable, "-S", "-m", "benches", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-S", "-m", "benches", "doctor"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"error: \w+ is not installed: pip install -r requirements.txt\n", done.stderr)
 

@@ -119,6 +119,6 @@ def test_a_bf16_product_holds_the_same_tensors_whatever_the_instruction_set(isa:
     """oneDNN takes the CPU's own instructions where they are fewer than it is allowed. With native bf16 it packs operands: scratch."""
     program = PRODUCT.format(sizes={"m": M, "n": N, "k": K})
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=True)
     peak, scratch = json.loads(done.stdout.splitlines()[-1])
     assert peak - scratch == OPS["matmul"].cost(product("bf16")).memory_bytes

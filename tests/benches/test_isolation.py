@@ -34,7 +34,7 @@ def run(*arguments: str | Path, faults: str = "", **environment: str) -> subproc
     options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", "-q", *map(str, arguments)]
     command = [sys.executable, "-m", "pytest", "benches/test_matmul.py", *options]
     variables = {**os.environ, "MICROBENCH_FAULTS": faults, **environment}
-    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
 
 def by_size(run_dir: Path) -> dict[int, Row]:
@@ -225,7 +225,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, 
     ]
     command = [sys.executable, "-c", program, "benches/test_matmul.py", *options]
     variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # the limit would cut compiled modules short as well
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
     output = done.stdout + done.stderr
     assert done.returncode not in (0, 1), output
     assert "rows.jsonl: cannot be written: File too large; make room and run again" in output
