@@ -32,6 +32,8 @@ class Maker:
     def tensor(self, shape: Sequence[int], precision: str, gain: float = 1.0) -> torch.Tensor:
         """A contiguous tensor of `shape` in `precision`, values × gain."""
         dtype = dtype_of(precision)
+        if self.device.type == "meta":  # has no values, and torch's normals for it need a second and import its compiler
+            return self.empty(shape, precision)
         if self.kind == "zeros":
             return torch.zeros(shape, device=self.device, dtype=torch.float32).to(dtype)
         if self.kind == "integers":

@@ -90,7 +90,7 @@ FAILING = """
 import json
 from dataclasses import replace
 from kernels.gpus import load_gpu
-from kernels.inspect import examine
+from kernels.inspect import build, examine
 from kernels.matmul.configs import Config
 from kernels.matmul.triton_impl import ALIGNED, compilation
 
@@ -104,7 +104,8 @@ cases = {
     "says_fp32": replace(good, precision="fp32"),
     "broken": replace(good, constexprs={**good.constexprs, "BLOCK_M": 100}),
 }
-print(json.dumps({name: [(f := examine(case, gpu)).status, "; ".join(f.reasons)] for name, case in cases.items()}))
+findings = examine([build(case, gpu) for case in cases.values()], gpu)
+print(json.dumps({name: [f.status, "; ".join(f.reasons)] for name, f in zip(cases, findings, strict=True)}))
 """
 
 
