@@ -1,7 +1,7 @@
 """Compiles the Triton kernels for a GPU, on a machine without one, and judges the machine code.
 
-Every `compilations()` entry of every Triton implementation is compiled for the GPU's compute capability and disassembled by the
-`cuobjdump` that lies in triton's package. A compilation passes where it fits the GPU's shared memory, spills no register, and holds
+Every `compilations()` entry of every Triton implementation is compiled for the GPU's compute capability and disassembled by the tools
+that lie in triton's package. A compilation passes where it fits the GPU's shared memory, spills no register, and holds
 the instruction that its precision is there for.
 """
 
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 from pkgutil import resolve_name
@@ -28,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
 
 from kernels.compilation import ALIGNMENT, Compilation, Function
@@ -40,6 +44,7 @@ TENSOR_INSTRUCTIONS = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
 LOADS = ("LDGSTS", "UTMALDG", "LDG")
 SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
 OPCODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
+OFFSET = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/")
 REGISTERS = re.compile(r"REG:(\d+)")
 
 
@@ -59,6 +64,16 @@ class MachineCode:
 
 
 @dataclass(frozen=True)
+class Cubin:
+    """One compilation and what the compiler made of it."""
+
+    compilation: Compilation
+    elf: bytes
+    shared_bytes: int  # a block
+    seconds: float  # that compiling took
+
+
+@dataclass(frozen=True)
 class Finding:
     """One compilation and its verdict. `reasons` is empty where it passed."""
 
@@ -66,7 +81,7 @@ class Finding:
     status: str  # pass, fail, or unsupported: the GPU has no units for this precision
     reasons: list[str] = field(default_factory=list)
     code: MachineCode | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # that compiling took
 
 
 def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[str, ...]:
@@ -112,19 +127,56 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
     return reasons
 
 
-def read_machine_code(cubin: bytes, shared_bytes: int) -> MachineCode:
-    """Disassembles a cubin. Raises CalledProcessError where cuobjdump cannot."""
+def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
+    """The machine code of each cubin. Raises CalledProcessError where a tool of triton's package cannot read one of them."""
+    return [parse_machine_code(text, cubin.shared_bytes) for cubin, text in zip(cubins, disassemble(cubins, capability), strict=True)]
+
+
+def disassemble(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[str]:
+    """The resource usage and the instructions of each cubin, as `cuobjdump -res-usage -sass` prints them.
+
+    cuobjdump starts nvdisasm for the instructions, and that needs half a second before it reads the first one. So here nvdisasm starts
+    once, for the instructions of all cubins in one row, and its output is cut where one cubin ends and the next begins.
+    """
+    codes = [text_sections(cubin.elf) for cubin in cubins]
+    ends = list(accumulate(map(len, codes)))
+    texts = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.cubin")
-        path.write_bytes(cubin)
-        tool = triton.knobs.nvidia.cuobjdump.path
-        command = [tool, "-sass", "-res-usage", str(path)]
-        text = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace").stdout
-    return parse_machine_code(text, shared_bytes)
+        path = Path(folder, "code")
+        for cubin in cubins:
+            path.write_bytes(cubin.elf)
+            texts.append([_output(triton.knobs.nvidia.cuobjdump.path, "-res-usage", str(path))])
+        path.write_bytes(b"".join(codes))
+        architecture = sm_arch_from_capability(_number(capability)).replace("sm_", "SM")
+        listing = _output(triton.knobs.nvidia.nvdisasm.path, "--binary", architecture, str(path))
+    for line in listing.splitlines():
+        if offset := OFFSET.match(line):
+            texts[bisect_right(ends, int(offset[1], 16))].append(line)
+    return ["\n".join(lines) for lines in texts]
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace").stdout
+
+
+def _number(capability: tuple[int, int]) -> int:
+    return capability[0] * 10 + capability[1]
+
+
+def text_sections(elf: bytes) -> bytes:
+    """The contents of the sections `.text.*` of a 64-bit little-endian ELF file, one after the other.
+
+    Source: "ELF-64 Object File Format", figures 2 (file header) and 3 (section header).
+    """
+    (headers,) = struct.unpack_from("<Q", elf, 40)
+    size, count, names = struct.unpack_from("<HHH", elf, 58)
+    sections = [struct.unpack_from("<IIQQQQ", elf, headers + i * size) for i in range(count)]  # name, …, offset and size in the file
+    strings = sections[names][4]
+    return b"".join(elf[offset : offset + length] for name, *_, offset, length in sections if elf.startswith(b".text.", strings + name))
 
 
 def parse_machine_code(text: str, shared_bytes: int) -> MachineCode:
-    """`cuobjdump -sass -res-usage` as counts."""
+    """`cuobjdump -res-usage -sass` as counts."""
     opcodes = OPCODE.findall(text)
     wide = sum(1 for name in opcodes if name.split(".")[0] in ("LDG", "LDGSTS") and "128" in name.split("."))
     registers = REGISTERS.search(text)
@@ -141,22 +193,41 @@ def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
     attributes = {(names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in compilation.aligned}
     source = ASTSource(kernel, dict(compilation.signature), constexprs, attributes)
     options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages}
-    return triton.compile(source, target=GPUTarget("cuda", capability[0] * 10 + capability[1], WARP), options=options)
+    return triton.compile(source, target=GPUTarget("cuda", _number(capability), WARP), options=options)
 
 
-def examine(compilation: Compilation, gpu: Gpu) -> Finding:
-    """Compiles, disassembles, judges. A compiler's error is a failure with its first line as the reason."""
+def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
+    """Compiles. Where there is no cubin, the verdict; a compiler's error is a failure with its first line as the reason."""
     if why := unsupported(compilation, gpu.compute_capability):
         return Finding(compilation, "unsupported", [why])
     start = time.perf_counter()
     try:
         compiled = compile_for(compilation, gpu.compute_capability)
-        code = read_machine_code(compiled.asm["cubin"], compiled.metadata.shared)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
-        lines = str(error).strip().splitlines() or [""]
-        return Finding(compilation, "fail", [f"does not compile: {type(error).__name__}: {lines[0]}"])
-    reasons = judge(compilation, code, gpu)
-    return Finding(compilation, "fail" if reasons else "pass", reasons, code, time.perf_counter() - start)
+        return Finding(compilation, "fail", [f"does not compile: {_first_line(error)}"])
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start)
+
+
+def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
+    """Disassembles and judges the cubins; a verdict that is there already stays."""
+    cubins = [one for one in built if isinstance(one, Cubin)]
+    try:
+        codes = dict(zip(map(id, cubins), read_machine_code(cubins, gpu.compute_capability) if cubins else (), strict=True))
+    except (subprocess.CalledProcessError, ValueError, struct.error) as error:
+        if len(built) == 1:
+            return [Finding(cubins[0].compilation, "fail", [f"cannot be disassembled: {_first_line(error)}"])]
+        return [finding for one in built for finding in examine([one], gpu)]  # which shows whose code it is
+    return [one if isinstance(one, Finding) else _verdict(one, codes[id(one)], gpu) for one in built]
+
+
+def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
+    reasons = judge(cubin.compilation, code, gpu)
+    return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def gather(ops: Iterable[Op], only: list[str] | None = None) -> list[Compilation]:
@@ -166,25 +237,34 @@ def gather(ops: Iterable[Op], only: list[str] | None = None) -> list[Compilation
     return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
 
 
-def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int) -> Iterator[Finding]:
-    """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork."""
+Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
+
+
+def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: Progress = iter) -> list[Finding]:
+    """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork. `progress` wraps the compilations."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(examine, compilations, [gpu] * len(compilations))
+        built = list(progress(pool.map(build, compilations, [gpu] * len(compilations))))
+        size = -(-len(built) // jobs) or 1
+        batches = [built[i : i + size] for i in range(0, len(built), size)]
+        return [finding for findings in pool.map(examine, batches, [gpu] * len(batches)) for finding in findings]
 
 
 def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None) -> int:
     """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
     compilations = gather(ops, only)
     progress = Console(stderr=True)
-    findings = list(
-        track(
-            examine_all(compilations, gpu, jobs),
+    findings = examine_all(
+        compilations,
+        gpu,
+        jobs,
+        lambda built: track(
+            built,
             f"compiling for {gpu.name}",
             total=len(compilations),
             console=progress,
             transient=True,
             disable=not progress.is_terminal,
-        )
+        ),
     )
     if json_file:
         json_file.write_text(json.dumps(to_json(findings, gpu), indent=1) + "\n", encoding="utf-8")

@@ -27,11 +27,14 @@ class Maker:
     def __init__(self, kind: str, device: str | torch.device, seed: int | None):
         self.kind = kind
         self.device = torch.device(device)
+        self.valueless = self.device.type == "meta"  # arithmetic on it would import PyTorch's compiler, which takes seconds, for nothing
         self.generator = None if seed is None else torch.Generator(self.device).manual_seed(seed)
 
     def tensor(self, shape: Sequence[int], precision: str, gain: float = 1.0) -> torch.Tensor:
         """A contiguous tensor of `shape` in `precision`, values × gain."""
         dtype = dtype_of(precision)
+        if self.valueless:
+            return self.empty(shape, precision)
         if self.kind == "zeros":
             return torch.zeros(shape, device=self.device, dtype=torch.float32).to(dtype)
         if self.kind == "integers":

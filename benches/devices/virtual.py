@@ -91,6 +91,7 @@ class VirtualGpu:
         self.gpu, self.behaviour, self.l2_bytes = gpu, behaviour, gpu.l2_bytes
         self.host_s = self.device_s = self.busy_s = 0.0
         self._random = np.random.default_rng(seed)
+        self._fresh_noise = behaviour.noise * math.sqrt(1 - behaviour.rho**2)
         self._sample_noise = self._random.normal(0.0, behaviour.noise)
         self._warmth = 0.0  # 0: clocks at their boost, 1: at their sustained value
         self._temperature_c = IDLE_C
@@ -174,7 +175,8 @@ class VirtualGpu:
             self._recording.append(seconds)
             return
         start = max(self.device_s, self.host_s)
-        self._pass(start - self.device_s, busy=False)
+        if start > self.device_s:
+            self._pass(start - self.device_s, busy=False)
         self._pass(seconds, busy=True)
         self.device_s = start + seconds
         self.busy_s += seconds
@@ -186,9 +188,10 @@ class VirtualGpu:
             return
         b = self.behaviour
         start = max(self.device_s, self.host_s)
-        self._sample_noise = b.rho * self._sample_noise + self._random.normal(0.0, b.noise * math.sqrt(1 - b.rho**2))
+        standard_normal = self._random.standard_normal  # `normal` checks its arguments at each of 100,000 launches
+        self._sample_noise = b.rho * self._sample_noise + self._fresh_noise * standard_normal()
         averaged = math.sqrt(count * max(1.0, base_s / LAUNCH_NOISE_S))
-        factor = 1 + self._sample_noise + self._random.normal(0.0, b.launch_noise / averaged)
+        factor = 1 + self._sample_noise + b.launch_noise / averaged * standard_normal()
         if b.outlier_rate and self._random.random() < b.outlier_rate:
             factor *= b.outlier_factor
         if b.second_mode and self._random.random() < 0.5:
@@ -205,12 +208,16 @@ class VirtualGpu:
         return (1 - self.behaviour.boost * (1 - self._warmth)) * self._slowdown(at_s)
 
     def _slowdown(self, at_s: float) -> float:
-        scripted = [s.factor for s in self.behaviour.slowdowns if s.start_s <= at_s < s.end_s]
-        return max([*scripted, self.behaviour.throttle_factor if self._hot else 1.0])
+        throttled = self.behaviour.throttle_factor if self._hot else 1.0
+        if not self.behaviour.slowdowns:
+            return throttled
+        return max([throttled, *(s.factor for s in self.behaviour.slowdowns if s.start_s <= at_s < s.end_s)])
 
     def _cause(self, at_s: float) -> str | None:
-        scripted = [s.cause for s in self.behaviour.slowdowns if s.start_s <= at_s < s.end_s]
-        return scripted[0] if scripted else THERMAL if self._hot else None
+        for slowdown in self.behaviour.slowdowns:
+            if slowdown.start_s <= at_s < slowdown.end_s:
+                return slowdown.cause
+        return THERMAL if self._hot else None
 
     def _pass(self, seconds: float, busy: bool) -> None:
         """Warmth, temperature and energy after so long."""

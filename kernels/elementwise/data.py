@@ -25,7 +25,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     f = FUNCTIONS[function]
     operands = [maker.tensor((m, n), point.precision) for _ in range(f.matrices)]
     operands += [maker.tensor((n,), point.precision) for _ in range(f.vectors)]
-    if function in POSITIVE or function == "div":
+    if (function in POSITIVE or function == "div") and not maker.valueless:
         last = operands[-1]
         operands[-1] = last.float().abs().add_(AWAY_FROM_ZERO).to(last.dtype)
     return Inputs(tuple(operands), maker.empty((m, n), out_precision(point)))

@@ -60,7 +60,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     weights = tuple(t.to(dtype_of(point.precision)) for t in masters) if has_master(point) else masters
     gradients = tuple(maker.tensor(shape, point.precision) for _ in count)
     state = [tuple(maker.tensor(shape, wide) for _ in count) for _ in range(OPTIMIZER_STATES[method])]
-    if method in SQUARES:
+    if method in SQUARES and not maker.valueless:
         for t in state[-1]:
             t.abs_().mul_(0.5).add_(LEAST_SQUARE)
     made = Group(weights, gradients, tuple(state), masters if has_master(point) else ())

@@ -26,7 +26,7 @@ SIZES = range(1, 9)
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     path = tmp_path / "eight.yaml"
-    path.write_text("name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 64, k: 64}}\n")
+    path.write_text("name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 512, k: 512}}\n")
     return path
 
 
@@ -42,7 +42,7 @@ def by_size(run_dir: Path) -> dict[int, Row]:
 
 
 def point(m: int) -> str:
-    return f"matmul-torch-bf16-{m}x64x64"
+    return f"matmul-torch-bf16-{m}x512x512"
 
 
 def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_small_campaign(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the journal meets it in the middle of a row."""
     run_dir = tmp_path / "run"
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))"
     program = f"import resource, sys; {limit}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     options = [
         "--benchmark-only",

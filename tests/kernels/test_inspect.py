@@ -29,7 +29,7 @@ INSTRUCTION = {"fp32": "FFMA", "tf32": "HGMMA", "fp16": "HGMMA", "bf16": "HGMMA"
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, encoding="utf-8", check=False)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ FAILING = """
 import json
 from dataclasses import replace
 from kernels.gpus import load_gpu
-from kernels.inspect import examine
+from kernels.inspect import build, examine
 from kernels.matmul.configs import Config
 from kernels.matmul.triton_impl import ALIGNED, compilation
 
@@ -104,7 +104,8 @@ cases = {
     "says_fp32": replace(good, precision="fp32"),
     "broken": replace(good, constexprs={**good.constexprs, "BLOCK_M": 100}),
 }
-print(json.dumps({name: [(f := examine(case, gpu)).status, "; ".join(f.reasons)] for name, case in cases.items()}))
+findings = examine([build(case, gpu) for case in cases.values()], gpu)
+print(json.dumps({name: [f.status, "; ".join(f.reasons)] for name, f in zip(cases, findings, strict=True)}))
 """
 
 
