@@ -7,13 +7,17 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: bench test lint perf clean
+.PHONY: bench test test-fast lint perf clean
 
 bench: $(READY)
 	$(BIN)/python -m pytest benches/ --benchmark-only
 
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# What takes no more than a few seconds a test: for while one works.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
 lint: $(READY)
 	$(BIN)/ruff check .

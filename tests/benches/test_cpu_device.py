@@ -29,6 +29,7 @@ print(faults() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kept", "most", "least"), [("keep_freed_memory()", 100, 0), ("True", 10**9, 10 * 8 * 2**20 * 4 // 2**21)])
 def test_a_call_that_allocates_32_mb_faults_no_pages_in(kept: str, most: int, least: int) -> None:
     """And does without it: the test would not see a C library that keeps them anyway."""
@@ -49,6 +50,7 @@ print(held - psutil.Process().memory_info().rss)
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_goes_back_where_there_is_much_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", RETURNED], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) >= 500 * 2**20

@@ -67,6 +67,7 @@ def test_flops_are_those_torch_counts(seed: int) -> None:
     assert OP.cost(made).flops == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_memory_is_what_is_allocated(seed: int) -> None:
     """To the byte: operands, then the most that a pass holds at once."""

@@ -128,6 +128,7 @@ def test_activations_are_those_autograd_keeps(seed: int) -> None:
     assert activations.model(config, batch, sequence, dtype.itemsize, "cpu") == kept(module, tokens(config, batch, sequence))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_checkpointed_activations_are_what_stays_allocated(seed: int) -> None:
     config, batch, sequence, dtype = drawn(seed)

@@ -99,6 +99,7 @@ def tiles(made: Point, threads: int) -> int:
 NUMBERS = 64  # bytes of Python numbers that ATen makes tensors of, some of which each layer keeps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(120))
 def test_memory_is_what_is_allocated(seed: int) -> None:
     made = drawn(seed)
