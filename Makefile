@@ -9,13 +9,17 @@ JOBS ?= 2
 READY := $(VENV)/.ready
 BROKEN := $(shell { $(BIN)/python -c "import pip, _pytest" || echo no; } 2>&1)
 
-.PHONY: bench test lint perf clean FORCE
+.PHONY: bench test test-fast lint perf clean FORCE
 
 bench: $(READY)
 	$(BIN)/python -m pytest benches/ --benchmark-only
 
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Without the tests that take more than about 3 s: to run while working.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

@@ -55,8 +55,12 @@ def missing_browser() -> Missing | None:
 MISSING = {"browser": missing_browser, "compiler": missing_for_cpu}  # by the marker of the tests that need it
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need what this machine lacks are skipped."""
+    """Tests that need what this machine lacks are skipped. Files with slow tests come first: at the end, when a core has nothing left to
+    do, the other one is not in a long file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     for marker, find in MISSING.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
         if needing and (missing := find()):

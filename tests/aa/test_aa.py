@@ -101,6 +101,7 @@ def test_what_is_called_falsely_or_missed_fails(tmp_path: Path) -> None:
     assert good([same])
 
 
+@pytest.mark.slow
 def test_nights_count_what_they_confirm(tmp_path: Path) -> None:
     """Fourteen nights of the same code confirm nothing; four slower ones after them the implementation that is slower, and no other."""
     rows = rows_of()

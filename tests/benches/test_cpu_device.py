@@ -39,6 +39,7 @@ def page_bytes() -> int:
     return int(huge.read_text(encoding="utf-8")) if huge.exists() else resource.getpagesize()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kept", "most", "least"), [("keep_freed_memory()", 100, 0), ("True", 10**9, BYTES // page_bytes())])
 def test_a_call_that_allocates_32_mb_faults_no_pages_in(kept: str, most: int, least: int) -> None:
     """And does without it: the test would not see a C library that keeps them anyway."""
@@ -59,6 +60,7 @@ print(held - psutil.Process().memory_info().rss)
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_goes_back_where_there_is_much_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", RETURNED], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert int(done.stdout) >= 500 * 2**20

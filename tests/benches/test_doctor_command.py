@@ -104,6 +104,7 @@ def test_the_self_test_meets_everything_once(gpu: bool) -> None:
     assert len(able) > 0.75 * len(chosen)
 
 
+@pytest.mark.slow
 def test_the_self_test_on_a_device_without_tensors() -> None:
     """The simulated device passes whatever it can hold, so this shows the plumbing alone."""
     told: list[Check] = []

@@ -45,6 +45,7 @@ def point(m: int) -> str:
     return f"matmul-torch-bf16-{m}x512x512"
 
 
+@pytest.mark.slow
 def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) -> None:
     planted = {1: "crash", 2: "abort", 3: "exit", 4: "hang", 5: "kill", 6: "oom", 7: "sticky"}
     faults = ",".join(f"{fault}:{point(m)}" for m, fault in planted.items())
@@ -72,6 +73,7 @@ def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) ->
     assert all(row.median_s is None for m, row in rows.items() if m != 8)
 
 
+@pytest.mark.slow
 def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     done = run("--sweep", sweep, "--run-dir", run_dir, faults=f"lost:{point(4)}")
@@ -90,6 +92,7 @@ def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep
     assert all(after[m] == row for m, row in before.items() if row.status in TIMED)
 
 
+@pytest.mark.slow
 def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(sweep: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
@@ -105,6 +108,7 @@ def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(sweep: Pat
     assert set(by_size(run_dir)) == set(SIZES)
 
 
+@pytest.mark.slow
 def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
@@ -125,6 +129,7 @@ def test_resume_of_nothing_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_directory(sweep: Path, tmp_path: Path) -> None:
     held = lock(tmp_path)
     assert held is not None
@@ -166,6 +171,7 @@ def test_rows_that_were_only_checked_are_measured_on_resume() -> None:
     assert set(finished(rows, retry=True)) == {points[0].id}
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_open_is_one_line_and_leaves_nothing(sweep: Path, tmp_path: Path) -> None:
     done = run("--sweep", sweep, "--run-dir", tmp_path / "run", faults="bogus")
     output = done.stdout + done.stderr
@@ -183,6 +189,7 @@ def test_repair(tmp_path: Path, tail: bytes, kept: bytes) -> None:
     assert (said is not None) == bool(tail)
 
 
+@pytest.mark.slow
 def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An allocation beyond the limit is refused to the worker, and is `oom`; on the real CPU."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # each thread's stack counts
@@ -206,6 +213,7 @@ def test_a_small_campaign(tmp_path: Path) -> None:
     assert (outcome.statuses["crashed"], outcome.statuses["timeout"]) == (4, 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the journal meets it in the middle of a row."""
     run_dir = tmp_path / "run"

@@ -17,6 +17,8 @@ from benches.journal import read_journal
 from benches.sweep import load_sweep
 from kernels.guard import ROOT
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """
 name: small
 sweeps:

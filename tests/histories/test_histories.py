@@ -76,6 +76,7 @@ def test_a_score_by_hand() -> None:
     assert found.false_per_1000 == pytest.approx(2000 / 35)
 
 
+@pytest.mark.slow
 def test_ours_comes_near_its_goals_in_a_few_histories(scores: dict[str, Score]) -> None:
     """Near: 60,000 series-nights tell a rate to a sixth only. `python -m tests.histories` judges the goals themselves."""
     alarms, five, three, noisy_alarms, rough_alarms, noisy = (goal.value for goal in goals(scores))

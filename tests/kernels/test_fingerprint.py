@@ -109,6 +109,7 @@ def compiled(tmp_path: Path, **given: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_cubin_without_line_numbers_is_its_instructions(tmp_path: Path) -> None:
     first = compiled(tmp_path, lines="", comment="a", op="+ 1")
     assert len(first) == fingerprint.LENGTH

@@ -187,6 +187,7 @@ def has_meta(point: Point) -> bool:
     return point.impl != "torch_fused" or point.options["method"] not in WITHOUT_META
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", list(filter(has_meta, supported(H100))), ids=lambda p: p.id)
 def test_accepted_as_a_cuda_call(point: Point) -> None:
     results, outs = run_fake(OPS[point.op], point)

@@ -56,6 +56,7 @@ def test_grouping(equation: str) -> None:
     assert groupings(point(equation)) == [GROUPED[equation]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2"])
 @pytest.mark.parametrize("equation", GROUPED)
 def test_contraction(equation: str, precision: str) -> None:

@@ -40,6 +40,7 @@ def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
     return Kernel(triton_impl.bind(*inputs.operands, out=inputs.out, precision=p.precision, config=config, compiled=[]), str(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_config_at_ragged_shapes(precision: str, layout: str) -> None:

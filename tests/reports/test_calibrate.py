@@ -50,6 +50,7 @@ def planted() -> Calibration:
     return PRESENT.model_copy(update={"matmul": (bf16, *PRESENT.matmul[1:]), "stream": stream})
 
 
+@pytest.mark.slow
 def test_planted_constants_of_a_gpu_are_found(make_run: MakeRun) -> None:
     truth = planted()
     points = [matmul(*size) for size in shapes(480)]
@@ -89,6 +90,7 @@ def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
     assert "kept from before: " in bf16.fitted_on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splits_k", [True, False])
 def test_whether_a_library_splits_k_shows_in_its_rows(make_run: MakeRun, splits_k: bool) -> None:
     truth = PRESENT.model_copy(update={"matmul": tuple(fit.model_copy(update={"splits_k": splits_k}) for fit in PRESENT.matmul)})
@@ -146,6 +148,7 @@ def test_quality_by_hand() -> None:
     assert q.worst in (2.0, 0.5)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_gpus_file(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = [matmul(*size) for size in shapes(160)]
     run = make_run("cuda", rows=rows_of(points, on_gpu(points, planted())), environment=ON_H100)
@@ -208,6 +211,7 @@ def test_unusable_input_is_one_line_and_exit_2(
     assert says in captured.err
 
 
+@pytest.mark.slow
 def test_a_devices_name_stays_a_name(make_run: MakeRun, tmp_path: Path) -> None:
     """What environment.json calls a device is shown and written, and is neither markup nor YAML."""
     points = [matmul(*size) for size in shapes(40)]

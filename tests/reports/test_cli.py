@@ -59,6 +59,7 @@ def test_a_page_that_cannot_be_written_is_one_line_and_exit_2(make_run: Callable
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_triton_is_imported(make_run: Callable[..., Path]) -> None:
     code = "import sys; from reports.__main__ import main; main(sys.argv[1:]); assert not {'torch', 'triton'} & set(sys.modules)"
     done = subprocess.run(

@@ -236,6 +236,7 @@ def test_two_simulated_runs_are_compared_and_say_so(tmp_path: Path, capsys: pyte
     assert "<strong>SIMULATED</strong>" in (b / "compare-a.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.3, 1), (1 / 1.3, 0)])
 def test_fail_on_slower(tmp_path: Path, factor: float, code: int) -> None:
     rows = rows_of()
@@ -320,6 +321,7 @@ def test_ticks_lie_within_and_one_is_among_them(low: float, high: float) -> None
     assert len(ticks) <= MOST_TICKS
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_triton_is_imported(tmp_path: Path) -> None:
     rows = rows_of()
     a, b = both(tmp_path, rows, rerun(rows))

@@ -74,6 +74,7 @@ def test_intervals_hold_the_true_ratio(n: int, between: float, assumed: Assumed)
     assert ((found["low"] <= truth) & (truth <= found["high"])).mean() >= 0.95
 
 
+@pytest.mark.slow
 def test_means_of_families_hold_the_true_mean() -> None:
     rng, held = np.random.default_rng(13), []
     for _ in range(60):

@@ -116,6 +116,7 @@ def _add(history: Path, run: Path) -> None:
         add_run(history, run)
 
 
+@pytest.mark.slow
 def test_two_at_a_time(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("cuda", "a"), make_run("cpu", "b")]
     context = multiprocessing.get_context("spawn")

@@ -63,6 +63,7 @@ def test_both_shipped_questions_are_answered(capsys: pytest.CaptureFixture[str],
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_triton_is_imported() -> None:
     code = "import sys; from reports.__main__ import main; main(['napkin']); assert not {'torch', 'triton'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)

@@ -24,12 +24,14 @@ DEEP = {"tokens": 48, "width": 32, "layers": 3}
 H100 = Platform("cuda", (9, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(24, seed=5), ids=lambda p: p.id)
 def test_right_steps_pass(point: Point) -> None:
     verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
     assert verdict.ok, verdict.problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("loading", ["direct", "ahead"])
 def test_a_step_passes_again_after_others(precision: str, loading: str) -> None:
@@ -112,6 +114,7 @@ def test_faulty_steps_do_not_pass(precision: str, dims: dict[str, int], spoil: C
     assert not verify(OP, point, rebuilt(point, inputs, spoil), inputs, first).ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("dims", [EVEN, DEEP])
 def test_every_gradient_and_every_update_is_looked_at(precision: str, dims: dict[str, int]) -> None:
