@@ -25,6 +25,8 @@ from reports.nightly.words import change_line, commits_line, summary
 from reports.verdict.accepted import Accepted
 from reports.verdict.thresholds import load_thresholds
 
+pytestmark = pytest.mark.slow
+
 FATES = demo.plan(demo.points())
 
 

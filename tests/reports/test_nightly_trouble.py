@@ -23,6 +23,8 @@ from reports.verdict.scan import scan
 from tests.reports.conftest import ENVIRONMENTS, write_run
 from tests.reports.test_compare import UNTIMED, rerun, rows_of
 
+pytestmark = pytest.mark.slow
+
 FIRST = datetime(2026, 9, 1, 2, tzinfo=UTC)
 ROWS = [row for row in rows_of() if row.op in ("matmul", "elementwise")]
 SLOW = next(row.point for row in ROWS if row.median_s is not None)

@@ -214,6 +214,7 @@ def test_many_series_need_more_evidence() -> None:
     assert all(one.q <= DEFAULT.fdr for one in many)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(20, 46))
 def test_a_verdict_does_not_change_as_nights_are_added(seed: int, nights: int) -> None:
@@ -222,6 +223,7 @@ def test_a_verdict_does_not_change_as_nights_are_added(seed: int, nights: int) -
     assert judge(history.times[:, :nights]).confirmed == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(-5, 5))
 def test_neither_order_nor_unit_matters(seed: int, unit: float) -> None:
