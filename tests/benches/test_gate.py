@@ -14,6 +14,7 @@ from tests.benches.planted import Case, every_case, judge
 from tests.runs_in import runs_in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", list(every_case()), ids=lambda c: f"{c.error}-{c.point.id}")
 def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None:
     good, bad = judge(case)

@@ -39,6 +39,7 @@ def test_some_series_are_ten_times_as_noisy() -> None:
     assert deviations[20:].mean() == pytest.approx(0.01, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_noisy_series_among_quiet_ones_does_not_alarm() -> None:
     """Pulled towards the others' spread it raised 100 false alarms per 1,000 nights."""
     world, rough = World(rough=0.02, stepping=0), np.arange(500) < 10

@@ -137,6 +137,7 @@ def supported(platform: Platform) -> list[Point]:
     return [p for p in POINTS if OPS[p.op].impls[p.impl].unsupported(p, platform) is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", supported(CPU), ids=lambda p: p.id)
 def test_right_on_the_cpu(point: Point) -> None:
     verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
