@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from benches.devices.base import Reading
+from benches.devices.base import POWER_CAP, Reading
 from benches.row import Conditions
 
-POWER_CAP = "power cap"
 LABELLED = (POWER_CAP, "board limit", "reliability")  # kept: the first is normal, and whether the others are, no board has yet shown
 COOL_S = (0.25, 1.0, 4.0)  # rests before the first, second and third retry; after that the number is kept as throttled
 

@@ -12,6 +12,7 @@ from kernels.op import Cost, Platform, Point
 Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]
 Mode = Literal["graph", "events", "wall"]
+POWER_CAP = "power cap"  # a cause that Reading names: normal for long products on an H100
 
 
 class TooLittleMemory(Exception):

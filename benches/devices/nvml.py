@@ -7,8 +7,7 @@ from typing import Any
 
 import pynvml
 
-from benches.devices.base import Reading
-from benches.throttle import POWER_CAP
+from benches.devices.base import POWER_CAP, Reading
 
 REASONS = {
     pynvml.nvmlClocksThrottleReasonSwPowerCap: POWER_CAP,

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benches.devices.base import Reading
+from benches.devices.base import POWER_CAP, Reading
 from benches.devices.streamed import flush_bytes
-from benches.throttle import POWER_CAP
 from kernels.gpus import Gpu
 
 IDLE_GAP_S = 0.01  # power management averages over about so long: shorter gaps do not cool the chip

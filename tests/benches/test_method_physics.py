@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benches.devices.base import Method, Reading
+from benches.devices.base import POWER_CAP, Method, Reading
 from benches.method import choose, rotation
 from benches.physics import least_s
 from benches.steady import moved
-from benches.throttle import POWER_CAP, slowed, spoiling, summarise
+from benches.throttle import slowed, spoiling, summarise
 from kernels.gpus import load_gpu
 from kernels.op import Cost
 from kernels.registry import OPS
