@@ -6,18 +6,33 @@ A result is a tensor or a tuple of tensors, each compared with its own reference
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from benches.devices.base import Verdict
 from kernels.op import Inputs, Kernel, Op, Point
+
+if TYPE_CHECKING:
+    import torch
 
 NAN_BYTE = 0x7F  # all-ones but the sign: a NaN in both fp8 formats
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer. `worst` is the largest error over its tolerance, infinite where an element is NaN or missing."""
+
+    worst: float
+    problem: str | None = None  # what is wrong and where, for a reader; None if the result is right
+
+    @property
+    def ok(self) -> bool:
+        return self.problem is None
+
+
 def fill_nan(out: torch.Tensor) -> None:
     """So that an element nobody writes is seen."""
+    import torch
+
     if out.dtype.itemsize == 1:
         out.view(torch.uint8).fill_(NAN_BYTE)
     else:
@@ -37,6 +52,8 @@ def tensors(value: Any) -> tuple[torch.Tensor, ...]:
 
 def memory_of(values: Any) -> set[int]:
     """Addresses of the memory that tensors lie in, whole or as views."""
+    import torch
+
     return {t.untyped_storage().data_ptr() for t in tensors(values) if isinstance(t, torch.Tensor) and not t.is_meta}
 
 
@@ -102,6 +119,8 @@ def misstrided(results: tuple[torch.Tensor, ...], wanted: tuple[torch.Tensor, ..
 
 def compare(result: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> Verdict:
     """Largest |result − expected| / allowed. All of one shape, or `allowed` broadcasting; expected and allowed fp64."""
+    import torch
+
     error = (result.double() - expected).abs()
     allowed = allowed.expand_as(error)
     over = torch.where(error == 0, 0.0, error / allowed).nan_to_num(nan=math.inf, posinf=math.inf)

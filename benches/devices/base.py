@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from benches.gate import Verdict
 from kernels.gpus import Gpu
 from kernels.op import Cost, Platform, Point
 
@@ -17,18 +18,6 @@ POWER_CAP = "power cap"  # a cause that Reading names: normal for long products 
 
 class TooLittleMemory(Exception):
     """The device could not hold the point."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The gate's answer. `worst` is the largest error over its tolerance, infinite where an element is NaN or missing."""
-
-    worst: float
-    problem: str | None = None  # what is wrong and where, for a reader; None if the result is right
-
-    @property
-    def ok(self) -> bool:
-        return self.problem is None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from itertools import count
 from typing import Any, Literal
 
 from benches.devices import faults
-from benches.devices.base import Settings, TooLittleMemory, Verdict
+from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
+from benches.gate import Verdict
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
 from kernels.op import Cost, Platform, Point

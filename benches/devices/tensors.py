@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from benches import gate
-from benches.devices.base import TooLittleMemory, Verdict
+from benches.devices.base import TooLittleMemory
+from benches.gate import Verdict
 from kernels.fingerprint import machine_code_hash
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS

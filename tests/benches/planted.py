@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from benches.devices.base import Verdict
-from benches.gate import check, tensors
+from benches.gate import Verdict, check, tensors
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from tests.benches.planted_case import Case, recomputed, right_result
