@@ -16,6 +16,7 @@ from rich.table import Table
 from benches.devices.nvml import has_gpu
 from benches.sweep import Sweep
 from benches.toolchain import missing_for_cuda
+from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
@@ -185,19 +186,3 @@ def _left_out(plan: Plan) -> Iterator[str]:
         first.setdefault(why, point.id)
     for why, count in Counter(why for why in plan.unsupported if why).most_common():
         yield f"{count} unsupported: {why} ({first[why]}{', …' if count > 1 else ''})"
-
-
-def time_text(seconds: float) -> str:
-    """A time with three digits."""
-    for unit, factor in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def bytes_text(count: int) -> str:
-    """A size in decimal units, as memory is sold."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} B"

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benches.plan import bytes_text, time_text
 from benches.train.session import Result
+from benches.units import bytes_text, time_text
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_phases
 from kernels.training.memory import memory
 from kernels.training.sizes import config_of, flops, tokens_of

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from benches.__main__ import main
-from benches.plan import bytes_text, make_plan, show, time_text
+from benches.plan import make_plan, show
 from benches.sweep import load_sweep
+from benches.units import bytes_text, time_text
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 
