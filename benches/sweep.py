@@ -21,11 +21,11 @@ from pathlib import Path
 import yaml
 
 from benches.sweep_entry import EVERY_OPTION, KEYS, Entry, read_entry
-from benches.sweep_problems import Problems, Spot, SweepError, quote, valid_names
 from benches.sweep_shapes import Row
-from benches.sweep_values import integer, known_keys, missing, word
-from benches.sweep_yaml import MAX_NODES, Map, Seq, describe, read_text, read_yaml
 from kernels.op import Point
+from kernels.strict_yaml.nodes import MAX_NODES, Map, Seq, describe, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, SweepError, quote, valid_names
+from kernels.strict_yaml.values import integer, known_keys, missing, word
 
 __all__ = ["Sweep", "SweepError", "load_sweep", "load_sweeps", "sweep_names"]
 

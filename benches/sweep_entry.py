@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
-from benches.sweep_problems import Problems, Spot, quote, valid_names
 from benches.sweep_shapes import Row, dim_name_problem, model_rows, read_points
-from benches.sweep_values import axis, choices, chosen, integer, known_keys, missing
-from benches.sweep_yaml import Item, Map, Node, Scalar, Seq, describe
 from benches.where import Where, WhereError, parse_where
 from kernels.op import Op, OpError, Option, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.strict_yaml.nodes import Item, Map, Node, Scalar, Seq, describe
+from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
+from kernels.strict_yaml.values import axis, choices, chosen, integer, known_keys, missing
 
 KEYS = ("op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude")
 EVERY_OPTION: dict[str, Option] = {name: option for op in OPS.values() for name, option in op.options.items()}

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from benches.sweep_problems import Problems, Spot, quote, valid_names
-from benches.sweep_values import choices, chosen, integer, known_keys, word
-from benches.sweep_yaml import Item, Map, Node, Scalar, Seq, describe, read_text, read_yaml
 from kernels.op import Option
+from kernels.strict_yaml.nodes import Item, Map, Node, Scalar, Seq, describe, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
+from kernels.strict_yaml.values import choices, chosen, integer, known_keys, word
 
 MODELS = Path(__file__).parents[1] / "configs" / "models"
 MAX_COLUMNS = 32

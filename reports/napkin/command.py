@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benches.sweep_problems import SweepError
 from kernels.gpus import GpuError
+from kernels.strict_yaml.problems import SweepError
 from reports.napkin.answer import answer
 from reports.napkin.page import write_page
 from reports.napkin.question import Question, load_question, question_names

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benches.sweep_problems import Problems, Spot, quote, valid_names
 from benches.sweep_shapes import Model, model_names, read_model
-from benches.sweep_values import chosen, integer, word
-from benches.sweep_yaml import Map, Node, read_text, read_yaml
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.gpus import Gpu, gpu_names, load_gpu
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Memory, Scheme, parameter_bytes
 from kernels.napkin.setup import Batch, Links, Recompute, Shape, Split
 from kernels.precisions import PRECISIONS
+from kernels.strict_yaml.nodes import Map, Node, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
+from kernels.strict_yaml.values import chosen, integer, word
 from reports.napkin.keys import ASKS, CONVENTION, KEYS
 from reports.napkin.measured import Measured, MeasuredError, measure
 from reports.napkin.reader import Assumption, Reader, looks_like_a_number, number, one_of

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from benches.sweep_problems import Problems, Spot, quote, valid_names
-from benches.sweep_values import EMPTY, MAX_DIGITS, chosen
-from benches.sweep_yaml import Map, Node, Scalar, describe
+from kernels.strict_yaml.nodes import Map, Node, Scalar, describe
+from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
+from kernels.strict_yaml.values import EMPTY, MAX_DIGITS, chosen
 from reports.napkin.keys import KEYS, names
 
 T = TypeVar("T")

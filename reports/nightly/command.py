@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 
-from benches.sweep_problems import SweepError
+from kernels.strict_yaml.problems import SweepError
 from reports.history.record import UnusableRun
 from reports.nightly import files, page
 from reports.nightly.judge import Judged

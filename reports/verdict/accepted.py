@@ -16,9 +16,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from benches.row import FAILED
-from benches.sweep_problems import Problems, Spot, quote
-from benches.sweep_values import chosen, known_keys, missing, word
-from benches.sweep_yaml import Map, Node, Seq, describe, read_text, read_yaml
+from kernels.strict_yaml.nodes import Map, Node, Seq, describe, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, quote
+from kernels.strict_yaml.values import chosen, known_keys, missing, word
 
 KEYS = ("point", "since", "change", "why")
 CHANGES = ("slower", "faster", *FAILED)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.sweep_problems import Problems, Spot, valid_names
-from benches.sweep_values import integer, known_keys
-from benches.sweep_yaml import Map, describe, read_text, read_yaml
 from kernels.guard import ROOT
 from kernels.registry import OPS
+from kernels.strict_yaml.nodes import Map, describe, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, valid_names
+from kernels.strict_yaml.values import integer, known_keys
 from reports.napkin.reader import number
 
 FOLDER = ROOT / "configs" / "verdicts"

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benches.row import Row, new_row
-from benches.sweep_problems import SweepError
 from benches.sweep_shapes import read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.registry import OPS
+from kernels.strict_yaml.problems import SweepError
 from reports.__main__ import main
 from reports.napkin.answer import Answer, answer
 from reports.napkin.keys import KEYS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benches.sweep_problems import SweepError
 from kernels.registry import OPS
+from kernels.strict_yaml.problems import SweepError
 from reports.verdict.accepted import load_accepted, which
 from reports.verdict.thresholds import FOLDER, load_thresholds
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from benches.sweep_problems import Problems, Spot, quote, valid_names
-from benches.sweep_yaml import Item, Map, Node, Scalar, Seq, describe
+from kernels.strict_yaml.nodes import Item, Map, Node, Scalar, Seq, describe
+from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
 
 MAX_DIM = 2**31  # what a 32-bit index of the kernels can count
 MAX_WORD = 300  # characters of an option's value or a label: they go into ids, 100,000 of them

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from benches.sweep_problems import Problems, Spot, quote
+from kernels.strict_yaml.problems import Problems, Spot, quote
 
 MAX_BYTES = 4_000_000  # of a file; 100,000 listed points take about 2 MB
 MAX_NODES = 150_000  # with every alias written out; 20,000 listed shapes of three dims are 140,000
