@@ -15,7 +15,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
 
     from benches.doctor.command import add_command as add_doctor
     from benches.plan import make_plan, show, write_csv
-    from benches.sweep import SweepError, load_sweep
+    from benches.sweep.load import SweepError, load_sweep
     from benches.train.command import add_command as add_train
     from kernels.gpus import GpuError, gpu_names, load_gpu
     from kernels.printing import escape_unprintable

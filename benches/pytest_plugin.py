@@ -29,7 +29,7 @@ from benches.order import shuffled
 from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
 from benches.run import DeviceLostError, Request, Run, RunError, default_run_dir
-from benches.sweep import Sweep, SweepError, load_sweeps
+from benches.sweep.load import Sweep, SweepError, load_sweeps
 from benches.toolchain import missing_for_cpu, missing_for_cuda
 from kernels.guard import ROOT
 from kernels.op import Point

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benches.journal import NAME, read_journal
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
 
 POINT_TIMEOUT_S = 20.0  # of a hang; innocent points take far less even where the machine is busy

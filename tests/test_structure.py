@@ -22,7 +22,7 @@ TORCH_FREE = (
     "kernels.gpus",
     "benches.row",
     "benches.journal",
-    "benches.sweep",
+    "benches.sweep.load",
     "benches.plan",
     "reports.build",
 )

@@ -11,7 +11,7 @@ from typing import Any
 from benches.devices.base import Device
 from benches.measure import measure
 from benches.row import Row
-from benches.sweep import load_sweep, sweep_names
+from benches.sweep.load import load_sweep, sweep_names
 from kernels.op import DATA, Op, OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benches.journal import NAME, read_journal
 from benches.row import TIMED, Row
-from benches.sweep_shapes import Layer, Model
+from benches.sweep.shapes import Layer, Model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from reports.environment import load_environment
 

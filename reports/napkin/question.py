@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benches.sweep_shapes import Model, model_names, read_model
+from benches.sweep.shapes import Model, model_names, read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.gpus import Gpu, gpu_names, load_gpu
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Memory, Scheme, parameter_bytes

@@ -22,7 +22,7 @@ from benches import environment
 from benches.row import Row, new_row
 from benches.sentinels import NAME as SENTINELS
 from benches.sentinels import Reading
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.op import Point

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benches.__main__ import main
 from benches.plan import make_plan, show
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from benches.units import bytes_text, time_text
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benches.journal import read_journal
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
 
 pytestmark = pytest.mark.slow

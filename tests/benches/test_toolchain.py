@@ -14,7 +14,7 @@ import pytest
 from benches import plan, pytest_plugin, toolchain
 from benches.devices import cpu
 from benches.measure import refuse
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from benches.toolchain import Missing, missing_for_cpu, missing_for_cuda
 from kernels.gpus import load_gpu
 from kernels.op import Platform

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benches.sweep import load_sweep
+from benches.sweep.load import load_sweep
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.registry import OPS

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benches.row import Row, new_row
-from benches.sweep_shapes import read_model
+from benches.sweep.shapes import read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.registry import OPS
 from kernels.strict_yaml.problems import SweepError

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 
 from benches.journal import read_journal
-from benches.sweep import SweepError, load_sweep
+from benches.sweep.load import SweepError, load_sweep
 from reports.build import write_report
 from reports.environment import load_environment
 from reports.report import RunError, load_report

@@ -8,7 +8,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from benches.sweep import SWEEPS
+from benches.sweep.load import SWEEPS
 from tests.security.mutate import mutated
 
 FILES = ("/dev/zero", "/dev/stdin", "/proc/self/mem", ".", "''", "/etc/shadow")

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from kernels.guard import ROOT
 from kernels.op import Option
 from kernels.strict_yaml.nodes import Item, Map, Node, Scalar, Seq, describe, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
 from kernels.strict_yaml.values import choices, chosen, integer, known_keys, word
 
-MODELS = Path(__file__).parents[1] / "configs" / "models"
+MODELS = ROOT / "configs" / "models"
 MAX_COLUMNS = 32
 MAX_CELLS = 400_000  # of a table
 MAX_NAME = 40  # characters of a dim's name

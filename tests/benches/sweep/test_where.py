@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benches.where import MAX_PARTS, WhereError, parse_where
+from benches.sweep.filters import MAX_PARTS, WhereError, parse_where
 
 DIMS = {"m": 8, "n": 3, "k": 4096}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
-from benches.sweep_shapes import Row, dim_name_problem, model_rows, read_points
-from benches.where import Where, WhereError, parse_where
+from benches.sweep.filters import Where, WhereError, parse_where
+from benches.sweep.shapes import Row, dim_name_problem, model_rows, read_points
 from kernels.op import Op, OpError, Option, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.sweep import Sweep, SweepError, load_sweep, load_sweeps
+from benches.sweep.load import Sweep, SweepError, load_sweep, load_sweeps
 
 
 def write(folder: Path, text: str, name: str = "s.yaml") -> Path:
@@ -189,7 +189,7 @@ def test_resolved_gives_the_same_points_from_anywhere(tmp_path: Path, monkeypatc
     write(tmp_path, "b,m,n,k,layout,label\n2,3,4,5,nt,ü\n6,7,8,9,,\n", "a b.csv")
     sweep = load_sweep(write(tmp_path, EVERYTHING))
     (tmp_path / "elsewhere").mkdir()
-    monkeypatch.setattr("benches.sweep_shapes.MODELS", tmp_path / "none")
+    monkeypatch.setattr("benches.sweep.shapes.MODELS", tmp_path / "none")
     again = load_sweep(write(tmp_path / "elsewhere", sweep.resolved))
     assert same_points(again, sweep)
     assert (again.name, again.duplicates) == (sweep.name, sweep.duplicates)

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benches.sweep import SweepError, load_sweep
+from benches.sweep.load import SweepError, load_sweep
 
 # Words that lead deep into the reader, and values that do not belong anywhere.
 WORDS = [

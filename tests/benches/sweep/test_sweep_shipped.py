@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benches.sweep import load_sweep, sweep_names
-from benches.sweep_shapes import model_names, read_model
+from benches.sweep.load import load_sweep, sweep_names
+from benches.sweep.shapes import model_names, read_model
 from kernels.op import Platform
 from kernels.registry import OPS
 from tests.runs_in import runs_in

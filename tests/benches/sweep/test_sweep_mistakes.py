@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.sweep import SweepError, load_sweep, sweep_names
+from benches.sweep.load import SweepError, load_sweep, sweep_names
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.registry import OPS
 

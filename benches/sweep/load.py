@@ -20,8 +20,9 @@ from pathlib import Path
 
 import yaml
 
-from benches.sweep_entry import EVERY_OPTION, KEYS, Entry, read_entry
-from benches.sweep_shapes import Row
+from benches.sweep.entry import EVERY_OPTION, KEYS, Entry, read_entry
+from benches.sweep.shapes import Row
+from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.strict_yaml.nodes import MAX_NODES, Map, Seq, describe, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, SweepError, quote, valid_names
@@ -29,7 +30,7 @@ from kernels.strict_yaml.values import integer, known_keys, missing, word
 
 __all__ = ["Sweep", "SweepError", "load_sweep", "load_sweeps", "sweep_names"]
 
-SWEEPS = Path(__file__).parents[1] / "configs" / "sweeps"
+SWEEPS = ROOT / "configs" / "sweeps"
 DEFAULT_MAX_POINTS = 20_000
 HIGHEST_MAX_POINTS = 100_000  # expands in seconds and a few hundred megabytes; a night measures 20,000
 MAX_ENTRIES = 1_000

@@ -1,0 +1,1 @@
+"""Sweeps: YAML to points. `load.load_sweep` is the way in."""
