@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from benches import physics
+from benches.correctness import Verdict
 from benches.devices.base import Device, TooLittleMemory, Workload
-from benches.gate import Verdict
 from benches.row import Row, Status, new_row
 from benches.sampler import Timing, sample
 from kernels.fingerprint import source_hash

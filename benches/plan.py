@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benches.devices.nvml import has_gpu
+from benches.devices.toolchain import missing_for_cuda
 from benches.sweep.load import Sweep
-from benches.toolchain import missing_for_cuda
 from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
 from kernels.gpus import Gpu

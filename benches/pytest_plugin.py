@@ -23,6 +23,7 @@ from benches import environment
 from benches.bench import Bench
 from benches.devices.nvml import has_gpu
 from benches.devices.opening import NoDevice
+from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.journal import JournalError
 from benches.order import shuffled
@@ -30,7 +31,6 @@ from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
 from benches.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
-from benches.toolchain import missing_for_cpu, missing_for_cuda
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from benches.toolchain import Missing, missing_for_cpu
+from benches.devices.toolchain import Missing, missing_for_cpu
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
 STEERS_PYTEST = ("PYTEST_XDIST", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")

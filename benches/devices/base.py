@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from benches.gate import Verdict
+from benches.correctness import Verdict
 from kernels.gpus import Gpu
 from kernels.op import Cost, Platform, Point
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from benches.busy import OtherWork, disturbed
 from benches.devices.allocations import allocated, held_by_tensors
 from benches.devices.base import Method, Reading, Settings, Shot
+from benches.devices.busy import OtherWork, disturbed
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.heap import keep_freed_memory, return_freed_memory
 from benches.devices.tensors import TensorWorkload
-from benches.toolchain import missing_for_cpu
+from benches.devices.toolchain import missing_for_cpu
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
 from kernels.gpus import Ceilings, Gpu

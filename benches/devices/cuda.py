@@ -12,7 +12,7 @@ from benches.devices.base import Method, Settings
 from benches.devices.nvml import Board
 from benches.devices.streamed import CaptureFailed, Streamed, flush_bytes
 from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_errors
-from benches.toolchain import missing_for_cuda
+from benches.devices.toolchain import missing_for_cuda
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, gpu_for_board
 from kernels.op import Platform, Point

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
+from benches.correctness import Verdict
 from benches.devices import faults
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
-from benches.gate import Verdict
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
 from kernels.op import Cost, Platform, Point

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from benches import gate
+from benches import correctness
+from benches.correctness import Verdict
 from benches.devices.base import TooLittleMemory
-from benches.gate import Verdict
 from kernels.fingerprint import machine_code_hash
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
@@ -134,7 +134,7 @@ class TensorWorkload:
         """Fills every output with NaN, so that an element that nobody writes is seen, and puts back what launches have updated."""
         first = self._make_inputs() if self.updates else None
         for s in self._sets:
-            gate.spoil(s.inputs, s.result)
+            correctness.spoil(s.inputs, s.result)
             if first is not None:
                 s.restore(first)
 
@@ -142,4 +142,4 @@ class TensorWorkload:
         """What the last launch wrote. A graph writes what its last captured launch returned."""
         with memory_errors("while comparing with the fp64 reference: "):
             operands = self._make_inputs().operands if self.updates else self._last.inputs.operands
-            return gate.verify(self._op, self._shape, self._last.result, self._last.inputs, operands)
+            return correctness.verify(self._op, self._shape, self._last.result, self._last.inputs, operands)

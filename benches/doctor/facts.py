@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benches.toolchain import Missing
+from benches.devices.toolchain import Missing
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 
+from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.doctor.facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
 from benches.doctor.nvml import probe_nvidia
-from benches.toolchain import missing_for_cpu, missing_for_cuda
 from kernels.guard import ROOT
 
 RUNS = ROOT / "runs"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from benches.busy import DISTURBED
+from benches.devices.busy import DISTURBED
 from benches.row import FAILED, TIMED
 from reports.compare.differences import differences, fields
 from reports.environment import Environment

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benches.gate import Verdict, check, tensors
+from benches.correctness import Verdict, check, tensors
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from tests.benches.planted_case import Case, recomputed, right_result

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benches.gate import tensors
+from benches.correctness import tensors
 from kernels.op import Inputs, Point
 from kernels.registry import OPS
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from benches.devices.toolchain import Missing
 from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
 from benches.doctor.finding import Finding
 from benches.doctor.judge import can_measure, judge
-from benches.toolchain import Missing
 
 BOARD = GpuFacts(
     index=0,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from benches.correctness import Verdict
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.simulated import SimulatedDevice
-from benches.gate import Verdict
 from benches.measure import measure
 from kernels.op import Platform, Point
 from kernels.registry import OPS

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
-from benches.gate import verify
 from benches.measure import gate
 from kernels.einops_op.spec import result
 from kernels.op import Cost, OpError, Platform, Point

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benches.gate import tensors
+from benches.correctness import tensors
 from kernels.gradient.data import evaluate, make_inputs
 from kernels.gradient.spec import DIMS, OP, PASSES, napkin, parameters
 from kernels.models.config import DeepLinear

@@ -15,8 +15,8 @@ import yaml
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from benches.correctness import check, misstrided, tensors
 from benches.devices.tensors import TensorWorkload, data_seed
-from benches.gate import check, misstrided, tensors
 from benches.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.gradient.spec import DIMS, PASSES

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from benches.gate import tensors
+from benches.correctness import tensors
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import load_gpu
 from kernels.models.passes import leaf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benches.gate import check
+from benches.correctness import check
 from kernels.einsum import triton_impl
 from kernels.einsum.grouping import Grouping
 from kernels.einsum.spec import OP, groupings, path

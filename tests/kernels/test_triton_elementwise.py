@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benches.gate import check
+from benches.correctness import check
 from kernels.elementwise import triton_impl
 from kernels.elementwise.configs import choose, configs
 from kernels.elementwise.spec import FUNCTIONS, OP

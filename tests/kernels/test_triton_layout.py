@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benches.gate import check
+from benches.correctness import check
 from kernels.layout import triton_impl
 from kernels.layout.strided import FUNCTIONS
 from kernels.op import Inputs, Kernel, Platform

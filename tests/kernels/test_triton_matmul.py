@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from benches.gate import check
+from benches.correctness import check
 from kernels.matmul import triton_impl
 from kernels.matmul.configs import Config, choose, configs
 from kernels.matmul.spec import OP

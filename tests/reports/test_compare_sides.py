@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import t
 
-from benches.busy import DISTURBED
+from benches.devices.busy import DISTURBED
 from benches.row import Row
 from reports.__main__ import main
 from reports.compare.comparison import Comparison, compare

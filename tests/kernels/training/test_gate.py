@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
+from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
-from benches.gate import verify
 from benches.measure import gate
 from kernels.op import Inputs, OpError, Platform, Point
 from kernels.torch_modes import set_precision_mode

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from benches.gate import check, compare, fill_nan
+from benches.correctness import check, compare, fill_nan
 from kernels.op import Kernel
 from kernels.registry import OPS
 from tests.benches.planted import Case, every_case, judge

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from benches import busy
-from benches.busy import TICK_S, OtherWork, disturbed
+from benches.devices import busy
+from benches.devices.busy import TICK_S, OtherWork, disturbed
 
 
 @pytest.mark.parametrize(
