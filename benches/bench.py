@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benches.devices.opening import open_device
-from benches.measure import measure
 from benches.row import Row
 from benches.sentinels import Sentinels
+from benches.timing.measure import measure
 from kernels.op import Point
 
 

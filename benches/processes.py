@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, median, stdev
 
-from benches.interval import Interval
+from benches.timing.interval import Interval
 
 # Student's t, two-sided 99%, by degrees of freedom (any table of quantiles; tests compare with scipy).
 T_99 = (

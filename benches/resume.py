@@ -11,8 +11,8 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from benches.journal import NAME
-from benches.measure import CHECKED_ONLY
 from benches.row import Row
+from benches.timing.measure import CHECKED_ONLY
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"

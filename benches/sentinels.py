@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benches.devices.base import Device, Method
-from benches.sampler import estimate
+from benches.timing.sampler import estimate
 from kernels.op import Point
 from kernels.registry import OPS
 

@@ -9,9 +9,9 @@ from itertools import cycle, islice
 from typing import Any
 
 from benches.devices.base import Device
-from benches.measure import measure
 from benches.row import Row
 from benches.sweep.load import load_sweep, sweep_names
+from benches.timing.measure import measure
 from kernels.op import DATA, Op, OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, t
 
-from benches.interval import Interval, median_interval
+from benches.timing.interval import Interval, median_interval
 from reports.compare.noise import TAIL_DF, Assumed, Spread, freedom, two_sided
 
 FALSE_DISCOVERY = 0.01

@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.special import ndtri
 from scipy.stats import median_abs_deviation, t
 
-from benches.interval import Z
+from benches.timing.interval import Z
 from reports.verdict.robust import Prior, lean, prior
 
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would

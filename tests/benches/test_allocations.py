@@ -17,7 +17,7 @@ from benches.devices import cpu
 from benches.devices.allocations import Allocations, allocated, held_by_tensors
 from benches.devices.cpu import CpuDevice
 from benches.devices.tensors import TensorWorkload
-from benches.measure import measure
+from benches.timing.measure import measure
 from kernels.gpus import Ceilings
 from kernels.guard import ROOT
 from kernels.op import Point

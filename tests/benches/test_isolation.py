@@ -13,9 +13,9 @@ import pytest
 
 from benches.isolation import STICKY, Isolated
 from benches.journal import NAME, read_journal
-from benches.measure import CHECKED_ONLY
 from benches.resume import differences, finished, lock, repair
 from benches.row import TIMED, Row, new_row
+from benches.timing.measure import CHECKED_ONLY
 from kernels.guard import ROOT
 from kernels.registry import OPS
 from tests.campaign import campaign

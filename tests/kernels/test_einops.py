@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
-from benches.measure import gate
+from benches.timing.measure import gate
 from kernels.einops_op.spec import result
 from kernels.op import Cost, OpError, Platform, Point
 from kernels.registry import OPS

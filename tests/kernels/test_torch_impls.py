@@ -17,7 +17,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from benches.correctness import check, misstrided, tensors
 from benches.devices.tensors import TensorWorkload, data_seed
-from benches.measure import gate
+from benches.timing.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.gradient.spec import DIMS, PASSES
 from kernels.op import Kernel, Op, Platform, Point

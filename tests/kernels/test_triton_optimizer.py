@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benches.devices.tensors import TensorWorkload
-from benches.measure import gate
+from benches.timing.measure import gate
 from kernels.op import Point
 from kernels.optimizer import triton_impl
 from kernels.optimizer.data import group, make_inputs

@@ -10,7 +10,7 @@ from torch.utils.benchmark import Timer
 
 from benches.devices.base import Settings
 from benches.devices.cpu import CpuDevice
-from benches.sampler import sample
+from benches.timing.sampler import sample
 from kernels.registry import OPS
 
 SIZE = 2048

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from benches.interval import Z
+from benches.timing.interval import Z
 from reports.compare.families import families
 from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, freedom, replicated, size_class, spreads, within

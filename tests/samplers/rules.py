@@ -16,7 +16,7 @@ import numpy as np
 
 from benches.devices.base import Method
 from benches.devices.simulated import SimulatedDevice, SimulatedWorkload
-from benches.sampler import sample
+from benches.timing.sampler import sample
 
 TRITON_WARMUP_S, TRITON_REP_S, TRITON_GRAPH_REP_S, TRITON_REPLAYS = 0.025, 0.1, 0.02, 10
 NVBENCH_MIN_S, NVBENCH_TIMEOUT_S, NVBENCH_NOISE, NVBENCH_MIN_SAMPLES = 0.5, 15.0, 0.005, 10

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from benches.blocks import NoSamples
 from benches.devices.base import Method, Settings
 from benches.devices.faults import VARIABLE, FaultError, fault_of, parse
 from benches.devices.simulated import SimulatedDevice
 from benches.devices.virtual import Behaviour, Slowdown, VirtualGpu
-from benches.measure import measure
 from benches.row import Row
-from benches.sampler import sample
+from benches.timing.blocks import NoSamples
+from benches.timing.measure import measure
+from benches.timing.sampler import sample
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 from kernels.op import Cost

@@ -14,8 +14,8 @@ import pytest
 from benches import plan, pytest_plugin
 from benches.devices import cpu, toolchain
 from benches.devices.toolchain import Missing, missing_for_cpu, missing_for_cuda
-from benches.measure import refuse
 from benches.sweep.load import load_sweep
+from benches.timing.measure import refuse
 from kernels.gpus import load_gpu
 from kernels.op import Platform
 from kernels.registry import OPS

@@ -11,7 +11,7 @@ from torch._subclasses import FakeTensorMode
 
 from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
-from benches.measure import gate
+from benches.timing.measure import gate
 from kernels.op import Inputs, OpError, Platform, Point
 from kernels.torch_modes import set_precision_mode
 from kernels.training import data, loader

@@ -10,7 +10,7 @@ import pytest
 from benches.correctness import Verdict
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.simulated import SimulatedDevice
-from benches.measure import measure
+from benches.timing.measure import measure
 from kernels.op import Platform, Point
 from kernels.registry import OPS
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from benches.blocks import NoSamples
 from benches.devices.base import Method, Reading, Settings, Shot
-from benches.interval import Interval
 from benches.row import Conditions
-from benches.sampler import Timing, doubt, sample
+from benches.timing.blocks import NoSamples
+from benches.timing.interval import Interval
+from benches.timing.sampler import Timing, doubt, sample
 from kernels.op import Cost
 
 QUICK = Settings(warmup_s=0.0, warmup_max_s=0.0, half_width=0.01, max_s=10.0, cache="hot")

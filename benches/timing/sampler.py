@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benches.blocks import Collected, add_block, warm
 from benches.devices.base import Device, Method, Settings, Shot, TooLittleMemory
-from benches.interval import WIDER, Interval, Z, median_interval, variance_inflation
-from benches.method import GRAPH_BELOW_S, LONG_S, choose, first
 from benches.row import Conditions, Status
-from benches.throttle import summarise
+from benches.timing.blocks import Collected, add_block, warm
+from benches.timing.interval import WIDER, Interval, Z, median_interval, variance_inflation
+from benches.timing.method import GRAPH_BELOW_S, LONG_S, choose, first
+from benches.timing.throttle import summarise
 
 GROWTH = 1.5  # looks at n = 30, 46, 70, …: few enough that repeated looks cost little confidence
 BEYOND = 2.0  # times the width wanted, that half as far out again may take: of a normal it takes 1.5 times, of 30 samples 2.2 times

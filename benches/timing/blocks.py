@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benches.devices.base import Device, Method, Reading
-from benches.steady import WarmUp, warm_up
-from benches.throttle import COOL_S, slowed, spoiling
+from benches.timing.throttle import COOL_S, slowed, spoiling
+from benches.timing.warmup import WarmUp, warm_up
 
 MAX_VOID = 50  # void samples in a row before giving up: the cause is not passing
 BLOCK = 30  # samples between two looks at the counters

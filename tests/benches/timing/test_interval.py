@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benches.interval import median_interval
+from benches.timing.interval import median_interval
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benches.devices.base import POWER_CAP, Method, Reading
-from benches.method import choose, rotation
-from benches.physics import least_s
-from benches.steady import moved
-from benches.throttle import slowed, spoiling, summarise
+from benches.timing.method import choose, rotation
+from benches.timing.physics import least_s
+from benches.timing.throttle import slowed, spoiling, summarise
+from benches.timing.warmup import moved
 from kernels.gpus import load_gpu
 from kernels.op import Cost
 from kernels.registry import OPS

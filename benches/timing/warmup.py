@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benches.devices.base import Device, Method, Shot
-from benches.method import LONG_S
+from benches.timing.method import LONG_S
 
 CHUNK_S = 0.05  # of launches back to back, then
 CHUNK_SHOTS, CHUNK_SHOTS_S = 5, 0.005  # samples: so many, or of short calls as many as take so long

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from benches import physics
 from benches.correctness import Verdict
 from benches.devices.base import Device, TooLittleMemory, Workload
 from benches.row import Row, Status, new_row
-from benches.sampler import Timing, sample
+from benches.timing import physics
+from benches.timing.sampler import Timing, sample
 from kernels.fingerprint import source_hash
 from kernels.op import Point
 from kernels.registry import OPS

@@ -1,0 +1,1 @@
+"""How long a point takes: warm-up, method, blocks of samples, interval, throttling, physics. `measure` is the way in."""
