@@ -16,7 +16,7 @@ guard["check_imports"]()
 
 with guard["missing_package_in_a_line"]():
     from benches.devices.nvml import has_gpu
-    from benches.journal import read_journal
+    from benches.run.journal import read_journal
 
 if not has_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet

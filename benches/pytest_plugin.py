@@ -19,17 +19,17 @@ from typing import Any
 import psutil
 import pytest
 
-from benches import environment
-from benches.bench import Bench
 from benches.devices.nvml import has_gpu
 from benches.devices.opening import NoDevice
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
-from benches.isolation import InProcess, Isolated, Measurer, WorkerError
-from benches.journal import JournalError
-from benches.order import shuffled
-from benches.replay import ReplayClock, replay
 from benches.row import FAILED, TIMED, Row
-from benches.run import DeviceLostError, Request, Run, RunError, default_run_dir
+from benches.run import environment
+from benches.run.bench import Bench
+from benches.run.isolation import InProcess, Isolated, Measurer, WorkerError
+from benches.run.journal import JournalError
+from benches.run.order import shuffled
+from benches.run.replay import ReplayClock, replay
+from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point

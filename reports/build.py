@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from benches.journal import NAME as JOURNAL
+from benches.run.journal import NAME as JOURNAL
 from reports.page import page
 from reports.payload import libraries, pack, payload
 from reports.report import Report, RunError, load_report

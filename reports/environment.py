@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benches.json_file import read_json
+from benches.run.json_file import read_json
 from kernels.cpu_model import CpuError, CpuModel, cpu_model_for
 from kernels.gpus import Ceilings, GpuError, gpu_for_board, load_gpu
 

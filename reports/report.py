@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benches.journal import NAME, read_journal
 from benches.row import FAILED
+from benches.run.journal import NAME, read_journal
 from reports.environment import Environment, load_environment
 from reports.frame import build_frame
 

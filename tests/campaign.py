@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.journal import NAME, read_journal
+from benches.run.journal import NAME, read_journal
 from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
 

@@ -21,7 +21,7 @@ TORCH_FREE = (
     "kernels.cost_model",
     "kernels.gpus",
     "benches.row",
-    "benches.journal",
+    "benches.run.journal",
     "benches.sweep.load",
     "benches.plan",
     "reports.build",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benches.journal import NAME, read_journal
 from benches.row import TIMED, Row, Status
+from benches.run.journal import NAME, read_journal
 from kernels.gpus import Ceilings
 from kernels.op import Cost, OpError, Point
 from kernels.parts import Contraction, Part, Stream

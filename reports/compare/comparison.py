@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from benches.sentinels import Reading, read_sentinels
+from benches.run.sentinels import Reading, read_sentinels
 from benches.timing.interval import Interval
 from reports.compare.differences import Field, differences, fields
 from reports.compare.families import Family, families

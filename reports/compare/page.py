@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benches.journal import NAME as JOURNAL
+from benches.run.journal import NAME as JOURNAL
 from reports.compare.columns import GROUPS, column, shown
 from reports.compare.comparison import CHANGED, JUDGED, Comparison
 from reports.compare.plots import pairs_chart

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from benches.journal import NAME, read_journal
 from benches.row import Row
-from benches.sentinels import read_sentinels
+from benches.run.journal import NAME, read_journal
+from benches.run.sentinels import read_sentinels
 from reports.environment import NAME as ENVIRONMENT
 from reports.environment import load_environment
 from reports.history.schema import SCHEMA, SENTINEL

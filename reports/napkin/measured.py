@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.journal import NAME, read_journal
 from benches.row import TIMED, Row
+from benches.run.journal import NAME, read_journal
 from benches.sweep.shapes import Layer, Model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from reports.environment import load_environment

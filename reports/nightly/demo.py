@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benches import environment
 from benches.row import Row, new_row
-from benches.sentinels import NAME as SENTINELS
-from benches.sentinels import Reading
+from benches.run import environment
+from benches.run.sentinels import NAME as SENTINELS
+from benches.run.sentinels import Reading
 from benches.sweep.load import load_sweep
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu

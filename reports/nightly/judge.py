@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from benches.sentinels import read_sentinels
+from benches.run.sentinels import read_sentinels
 from reports.nightly import nights as read
 from reports.nightly import suspect
 from reports.nightly.attribution import Step, attribute

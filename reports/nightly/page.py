@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2.utils import url_quote
 
-from benches.journal import NAME as JOURNAL
+from benches.run.journal import NAME as JOURNAL
 from reports.nightly.columns import COLUMNS, GROUPS, column
 from reports.nightly.fleet import GpuTonight
 from reports.nightly.judge import Judged

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benches.journal import read_journal
+from benches.run.journal import read_journal
 from kernels.guard import ROOT
 from reports.nightly.model import Verdict, Warned
 

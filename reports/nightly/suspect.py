@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benches.sentinels import DRIFT, Reading, drift
+from benches.run.sentinels import DRIFT, Reading, drift
 from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift

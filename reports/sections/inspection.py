@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from benches.json_file import read_json
+from benches.run.json_file import read_json
 from reports.page import render
 from reports.report import Report
 from reports.sections.base import Section

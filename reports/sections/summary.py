@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from benches.sentinels import drift, read_sentinels
+from benches.run.sentinels import drift, read_sentinels
 from kernels.registry import OPS
 from reports.page import render
 from reports.palette import STATUSES

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benches import sentinels, worker
+from benches.run import sentinels, worker
 from kernels.op import Impl, Inputs, Kernel, Point
 from kernels.registry import OPS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import worker
+from benches.run import worker
 from kernels.op import Inputs, Kernel
 from kernels.registry import OPS
 from tests.aa import page, plant, trial

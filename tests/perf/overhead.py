@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benches.journal import Journal, read_journal
 from benches.row import Row
+from benches.run.journal import Journal, read_journal
 from kernels.guard import ROOT
 
 POINTS = 400

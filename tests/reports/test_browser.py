@@ -54,7 +54,7 @@ def test_a_link_opens_its_point(make_run: Callable[..., Path], tmp_path: Path) -
 
 
 def test_hostile_names_do_not_run(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    from benches.journal import read_journal
+    from benches.run.journal import read_journal
 
     hostile = "<img src=x onerror=\"document.documentElement.dataset.owned='yes'\">"
     rows = [

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benches.journal import read_journal
+from benches.run.journal import read_journal
 from reports.history.foreign import benchmark_table
 from reports.history.record import UnusableRun, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benches.row import Row
-from benches.sentinels import Reading
+from benches.run.sentinels import Reading
 from reports.__main__ import main
 from reports.history.schema import SCHEMA
 from reports.nightly import demo, files, suspect

@@ -75,7 +75,7 @@ def test_each_section_says_how_to_read_it_and_an_empty_one_why(make_run: Callabl
 
 
 def _rows(run: Path) -> list[Any]:
-    from benches.journal import read_journal
+    from benches.run.journal import read_journal
 
     return read_journal(run).rows
 

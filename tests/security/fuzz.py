@@ -27,7 +27,7 @@ from random import Random
 from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 
-from benches.journal import read_journal
+from benches.run.journal import read_journal
 from benches.sweep.load import SweepError, load_sweep
 from reports.build import write_report
 from reports.environment import load_environment

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benches.environment import read
-from benches.journal import MAX_LINE, read_journal
-from benches.plausible import implausible
 from benches.row import Row
+from benches.run.environment import read
+from benches.run.journal import MAX_LINE, read_journal
+from benches.run.plausible import implausible
 from reports.__main__ import main
 from reports.build import build_report
 from reports.environment import load_environment

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.journal import read_journal
+from benches.run.journal import read_journal
 from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
 

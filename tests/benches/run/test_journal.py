@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benches.journal import Journal, JournalError, read_journal
 from benches.row import Row, new_row
+from benches.run.journal import Journal, JournalError, read_journal
 from kernels.registry import OPS
 
 
@@ -84,6 +84,6 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
-    monkeypatch.setattr("benches.journal.NAME", "full")
+    monkeypatch.setattr("benches.run.journal.NAME", "full")
     with pytest.raises(JournalError, match="No space left on device; make room"):
         Journal(Path("/dev")).append(row())

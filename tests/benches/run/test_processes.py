@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benches.order import shuffled
 from benches.row import Row, Status, new_row
-from benches.several import combine_rows
+from benches.run.order import shuffled
+from benches.run.processes import combine_rows
 from kernels.registry import OPS
 
 

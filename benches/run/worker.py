@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benches.bench import Bench
+from benches.run.bench import Bench
 from kernels.op import Point
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

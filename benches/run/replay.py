@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benches.interrupts import deferred_interrupt
+from benches.run.interrupts import deferred_interrupt
 
 
 class ReplayClock:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benches import environment, resume
-from benches.interrupts import deferred_interrupt
-from benches.isolation import GONE, Measurer
-from benches.journal import NAME, Journal, read_journal
 from benches.row import TIMED, Row
-from benches.several import combine_rows
+from benches.run import environment, resume
+from benches.run.interrupts import deferred_interrupt
+from benches.run.isolation import GONE, Measurer
+from benches.run.journal import NAME, Journal, read_journal
+from benches.run.processes import combine_rows
 from kernels.guard import ROOT
 from kernels.op import Point
 

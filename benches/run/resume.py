@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from benches.journal import NAME
 from benches.row import Row
+from benches.run.journal import NAME
 from benches.timing.measure import CHECKED_ONLY
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently

@@ -18,11 +18,11 @@ from typing import Any, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from benches import worker
-from benches.bench import Bench
 from benches.devices.opening import NoDevice
-from benches.interrupts import deferred_interrupt
 from benches.row import Row, Status, new_row
+from benches.run import worker
+from benches.run.bench import Bench
+from benches.run.interrupts import deferred_interrupt
 from kernels.op import Point
 from kernels.registry import OPS
 

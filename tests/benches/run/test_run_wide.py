@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from benches.devices.simulated import SimulatedDevice
 from benches.devices.virtual import Behaviour
-from benches.order import shuffled
-from benches.processes import T_99, combine
-from benches.sentinels import NAME, Drift, Reading, Sentinels, drift, points, read_sentinels
+from benches.run.order import shuffled
+from benches.run.processes import T_99, combine
+from benches.run.sentinels import NAME, Drift, Reading, Sentinels, drift, points, read_sentinels
 
 IDS = [f"matmul-torch-bf16-{2**i}x64x64" for i in range(40)]
 

@@ -10,8 +10,8 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from benches.plausible import implausible
 from benches.row import Row
+from benches.run.plausible import implausible
 
 NAME = "rows.jsonl"
 SYNC = getattr(os, "fdatasync", os.fsync)  # the data and the file's size, not its times: a fifth less to wait for

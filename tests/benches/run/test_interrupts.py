@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benches.interrupts import deferred_interrupt
+from benches.run.interrupts import deferred_interrupt
 
 
 @pytest.fixture(autouse=True)

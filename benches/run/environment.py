@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benches.json_file import read_json
+from benches.run.json_file import read_json
 from kernels.guard import ROOT
 
 NAME = "environment.json"

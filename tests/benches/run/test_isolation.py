@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from benches.isolation import STICKY, Isolated
-from benches.journal import NAME, read_journal
-from benches.resume import differences, finished, lock, repair
 from benches.row import TIMED, Row, new_row
+from benches.run.isolation import STICKY, Isolated
+from benches.run.journal import NAME, read_journal
+from benches.run.resume import differences, finished, lock, repair
 from benches.timing.measure import CHECKED_ONLY
 from kernels.guard import ROOT
 from kernels.registry import OPS

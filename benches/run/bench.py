@@ -10,7 +10,7 @@ from typing import Any
 
 from benches.devices.opening import open_device
 from benches.row import Row
-from benches.sentinels import Sentinels
+from benches.run.sentinels import Sentinels
 from benches.timing.measure import measure
 from kernels.op import Point
 
