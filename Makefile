@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/python -m mypy
 
 perf: $(READY)
-	$(BIN)/python -m tests.perf
+	$(BIN)/python -m studies.perf
 
 # Also where it is there and cannot be used: an interrupted installation, a system whose Python was upgraded.
 $(READY): constraints.txt pyproject.toml requirements.txt requirements-dev.txt .ci/make-venv.sh $(if $(BROKEN),FORCE)

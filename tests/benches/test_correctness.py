@@ -10,7 +10,7 @@ import torch
 from benches.correctness import check, compare, fill_nan
 from kernels.op import Kernel
 from kernels.registry import OPS
-from tests.benches.planted import Case, every_case, judge
+from studies.planted import Case, every_case, judge
 from tests.runs_in import runs_in
 
 

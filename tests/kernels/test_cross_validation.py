@@ -10,8 +10,8 @@ from kernels.cost_model import Cache, predict
 from kernels.gpus import load_gpu
 from kernels.registry import OPS
 from reports.calibrate.quality import by_regime, quality
-from tests.crossvalidate import problems
-from tests.crossvalidate.study import Result, everything, extrapolated
+from studies.crossvalidate import problems
+from studies.crossvalidate.study import Result, everything, extrapolated
 
 H100 = load_gpu("h100_sxm5")
 pytestmark = pytest.mark.skipif(not problems.DATA.is_dir(), reason=f"no measured H100 timings at {problems.DATA}")

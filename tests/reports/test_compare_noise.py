@@ -92,7 +92,7 @@ def test_means_of_families_hold_the_true_mean() -> None:
     [(1.3, "slower", 0.01, GPU), (1 / 1.3, "faster", 0.01, GPU), (2.2, "slower", 0.02, CPU), (1 / 2.2, "faster", 0.02, CPU)],
 )
 def test_planted_changes_are_found_and_no_others(ratio: float, verdict: str, between: float, assumed: Assumed) -> None:
-    """One implementation's ten points of sixty, as tests/aa plants them."""
+    """One implementation's ten points of sixty, as studies/aa plants them."""
     rng, places = np.random.default_rng(17), [i for i in range(60) if i % 2 == 0 and i // 2 % 3 == 1]
     calls = [judged(synthetic(rng, 60, between, common=assumed.common, planted=dict.fromkeys(places, ratio)), assumed) for _ in range(15)]
     assert len(places) == 10

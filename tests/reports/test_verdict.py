@@ -13,7 +13,7 @@ from reports.verdict.robust import inflation, medians, prior, spread
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Scan, scan
 from reports.verdict.shift import USUAL_NIGHTS, remove_shift
-from tests.histories.simulate import World, simulate
+from studies.histories.simulate import World, simulate
 
 NIGHTS, STEP_AT = 47, 29
 LEAST = 0.015

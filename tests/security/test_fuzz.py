@@ -1,4 +1,4 @@
-"""A few seconds of `python -m tests.security.fuzz`, always the same inputs."""
+"""A few seconds of `python -m studies.fuzz`, always the same inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.security.fuzz import TARGETS, Result, Target, fuzz, fuzz_alone, inputs, main
+from studies.fuzz.__main__ import TARGETS, Result, Target, fuzz, fuzz_alone, inputs, main
 
 COUNTS = {"sweep": 120, "journal": 120, "environment": 200, "page": 100}
 
@@ -36,7 +36,7 @@ def broken(path: Path) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(("data", "fault"), [(b"raise", "KeyError: 'nt' (test"), (b"lines", "a problem that is no line"), (b"good", "")])
 def test_faults_are_seen(data: bytes, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tests.security.fuzz.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("studies.fuzz.__main__.gettempdir", lambda: str(tmp_path))
     result: Result = fuzz(Target("x", lambda rng: data, "x", broken), 1, seed=1)
     assert len(result.faults) == bool(fault)
     assert all(fault.split(" (", maxsplit=1)[0] in found for found in result.faults)
@@ -44,7 +44,7 @@ def test_faults_are_seen(data: bytes, fault: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tests.security.fuzz.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("studies.fuzz.__main__.gettempdir", lambda: str(tmp_path))
     slow = Target("slow", lambda rng: b"", "x", lambda folder: ("read", [str(sum(range(200_000)))]), limit_s=0.0)
     assert "took 0.0" in fuzz(slow, 1, seed=1).faults[0]
 

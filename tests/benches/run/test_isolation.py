@@ -18,7 +18,7 @@ from benches.run.resume import differences, finished, lock, repair
 from benches.timing.measure import CHECKED_ONLY
 from kernels.guard import ROOT
 from kernels.registry import OPS
-from tests.campaign import campaign
+from studies.campaign import campaign
 
 SIZES = range(1, 9)
 

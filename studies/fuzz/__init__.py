@@ -1,0 +1,1 @@
+"""Bad sweeps, journals and environments against their readers: `python -m studies.fuzz`."""

@@ -1,0 +1,1 @@
+"""Samplers side by side on the simulated device, whose truth is known: `python -m studies.samplers`."""

@@ -1,1 +1,0 @@
-"""Speed of the suite itself: `python -m tests.perf`. Not timed tests: it prints what it found beside what was asked for."""

@@ -1,1 +1,0 @@
-"""Samplers side by side on the simulated device, whose truth is known: `python -m tests.samplers`."""
