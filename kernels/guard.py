@@ -1,4 +1,4 @@
-"""Stops when `kernels`, `benches` or `reports` is somebody else's package: PyPI has some of these names, and a benchmark that
+"""Stops when `kernels`, `benches`, `reports` or `studies` is somebody else's package: PyPI has some of these names, and a benchmark that
 silently imports the wrong one measures the wrong thing."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("kernels", "benches", "reports")
+NAMES = ("kernels", "benches", "reports", "studies")
 
 
 def check_imports(root: Path = ROOT) -> None:

@@ -84,7 +84,7 @@ def without_residual(a: Arithmetic, config: Transformer, x: Tensor, up: Tensor, 
 
 
 norm, attention, mlp = formula.norm, formula.attention, formula.mlp
-FORMULAS = {
+FORMULAS: dict[str, tuple[Callable[..., Tensor], ...]] = {
     "norm": (without_eps, without_weight, without_mean),
     "attention": (without_scale, not_causal, sees_one_ahead),
     "mlp": (other_activation, swapped_gate, without_residual),
@@ -124,7 +124,7 @@ def cases() -> Iterator[Case]:
             point = gradient.OP.point("torch", precision, dims, {"model": model, "pass": "both"})
             yield from (Case(point, e.__name__, e) for e in (missing_gradient, accumulated_gradient, stale_gradient, transposed_product))
         block = {"batch": 2, "sequence": 17, "hidden": 28, "heads": 4, "feedforward": 41}
-        model = {**block, "layers": 2, "vocab": 53}
+        whole = {**block, "layers": 2, "vocab": 53}
         for i, (name, faulty) in enumerate((name, f) for name, errors in FORMULAS.items() for f in errors):
             kinds = {
                 "norm": ("rmsnorm", "layernorm")[i % 2],
@@ -135,8 +135,8 @@ def cases() -> Iterator[Case]:
                 if scope == "model" and (which == "forward" or faulty is without_eps):
                     continue  # a loss alone shows large mistakes only; and embeddings are far from eps
                 point = transformer.OP.point(
-                    "torch", precision, block if scope == "block" else model, {"scope": scope, "pass": which, **kinds}
+                    "torch", precision, block if scope == "block" else whole, {"scope": scope, "pass": which, **kinds}
                 )
                 yield Case(point, faulty.__name__, with_formula(name, faulty))
-        point = transformer.OP.point("torch", precision, model, {"scope": "model", "pass": "both"})
+        point = transformer.OP.point("torch", precision, whole, {"scope": "model", "pass": "both"})
         yield from (Case(point, e.__name__, e) for e in (missing_gradient, accumulated_gradient))

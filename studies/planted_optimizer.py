@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -103,7 +104,7 @@ ANY = (unwritten_end, first_tensor_everywhere, gradient_added)
 ADAMS = (no_bias_correction, counter_not_advanced, swapped_betas)
 
 
-def errors(point: Point) -> Iterator[object]:
+def errors(point: Point) -> Iterator[Callable[[Point, Inputs, Any], Any]]:
     """Those that this point can have."""
     method = point.options["method"]
     yield from ANY

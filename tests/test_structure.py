@@ -85,7 +85,7 @@ def test_doctor_on_a_bare_node_says_what_to_install() -> None:
     assert re.fullmatch(r"error: \w+ is not installed: pip install -r requirements.txt\n", done.stderr)
 
 
-@pytest.mark.parametrize("folder", NAMES)
+@pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_entry_points_are_guarded(folder: str) -> None:
     main = ROOT / folder / "__main__.py"
     assert "check_imports()" in main.read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ def test_every_runtime_dependency_is_used() -> None:
         "nvidia-ml-py": "pynvml",
         "pyarrow": "pandas",
     }  # pandas reads Parquet by it
-    everything = set().union(*(imported(p) for folder in NAMES for p in sources(folder)))
+    everything = set().union(*(imported(p) for folder in MAY_IMPORT for p in sources(folder)))
     unused = {name for name in names(project["dependencies"]) if module.get(name, name.replace("-", "_")) not in everything}
     assert unused <= {"pytest-benchmark"}  # used through its fixture
 

@@ -58,7 +58,9 @@ def together(name: str, trials: Sequence[Trial]) -> Trial:
         sum(trial.comparisons for trial in trials),
         sum((trial.verdicts for trial in trials), Counter()),
         [called for trial in trials for called in trial.called],
-        *(sum(getattr(trial, count) for trial in trials) for count in ("planted", "found", "unclear")),
+        planted=sum(trial.planted for trial in trials),
+        found=sum(trial.found for trial in trials),
+        unclear=sum(trial.unclear for trial in trials),
         nightly=any(trial.nightly for trial in trials),
     )
 
@@ -93,7 +95,7 @@ def ended(run_dir: Path) -> bool:
 def judge(a: Sequence[Path], b: Sequence[Path], plant: Plant | None) -> Trial:
     """`compare`'s verdicts on two sides, beside what is true: with a plant, that B's side does its work more often. Raises RunFailed where
     the runs are not of one commit."""
-    found = compare(*([load_report(run) for run in of] for of in (a, b)))
+    found = compare([load_report(run) for run in a], [load_report(run) for run in b])
     commits = {report.environment.text("commit") for of in (found.a, found.b) for report in of.reports}
     if len(commits) > 1:
         raise RunFailed(f"runs of {len(commits)} commits, {', '.join(sorted(commits))}: compared are runs of the same code")
@@ -107,14 +109,17 @@ def judge(a: Sequence[Path], b: Sequence[Path], plant: Plant | None) -> Trial:
             called.append(f"mean of {family.op} {family.impl} {family.precision}")
     name = f"{a[-1].name} → {b[-1].name}"
     counts = Counter({verdict: int((pairs["verdict"] == verdict).sum()) for verdict in JUDGED})
-    of_planted = (int((slowed["verdict"] == verdict).sum()) for verdict in ("slower", "unclear"))
-    return Trial(name, 1, counts, [f"{name}: {point}" for point in called], len(slowed), *of_planted)
+    slower, unclear = (int((slowed["verdict"] == verdict).sum()) for verdict in ("slower", "unclear"))
+    return Trial(name, 1, counts, [f"{name}: {point}" for point in called], len(slowed), slower, unclear)
 
 
 def nights(name: str, before: Sequence[Path], after: Sequence[Path], plant: Plant | None) -> Trial:
     """`nightly`'s verdicts, each run a night: every run of `before` and `after` is judged by the history up to it. With a plant, the runs
     `after` do its work more often. Series that have too few nights to be judged are not counted."""
-    counts, called, confirmed, series = Counter(dict.fromkeys(JUDGED, 0)), [], set(), set()
+    counts = Counter(dict.fromkeys(JUDGED, 0))
+    called: list[str] = []
+    confirmed: set[str] = set()
+    series: set[tuple[str, str, str]] = set()
     judged = suspect = 0
     with tempfile.TemporaryDirectory() as folder:
         for run_dir in (*before, *after):
