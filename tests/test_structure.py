@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ TORCH_FREE = (
     "benches.row",
     "benches.run.journal",
     "benches.sweep.load",
+    "benches.correctness",
+    "benches.run.isolation",
     "benches.plan",
     "reports.build",
 )
@@ -188,3 +192,97 @@ def test_text_has_one_encoding_on_every_machine(folder: str) -> None:
 )
 def test_the_rule_sees_text_without_an_encoding(code: str, wrong: bool) -> None:
     assert bool(without_encoding(ast.parse(code))) == wrong
+
+
+# benches/ from the top down. Each floor imports only floors below it; what shares a floor does not import each other.
+# A file or folder that no floor names is a command ("*"): only the top may import it.
+FLOORS = (
+    ("pytest_plugin", "__main__", "test_*"),
+    ("*",),
+    ("doctor", "train", "first_contact", "fleet", "plan"),
+    ("run",),
+    ("timing",),
+    ("devices", "sweep"),
+    ("row", "correctness", "units"),
+)
+NAMED = [(floor, pattern) for floor, patterns in enumerate(FLOORS) for pattern in patterns if pattern != "*"]
+
+
+def floor_of(room: str) -> int:
+    """Counted from the top."""
+    return next((floor for floor, pattern in NAMED if fnmatchcase(room, pattern)), FLOORS.index(("*",)))
+
+
+def modules_of(code: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module that code imports; of `from a import b` both a.b, which may be a module, and its place in a."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def upward(path: str, code: str) -> list[str]:
+    """The imports of a file in benches/ that the floors do not allow, one line each."""
+    own = path.split("/")[1].removesuffix(".py")
+    found = []
+    for line, module in modules_of(code):
+        package, _, rest = module.partition(".")
+        other = rest.partition(".")[0]
+        if package != "benches" or not other or other == own or floor_of(other) > floor_of(own):
+            continue
+        beside = floor_of(other) == floor_of(own)
+        if beside and own in FLOORS[0]:
+            continue  # pytest's hooks and the commands' front door are one floor's two doors
+        where = "beside" if beside else "above"
+        rule = "a floor imports only floors below it (FLOORS in tests/test_structure.py)"
+        found.append(
+            f"{path}:{line} imports {module}, but benches/{other} is {where} benches/{own}: {rule}. Move what both need further down"
+        )
+    return found
+
+
+def test_each_floor_of_benches_imports_only_floors_below_it() -> None:
+    wrong = [line for path in sources("benches") for line in upward(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [
+        ("benches/devices/nvml.py", "from benches.timing.throttle import POWER_CAP", "benches/timing is above benches/devices"),
+        (
+            "benches/devices/cpu.py",
+            "def f():\n    from benches.sweep.load import load_sweep",
+            ":2 imports benches.sweep.load.load_sweep, but",
+        ),
+        ("benches/row.py", "import benches.devices.base", "benches/devices is above benches/row"),
+        ("benches/train/show.py", "from benches import plan", "benches/plan is beside benches/train"),
+        ("benches/run/run.py", "from benches.new_command import x", "benches/new_command is above benches/run"),
+    ],
+)
+def test_the_floors_see(path: str, code: str, says: str) -> None:
+    (line,) = upward(path, code)
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("benches/devices/cpu.py", "from benches.devices.busy import OtherWork; from benches.correctness import Verdict"),
+        ("benches/timing/measure.py", "from benches.devices.base import Device; from benches.timing import physics; import kernels.op"),
+        ("benches/new_command.py", "from benches.plan import make_plan; from benches.run.run import Run"),
+        ("benches/__main__.py", "from benches.new_command import main; from benches.plan import show"),
+    ],
+)
+def test_the_floors_let_pass(path: str, code: str) -> None:
+    assert upward(path, code) == []
+
+
+def test_nothing_but_tests_imports_studies() -> None:
+    files = [path for folder in MAY_IMPORT for path in sources(folder)] + [ROOT / "conftest.py"]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports studies: move what it needs out of the study" for path in files if "studies" in imported(path)
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert sources("studies")
