@@ -7,12 +7,12 @@ Shapes are ragged and none is a benchmark's shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from benches.correctness import Verdict, check, tensors
-from kernels.op import Inputs, Kernel, Point
+from kernels.op import Inputs, Kernel, Op, Point
 from kernels.registry import OPS
 from studies.planted_case import Case, recomputed, right_result
 
@@ -135,7 +135,7 @@ class Prepared:
         self._known: dict[str, Any] = {}
         self.right = right_result(point, self.inputs)
         self._versions = self._now()
-        self.good = check(self, point, Kernel(lambda: self.right), self.inputs)
+        self.good = check(cast(Op, self), point, Kernel(lambda: self.right), self.inputs)
 
     def _now(self) -> list[int]:
         """PyTorch counts up a tensor's version whenever it, or another view of its memory, is written."""
@@ -170,7 +170,7 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
     if key not in _prepared or not _prepared[key].untouched:
         _prepared[key] = Prepared(case.point)
     found = _prepared[key]
-    bad = check(found, case.point, Kernel(lambda: case.spoil(case.point, found.inputs, found.right)), found.inputs)
+    bad = check(cast(Op, found), case.point, Kernel(lambda: case.spoil(case.point, found.inputs, found.right)), found.inputs)
     return found.good, bad
 
 
