@@ -6,6 +6,7 @@ product, and which depends on the CPU's instruction set and on the number of thr
 
 from __future__ import annotations
 
+import gc
 import os
 import weakref
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Allocations:
 
 def allocated(call: Callable[[], T]) -> tuple[T, Allocations]:
     """The call's result, and what PyTorch's CPU allocator handed out, to the byte: its profiler reports every allocation and release."""
+    gc.collect()  # or tensors that earlier work left in reference cycles would be released while the call is watched
     with profile(profile_memory=True) as profiled:
         result = call()
     events = [e for e in profiled.kineto_results.events() if e.name() == MEMORY]

@@ -51,8 +51,8 @@ def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_memory_that_the_process_held_before_is_not_the_readers() -> None:
     held = bytearray(b"x") * 600_000_000  # every page of it is touched
-    greedy = Target("greedy", lambda rng: b"", "x", lambda folder: (str(len(bytearray(b"x") * 600_000_000)), []))
-    modest = Target("modest", lambda rng: b"", "x", lambda folder: ("read", []))
+    greedy = Target("greedy", lambda rng: b"", "x", lambda folder: (str(len(bytearray(b"x") * 600_000_000)), []), limit_s=60)
+    modest = Target("modest", lambda rng: b"", "x", lambda folder: ("read", []), limit_s=60)
     assert fuzz(modest, 2, seed=1).faults == []
     assert "MB" in fuzz(greedy, 1, seed=1).faults[0]
     assert fuzz_alone("environment", 2, seed=1).peak_bytes < len(held)

@@ -114,7 +114,8 @@ print(json.dumps([workload.peak_memory_bytes, workload.scratch_bytes]))
 """
 
 
-@pytest.mark.parametrize("isa", ["SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_BF16", "DEFAULT"])
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["AVX2", "DEFAULT"])
 def test_a_bf16_product_holds_the_same_tensors_whatever_the_instruction_set(isa: str) -> None:
     """oneDNN takes the CPU's own instructions where they are fewer than it is allowed. With native bf16 it packs operands: scratch."""
     program = PRODUCT.format(sizes={"m": M, "n": N, "k": K})
