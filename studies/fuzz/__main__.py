@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from types import FrameType
 
 from benches.run.journal import read_journal
@@ -141,8 +141,8 @@ def inputs(target: Target, count: int, seed: int) -> Iterator[tuple[int, bytes, 
 def fuzz(target: Target, count: int, seed: int, only: int | None = None) -> Result:
     """Reads every input of a target; a fault is kept in a file and described in the result."""
     result = Result(target.name, start_bytes=_peak_bytes())
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for number, data, rng in inputs(target, count, seed):
             if only is not None and number != only:
                 continue
@@ -151,9 +151,10 @@ def fuzz(target: Target, count: int, seed: int, only: int | None = None) -> Resu
                 (folder / "environment.json").write_bytes(environment_input(rng)[:1_000_000])
             fault = _try(target, folder, number, result)
             if fault:
-                kept = Path(gettempdir()) / f"fuzz-{target.name}-{seed}-{number}"
-                kept.write_bytes(data)
-                result.faults.append(f"{target.name} input {number} (seed {seed}, kept in {kept}): {fault}")
+                name = f"fuzz-{target.name}-{seed}-{number}-"  # with an end of its own: the folder is every user's
+                with NamedTemporaryFile(prefix=name, dir=gettempdir(), delete=False) as kept:
+                    kept.write(data)
+                result.faults.append(f"{target.name} input {number} (seed {seed}, kept in {kept.name}): {fault}")
     return result
 
 

@@ -49,7 +49,8 @@ def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "took 0.0" in fuzz(slow, 1, seed=1).faults[0]
 
 
-def test_memory_that_the_process_held_before_is_not_the_readers() -> None:
+def test_memory_that_the_process_held_before_is_not_the_readers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("studies.fuzz.__main__.gettempdir", lambda: str(tmp_path))
     held = bytearray(b"x") * 600_000_000  # every page of it is touched
     greedy = Target("greedy", lambda rng: b"", "x", lambda folder: (str(len(bytearray(b"x") * 600_000_000)), []), limit_s=60)
     modest = Target("modest", lambda rng: b"", "x", lambda folder: ("read", []), limit_s=60)
