@@ -46,7 +46,7 @@ TENSOR_CORE = {
 # predicate each, larger tiles than these spill (`python -m kernels inspect`).
 UNALIGNED = (Config(128, 128, 32, 8, 4), Config(64, 64, 32, 4, 4))
 # FFMA: every thread holds its operands in registers besides the sums, and k is short so that they do not spill.
-FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 32, 4, 3), Config(64, 32, 32, 4, 3))
+FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 32, 4, 3))
 FP32_UNALIGNED = FP32[1:]
 
 
