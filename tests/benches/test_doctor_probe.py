@@ -199,9 +199,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
-@pytest.mark.parametrize(
-    ("need", "fits"), [("pytest>=8", True), ("pytest>=999", False), ("no-such-package>=1", False), ("numpy>=2", True)]
-)
+@pytest.mark.parametrize(("need", "fits"), [("pytest>=8", True), ("pytest>=999", False), ("no-such-package>=1", False), ("numpy>=2", True)])
 def test_packages_against_their_bounds(need: str, fits: bool) -> None:
     assert probe.package(Requirement(need)).fits is fits
 
