@@ -170,7 +170,7 @@ def rounded(precision: str, seed: int) -> Arithmetic:
             a, b = (t + uniform(t, tolerances.TF32_TRUNCATION * t.abs()) for t in (a, b))
         walk = a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True) / math.sqrt(k)
         c = a @ b
-        c = c + uniform(c, WIDEN * tolerances.accumulation_factor(precision, k) / tolerances.LAMBDA * walk)
+        c = c + uniform(c, WIDEN / tolerances.LAMBDA * tolerances.accumulation(c, walk, precision, k))
         return c + rounding(c)
 
     def storing(x: Tensor) -> Tensor:

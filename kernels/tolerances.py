@@ -7,8 +7,8 @@ R = ‖a_row‖·‖b_col‖/√K. Then a correct kernel errs by
     output rounding        u_out·|c| + ½ smallest subnormal                              exact IEEE bound
     operand rounding       tf32 drops 13 bits by truncation, 2⁻¹⁰ an operand:            2·2⁻¹⁰·|c| + λ·2⁻¹⁰·R
     intermediates          each of the path's (steps − 1) is rounded to the precision:   λ·u·R  each
-    accumulation           partial sums walk as R·√(i/K); each of the steps rounds one
-      fp32 FMA             K steps, u = 2⁻²⁴ to nearest, errors independent:             λ·u·R·√K/√6, at least 1
+    accumulation           partial sums walk as R·√(i/K), or where they end far out at c as c·i/K; each of the steps rounds one
+      fp32 FMA             K steps, u = 2⁻²⁴ to nearest, errors independent:             λ·u·√K·√(R²/6 + c²/9), at least λ·u·R
       tensor core          N = K/group steps; the group's products are aligned and
                            truncated (√N, independent), and so is the sum, always
                            toward zero, so the errors add up along the walk (N/√3):      λ·u·R·(N/√3 + 2·√N)
@@ -36,13 +36,13 @@ ULPS = 8.0  # of fp32, for a chain of up to nine operations and approximate expo
 GROUPS = {"tf32": 8, "fp16": 16, "bf16": 16, "fp8_e4m3": 32, "fp8_e5m2": 32}  # products a tensor core sums at once
 
 
-def accumulation_factor(precision: str, k: int) -> float:
-    """What the accumulator adds to the error of a sum of k products, in units of R."""
+def accumulation(total: torch.Tensor, walk: torch.Tensor, precision: str, k: int) -> torch.Tensor:
+    """What the accumulator adds to the error of a sum of k products that ends at `total`, fp64. walk: R above."""
     if precision == "fp32":
-        return LAMBDA * U32 * max(1.0, math.sqrt(k / 6))
+        return LAMBDA * U32 * torch.maximum(walk, math.sqrt(k) * torch.hypot(walk / math.sqrt(6), total / 3))
     steps = math.ceil(k / GROUPS[precision])
     u = 2.0**-13 if PRECISIONS[precision].bytes == 1 else 2.0**-23
-    return LAMBDA * u * (steps / math.sqrt(3) + 2 * math.sqrt(steps))
+    return LAMBDA * u * (steps / math.sqrt(3) + 2 * math.sqrt(steps)) * walk
 
 
 def contraction(reference: torch.Tensor, walk: torch.Tensor, precision: str, k: int, intermediates: int = 0) -> torch.Tensor:
@@ -51,11 +51,12 @@ def contraction(reference: torch.Tensor, walk: torch.Tensor, precision: str, k: 
     walk: R above, broadcastable to the reference. k: products summed an element. intermediates: rounded partial results before the last.
     """
     relative = PRECISIONS[PRECISIONS[precision].matmul_out].unit_roundoff if precision != "tf32" else U32
-    factor = accumulation_factor(precision, k) + intermediates * LAMBDA * PRECISIONS[precision].unit_roundoff
+    factor = intermediates * LAMBDA * PRECISIONS[precision].unit_roundoff
     if precision == "tf32":
         relative += 2 * TF32_TRUNCATION
         factor += LAMBDA * TF32_TRUNCATION
-    return rounding(reference, PRECISIONS[precision].matmul_out, relative) + factor * walk
+    accumulated = accumulation(reference, walk, precision, k)
+    return rounding(reference, PRECISIONS[precision].matmul_out, relative) + accumulated + factor * walk
 
 
 def rounding(reference: torch.Tensor, precision: str, relative: float | None = None) -> torch.Tensor:

@@ -58,7 +58,7 @@ def tolerance(point: Point, operands: tuple[torch.Tensor, ...], expected: torch.
         return torch.zeros((), dtype=torch.float64, device=expected.device)
     count = prod(point.dims[axis] for axis in parse(point.options["pattern"]).reduced)
     walk = kept_first(point, operands[0].double()).square().sum(-1).sqrt().reshape(expected.shape)
-    error = tolerances.accumulation_factor("fp32", count) * walk
+    error = tolerances.accumulation(expected if reduction == "sum" else expected * count, walk, "fp32", count)
     if reduction == "mean":
         error = error / count + tolerances.U32 * expected.abs()
     return tolerances.rounding(expected, point.precision) + error

@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.precisions import PRECISIONS
 from kernels.rounding import GOLDEN, WIDEN, hashed, pooled
-from kernels.tolerances import LAMBDA, TF32_TRUNCATION, U32, ULPS, accumulation_factor
+from kernels.tolerances import LAMBDA, TF32_TRUNCATION, U32, ULPS, accumulation
 from kernels.training.recipe import AUTOCAST, LOSS_SCALE
 
 SAMPLES = 8
@@ -97,8 +97,8 @@ class Rounding(TorchDispatchMode):
         result = func(*args[:-2], a, b)
         k = a.shape[-1]
         walk = a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True) / k**0.5
-        accumulated = accumulation_factor(self._precision if fp8 or self._precision == "tf32" else self._format.name, k) / LAMBDA
-        result += WIDEN * accumulated * walk * self._noise(result)
+        units = self._precision if fp8 or self._precision == "tf32" else self._format.name
+        result += WIDEN / LAMBDA * accumulation(result, walk, units, k) * self._noise(result)
         return self._moved(result, self._format.unit_roundoff, self._underflow())
 
     def _operand(self, x: torch.Tensor, fp8: bool) -> torch.Tensor:
