@@ -82,6 +82,10 @@ class SimulatedWorkload:
         pass
 
     @property
+    def capturable(self) -> bool:
+        return self._gpu.behaviour.capturable
+
+    @property
     def updates(self) -> bool:
         return False
 
@@ -109,7 +113,7 @@ class SimulatedDevice(Streamed):
         self._virtual = VirtualGpu(self.gpu, behaviour or Behaviour(), seed)
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
         self._lost: str | None = None
-        super().__init__(self._virtual, self._virtual.read)
+        super().__init__(self._virtual, self._virtual)
 
     @property
     def busy_s(self) -> float:
