@@ -39,13 +39,18 @@ FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bind
 }
 
 
-def has_gpu() -> bool:
-    """Whether the driver sees a GPU, without importing torch or making a CUDA context."""
+def gpu_count() -> int | None:
+    """How many GPUs the driver lists, without importing torch or making a CUDA context; None where NVML gives no answer."""
     try:
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetCount() > 0
+        return pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError:
-        return False
+        return None
+
+
+def has_gpu() -> bool:
+    """Whether NVML lists a GPU."""
+    return bool(gpu_count())
 
 
 def ask(query: Callable[..., Any], *args: Any) -> Any:
