@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.json_file import read_json
+from benches.run.variables import recorded
 from kernels.guard import ROOT
 
 NAME = "environment.json"
@@ -59,6 +60,7 @@ def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "host": host(),
         **device,
         "versions": package_versions(),
+        "variables": recorded(os.environ),
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "load_1m": os.getloadavg()[0],
