@@ -11,6 +11,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from benches.row import Row
+from benches.run.environment import LATER
 from benches.run.journal import NAME
 from benches.run.variables import changing_times
 from benches.timing.measure import CHECKED_ONLY
@@ -34,7 +35,6 @@ FIXED = (
     "energy",
     "processes",
 )
-LATER = ("vbios", "cuda_runtime", "cudnn", "variables")  # fixed as well; a run of a version that did not record them matches any
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
