@@ -185,4 +185,5 @@ class Device(Protocol):
         """The clock that Settings counts in."""
 
     def describe(self) -> dict[str, Any]:
-        """For environment.json: device_kind, device_name, device_uuid, driver, gpu, ceilings."""
+        """For environment.json: device_kind, device_name, device_uuid, driver, gpu, ceilings; and on CUDA what else times depend on, and
+        `notes`, which a run prints at its end."""

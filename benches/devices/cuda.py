@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from benches.devices.base import Method, Settings
+from benches.devices.notes import notes
 from benches.devices.nvml import Board
 from benches.devices.streamed import CaptureFailed, Streamed, flush_bytes
 from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_errors
 from benches.devices.toolchain import missing_for_cuda
 from kernels.cost_model import predict
-from kernels.gpus import Gpu, gpu_for_board
+from kernels.gpus import Gpu, gpu_for_board, with_board_l2
 from kernels.op import Platform, Point
 
 SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
@@ -102,9 +103,14 @@ class CudaDevice(Streamed):
         torch.cuda.set_device(index)
         self._properties = torch.cuda.get_device_properties(index)
         self._board = Board(f"GPU-{self._properties.uuid}")
-        self.gpu: Gpu | None = gpu_for_board(self._board.name() or self._properties.name)
+        described = None if self._board.mig else gpu_for_board(self._board.name() or self._properties.name)
+        l2_bytes = self._properties.L2_cache_size
+        self.gpu: Gpu | None = with_board_l2(described, l2_bytes) if described else None
+        counters = bool(self._board.counters().slowed_s)
+        self._name = device_name(self._properties.name, self._board.mig)
+        self.notes = notes(self._name, described, l2_bytes, self._board.mig, self._board.problem, counters)
         self.settings = Settings()
-        super().__init__(CudaStream(self._properties.L2_cache_size), self._board)
+        super().__init__(CudaStream(l2_bytes), self._board)
 
     def platform(self, impl: str) -> Platform:
         missing = missing_for_cuda()
@@ -136,10 +142,29 @@ class CudaDevice(Streamed):
     def describe(self) -> dict[str, Any]:
         return {
             "device_kind": self.kind,
-            "device_name": self._properties.name,
+            "device_name": self._name,
             "device_uuid": f"GPU-{self._properties.uuid}",
             "driver": self._board.driver(),
+            "vbios": self._board.vbios(),
+            "cuda_runtime": torch.version.cuda,
+            "cudnn": cudnn_version(),
             "clock_policy": self._board.clock_policy(),
+            "power_source": self._board.power_source,
             "gpu": self.gpu.name if self.gpu else None,
+            "l2_bytes": self.l2_bytes,
             "ceilings": None,
+            "notes": self.notes,
         }
+
+
+def device_name(name: str, mig: bool) -> str:
+    """CUDA's name of the device; a slice is never called as its whole board is, whose peaks a report would then take."""
+    return f"{name} MIG slice" if mig and "MIG" not in name else name
+
+
+def cudnn_version() -> int | None:
+    """cuDNN's version as its library writes it: 91900 is 9.19.0. None where torch has none, or refuses the one that it finds."""
+    try:
+        return torch.backends.cudnn.version()
+    except RuntimeError:  # another cuDNN on LD_LIBRARY_PATH than torch was built for: products do not need it
+        return None
