@@ -25,10 +25,6 @@ Status = Literal[
     "crashed",
     "error",
 ]
-# How a sample is taken: a CUDA graph of many launches; one launch between two events; a call waited for by the host's clock, on a CPU and
-# of what includes the host's work; or, where a call takes the host longer to enqueue than a launch hold can last, calls back to back by
-# the host's clock.
-Mode = Literal["graph", "events", "wall", "host"]
 TIMED: tuple[Status, ...] = ("ok", "noisy", "throttled")
 FAILED: tuple[Status, ...] = ("oom", "wrong", "impossible", "timeout", "crashed", "error")
 
@@ -76,15 +72,15 @@ class Row(BaseModel):
     timer: str | None = None
     regime: str | None = None
     cache: Literal["cold", "hot"] | None = None
-    mode: Mode | None = None
+    mode: Literal["graph", "events", "wall", "host"] | None = None  # benches/timing/method.py says what each is
     launches: int | None = None  # in a sample, which is their mean
     sets: int | None = None  # of inputs and outputs that the launches rotated through, each touched; 1: none, or a read before each
     dropped: dict[str, int] = {}  # samples that do not count, by cause; never for their value
     warmup_s: float | None = None
+    duty: float | None = None  # of the time in which samples were taken, how much the device worked on them; null where not known
     floor_s: float | None = None  # a kernel that does nothing, timed in the same way; of short points only, and not subtracted
     enqueue_s: float | None = None  # of the host, a launch
-    launch_bound: bool | None = None  # the host takes longer to enqueue a launch than the device to run it; always so in mode host
-    duty: float | None = None  # from 0 to 1: what the device was busy, of the time from the first sample's start to the last one's end
+    launch_bound: bool | None = None  # the host takes longer to enqueue a launch than the device to run it
 
     flops: int
     bytes_read: int

@@ -142,7 +142,7 @@ COLUMNS: tuple[Column, ...] = (
         "Duty",
         "fraction",
         CONDITIONS,
-        "time that the device was busy over the time from the first sample's start to the last one's end",
+        "of the time from the first sample's start to the last one's end, how much the device worked on samples; null where not known",
     ),
     Column("sm_clock_hz", "SM clock", "Hz", CONDITIONS, "clock of the multiprocessors while it ran"),
     Column("memory_clock_hz", "Memory clock", "Hz", CONDITIONS, "clock of the memory while it ran"),

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from benches.correctness import Verdict
-from benches.row import Mode
 from kernels.gpus import Gpu
 from kernels.op import Cost, Platform, Point
 
 Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]
+Mode = Literal["graph", "events", "wall", "host"]
 POWER_CAP = "power cap"  # a cause that Reading names: normal for long products on an H100
 
 
@@ -24,7 +24,7 @@ class TooLittleMemory(Exception):
 class Method:
     """How one sample is taken."""
 
-    mode: Mode
+    mode: Mode  # see benches/timing/method.py
     launches: int = 1  # in a sample, which is their mean
     sets: int = 1  # of inputs and outputs, through which launches rotate
     flush: bool = False  # the cache is filled with something else before each sample

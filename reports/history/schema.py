@@ -47,7 +47,7 @@ POINT = {
     "power_w": pa.float64(),
     "temperature_c": pa.float64(),
     "throttle_reasons": pa.string(),
-    "mode": pa.string(),  # of benches.row.Mode
+    "mode": pa.string(),  # of benches.devices.base.Mode
     "duty": pa.float64(),
 }
 ADDED = {"mode": "VARCHAR", "duty": "DOUBLE"}  # in SQL; a file from before these were kept lacks them, and they are null on its lines

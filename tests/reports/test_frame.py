@@ -6,7 +6,8 @@ from typing import get_args
 
 import pandas as pd
 
-from benches.row import Mode, Row, Status
+from benches.devices.base import Mode
+from benches.row import Row, Status
 from kernels.op import Cost, Point
 from reports.build import build_report
 from reports.columns import BY_NAME, COLUMNS, CONDITIONS
@@ -71,6 +72,7 @@ def test_how_a_point_was_timed_is_in_the_frame_and_in_words(make_run: Callable[.
     assert frame["duty"].dtype == float
     assert (frame["duty"][0], pd.isna(frame["duty"][1])) == (0.25, True)
     assert (BY_NAME["duty"].unit, BY_NAME["duty"].group) == ("fraction", CONDITIONS)
+    assert get_args(get_args(Row.model_fields["mode"].annotation)[0]) == get_args(Mode)
     assert [mode for mode in get_args(Mode) if f"{mode}: " not in BY_NAME["mode"].doc] == []
 
 
