@@ -71,6 +71,10 @@ class Workload(Protocol):
         """Whether more sets can be made cheaply."""
 
     @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold launches; where not, capturing fails and must not be tried."""
+
+    @property
     def sets(self) -> int: ...
 
     @property

@@ -14,7 +14,7 @@ from benches.row import Row, Status, new_row
 from benches.timing import physics
 from benches.timing.sampler import Timing, sample
 from kernels.fingerprint import source_hash
-from kernels.op import Point
+from kernels.op import Point, Unsupported
 from kernels.registry import OPS
 
 PHASE_ROUNDS = 9
@@ -59,6 +59,8 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         disturbance = device.disturbance()
         status, reason = ("noisy", disturbance) if disturbance and result.status == "ok" else (result.status, result.reason)
         return row(status, reason, **timed(device, result), **how, **found)
+    except Unsupported as e:
+        return row("unsupported", str(e))
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
