@@ -19,8 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benches.devices.nvml import has_gpu
-from benches.devices.opening import NoDevice
+from benches.devices.opening import NoDevice, automatic_kind
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.row import FAILED, TIMED, Row
 from benches.run import environment
@@ -75,7 +74,7 @@ class Session:
         self.before = before = resumed_environment(self.resumed) if self.resumed else {}
         self.device_kind: str = config.getoption("--device")
         if self.device_kind == "auto":
-            self.device_kind = before.get("device_kind") or ("cuda" if has_gpu() else "cpu")
+            self.device_kind = before.get("device_kind") or automatic_kind()
         asked: int | None = config.getoption("--seed")
         self.seed = int(before.get("seed", DEFAULT_SEED)) if asked is None else asked
         default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
@@ -112,6 +111,10 @@ class Session:
         missing = {"cuda": missing_for_cuda, "cpu": missing_for_cpu}.get(self.device_kind, lambda: None)()
         count = self.unsupported[missing.reason] if missing else 0
         return [f"note: {count} {'point' if count == 1 else 'points'} unsupported: {missing.reason}"] if missing and count else []
+
+    def limits(self) -> list[str]:
+        """A line for each thing that the device lacks and a reader of its figures must know: peaks on a MIG slice, NVML's readings."""
+        return [f"note: {note}" for note in self._run.environment.get("notes", [])] if self._run else []
 
     def _request(self) -> Request:
         if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
@@ -315,8 +318,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The last lines before pytest's closing one: what was left out for want of something that can be installed."""
+    """The last lines before pytest's closing one: what was left out, and what the figures lack."""
     session = config.stash.get(KEY, None)
-    for line in session.left_out() if session is not None else ():
+    for line in [*session.left_out(), *session.limits()] if session is not None else ():
         terminalreporter.ensure_newline()
         terminalreporter.write_line(line, yellow=True)

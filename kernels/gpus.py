@@ -116,3 +116,14 @@ def gpu_for_board(nvml_name: str) -> Gpu | None:
         if nvml_name in gpu.boards:
             return gpu
     return None
+
+
+def with_board_l2(gpu: Gpu, l2_bytes: int) -> Gpu:
+    """The GPU with the L2 that a board itself reports, bytes; the same object where the YAML agrees.
+
+    Boards of one name need not have the same L2: a part of it may be switched off. What the board has decides what stays in the cache.
+    """
+    if l2_bytes == gpu.l2_bytes:
+        return gpu
+    sources = {**gpu.sources, "l2_bytes": "the CUDA runtime, on the board that was measured"}
+    return gpu.model_copy(update={"l2_bytes": l2_bytes, "sources": sources})

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from benches.run.json_file import read_json
 from kernels.cpu_model import CpuError, CpuModel, cpu_model_for
-from kernels.gpus import Ceilings, GpuError, gpu_for_board, load_gpu
+from kernels.gpus import Ceilings, Gpu, GpuError, gpu_for_board, load_gpu, with_board_l2
 
 NAME = "environment.json"
 UNKNOWN = "not known"
@@ -59,7 +59,7 @@ def load_environment(run_dir: Path) -> Environment:
         return Environment({}, None, "unreadable environment.json", [f"{NAME} cannot be read: {error}"])
     ceilings, source = _ceilings(fields)
     problems = [] if ceilings else [f"no peaks for this device ({source}): nothing is set against a peak or predicted"]
-    return Environment(fields, ceilings, source, problems)
+    return Environment(fields, ceilings, source, problems + _notes(fields))
 
 
 def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
@@ -80,7 +80,21 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
     if gpu is None:
         name = fields.get("device_name")
         return None, f"no file in configs/gpus names {quoted(str(name)) if name else 'it'}"
-    return gpu, f"configs/gpus/{gpu.name}.yaml"
+    return _on_its_board(gpu, fields.get("l2_bytes"))
+
+
+def _on_its_board(gpu: Gpu, l2_bytes: Any) -> tuple[Gpu, str]:
+    """A GPU with the L2 of the board that was measured, where the run recorded it."""
+    source = f"configs/gpus/{gpu.name}.yaml"
+    if not isinstance(l2_bytes, int) or isinstance(l2_bytes, bool) or l2_bytes <= 0 or l2_bytes == gpu.l2_bytes:
+        return gpu, source
+    return with_board_l2(gpu, l2_bytes), f"{source}, with the board's own L2 of {l2_bytes:,} bytes"
+
+
+def _notes(fields: dict[str, Any]) -> list[str]:
+    """What the run said that it lacks: a MIG slice's peaks, NVML's readings."""
+    notes = fields.get("notes")
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _cpu_model(cpu: Any) -> CpuModel | None:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from benches.devices.base import Method, Settings
+from benches.devices.notes import notes
 from benches.devices.nvml import Board
 from benches.devices.streamed import CaptureFailed, Streamed, flush_bytes
 from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_errors
 from benches.devices.toolchain import missing_for_cuda
 from kernels.cost_model import predict
-from kernels.gpus import Gpu, gpu_for_board
+from kernels.gpus import Gpu, gpu_for_board, with_board_l2
 from kernels.op import Platform, Point
 
 SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
@@ -56,16 +57,15 @@ class CudaStream:
     def null(self) -> None:
         torch.cuda._sleep(0)
 
-    def repeat(self, launch: Callable[[], Any], count: int) -> None:
-        for _ in range(count):
-            launch()
-
     def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], Any]:
         graph = torch.cuda.CUDAGraph()
+        before = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph):
-                self.repeat(launch, count)
+                for _ in range(count):
+                    launch()
         except RuntimeError as e:
+            torch.cuda.set_stream(before)  # PyTorch's context manager leaves the capturing stream current where ending the capture fails
             if is_out_of_memory(e):
                 raise
             raise CaptureFailed(str(e)) from e
@@ -82,6 +82,17 @@ class CudaStream:
         return time.perf_counter()
 
 
+def clear_workspaces() -> int | None:
+    """Releases cuBLAS's workspaces, one a handle and stream, and returns their bytes: they are allocated at the first product and kept,
+    32 MiB each on an H100. None where this PyTorch cannot."""
+    clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if clear is None:
+        return None
+    before = torch.cuda.memory_allocated()
+    clear()
+    return before - torch.cuda.memory_allocated()
+
+
 class CudaDevice(Streamed):
     """The current CUDA device. Raises RuntimeError where it cannot be opened."""
 
@@ -92,9 +103,14 @@ class CudaDevice(Streamed):
         torch.cuda.set_device(index)
         self._properties = torch.cuda.get_device_properties(index)
         self._board = Board(f"GPU-{self._properties.uuid}")
-        self.gpu: Gpu | None = gpu_for_board(self._board.name() or self._properties.name)
+        described = None if self._board.mig else gpu_for_board(self._board.name() or self._properties.name)
+        l2_bytes = self._properties.L2_cache_size
+        self.gpu: Gpu | None = with_board_l2(described, l2_bytes) if described else None
+        counters = bool(self._board.counters().slowed_s)
+        self._name = device_name(self._properties.name, self._board.mig)
+        self.notes = notes(self._name, described, l2_bytes, self._board.mig, self._board.problem, counters)
         self.settings = Settings()
-        super().__init__(CudaStream(self._properties.L2_cache_size), self._board.read)
+        super().__init__(CudaStream(l2_bytes), self._board)
 
     def platform(self, impl: str) -> Platform:
         missing = missing_for_cuda()
@@ -102,14 +118,18 @@ class CudaDevice(Streamed):
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
         self.disarm()
+        clear_workspaces()  # or the first point that needs one would be charged for it, and the next not
         torch.cuda.empty_cache()  # the point before may have left blocks that this one cannot use
         before = torch.cuda.memory_allocated()
         workload = TensorWorkload(point, point, "cuda", seed)
-        torch.cuda.reset_peak_memory_stats()  # making the operands took more than holding them
         with memory_errors():
+            workload.launch()  # which compiles, tries configurations and allocates workspaces
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()  # nor does the making of the operands count
             workload.launch()
             torch.cuda.synchronize()
         workload.peak_memory_bytes = torch.cuda.max_memory_allocated() - before
+        workload.scratch_bytes = clear_workspaces()
         return workload
 
     def arm(self, workload: TensorWorkload, method: Method) -> Method:
@@ -122,10 +142,29 @@ class CudaDevice(Streamed):
     def describe(self) -> dict[str, Any]:
         return {
             "device_kind": self.kind,
-            "device_name": self._properties.name,
+            "device_name": self._name,
             "device_uuid": f"GPU-{self._properties.uuid}",
             "driver": self._board.driver(),
+            "vbios": self._board.vbios(),
+            "cuda_runtime": torch.version.cuda,
+            "cudnn": cudnn_version(),
             "clock_policy": self._board.clock_policy(),
+            "power_source": self._board.power_source,
             "gpu": self.gpu.name if self.gpu else None,
+            "l2_bytes": self.l2_bytes,
             "ceilings": None,
+            "notes": self.notes,
         }
+
+
+def device_name(name: str, mig: bool) -> str:
+    """CUDA's name of the device; a slice is never called as its whole board is, whose peaks a report would then take."""
+    return f"{name} MIG slice" if mig and "MIG" not in name else name
+
+
+def cudnn_version() -> int | None:
+    """cuDNN's version as its library writes it: 91900 is 9.19.0. None where torch has none, or refuses the one that it finds."""
+    try:
+        return torch.backends.cudnn.version()
+    except RuntimeError:  # another cuDNN on LD_LIBRARY_PATH than torch was built for: products do not need it
+        return None

@@ -1,13 +1,18 @@
-"""What NVIDIA's management library tells. Everything is optional: a missing library, board or permission gives None."""
+"""What NVIDIA's management library reports. Everything is optional: a missing library, board or permission gives None.
+
+Latencies are medians of an H100 (driver 580, 2026-11-26)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import pynvml
 
 from benches.devices.base import POWER_CAP, Reading
+
+PowerSource = Literal["instant", "1 s average"]
 
 REASONS = {
     pynvml.nvmlClocksThrottleReasonSwPowerCap: POWER_CAP,
@@ -22,6 +27,11 @@ POLICIES = {  # of nvmlDeviceGetViolationStatus
     pynvml.NVML_PERF_POLICY_BOARD_LIMIT: "board limit",
     pynvml.NVML_PERF_POLICY_RELIABILITY: "reliability",
 }
+POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, milliwatts; nvmlDeviceGetPowerUsage is a 1 s average where the board has this field
+AVERAGED_AFTER = (
+    8,
+    0,
+)  # compute capability of the last chip, GA100, on which nvmlDeviceGetPowerUsage is the instant power (NVML's reference)
 FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bindings lack the names
     269: "thermal (software)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN
     270: "thermal (hardware)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN
@@ -29,13 +39,18 @@ FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bind
 }
 
 
-def has_gpu() -> bool:
-    """Whether the driver sees a GPU, without importing torch or making a CUDA context."""
+def gpu_count() -> int | None:
+    """How many GPUs the driver lists, without importing torch or making a CUDA context; None where NVML gives no answer."""
     try:
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetCount() > 0
+        return pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError:
-        return False
+        return None
+
+
+def has_gpu() -> bool:
+    """Whether NVML lists a GPU."""
+    return bool(gpu_count())
 
 
 def ask(query: Callable[..., Any], *args: Any) -> Any:
@@ -52,18 +67,41 @@ def scaled(value: float | None, factor: float) -> float | None:
 
 
 class Board:
-    """One GPU, found by the UUID that CUDA gives it (indices differ under CUDA_VISIBLE_DEVICES)."""
+    """One GPU, found by the UUID that CUDA gives it, "GPU-…" (indices differ under CUDA_VISIBLE_DEVICES).
+
+    `problem` is why NVML gives nothing of it, or None. Of a MIG slice nothing is read: clocks, power and counters are the whole board's.
+    """
 
     def __init__(self, uuid: str):
         self.handle = None
-        if ask(lambda: pynvml.nvmlInit() or True):
-            self.handle = ask(pynvml.nvmlDeviceGetHandleByUUID, uuid.encode())
+        self.mig = False
+        self.problem: str | None = None
+        self.power_source: PowerSource | None = None
+        self._instant_field = False
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            self.problem = str(error)
+            return
+        self.mig = is_slice(uuid)
+        if self.mig:
+            return
+        try:
+            self.handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        except pynvml.NVMLError as error:
+            self.problem = str(error)
+            return
+        self._instant_field = POWER_INSTANT in self._fields([POWER_INSTANT])
+        self.power_source = self._power_source()
 
     def driver(self) -> str | None:
-        return ask(pynvml.nvmlSystemGetDriverVersion) if self.handle else None
+        return ask(pynvml.nvmlSystemGetDriverVersion)
+
+    def vbios(self) -> str | None:
+        return ask(pynvml.nvmlDeviceGetVbiosVersion, self.handle) if self.handle else None
 
     def clock_policy(self) -> str | None:
-        """What holds the clocks, as far as NVML tells (not `nvidia-smi -lgc`): the application clock and the power cap."""
+        """What holds the clocks, as far as NVML shows it (not `nvidia-smi -lgc`): the application clock and the power cap."""
         if not self.handle:
             return None
         clock = ask(pynvml.nvmlDeviceGetApplicationsClock, self.handle, pynvml.NVML_CLOCK_SM)
@@ -74,20 +112,43 @@ class Board:
     def name(self) -> str | None:
         return ask(pynvml.nvmlDeviceGetName, self.handle) if self.handle else None
 
+    def _power_source(self) -> PowerSource | None:
+        """Which power `read` gives: found once, so that one run never mixes the two."""
+        if self._instant_field:
+            return "instant"
+        if ask(pynvml.nvmlDeviceGetPowerUsage, self.handle) is None:
+            return None
+        capability = ask(pynvml.nvmlDeviceGetCudaComputeCapability, self.handle)
+        return "instant" if capability is not None and tuple(capability) <= AVERAGED_AFTER else "1 s average"
+
     def read(self) -> Reading:
-        """Clocks, power, temperature, energy, what slows the board now, and for how long each cause has."""
+        """Clocks, power, temperature, and what slows the board now: about 15 us, so it may be taken while a sample runs."""
         if not self.handle:
             return Reading()
         reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, self.handle)
         return Reading(
             sm_clock_hz=scaled(ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_SM), 1e6),
             memory_clock_hz=scaled(ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_MEM), 1e6),
-            power_w=scaled(ask(pynvml.nvmlDeviceGetPowerUsage, self.handle), 1e-3),
+            power_w=self._power_w(),
             temperature_c=ask(pynvml.nvmlDeviceGetTemperature, self.handle, pynvml.NVML_TEMPERATURE_GPU),
             reasons=None if reasons is None else tuple(text for bit, text in REASONS.items() if reasons & bit),
-            slowed_s=self._slowed_s(),
-            energy_j=scaled(ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle), 1e-3),
         )
+
+    def counters(self, energy: bool = False) -> Reading:
+        """For how long each cause has slowed the board, and with `energy` the energy so far; nothing else.
+
+        About 2.5 ms, and as much again with the energy, so never while a sample runs. The energy counter moves every 0.1 s.
+        """
+        if not self.handle:
+            return Reading()
+        used = scaled(ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle), 1e-3) if energy else None
+        return Reading(slowed_s=self._slowed_s(), energy_j=used)
+
+    def _power_w(self) -> float | None:
+        if self._instant_field:
+            value = self._fields([POWER_INSTANT]).get(POWER_INSTANT)
+            return None if value is None else value.uiVal * 1e-3
+        return scaled(ask(pynvml.nvmlDeviceGetPowerUsage, self.handle), 1e-3)
 
     def _slowed_s(self) -> dict[str, float]:
         """Both kinds of counter are nanoseconds since the driver was loaded."""
@@ -96,7 +157,18 @@ class Board:
             status = ask(pynvml.nvmlDeviceGetViolationStatus, self.handle, policy)
             if status is not None:
                 found[cause] = status.violationTime / 1e9
-        for value in ask(pynvml.nvmlDeviceGetFieldValues, self.handle, list(FIELDS)) or ():
-            if value.nvmlReturn == pynvml.NVML_SUCCESS:
-                found[FIELDS[value.fieldId]] = value.value.ullVal / 1e9
-        return found
+        return found | {FIELDS[name]: value.ullVal / 1e9 for name, value in self._fields(list(FIELDS)).items()}
+
+    def _fields(self, names: Sequence[int]) -> dict[int, Any]:
+        """Values of the fields that the board has, by number, asked in one call."""
+        values = ask(pynvml.nvmlDeviceGetFieldValues, self.handle, list(names)) or ()
+        return {value.fieldId: value.value for value in values if value.nvmlReturn == pynvml.NVML_SUCCESS}
+
+
+def is_slice(uuid: str) -> bool:
+    """Whether CUDA's device is a MIG slice: by its own UUID, or by that of its board, which drivers before CUDA 12 give instead."""
+    if ask(pynvml.nvmlDeviceGetHandleByUUID, uuid.replace("GPU-", "MIG-", 1).encode()) is not None:
+        return True
+    board = ask(pynvml.nvmlDeviceGetHandleByUUID, uuid.encode())
+    modes = ask(pynvml.nvmlDeviceGetMigMode, board) if board is not None else None
+    return bool(modes) and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE

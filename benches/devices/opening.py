@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+import subprocess
+import sys
+from typing import Any, Literal
 
 from benches.devices.base import Device
+from benches.devices.nvml import gpu_count
 from kernels.cpu_model import CpuError
 from kernels.gpus import Ceilings
+
+DRIVER = "libcuda.so.1"  # CUDA's driver, without which torch finds no device
+ASK_TORCH = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+ASKING_S = 120.0  # importing torch from a network disk, and initialising eight boards
 
 
 class NoDevice(Exception):
     """There is no such device here; the message says what to do."""
+
+
+def automatic_kind() -> Literal["cuda", "cpu"]:
+    """What `--device auto` measures on: CUDA where NVML lists a GPU or, where NVML gives no answer, torch finds one; else the CPU."""
+    count = gpu_count()
+    return "cuda" if count or (count is None and torch_finds_cuda()) else "cpu"
+
+
+def torch_finds_cuda() -> bool:
+    """Whether torch finds a CUDA device, asked in another process: this one must not touch CUDA, since its workers' faults are their own.
+
+    Importing torch takes seconds, so a machine without CUDA's driver is not asked.
+    """
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    try:
+        return subprocess.run([sys.executable, "-c", ASK_TORCH], capture_output=True, timeout=ASKING_S, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def open_device(kind: str, described: dict[str, Any] | None = None, generation: int = 0) -> Device:

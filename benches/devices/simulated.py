@@ -37,6 +37,7 @@ class SimulatedWorkload:
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
     rotatable = True
+    capturable = True
     _names = count()
 
     def __init__(
@@ -82,6 +83,10 @@ class SimulatedWorkload:
 
     def spoil(self) -> None:
         pass
+
+    @property
+    def capturable(self) -> bool:
+        return self._gpu.behaviour.capturable
 
     @property
     def updates(self) -> bool:
@@ -130,7 +135,7 @@ class SimulatedDevice(Streamed):
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
         self._virtual = LyingGpu(self.gpu, behaviour or Behaviour(), seed, faults.lies(self._faults))
         self._lost: str | None = None
-        super().__init__(self._virtual, self._virtual.read)
+        super().__init__(self._virtual, self._virtual)
 
     @property
     def l2_bytes(self) -> int:

@@ -93,9 +93,19 @@ class TensorWorkload:
         return machine_code_hash(self._last.kernel.compiled)
 
     @property
+    def capturable(self) -> bool:
+        """Whether launches can be recorded into a CUDA graph."""
+        return getattr(self._last.kernel, "capturable", True)
+
+    @property
     def updates(self) -> bool:
         """Whether a launch changes what the next one finds."""
         return bool(self._last.inputs.updated or self._last.kernel.reset)
+
+    @property
+    def capturable(self) -> bool:
+        """As the first set's kernel records it; all sets' kernels are alike."""
+        return self._sets[0].kernel.capturable
 
     @property
     def phases(self) -> tuple[tuple[str, Callable[[], Any]], ...]:

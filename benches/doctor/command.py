@@ -51,7 +51,7 @@ def selftest(facts: Facts, console: Console) -> list[Check]:
     """Prints each check as it ends. Empty where there is no device to check on."""
     from benches.devices.opening import NoDevice, open_device
 
-    kind = "cuda" if facts.nvidia.gpus and facts.software.cuda_available else "cpu"
+    kind = "cuda" if facts.software.cuda_available else "cpu"
     try:
         if kind == "cpu":
             from benches.doctor.interpreter import use_interpreter

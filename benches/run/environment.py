@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.json_file import read_json
+from benches.run.variables import recorded
 from kernels.guard import ROOT
 
 NAME = "environment.json"
 CUBLAS = ("nvidia-cublas", "nvidia-cublas-cu12")  # as torch's CUDA 13 and CUDA 12 builds bring it
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest", "pytest-benchmark", "opt_einsum", *CUBLAS)
+# What times depend on too, and earlier versions of this suite did not record: a file that lacks one of these matches any.
+LATER = ("vbios", "cuda_runtime", "cudnn", "l2_bytes", "variables")
 
 
 def package_versions() -> dict[str, str | None]:
@@ -59,6 +62,7 @@ def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "host": host(),
         **device,
         "versions": package_versions(),
+        "variables": recorded(os.environ),
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "load_1m": os.getloadavg()[0],

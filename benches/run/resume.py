@@ -11,7 +11,9 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from benches.row import Row
+from benches.run.environment import LATER
 from benches.run.journal import NAME
+from benches.run.variables import changing_times
 from benches.timing.measure import CHECKED_ONLY
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
@@ -38,11 +40,14 @@ FIXED = (
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What changed between two environments, one `name: old → new` each."""
     changed = []
-    for name in FIXED:
+    for name in (*FIXED, *(name for name in LATER if name in before and name in now)):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
+            if name == "variables":
+                old, new = changing_times(old), changing_times(new)
             keys = sorted(old.keys() | new.keys())
-            changed += [f"{key}: {old.get(key)} → {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+            absent = "not set" if name == "variables" else None
+            changed += [f"{key}: {old.get(key, absent)} → {new.get(key, absent)}" for key in keys if old.get(key) != new.get(key)]
         elif old != new:
             changed.append(f"{name}: {old} → {new}")
     return changed

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benches.run.environment import LATER
+from benches.run.variables import changing_times
 from reports.environment import UNKNOWN
 from reports.sections.about import EXPECTED, flat
 
 # Differ between any two runs, and say nothing about what was compared.
-PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings")
+PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings", "power_source", "notes")
 # What a reader asks about first.
 FIRST = (
     "device_kind",
@@ -25,8 +27,13 @@ FIRST = (
     "seed",
     "sweeps",
 )
-WORDS = {"dirty": "uncommitted changes", "versions torch": "torch", "versions triton": "triton"}
+WORDS = {
+    **{"dirty": "uncommitted changes", "versions torch": "torch", "versions triton": "triton"},
+    **{"cuda_runtime": "CUDA runtime", "cudnn": "cuDNN", "vbios": "VBIOS", "l2_bytes": "bytes of L2"},
+}
 SHORT = 10  # characters of a commit
+VARIABLES = "variables"
+UNSET = "not set"
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,19 @@ def fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Field]:
     flat_a, flat_b = dict(flat(dict(a))), dict(flat(dict(b)))
     order = {name: rank for rank, name in enumerate(EXPECTED)}
     names = sorted({*flat_a, *flat_b}, key=lambda name: (order.get(name.split()[0], len(order)), name))
-    return [Field(name, flat_a.get(name, UNKNOWN), flat_b.get(name, UNKNOWN), name.split()[0] not in PASSING) for name in names]
+    return [Field(name, flat_a.get(name, _absent(name, a)), flat_b.get(name, _absent(name, b)), _counts(name, a, b)) for name in names]
+
+
+def _absent(name: str, environment: Mapping[str, Any]) -> str:
+    """What a file that lacks the field says: of an environment variable that it was not set, where the file holds any."""
+    return UNSET if name.startswith(f"{VARIABLES} ") and VARIABLES in environment else UNKNOWN
+
+
+def _counts(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    whole, _, part = name.partition(" ")
+    if whole in PASSING or (whole in LATER and not (whole in a and whole in b)):
+        return False
+    return whole != VARIABLES or bool(changing_times({part: ""}))
 
 
 def differences(found: list[Field]) -> list[str]:
@@ -56,7 +75,10 @@ def differences(found: list[Field]) -> list[str]:
     differ = [field for field in found if field.differs and field.counts]
     rank = {name: place for place, name in enumerate(FIRST)}
     differ.sort(key=lambda field: rank.get(field.name, len(rank)))
-    return [f"{WORDS.get(field.name, field.name)} {_short(field.name, field.a)} → {_short(field.name, field.b)}" for field in differ]
+    return [
+        f"{WORDS.get(field.name, field.name.removeprefix(f'{VARIABLES} '))} {_short(field.name, field.a)} → {_short(field.name, field.b)}"
+        for field in differ
+    ]
 
 
 def _short(name: str, value: str) -> str:

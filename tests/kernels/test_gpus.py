@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kernels import gpus
-from kernels.gpus import GPU_DIR, Ceilings, GpuError, gpu_for_board, gpu_names, load_gpu
+from kernels.gpus import GPU_DIR, Ceilings, GpuError, gpu_for_board, gpu_names, load_gpu, with_board_l2
 from kernels.precisions import PRECISIONS
 
 ALL = ("a100_sxm4_80gb", "b200", "h100_nvl", "h100_pcie", "h100_sxm5", "h200_sxm")
@@ -48,8 +48,11 @@ def test_peaks(gpu: str, precision: str, peak: float) -> None:
         ("h100_sxm5", "max_clock_hz", 1.98e9),
         ("h200_sxm", "bandwidth_bytes_per_s", 4.8e12),
         ("h200_sxm", "memory_bytes", 141e9),
+        ("h200_sxm", "l2_bytes", 60 * 2**20),
         ("a100_sxm4_80gb", "compute_capability", (8, 0)),
         ("b200", "compute_capability", (10, 0)),
+        ("b200", "l2_bytes", 126.5 * 2**20),
+        ("b200", "max_clock_hz", 1.965e9),
     ],
 )
 def test_figures(gpu: str, field: str, value: object) -> None:
@@ -68,16 +71,24 @@ def test_every_figure_has_a_source(name: str) -> None:
     assert gpu.model is not None
 
 
-# 4 tensor cores an SM: FLOPs a clock of bf16, by generation (A100 and H100 whitepapers). 256: 128 fp32 lanes, 64 on the A100.
+# 4 tensor cores an SM: FLOPs a clock of bf16, by generation (A100 and H100 whitepapers; a B200's SM does twice a H100's).
+# 256: 128 fp32 lanes, 64 on the A100. The B200's 75 TFLOPS are an eighth of a rounded 600.
 @pytest.mark.parametrize(
-    ("name", "tensor", "vector"),
-    [("h100_sxm5", 4096, 256), ("h100_pcie", 4096, 256), ("h100_nvl", 4096, 256), ("h200_sxm", 4096, 256), ("a100_sxm4_80gb", 2048, 128)],
+    ("name", "tensor", "vector", "rounding"),
+    [
+        ("h100_sxm5", 4096, 256, 6e-3),
+        ("h100_pcie", 4096, 256, 6e-3),
+        ("h100_nvl", 4096, 256, 6e-3),
+        ("h200_sxm", 4096, 256, 6e-3),
+        ("a100_sxm4_80gb", 2048, 128, 6e-3),
+        ("b200", 8192, 256, 8e-3),
+    ],
 )
-def test_peaks_are_units_times_clock(name: str, tensor: int, vector: int) -> None:
+def test_peaks_are_units_times_clock(name: str, tensor: int, vector: int, rounding: float) -> None:
     gpu = load_gpu(name)
     assert gpu.max_clock_hz is not None
     assert gpu.sm_count * tensor * gpu.boost_clock_hz == pytest.approx(gpu.peak_flops_per_s["bf16"], rel=2e-3)
-    assert gpu.sm_count * vector * gpu.max_clock_hz == pytest.approx(gpu.peak_flops_per_s["fp32"], rel=6e-3)
+    assert gpu.sm_count * vector * gpu.max_clock_hz == pytest.approx(gpu.peak_flops_per_s["fp32"], rel=rounding)
     assert gpu.peak_flops_per_s["tf32"] == pytest.approx(gpu.peak_flops_per_s["bf16"] / 2, rel=2e-3)
 
 
@@ -162,6 +173,17 @@ def test_mistakes_in_a_file_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_gpus_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_gpu("h100_sxm5").sm_count = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("l2_bytes", [40 * 2**20, 52_428_800, 60 * 2**20])
+def test_the_boards_own_l2_replaces_the_files_and_nothing_else(l2_bytes: int) -> None:
+    written = load_gpu("h100_sxm5")
+    found = with_board_l2(written, l2_bytes)
+    assert found.l2_bytes == l2_bytes
+    assert (found is written) == (l2_bytes == written.l2_bytes)
+    assert ("on the board" in found.sources["l2_bytes"]) == (found is not written)
+    assert found.model_copy(update={"l2_bytes": written.l2_bytes, "sources": written.sources}) == written
+    assert load_gpu("h100_sxm5").l2_bytes == 50 * 2**20, "the file's own description is shared and stays"
 
 
 def test_a_cpu_has_ceilings_only() -> None:

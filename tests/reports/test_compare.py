@@ -17,6 +17,7 @@ from benches.row import Row
 from kernels.guard import ROOT
 from reports.__main__ import main
 from reports.compare.comparison import VERDICTS, Comparison, compare
+from reports.compare.differences import differences, fields
 from reports.compare.plots import MOST_TICKS, ratio_ticks
 from reports.palette import VERDICTS as MARKS
 from reports.report import load_report
@@ -186,6 +187,24 @@ def test_differences_of_the_environments_come_first_and_passing_ones_not_at_all(
     assert fields["load_1m"].differs
     assert not fields["load_1m"].counts
     assert fields["driver"].a == fields["driver"].b == "575.57.08"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "differ"),
+    [
+        ({}, {"cudnn": 91900, "vbios": "96.00", "variables": {"OMP_NUM_THREADS": "4"}}, []),  # an older file matches any
+        ({"cudnn": 91900}, {"cudnn": 92000}, ["cuDNN 91900 → 92000"]),
+        ({"cudnn": None}, {"cudnn": 92000}, ["cuDNN not known → 92000"]),
+        ({"cuda_runtime": "12.8"}, {"cuda_runtime": "13.0"}, ["CUDA runtime 12.8 → 13.0"]),
+        ({"vbios": "96.00"}, {"vbios": "97.00"}, ["VBIOS 96.00 → 97.00"]),
+        ({"variables": {}}, {"variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, ["CUDA_LAUNCH_BLOCKING not set → 1"]),
+        ({"variables": {"NVIDIA_TF32_OVERRIDE": "0"}}, {"variables": {}}, ["NVIDIA_TF32_OVERRIDE 0 → not set"]),
+        ({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}, {"variables": {"CUDA_VISIBLE_DEVICES": "1"}}, []),
+        ({"power_source": "instant", "notes": []}, {"power_source": "1 s average", "notes": ["no peaks"]}, []),
+    ],
+)
+def test_what_later_versions_record_differs_only_where_both_runs_have_it(before: dict, now: dict, differ: list[str]) -> None:
+    assert differences(fields(before, now)) == differ
 
 
 def test_clocks_that_differ_are_said(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benches.row import Row, new_row
+from kernels.gpus import load_gpu
 from kernels.registry import OPS
 from reports.report import load_report
 
@@ -80,6 +81,22 @@ def test_nothing_is_guessed_for_an_unknown_board(make_run: Callable[..., Path]) 
     assert row["flops_per_s"] > 0
     assert row["mfu"] > 0, "the convention's peak is no claim about the board"
     assert row[["peak_fraction", "bandwidth_fraction", "napkin_s", "roofline_s", "predicted_s", "bound"]].isna().all()
+
+
+@pytest.mark.parametrize("l2_bytes", [None, 0, -1, True, "60", 52_428_800])
+def test_a_run_without_an_l2_of_its_own_takes_the_files(make_run: Callable[..., Path], l2_bytes: object) -> None:
+    environment = load_report(make_run("cuda", rows=[matmul(median_s=1e-3)], environment={**H100, "l2_bytes": l2_bytes})).environment
+    assert environment.ceilings == load_gpu("h100_sxm5")
+    assert environment.ceilings_from == "configs/gpus/h100_sxm5.yaml"
+
+
+def test_the_l2_of_the_board_that_was_measured_is_what_its_page_predicts_with(make_run: Callable[..., Path]) -> None:
+    notes = ["this board's L2 holds 62,914,560 bytes", 7]
+    found = load_report(make_run("cuda", rows=[matmul(median_s=1e-3)], environment={**H100, "l2_bytes": 62_914_560, "notes": notes}))
+    assert found.environment.ceilings is not None
+    assert found.environment.ceilings.l2_bytes == 62_914_560
+    assert "own L2 of 62,914,560 bytes" in found.environment.ceilings_from
+    assert found.problems == notes[:1]
 
 
 def test_a_row_of_an_op_that_this_version_lacks_keeps_its_row(make_run: Callable[..., Path]) -> None:

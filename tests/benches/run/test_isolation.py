@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,28 @@ def test_differences_name_what_changed() -> None:
     before = {"host": "a", "versions": {"torch": "2.11", "triton": "3.6"}, "commit": "x", "os": "unimportant"}
     now = {"host": "a", "versions": {"torch": "2.13", "triton": "3.6"}, "commit": "y", "os": "other"}
     assert differences(before, now) == ["torch: 2.11 → 2.13", "commit: x → y"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [
+        ({"cudnn": 91900}, {"cudnn": 91900}, []),
+        ({"cudnn": 91900}, {"cudnn": 92000}, ["cudnn: 91900 → 92000"]),
+        ({"cudnn": None}, {"cudnn": 92000}, ["cudnn: None → 92000"]),
+        ({}, {"cudnn": 92000, "vbios": "96.00", "cuda_runtime": "13.0", "variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, []),  # an older file
+        (
+            {"vbios": "96.00", "cuda_runtime": "12.8"},
+            {"vbios": "97.00", "cuda_runtime": "13.0"},
+            ["vbios: 96.00 → 97.00", "cuda_runtime: 12.8 → 13.0"],
+        ),
+        ({"variables": {}}, {"variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, ["CUDA_LAUNCH_BLOCKING: not set → 1"]),
+        ({"variables": {"OMP_NUM_THREADS": "4"}}, {"variables": {}}, ["OMP_NUM_THREADS: 4 → not set"]),
+        ({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}, {"variables": {"CUDA_VISIBLE_DEVICES": "3", "TORCH_HOME": "/tmp"}}, []),
+        ({"variables": "damaged"}, {"variables": {}}, ["variables: damaged → {}"]),
+    ],
+)
+def test_what_later_versions_record_counts_where_both_have_it(before: dict[str, Any], now: dict[str, Any], changed: list[str]) -> None:
+    assert differences(before, now) == changed
 
 
 @pytest.mark.parametrize(
