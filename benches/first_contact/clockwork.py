@@ -175,7 +175,7 @@ def product() -> Point:
 def load(device: Any, seed: int) -> dict[str, Any]:
     """{flops, sampled, batch_s, sm_clock_hz, slowed_s}: a product by the sampler and back to back, and what slowed the board meanwhile."""
     stream, point = device.stream, product()
-    before = counters(device)
+    before = device.counters()
     row = measure(point, device, seed)
     workload = device.prepare(point, seed)
     begin = stream.now_s()
@@ -193,7 +193,7 @@ def load(device: Any, seed: int) -> dict[str, Any]:
     start.synchronize()
     reading = device.read()
     end.synchronize()
-    causes = slowed(before, counters(device))
+    causes = slowed(before, device.counters())
     return {
         "flops": workload.cost.flops,
         "sampled": {"status": row.status, "reason": row.reason, "mode": row.mode, "median_s": row.median_s},
@@ -205,11 +205,6 @@ def load(device: Any, seed: int) -> dict[str, Any]:
         "slowed_s": causes,
         "spoiling": spoiling(causes),
     }
-
-
-def counters(device: Any) -> Any:
-    """A reading that holds `slowed_s`."""
-    return getattr(device, "counters", device.read)()
 
 
 def slow_hosts(device: Any, seed: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def run(folder: str) -> dict[str, Any]:
     device = worker.bench().device
     asked = board_questions(device) if device.kind == "cuda" else {}
     append(Path(folder), "nvml", {name: latency(question) for name, question in asked.items()})
-    reading, counted = device.read(), getattr(device, "counters", device.read)()
+    reading, counted = device.read(), device.counters()
     found = {
         "kind": device.kind,
         "name": device.describe()["device_name"],
