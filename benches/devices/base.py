@@ -86,10 +86,6 @@ class Workload(Protocol):
         """Since `rotate`; the launches captured into a graph count once."""
 
     @property
-    def capturable(self) -> bool:
-        """Whether launches can be recorded into a CUDA graph."""
-
-    @property
     def updates(self) -> bool:
         """Whether a launch changes what the next one finds: an optimizer's step."""
 

@@ -5,7 +5,6 @@ Latencies are medians of an H100 (driver 580, 2026-11-26)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pynvml

@@ -35,7 +35,6 @@ class SimulatedWorkload:
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
     rotatable = True
-    capturable = True
     _names = count()
 
     def __init__(

@@ -93,11 +93,6 @@ class TensorWorkload:
         return machine_code_hash(self._last.kernel.compiled)
 
     @property
-    def capturable(self) -> bool:
-        """Whether launches can be recorded into a CUDA graph."""
-        return getattr(self._last.kernel, "capturable", True)
-
-    @property
     def updates(self) -> bool:
         """Whether a launch changes what the next one finds."""
         return bool(self._last.inputs.updated or self._last.kernel.reset)
