@@ -5,6 +5,6 @@ import triton.language as tl
 
 
 @triton.jit
-def store_far(pointer, offset):
+def store_far(pointer, offset):  # type: ignore[no-untyped-def]
     """Writes one element `offset` elements beyond the pointer."""
     tl.store(pointer + offset, 1.0)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benches.devices.streamed import Stream
 from benches.first_contact.output import append
+from benches.first_contact.planted import altered
 from benches.run import worker
 from benches.timing.measure import measure
 from benches.timing.method import rotation
@@ -64,15 +65,10 @@ def between(stream: Stream, call: Callable[[], Any], count: int, flush: bool = F
     return {"seconds": seconds, "late": late}
 
 
-def middle(measured: dict[str, Any]) -> float | None:
-    """Median seconds, or None where no sample was in time."""
-    return median(measured["seconds"]) if measured["seconds"] else None
-
-
 def holds(device: Any, seed: int) -> list[dict[str, Any]]:
     """[{asked_s, seconds}]: how long a hold lasts, from the end of another one."""
     stream = device.stream
-    return [{"asked_s": asked, **between(stream, lambda asked=asked: stream.hold(asked), 10)} for asked in HOLDS_S]
+    return [{"asked_s": asked, **between(stream, partial(stream.hold, asked), 10)} for asked in HOLDS_S]
 
 
 def events(device: Any, seed: int) -> dict[str, Any]:
@@ -160,7 +156,7 @@ def copies(device: Any, seed: int) -> list[dict[str, Any]]:
         count = 40 if mib < 1024 else 10
         between(stream, workload.launch, 3)
         hot, flushed = between(stream, workload.launch, count), between(stream, workload.launch, count, flush=True)
-        sets = rotation(workload.cost, stream.l2_bytes)
+        sets = rotation(workload.cost, device.l2_bytes)
         workload.rotate(sets)
         for _ in range(sets):
             workload.launch()
@@ -179,7 +175,7 @@ def product() -> Point:
 def load(device: Any, seed: int) -> dict[str, Any]:
     """{flops, sampled, batch_s, sm_clock_hz, slowed_s}: a product by the sampler and back to back, and what slowed the board meanwhile."""
     stream, point = device.stream, product()
-    before = counters(device)
+    before = device.counters()
     row = measure(point, device, seed)
     workload = device.prepare(point, seed)
     begin = stream.now_s()
@@ -197,7 +193,7 @@ def load(device: Any, seed: int) -> dict[str, Any]:
     start.synchronize()
     reading = device.read()
     end.synchronize()
-    causes = slowed(before, counters(device))
+    causes = slowed(before, device.counters())
     return {
         "flops": workload.cost.flops,
         "sampled": {"status": row.status, "reason": row.reason, "mode": row.mode, "median_s": row.median_s},
@@ -211,11 +207,6 @@ def load(device: Any, seed: int) -> dict[str, Any]:
     }
 
 
-def counters(device: Any) -> Any:
-    """A reading that holds `slowed_s`."""
-    return getattr(device, "counters", device.read)()
-
-
 def slow_hosts(device: Any, seed: int) -> dict[str, Any]:
     """{quick, sleeping, waiting}: a small product by the sampler as it is, on a host that sleeps in each launch, and on one that waits."""
     stream = device.stream
@@ -227,7 +218,7 @@ def slow_hosts(device: Any, seed: int) -> dict[str, Any]:
     }
     found = {}
     for name, pause in pauses.items():
-        with paused(device, pause):
+        with altered(device, point.id, before=pause):
             row = measure(point, device, seed)
         fields = ("status", "reason", "mode", "median_s", "enqueue_s", "launch_bound")
         found[name] = {field: getattr(row, field) for field in fields}
@@ -240,30 +231,6 @@ def sleep_host(stream: Any, seconds: float) -> None:
         stream.host_s += seconds
     else:
         time.sleep(seconds)
-
-
-@contextmanager
-def paused(device: Any, pause: Callable[[], None] | None) -> Iterator[None]:
-    """Within the block every workload that the device prepares calls `pause` at the start of a launch."""
-    original = device.prepare
-
-    def prepare(point: Point, seed: int) -> Any:
-        workload = original(point, seed)
-        launch = workload.launch
-
-        def slow() -> Any:
-            if pause is not None:
-                pause()
-            return launch()
-
-        workload.launch = slow
-        return workload
-
-    device.prepare = prepare
-    try:
-        yield
-    finally:
-        del device.prepare
 
 
 SECTIONS: dict[str, Callable[[Any, int], Any]] = {

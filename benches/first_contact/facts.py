@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,7 +34,7 @@ def run(folder: str) -> dict[str, Any]:
     device = worker.bench().device
     asked = board_questions(device) if device.kind == "cuda" else {}
     append(Path(folder), "nvml", {name: latency(question) for name, question in asked.items()})
-    reading, counted = device.read(), getattr(device, "counters", device.read)()
+    reading, counted = device.read(), device.counters()
     found = {
         "kind": device.kind,
         "name": device.describe()["device_name"],
@@ -106,15 +107,20 @@ def board_questions(device: Any) -> dict[str, Callable[[], Any]]:
         "pcie width": lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
     }
     for name in POLICIES:
-        policy = getattr(pynvml, f"NVML_PERF_POLICY_{name}")
-        questions[f"violation {name.lower()}"] = lambda policy=policy: pynvml.nvmlDeviceGetViolationStatus(handle, policy).violationTime
+        questions[f"violation {name.lower()}"] = partial(violation, handle, getattr(pynvml, f"NVML_PERF_POLICY_{name}"))
     for number in FIELDS:
-        questions[f"field {number}"] = lambda number=number: field(pynvml.nvmlDeviceGetFieldValues(handle, [number])[0])
+        questions[f"field {number}"] = partial(field, handle, number)
     return questions
 
 
-def field(value: Any) -> int:
+def violation(handle: Any, policy: int) -> int:
+    """Nanoseconds so far."""
+    return pynvml.nvmlDeviceGetViolationStatus(handle, policy).violationTime
+
+
+def field(handle: Any, number: int) -> int:
     """A field's value. Raises NVMLError where the board does not have it."""
+    value = pynvml.nvmlDeviceGetFieldValues(handle, [number])[0]
     if value.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(value.nvmlReturn)
     return value.value.uiVal if value.valueType == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else value.value.ullVal

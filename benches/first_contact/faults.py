@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from benches.first_contact.check import Check, one_of, within
+from benches.first_contact.planted import altered
 from benches.row import Row, Status
 from benches.run import worker
 from kernels.op import Point
@@ -40,33 +39,8 @@ def measure_planted(point: Point, timing: bool) -> tuple[str, bool]:
     """`worker.measure_point`, with the fault that the point's label names behind each of its launches."""
     device = worker.bench().device
     fault = None if point.label == GOOD else (SIMULATED if device.kind == "simulated" else CUDA)[point.label]
-    with planted(device, point.id, fault):
+    with altered(device, point.id, after=fault):
         return worker.measure_point(point, timing)
-
-
-@contextmanager
-def planted(device: Any, point_id: str, fault: Callable[[], None] | None) -> Iterator[None]:
-    """Within the block the point's launches are followed by the fault."""
-    original = device.prepare
-
-    def prepare(point: Point, seed: int) -> Any:
-        workload = original(point, seed)
-        if fault is not None and point.id == point_id:
-            launch = workload.launch
-
-            def launch_and_fail() -> Any:
-                result = launch()
-                fault()
-                return result
-
-            workload.launch = launch_and_fail
-        return workload
-
-    device.prepare = prepare
-    try:
-        yield
-    finally:
-        del device.prepare
 
 
 def illegal_access() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benches.first_contact.check import Check, Verdict, one_of, within
 from benches.row import TIMED, Row
-from benches.timing.method import GRAPH_BELOW_S
+from benches.timing.method import GRAPH_BELOW_S, GRAPH_MAX_S
 
 SEVERAL_KERNELS = ("optimizer", "gradient", "transformer", "train_step")  # ops whose call is many launches, or cannot be captured
 CLEARLY = 2.0  # a factor: nearer to the limit between modes, either is right
@@ -38,6 +38,8 @@ def expected_modes(row: Row, predicted_s: float | None) -> tuple[str, ...]:
     if row.op in SEVERAL_KERNELS:
         return ("events", "graph", "host")
     seconds = predicted_s if predicted_s is not None else row.median_s
+    if row.median_s and (row.sets or 1) * row.median_s > GRAPH_MAX_S / CLEARLY:  # much longer than predicted, a graph would take seconds
+        return ("graph", "events", *slow_host)
     if seconds is None or GRAPH_BELOW_S / CLEARLY <= seconds <= GRAPH_BELOW_S * CLEARLY:
         return ("graph", "events", *slow_host)
     return ("graph",) if seconds < GRAPH_BELOW_S else ("events", *slow_host)
