@@ -77,7 +77,6 @@ class TensorWorkload:
         self._sets = [self._make_set()]
         self._next = 0
         self._last = self._sets[0]
-        self.config = self._last.kernel.config
 
     def _make_inputs(self) -> Inputs:
         return self._op.load("make_inputs")(self._shape, self._device, self._seed)
@@ -86,6 +85,12 @@ class TensorWorkload:
         with memory_errors():
             inputs = self._make_inputs()
             return BufferSet(inputs, self._op.impls[self._point.impl].load()(self._point, inputs))
+
+    @property
+    def config(self) -> str | None:
+        """Of the kernel of the last launch; of a compiled one it is known from the first launch on."""
+        config = self._last.kernel.config
+        return config() if callable(config) else config
 
     @property
     def machine_code_hash(self) -> str | None:
