@@ -14,6 +14,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from rich.console import Console
 
     from benches.doctor.command import add_command as add_doctor
+    from benches.first_contact.command import add_command as add_first_contact
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.command import add_command as add_train
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan.set_defaults(run=_plan)
     add_doctor(commands)
     add_train(commands)
+    add_first_contact(commands)
     given = parser.parse_args(arguments)
     return given.run(given)
 

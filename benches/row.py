@@ -72,11 +72,12 @@ class Row(BaseModel):
     timer: str | None = None
     regime: str | None = None
     cache: Literal["cold", "hot"] | None = None
-    mode: Literal["graph", "events", "wall"] | None = None  # a CUDA graph of many launches, one between events, or wall time
+    mode: Literal["graph", "events", "wall", "host"] | None = None  # benches/timing/method.py says what each is
     launches: int | None = None  # in a sample, which is their mean
     sets: int | None = None  # of inputs and outputs that the launches rotated through, each touched; 1: none, or a read before each
     dropped: dict[str, int] = {}  # samples that do not count, by cause; never for their value
     warmup_s: float | None = None
+    duty: float | None = None  # of the time in which samples were taken, how much the device worked on them; null where not known
     floor_s: float | None = None  # a kernel that does nothing, timed in the same way; of short points only, and not subtracted
     enqueue_s: float | None = None  # of the host, a launch
     launch_bound: bool | None = None  # the host takes longer to enqueue a launch than the device to run it

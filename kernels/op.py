@@ -27,6 +27,14 @@ class OpError(ValueError):
         self.valid = tuple(valid)
 
 
+class Unsupported(Exception):
+    """Raised by an implementation's `build` where the library underneath refuses the point on the device at hand; the message says why.
+
+    For what is known only once the library has been asked, there and in this version of it. What a spec knows without tensors is
+    returned by `Impl.unsupported`, which plans show too.
+    """
+
+
 @dataclass(frozen=True)
 class Cost:
     """Analytic cost of one call, exact integers. Bytes are compulsory traffic: each operand read once, each result written once."""
@@ -94,6 +102,7 @@ class Kernel:
     phases: tuple[tuple[str, Callable[[], Any]], ...] = ()
     compiled: Sequence[Any] = ()  # what Triton's launcher gave back at the last run, in order; empty before it
     reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count
+    capturable: bool = True  # False: a CUDA graph cannot hold `run`: it waits for the device, copies from the host, or uses other streams
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Impl:
-    """One implementation. `build` names `f(point, inputs) -> Kernel`; `unsupported` says why a point cannot run, or None."""
+    """One implementation. `build` names `f(point, inputs) -> Kernel`, which may raise Unsupported; `unsupported` returns why a point cannot
+    run, or None."""
 
     name: str
     build: str

@@ -56,14 +56,27 @@ COLUMNS: tuple[Column, ...] = (
     Column("timer", "Timer", "", TIME, "what read the time"),
     Column("regime", "Regime", "", TIME, "sustained: back to back after warm-up; boost: short bursts after idling. Never set side by side"),
     Column("cache", "Cache", "", TIME, "cold: inputs rotate through more than the L2; hot: they stay in it"),
-    Column("mode", "Mode", "", TIME, "graph: many launches in a CUDA graph; events: one between two events; wall: the host's clock"),
+    Column(
+        "mode",
+        "Mode",
+        "",
+        TIME,
+        "graph: many launches in a CUDA graph; events: one between two events; wall: the host's clock, on a CPU and of what includes the "
+        "host's work; host: calls back to back by the host's clock, where enqueuing a call takes longer than a launch hold can last",
+    ),
     Column("launches", "Launches", "count", TIME, "launches in one sample, which is their mean"),
     Column("sets", "Buffer sets", "count", TIME, "sets of inputs and outputs that launches rotate through, so that the cache is cold"),
     Column("dropped", "Dropped", "", TIME, "samples that do not count, by cause, as JSON; none is dropped for its value"),
     Column("warmup_s", "Warm-up", "s", TIME, "time until the point's times were steady"),
     Column("floor_s", "Floor", "s", TIME, "a kernel that does nothing, timed in the same way; short points only; not subtracted"),
     Column("enqueue_s", "Enqueue", "s", TIME, "what the host takes to enqueue one launch"),
-    Column("launch_bound", "Launch-bound", "", TIME, "enqueue_s > median_s: such launches one by one run at the host's pace"),
+    Column(
+        "launch_bound",
+        "Launch-bound",
+        "",
+        TIME,
+        "enqueue_s > median_s: such launches one by one run at the host's pace; always so in mode host",
+    ),
     Column("phases_s", "Phases", "", TIME, "of a call that has phases: the median of each, s, as JSON, timed one by one"),
     Column("started_utc", "Started", "", TIME, "when the point began, UTC"),
     Column("wall_s", "Wall time", "s", TIME, "everything the point took: inputs, correctness gate, timing"),
@@ -123,6 +136,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("memory_over_analytic", "Peak/analytic memory", "ratio", DERIVED, "peak_memory_bytes / memory_bytes"),
     Column(
         "error_over_tolerance", "Error/tolerance", "ratio", OUTCOME, "worst element of the gate against the fp64 reference; passes up to 1"
+    ),
+    Column(
+        "duty",
+        "Duty",
+        "fraction",
+        CONDITIONS,
+        "of the time from the first sample's start to the last one's end, how much the device worked on samples; null where not known",
     ),
     Column("sm_clock_hz", "SM clock", "Hz", CONDITIONS, "clock of the multiprocessors while it ran"),
     Column("memory_clock_hz", "Memory clock", "Hz", CONDITIONS, "clock of the memory while it ran"),

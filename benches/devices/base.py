@@ -12,7 +12,7 @@ from kernels.op import Cost, Platform, Point
 
 Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]
-Mode = Literal["graph", "events", "wall"]
+Mode = Literal["graph", "events", "wall", "host"]
 POWER_CAP = "power cap"  # a cause that Reading names: normal for long products on an H100
 
 
@@ -24,7 +24,7 @@ class TooLittleMemory(Exception):
 class Method:
     """How one sample is taken."""
 
-    mode: Mode  # a CUDA graph of many launches, one launch between events, or wall time: on a CPU, and of what never reaches a device
+    mode: Mode  # see benches/timing/method.py
     launches: int = 1  # in a sample, which is their mean
     sets: int = 1  # of inputs and outputs, through which launches rotate
     flush: bool = False  # the cache is filled with something else before each sample
@@ -51,6 +51,7 @@ class Shot:
     enqueue_s: float | None = None  # of the host, a launch
     void: str | None = None  # the cause for which it does not count; never its value
     reading: Reading | None = None  # taken while the device worked
+    begin_s: float | None = None  # of the device, since it was opened: where samples follow one another, how much of the time it worked
 
 
 class Workload(Protocol):
@@ -68,6 +69,10 @@ class Workload(Protocol):
     @property
     def rotatable(self) -> bool:
         """Whether more sets can be made cheaply."""
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold launches; where not, capturing fails and must not be tried."""
 
     @property
     def sets(self) -> int: ...
@@ -152,10 +157,11 @@ class Device(Protocol):
     def free_bytes(self) -> int | None: ...
 
     def arm(self, workload: Any, method: Method) -> Method:
-        """Makes the sets and the graph, and says what was made: events where the work cannot be captured."""
+        """Makes the sets and the graph, and returns the method that works: events where the calls cannot be captured, the host's clock
+        where no hold covers one. How many calls a sample of the host's clock takes is found here."""
 
-    def shoot(self, workload: Any, method: Method, watch: bool = False) -> Shot:
-        """One sample; with `watch`, a reading taken meanwhile."""
+    def take(self, workload: Any, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
+        """Up to `count` samples back to back, at least one; with `watch`, one of them carries a reading taken meanwhile."""
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
         """Untimed launches back to back for about so long, at `launch_s` each; how many. Waits for them."""
@@ -166,7 +172,11 @@ class Device(Protocol):
     def floor_s(self, method: Method) -> float | None:
         """Seconds a launch of a kernel that does nothing, timed in the same way."""
 
-    def read(self) -> Reading: ...
+    def read(self) -> Reading:
+        """What it reports about this moment, quickly."""
+
+    def counters(self, energy: bool = False) -> Reading:
+        """What only grows, `slowed_s` and with `energy` also `energy_j`: milliseconds on a real board, so not while samples run."""
 
     def rest(self, seconds: float) -> None:
         """Idles."""

@@ -81,9 +81,8 @@ class CpuDevice:
     def disturbance(self) -> str | None:
         return disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
-    def shoot(self, workload: TensorWorkload, method: Method, watch: bool = False) -> Shot:
-        seconds = wall_s(workload.launch, method.launches)
-        return Shot(seconds, reading=self.read() if watch else None)
+    def take(self, workload: TensorWorkload, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
+        return [Shot(wall_s(workload.launch, method.launches), reading=self.read() if watch else None)]
 
     def phase(self, call: Callable[[], Any]) -> float:
         return wall_s(call, 1)
@@ -100,6 +99,9 @@ class CpuDevice:
         return None
 
     def read(self) -> Reading:
+        return Reading()
+
+    def counters(self, energy: bool = False) -> Reading:
         return Reading()
 
     def rest(self, seconds: float) -> None:

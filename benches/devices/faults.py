@@ -2,6 +2,8 @@
 
 `MICROBENCH_FAULTS="crash:matmul-triton-*,hang:*-4096x4096x4096"`: a comma-separated list of fault:pattern, where the pattern is matched
 against the whole id of the point as a shell matches a file name. The faults are real: `crash` is a segmentation fault.
+
+`lie:NAME` makes the whole board behave otherwise than the suite assumes, to show that `first-contact` finds out (LIES).
 """
 
 from __future__ import annotations
@@ -73,20 +75,35 @@ LASTING = {  # every later call of the device raises it too, as a real one does 
     "lost": "CUDA error: GPU is lost",
 }
 RESULTS = ("wrong", "wrong_later")  # the gate's business: before timing, or only after it
+LIES: Mapping[str, str] = {
+    "l2": "the L2 is twice as large as the data sheet has it",
+    "hold": "a hold lasts half as long as asked",
+    "clock": "the board slows down by heat under load",
+    "flush": "a flush leaves the L2 as it is",
+    "kernel": "one kernel is wrong on the device only",
+}
+WRONG_KERNEL = "matmul-triton-bf16-2048x2048x2048-nt"  # of `lie:kernel`
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """(fault, pattern) pairs. Raises FaultError."""
-    known = (*ACTIONS, *LASTING, *RESULTS)
+    """(fault, pattern) pairs, in which a lie's name stands for the pattern. Raises FaultError."""
+    known = (*ACTIONS, *LASTING, *RESULTS, "lie")
     pairs = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
         fault, separator, pattern = entry.partition(":")
         if not separator or fault not in known:
             raise FaultError(f"{VARIABLE}: {entry!r} is not fault:pattern with a fault of {', '.join(known)}")
-        pairs.append((fault, pattern))
+        if fault == "lie" and pattern not in LIES:
+            raise FaultError(f"{VARIABLE}: {pattern!r} is not a lie; choose {', '.join(LIES)}")
+        pairs.append(("wrong", WRONG_KERNEL) if (fault, pattern) == ("lie", "kernel") else (fault, pattern))
     return pairs
 
 
+def lies(faults: list[tuple[str, str]]) -> frozenset[str]:
+    """The names of the lies among them, but for `kernel`, which is the fault of a point."""
+    return frozenset(pattern for fault, pattern in faults if fault == "lie")
+
+
 def fault_of(point_id: str, faults: list[tuple[str, str]]) -> str | None:
-    """The first fault whose pattern matches."""
-    return next((fault for fault, pattern in faults if fnmatchcase(point_id, pattern)), None)
+    """The first fault of a point whose pattern matches."""
+    return next((fault for fault, pattern in faults if fault != "lie" and fnmatchcase(point_id, pattern)), None)

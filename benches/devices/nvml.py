@@ -5,7 +5,6 @@ Latencies are medians of an H100 (driver 580, 2026-11-26)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pynvml
@@ -143,11 +142,6 @@ class Board:
             return Reading()
         used = scaled(ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle), 1e-3) if energy else None
         return Reading(slowed_s=self._slowed_s(), energy_j=used)
-
-    def read_all(self) -> Reading:
-        """A reading with the counters and the energy in it: about 5 ms."""
-        counted = self.counters(energy=True)
-        return replace(self.read(), slowed_s=counted.slowed_s, energy_j=counted.energy_j)
 
     def _power_w(self) -> float | None:
         if self._instant_field:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -19,12 +20,13 @@ from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict, predict_phases
-from kernels.gpus import load_gpu
+from kernels.gpus import Gpu, load_gpu
 from kernels.op import Cost, Platform, Point
 from kernels.registry import OPS
 
 GPU = "h100_sxm5"
 SEED = 1
+LYING_THROTTLE_C, LYING_THROTTLE = 38.0, 1.15  # reached after a second's work; too little to move a time out of its range
 
 
 class SimulatedWorkload:
@@ -82,6 +84,10 @@ class SimulatedWorkload:
         pass
 
     @property
+    def capturable(self) -> bool:
+        return self._gpu.behaviour.capturable
+
+    @property
     def updates(self) -> bool:
         return False
 
@@ -97,6 +103,25 @@ class SimulatedWorkload:
         return Verdict(0.0)
 
 
+class LyingGpu(VirtualGpu):
+    """A virtual GPU that does not do what the suite assumes, as far as `lies` names (faults.LIES)."""
+
+    def __init__(self, gpu: Gpu, behaviour: Behaviour, seed: int, lies: frozenset[str]):
+        self._lies = lies
+        if "l2" in lies:
+            gpu = gpu.model_copy(update={"l2_bytes": 2 * gpu.l2_bytes})
+        if "clock" in lies:
+            behaviour = replace(behaviour, throttle_c=LYING_THROTTLE_C, throttle_factor=LYING_THROTTLE)
+        super().__init__(gpu, behaviour, seed)
+
+    def hold(self, seconds: float) -> None:
+        super().hold(seconds / 2 if "hold" in self._lies else seconds)
+
+    def _keep_only(self, buffers: Hashable, bytes_: float) -> None:
+        if not ("flush" in self._lies and buffers == "flush"):
+            super()._keep_only(buffers, bytes_)
+
+
 class SimulatedDevice(Streamed):
     """A virtual H100 whose kernels take what the cost model predicts. Raises FaultError for faults that are none."""
 
@@ -106,10 +131,15 @@ class SimulatedDevice(Streamed):
     def __init__(self, behaviour: Behaviour | None = None, seed: int = SEED):
         self.gpu = load_gpu(GPU)
         self.settings = Settings()
-        self._virtual = VirtualGpu(self.gpu, behaviour or Behaviour(), seed)
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
+        self._virtual = LyingGpu(self.gpu, behaviour or Behaviour(), seed, faults.lies(self._faults))
         self._lost: str | None = None
-        super().__init__(self._virtual, self._virtual.read)
+        super().__init__(self._virtual, self._virtual)
+
+    @property
+    def l2_bytes(self) -> int:
+        """As the data sheet has it, whatever the virtual GPU does."""
+        return self.gpu.l2_bytes
 
     @property
     def busy_s(self) -> float:

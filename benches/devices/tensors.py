@@ -98,6 +98,11 @@ class TensorWorkload:
         return bool(self._last.inputs.updated or self._last.kernel.reset)
 
     @property
+    def capturable(self) -> bool:
+        """As the first set's kernel records it; all sets' kernels are alike."""
+        return self._sets[0].kernel.capturable
+
+    @property
     def phases(self) -> tuple[tuple[str, Callable[[], Any]], ...]:
         """Of the first set's kernel."""
         return self._sets[0].kernel.phases

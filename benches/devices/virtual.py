@@ -6,7 +6,7 @@ Nothing waits: enqueuing a kernel computes at once when it will start and end. S
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 
 from benches.devices.base import POWER_CAP, Reading
-from benches.devices.streamed import flush_bytes
+from benches.devices.streamed import CaptureFailed, flush_bytes
 from kernels.gpus import Gpu
 
 IDLE_GAP_S = 0.01  # power management averages over about so long: shorter gaps do not cool the chip
 WARM_S, COOL_DOWN_S = 0.12, 0.3  # how fast clocks sink from boost to sustained under load, and come back when idle
-NULL_S = 1.0e-6  # device seconds of a kernel that does nothing
-HOST_CALL_S = 1.5e-6  # host seconds of an event or a spin
+# Overheads as an H100 showed them on 2026-11-26 (docs/validation): device seconds of a kernel that does nothing, in a graph; what a launch
+# outside of a graph, an event and the launch of a graph add. One launch between two events is 2.05 us longer than one in a long graph.
+NULL_S, LAUNCH_S, EVENT_S, GRAPH_S = 0.96e-6, 0.8e-6, 1.25e-6, 0.85e-6
+HOST_CALL_S = 4.0e-6  # host seconds of an event, a spin or the replay of a graph
+QUERY_S = 0.17e-6  # host seconds of asking an event
+QUEUE = 1022  # launches and events that wait for the device; the next one makes the host wait
 LAUNCH_NOISE_S = 10e-6  # where blocks start and what they meet evens out over longer kernels
 IDLE_W, BUSY_W = 80.0, 600.0
 IDLE_C = 35.0
@@ -55,7 +59,10 @@ class Behaviour:
     throttle_c: float = 87.0  # where it slows down, until 5 °C cooler
     throttle_factor: float = 1.4
     slowdowns: tuple[Slowdown, ...] = ()
-    host_launch_s: float = 6e-6
+    host_launch_s: float = 6e-6  # of a call
+    launches: int = 1  # kernels in a call
+    waits: bool = False  # a call waits for the device before its last launch
+    capturable: bool = True
     host_stall_rate: float = 0.0  # share of launches at which the host is taken away
     host_stall_s: float = 1e-3
     nvml_fails_at_s: float = math.inf
@@ -69,10 +76,11 @@ class VirtualEvent:
         self.at_s = 0.0
 
     def record(self) -> None:
-        self._gpu.host_s += HOST_CALL_S
-        self.at_s = max(self._gpu.device_s, self._gpu.host_s)
+        self._gpu.enqueue(EVENT_S, HOST_CALL_S)
+        self.at_s = self._gpu.device_s
 
     def query(self) -> bool:
+        self._gpu.host_s += QUERY_S
         return self._gpu.host_s >= self.at_s
 
     def synchronize(self) -> None:
@@ -99,6 +107,7 @@ class VirtualGpu:
         self._energy_j = 0.0
         self._resident: OrderedDict[Hashable, float] = OrderedDict()  # the L2, least recently used first
         self._resident_bytes = 0.0
+        self._queue: deque[float] = deque()  # when the device ends what was enqueued last, oldest first
         self._recording: list[float] | None = None  # while a graph is captured: what its kernels take, warm and without noise
 
     # What a stream does
@@ -113,6 +122,10 @@ class VirtualGpu:
         return self.host_s
 
     def synchronize(self) -> None:
+        """Raises CaptureFailed while a graph is captured: nothing runs that could be waited for."""
+        if self._recording is not None:
+            self._recording = None
+            raise CaptureFailed("a call waits for the device")
         self.host_s = max(self.host_s, self.device_s)
 
     def rest(self, seconds: float) -> None:
@@ -120,28 +133,58 @@ class VirtualGpu:
         self.host_s += seconds
 
     def hold(self, seconds: float) -> None:
-        self.host_s += HOST_CALL_S
-        self.run(seconds)
+        self.enqueue(seconds, HOST_CALL_S)
 
     def null(self) -> None:
-        self.host_s += HOST_CALL_S
-        self.run(NULL_S)
+        self.enqueue(NULL_S if self._recording is not None else NULL_S + LAUNCH_S, HOST_CALL_S)
 
     def flush(self) -> None:
-        self.host_s += self.behaviour.host_launch_s
         self._keep_only("flush", self.l2_bytes)
-        self.run(NULL_S + flush_bytes(self.l2_bytes) / self.gpu.bandwidth_bytes_per_s)
+        self.enqueue(NULL_S + LAUNCH_S + flush_bytes(self.l2_bytes) / self.gpu.bandwidth_bytes_per_s, self.behaviour.host_launch_s)
 
     def kernel(self, cold_s: float, hot_s: float, buffers: Hashable, bytes_: float) -> None:
-        """One launch over `buffers`, cold unless all of them are in the L2."""
-        self.host_s += self.behaviour.host_launch_s
-        if self.behaviour.host_stall_rate and self._random.random() < self.behaviour.host_stall_rate:
-            self.host_s += self.behaviour.host_stall_s
-        base = cold_s if self._miss(buffers, bytes_) else hot_s
-        self._kernels(base, 1)
+        """One call over `buffers`, cold unless all of them are in the L2."""
+        b = self.behaviour
+        if b.host_stall_rate and self._random.random() < b.host_stall_rate:
+            self.host_s += b.host_stall_s
+        base_s = (cold_s if self._miss(buffers, bytes_) else hot_s) / b.launches
+        for _ in range(b.launches - 1):
+            self._enter_queue(b.host_launch_s / b.launches)
+            self._advance(base_s)
+        if b.waits:
+            self.synchronize()
+        self._enter_queue(b.host_launch_s / b.launches)
+        self._kernels(base_s, 1, LAUNCH_S)
+
+    def _advance(self, seconds: float) -> None:
+        """One of a call's many launches: without noise and heat, which take long to simulate for thousands."""
+        if self._recording is not None:
+            self._recording.append(seconds)
+            return
+        self.device_s = max(self.device_s, self.host_s) + seconds
+        self.busy_s += seconds
+        self._queue.append(self.device_s)
+
+    def enqueue(self, seconds: float, host_s: float) -> None:
+        """Work for so many seconds, which the host takes `host_s` to enqueue."""
+        self._enter_queue(host_s)
+        self.run(seconds)
+
+    def _enter_queue(self, host_s: float) -> None:
+        self.host_s += host_s
+        queue = self._queue
+        while queue and queue[0] <= self.host_s:
+            queue.popleft()
+        if len(queue) >= QUEUE:
+            self.host_s = queue.popleft()
 
     def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], None]:
-        """Runs the launches once to learn what they take without noise: sets that rotate through less than the L2 are hot from then on."""
+        """Runs the launches once to learn what they take without noise: sets that rotate through less than the L2 are hot from then on.
+
+        Raises CaptureFailed.
+        """
+        if not self.behaviour.capturable:
+            raise CaptureFailed("scripted: the call cannot be captured")
         for _ in range(2):  # the second time round, the L2 is as it will be
             recording: list[float] = []
             self._recording = recording
@@ -151,20 +194,10 @@ class VirtualGpu:
         total_s = sum(recording)
 
         def replay() -> None:
-            self.host_s += self.behaviour.host_launch_s
-            self._kernels(total_s / count, count)
+            self._enter_queue(HOST_CALL_S)
+            self._kernels(total_s / count, count, GRAPH_S)
 
         return replay
-
-    def repeat(self, launch: Callable[[], Any], count: int) -> None:
-        """The first two launches one by one; the others take as long as the second."""
-        for _ in range(min(count, 2)):
-            host_s, device_s = self.host_s, self.device_s
-            launch()
-        if count > 2:
-            host_step = self.host_s - host_s
-            self.run((count - 2) * max(host_step, self.device_s - device_s))
-            self.host_s += (count - 2) * host_step
 
     # What a chip does
 
@@ -179,9 +212,10 @@ class VirtualGpu:
         self._pass(seconds, busy=True)
         self.device_s = start + seconds
         self.busy_s += seconds
+        self._queue.append(self.device_s)
 
-    def _kernels(self, base_s: float, count: int) -> None:
-        """`count` launches of `base_s` each, with everything that the chip and its neighbours do to them."""
+    def _kernels(self, base_s: float, count: int, launching_s: float) -> None:
+        """`count` launches of `base_s` each, with everything that the chip and its neighbours do to them, after `launching_s`."""
         if self._recording is not None:
             self._recording.append(base_s * count)
             return
@@ -200,7 +234,7 @@ class VirtualGpu:
         cause = self._cause(start)
         if cause:
             self._slowed_s[cause] += seconds
-        self.run(seconds)
+        self.run(launching_s + seconds)
 
     def _pace(self, at_s: float) -> float:
         """A kernel's time over its true time, by the clocks."""
@@ -266,6 +300,9 @@ class VirtualGpu:
             power_w=IDLE_W + (BUSY_W - IDLE_W) * self._warmth,
             temperature_c=self._temperature_c,
             reasons=(cause,) if cause else (),
-            slowed_s=dict(self._slowed_s),
-            energy_j=self._energy_j,
         )
+
+    def counters(self, energy: bool = False) -> Reading:
+        if self.host_s >= self.behaviour.nvml_fails_at_s:
+            return Reading()
+        return Reading(slowed_s=dict(self._slowed_s), energy_j=self._energy_j if energy else None)

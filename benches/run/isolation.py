@@ -78,10 +78,19 @@ class Isolated:
     of host memory.
 
     opening: arguments of Bench; `described` among them becomes what the first worker found, so that ceilings are measured once a run.
+    call: what measures a point in the worker.
     """
 
-    def __init__(self, opening: dict[str, Any], log: Path, limit_s: float, memory_bytes: int | None = None):
+    def __init__(
+        self,
+        opening: dict[str, Any],
+        log: Path,
+        limit_s: float,
+        memory_bytes: int | None = None,
+        call: Callable[[Point, bool], tuple[str, bool]] = worker.measure_point,
+    ):
         self._opening, self._log, self._limit_s, self._memory_bytes = dict(opening), log, limit_s, memory_bytes
+        self._measure_point = call
         self._pool = self._new_pool()
         self._opened = False  # whether the pool's worker has its device
 
@@ -119,7 +128,7 @@ class Isolated:
         try:
             if not self._opened:
                 self._open()
-            text, spoilt = self._call(worker.measure_point, point, timing, limit_s=self._limit_s)
+            text, spoilt = self._call(self._measure_point, point, timing, limit_s=self._limit_s)
         except FutureTimeout:
             late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"
             self.renew()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benches.devices.base import Device, Method, Reading
+from benches.devices.base import Device, Method, Reading, Shot
 from benches.timing.throttle import COOL_S, slowed, spoiling
 from benches.timing.warmup import WarmUp, warm_up
 
 MAX_VOID = 50  # void samples in a row before giving up: the cause is not passing
 BLOCK = 30  # samples between two looks at the counters
 BLOCK_S = 0.25
-WATCHED = 3  # of a block, with a reading: asking the driver takes as long as many samples
+WATCHED = 3  # readings of a block
 BURST_REST_S, BURST_S = 0.5, 0.05  # of the boost regime: idle, then no longer than clocks stay up
 
 
@@ -28,22 +29,32 @@ class Collected:
     samples_s: list[float] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)  # by cause
+    counted: bool = False  # the device counts what slows it
     causes: set[str] = field(default_factory=set)  # that slowed the samples kept
     throttled: set[str] = field(default_factory=set)  # those that would have had them dropped, had tries been left
     coolings: int = 0
     resting_s: float = 0.0  # with warming up again
     warm: WarmUp = field(default_factory=lambda: WarmUp(0.0))  # the last one
+    each_s: float = 0.0  # the device's seconds for a sample, as last seen
+    working_s: float = 0.0  # of the device, on samples, and
+    spanning_s: float = 0.0  # from the first start to the last end of each block
+
+    @property
+    def duty(self) -> float | None:
+        """How much of the time in which samples were taken the device worked on them; None where it does not report their starts."""
+        return min(1.0, self.working_s / self.spanning_s) if self.spanning_s else None
 
 
 def add_block(device: Device, workload: Any, method: Method, count: int, into: Collected) -> None:
     """Up to `count` samples more; none if the block was spoilt, and the device has then been cooled. Raises NoSamples."""
-    before = device.read()
+    before = device.counters()
+    into.counted |= bool(before.slowed_s)
     if device.settings.regime == "boost":
         _rest(device, BURST_REST_S, into)
-        device.shoot(workload, method)
-    samples, readings, void = _take(device, workload, method, count)
+        device.take(workload, method)
+    samples, readings, void = _take(device, workload, method, count, into)
     into.dropped.update(void)
-    causes = slowed(before, device.read())
+    causes = slowed(before, device.counters())
     spoilt = spoiling(causes)
     if spoilt and into.coolings < len(COOL_S):
         into.dropped[spoilt[0]] += len(samples)
@@ -69,25 +80,38 @@ def _rest(device: Device, seconds: float, into: Collected) -> None:
     into.resting_s += seconds
 
 
-def _take(device: Device, workload: Any, method: Method, count: int) -> tuple[list[float], list[Reading], Counter[str]]:
-    """At least one sample; fewer than `count` where they take long."""
-    samples: list[float] = []
-    readings: list[Reading] = []
-    void: Counter[str] = Counter()
-    lost = 0
-    start, limit = device.now_s(), BURST_S if device.settings.regime == "boost" else BLOCK_S
-    while len(samples) < min(count, BLOCK):
-        shot = device.shoot(workload, method, watch=len(readings) < WATCHED)
-        if shot.void is not None:
-            void[shot.void] += 1
-            lost += 1
-            if lost == MAX_VOID:
-                raise NoSamples(f"{MAX_VOID} samples in a row were void ({shot.void})")
-            continue
-        lost = 0
-        samples.append(shot.seconds)
-        if shot.reading is not None:
-            readings.append(shot.reading)
-        if device.now_s() - start > limit:
+def _take(device: Device, workload: Any, method: Method, count: int, into: Collected) -> tuple[list[float], list[Reading], Counter[str]]:
+    """At least one sample; fewer than `count` where they take long. In bursts one by one, else as many at a time as the device takes."""
+    shots: list[Shot] = []
+    lost = valid = 0
+    boost = device.settings.regime == "boost"
+    start, limit = device.now_s(), BURST_S if boost else BLOCK_S
+    while valid < min(count, BLOCK):
+        watched = sum(shot.reading is not None for shot in shots)
+        in_time = 1 if boost or not into.each_s else int((limit - (device.now_s() - start)) / into.each_s)
+        taken = device.take(workload, method, max(1, min(min(count, BLOCK) - valid, in_time)), watch=watched < WATCHED)
+        shots += taken
+        into.each_s = taken[-1].seconds * method.launches
+        for shot in taken:
+            lost = lost + 1 if shot.void else 0
+            valid += shot.void is None
+        refuse_void(lost, taken[-1].void)
+        if valid and device.now_s() - start > limit:
             break
-    return samples, readings, void
+    _note_duty(shots, method, into)
+    samples = [shot.seconds for shot in shots if shot.void is None]
+    readings = [shot.reading for shot in shots if shot.reading is not None]
+    return samples, readings, Counter(shot.void for shot in shots if shot.void is not None)
+
+
+def refuse_void(in_a_row: int, cause: str | None) -> None:
+    """Raises NoSamples after so many void samples in a row that their cause does not pass."""
+    if in_a_row >= MAX_VOID:
+        raise NoSamples(f"{in_a_row} samples in a row were void ({cause})")
+
+
+def _note_duty(shots: Sequence[Shot], method: Method, into: Collected) -> None:
+    begins = [shot.begin_s for shot in shots if shot.begin_s is not None]
+    if len(begins) == len(shots):
+        into.working_s += sum(shot.seconds for shot in shots) * method.launches
+        into.spanning_s += begins[-1] + shots[-1].seconds * method.launches - begins[0]

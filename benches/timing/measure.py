@@ -9,12 +9,12 @@ from statistics import median
 from typing import Any
 
 from benches.correctness import Verdict
-from benches.devices.base import Device, TooLittleMemory, Workload
+from benches.devices.base import Cache, Device, Method, TooLittleMemory, Workload
 from benches.row import Row, Status, new_row
 from benches.timing import physics
 from benches.timing.sampler import Timing, sample
 from kernels.fingerprint import source_hash
-from kernels.op import Point
+from kernels.op import Point, Unsupported
 from kernels.registry import OPS
 
 PHASE_ROUNDS = 9
@@ -47,7 +47,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
             return row("verified", CHECKED_ONLY, **found)
-        result = sample(device, workload)
+        result = sample(device, workload, device.predict_s(point))
         how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
         verdict = gate_again(device, workload, result)
         if not verdict.ok:
@@ -59,6 +59,8 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         disturbance = device.disturbance()
         status, reason = ("noisy", disturbance) if disturbance and result.status == "ok" else (result.status, result.reason)
         return row(status, reason, **timed(device, result), **how, **found)
+    except Unsupported as e:
+        return row("unsupported", str(e))
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
@@ -81,7 +83,7 @@ def gate_again(device: Device, workload: Workload, timing: Timing) -> Verdict:
     if workload.updates:
         workload.launch()
     else:
-        device.shoot(workload, timing.method)
+        device.take(workload, timing.method)
     return workload.verify()
 
 
@@ -119,13 +121,20 @@ def timed(device: Device, timing: Timing) -> dict[str, Any]:
         "samples_s": timing.samples_s,
         "timer": device.timer,
         "regime": device.settings.regime,
-        "cache": "hot" if timing.method.mode == "wall" else device.settings.cache,
+        "cache": cache(timing.method, device.settings.cache),
         "warmup_s": timing.warmup_s,
+        "duty": timing.duty,
         "floor_s": timing.floor_s,
         "enqueue_s": timing.enqueue_s,
         "launch_bound": timing.launch_bound,
         "conditions": timing.conditions,
     }
+
+
+def cache(method: Method, asked: Cache) -> Cache:
+    """What calls found: by the host's clock they follow one another, and only other sets of operands can keep the cache cold."""
+    by_host = method.mode == "wall" or (method.mode == "host" and method.sets == 1)
+    return "hot" if by_host else asked
 
 
 def describe(error: Exception) -> str:

@@ -10,16 +10,19 @@ import numpy as np
 
 from benches.devices.base import Device, Method, Settings, Shot, TooLittleMemory
 from benches.row import Conditions, Status
-from benches.timing.blocks import Collected, add_block, warm
+from benches.timing.blocks import Collected, NoSamples, add_block, refuse_void, warm
 from benches.timing.interval import WIDER, Interval, Z, median_interval, variance_inflation
-from benches.timing.method import GRAPH_BELOW_S, LONG_S, choose, first
+from benches.timing.method import LONG_S, choose, first
 from benches.timing.throttle import summarise
 
 GROWTH = 1.5  # looks at n = 30, 46, 70, …: few enough that repeated looks cost little confidence
 BEYOND = 2.0  # times the width wanted, that half as far out again may take: of a normal it takes 1.5 times, of 30 samples 2.2 times
 MIN_EFFECTIVE = 20  # samples' worth of independent ones; fewer, and the estimate of their correlation is itself too rough to trust
 ENERGY_S = 3.0  # the driver's energy counter moves in steps of tenths of a second
-ESTIMATE_SHOTS, ESTIMATE_S = 5, 0.02  # first estimate: so many samples, or so long
+ESTIMATE_SAMPLES, ESTIMATE_S = 5, 0.02  # first estimate: so many valid samples, or so long
+ESTIMATE_LEAST = 3  # valid samples, however long they take
+RESIZED = 0.8  # a graph of fewer launches than this share of what its own replays ask for is made again
+FLOOR_BELOW_S = 1e-3  # a launch's 2 us matter up to here
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Timing:
     method: Method
     dropped: dict[str, int]  # by cause; never for their value
     warmup_s: float
+    duty: float | None  # of the time from the first sample's start to the last one's end, how much the device worked on samples
     enqueue_s: float | None  # host seconds a launch
     floor_s: float | None  # of a kernel that does nothing, timed alike; of short ones only
     conditions: Conditions
@@ -40,57 +44,133 @@ class Timing:
     @property
     def launch_bound(self) -> bool | None:
         """Whether the host takes longer to enqueue a launch than the device to run it: such launches run at the host's pace."""
+        if self.method.mode == "host":
+            return True
         return None if self.enqueue_s is None else self.enqueue_s > self.interval.median
 
 
-def sample(device: Device, workload: Any) -> Timing:
-    """Estimate, method, warm-up, blocks of samples. Raises NoSamples, TooLittleMemory, or what the kernel raises."""
+def sample(device: Device, workload: Any, predicted_s: float | None = None) -> Timing:
+    """Estimate, method, warm-up, blocks of samples. Raises NoSamples, TooLittleMemory, or what the kernel raises.
+
+    predicted_s: what the cost model expects of a call.
+    """
     settings = device.settings
-    estimate_s, enqueue_s = estimate(device, workload)
-    method = arm(device, workload, estimate_s)
-    short = estimate_s < GRAPH_BELOW_S and method.mode != "wall"
+    first_look = estimate(device, workload)
+    method, estimate_s = arm(device, workload, first_look, predicted_s)
+    short = estimate_s < FLOOR_BELOW_S and method.mode in ("graph", "events")
     floor_s = device.floor_s(method) if short else None
-    found, interval, unsure = collect(device, workload, method, estimate_s)
+    try:
+        found, interval, unsure = collect(device, workload, method, estimate_s)
+    except NoSamples:
+        if method.mode != "events":
+            raise
+        method = by_host(device, workload)
+        found, interval, unsure = collect(device, workload, method, estimate_s)
     if workload.touched < min(workload.sets, workload.launches):
         raise RuntimeError(f"{workload.launches} launches touched only {workload.touched} of {workload.sets} sets: the cache was not cold")
     # Back to back without the flush between, the caches would be hot: no energy is better than another's.
     energy_j = energy(device, workload, method, interval.median) if settings.energy and not method.flush else None
     status, reason = verdict(found, unsure)
-    conditions = summarise(found.readings, found.causes, energy_j)
+    conditions = summarise(found.readings, found.causes, found.counted, energy_j)
     return Timing(
-        found.samples_s, interval, status, reason, method, dict(found.dropped), found.warm.seconds, enqueue_s, floor_s, conditions
+        samples_s=found.samples_s,
+        interval=interval,
+        status=status,
+        reason=reason,
+        method=method,
+        dropped=dict(found.dropped),
+        warmup_s=found.warm.seconds,
+        duty=found.duty,
+        enqueue_s=interval.median if method.mode == "host" else first_look.enqueue_s,
+        floor_s=floor_s,
+        conditions=conditions,
     )
 
 
-def estimate(device: Device, workload: Any) -> tuple[float, float | None]:
-    """Median seconds of a first few single launches, and the host's seconds to enqueue one. A void sample says enough."""
-    method = first(workload.cost, device.l2_bytes, device.settings.cache)
-    device.arm(workload, method)
-    shots: list[Shot] = []
-    start = device.now_s()
-    while len(shots) < ESTIMATE_SHOTS and (not shots or device.now_s() - start < ESTIMATE_S):
-        shots.append(device.shoot(workload, method))
-    enqueued = [shot.enqueue_s for shot in shots if shot.enqueue_s is not None]
-    return median(shot.seconds for shot in shots), median(enqueued) if enqueued else None
+@dataclass(frozen=True)
+class Estimate:
+    """A first few single calls: seconds of a call, and of the host to enqueue one. `by_host`: the device's own time is not known."""
+
+    seconds: float
+    enqueue_s: float | None
+    by_host: bool = False
 
 
-def arm(device: Device, workload: Any, estimate_s: float) -> Method:
-    """The method that suits, set up; with a read before each sample where the sets turn out not to fit."""
-    cache = device.settings.cache
-    method = choose(estimate_s, workload.cost, device.l2_bytes, device.free_bytes(), workload.rotatable, cache, bool(workload.phases))
+def estimate(device: Device, workload: Any) -> Estimate:
+    """Medians of a first few single calls. The first launch and flush are not counted: kernels are loaded at their first use."""
+    method = device.arm(workload, first(workload.cost, device.l2_bytes, device.settings.cache))
     try:
-        return device.arm(workload, method)
-    except TooLittleMemory:
-        if method.sets == 1:
+        return _estimated(device, workload, method)
+    except NoSamples:
+        if method.mode != "events":
             raise
-        return device.arm(workload, Method("events", flush=True))
+        return _estimated(device, workload, by_host(device, workload))
+
+
+def _estimated(device: Device, workload: Any, method: Method) -> Estimate:
+    if method.mode == "events":
+        device.take(workload, method)
+    valid: list[Shot] = []
+    void, start = 0, device.now_s()
+    while len(valid) < ESTIMATE_LEAST or (len(valid) < ESTIMATE_SAMPLES and device.now_s() - start < ESTIMATE_S):
+        (shot,) = device.take(workload, method)
+        if shot.void is None:
+            valid.append(shot)
+        else:
+            void += 1
+            refuse_void(void, shot.void)
+        if shot.seconds > LONG_S:
+            break  # eight samples of such a call are enough in all
+    enqueued = [shot.enqueue_s for shot in valid if shot.enqueue_s is not None]
+    seconds = median(shot.seconds for shot in valid or [shot])
+    return Estimate(seconds, median(enqueued) if enqueued else None, method.mode == "host")
+
+
+def arm(device: Device, workload: Any, found: Estimate, predicted_s: float | None) -> tuple[Method, float]:
+    """The method that suits, set up, and about how many seconds a call takes; with a read before each sample where the sets do not fit.
+
+    A graph is sized by the estimate, which holds an event pair's overhead, and made again where its own replays show another time.
+    """
+    seconds = predicted_s if found.by_host and predicted_s is not None else found.seconds
+    try:
+        method = device.arm(workload, _chosen(device, workload, seconds, found, predicted_s))
+        if method.mode == "graph":
+            seconds = min(device.take(workload, method)[0].seconds for _ in range(ESTIMATE_LEAST))
+            right = _chosen(device, workload, seconds, found, predicted_s)
+            if right.mode != "graph" or method.launches < RESIZED * right.launches:
+                method = device.arm(workload, right)
+        return method, seconds if method.mode == "graph" else found.seconds
+    except TooLittleMemory:
+        if workload.sets == 1:
+            raise
+        return device.arm(workload, Method("events", flush=True)), found.seconds
+
+
+def _chosen(device: Device, workload: Any, seconds: float, found: Estimate, predicted_s: float | None) -> Method:
+    return choose(
+        seconds,
+        workload.cost,
+        device.l2_bytes,
+        device.free_bytes(),
+        workload.rotatable,
+        device.settings.cache,
+        predicted_s=predicted_s,
+        enqueue_s=found.enqueue_s or 0.0,
+        whole=bool(workload.phases),
+        capturable=workload.capturable,
+    )
+
+
+def by_host(device: Device, workload: Any) -> Method:
+    """The host's clock, where holds turn out not to cover a call."""
+    return device.arm(workload, Method("host", sets=workload.sets))
 
 
 def collect(device: Device, workload: Any, method: Method, estimate_s: float) -> tuple[Collected, Interval, str | None]:
     """Warms up and takes samples: those, the median's interval, and why that is not enough (None: converged)."""
     settings, found = device.settings, Collected()
     warm(device, workload, method, estimate_s, found)
-    long = estimate_s > LONG_S
+    long = estimate_s * method.launches > LONG_S
     look, start = settings.long_samples if long else settings.min_samples, device.now_s()
     while True:
         add_block(device, workload, method, look - len(found.samples_s), found)
@@ -136,11 +216,11 @@ def verdict(found: Collected, unsure: str | None) -> tuple[Status, str | None]:
 
 def energy(device: Device, workload: Any, method: Method, launch_s: float) -> float | None:
     """Joules a call, over at least 3 s back to back; None where no energy is told."""
-    start_s, before = device.now_s(), device.read().energy_j
+    start_s, before = device.now_s(), device.counters(energy=True).energy_j
     if before is None:
         return None
     launches = 0
     while device.now_s() - start_s < ENERGY_S:
         launches += device.run_for(workload, method, ENERGY_S / 4, launch_s)
-    after = device.read().energy_j
+    after = device.counters(energy=True).energy_j
     return None if after is None else (after - before) / launches

@@ -29,20 +29,22 @@ def spoiling(causes: Sequence[str] | dict[str, float]) -> list[str]:
     return [cause for cause in causes if cause not in LABELLED]
 
 
-def summarise(readings: Sequence[Reading], causes: set[str], energy_j: float | None = None) -> Conditions:
-    """Medians over the readings, and every cause that a counter or a flag named; None where nothing was told."""
+def summarise(readings: Sequence[Reading], causes: set[str], counted: bool, energy_j: float | None = None) -> Conditions:
+    """Medians over the readings, and every cause that a counter or a flag named; None where nothing is known.
+
+    counted: whether the device has counters of causes.
+    """
 
     def middle(name: str) -> float | None:
         told = [value for reading in readings if (value := getattr(reading, name)) is not None]
         return median(told) if told else None
 
     flags = [reading.reasons for reading in readings if reading.reasons is not None]
-    tells = bool(flags) or any(reading.slowed_s for reading in readings)
     return Conditions(
         sm_clock_hz=middle("sm_clock_hz"),
         memory_clock_hz=middle("memory_clock_hz"),
         power_w=middle("power_w"),
         temperature_c=middle("temperature_c"),
         energy_j=energy_j,
-        throttle_reasons=sorted(causes.union(*flags)) if tells else None,
+        throttle_reasons=sorted(causes.union(*flags)) if flags or counted else None,
     )

@@ -73,9 +73,9 @@ def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) ->
 
 
 def _shots(device: Device, workload: Any, method: Method, at_least: int) -> list[Shot]:
-    start, shots = device.now_s(), [device.shoot(workload, method, watch=True)]
+    start, shots = device.now_s(), device.take(workload, method, at_least, watch=True)
     while len(shots) < at_least or (at_least > 1 and device.now_s() - start < CHUNK_SHOTS_S):
-        shots.append(device.shoot(workload, method))
+        shots += device.take(workload, method, at_least)
     return shots
 
 

@@ -22,6 +22,9 @@ def passes(which: str, forward: Callable[[], Tensor], leaves: Sequence[Tensor], 
     forward  → the output. What the backward pass needs is kept while it is computed, as in training, and dropped after.
     backward → the leaves' gradients, through one forward pass that is made here and kept.
     both     → the output and the leaves' gradients.
+
+    A CUDA graph can hold `forward` and `both`, but not `backward`: autograd runs each gradient on the stream that its operation ran on,
+    and the forward pass ran outside the capture.
     """
 
     def gradients(output: Tensor, keep: bool) -> tuple[Tensor, ...]:
@@ -35,5 +38,5 @@ def passes(which: str, forward: Callable[[], Tensor], leaves: Sequence[Tensor], 
         return Kernel(lambda: forward().detach())
     if which == "backward":
         output = forward()
-        return Kernel(lambda: gradients(output, keep=True))
+        return Kernel(lambda: gradients(output, keep=True), capturable=False)
     return Kernel(both)

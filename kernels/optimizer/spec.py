@@ -140,7 +140,8 @@ def unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def fused_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why torch.optim cannot fuse it, or None."""
+    """Why a fused step cannot be asked for, or would be wrong; or None. What torch.optim refuses on the device at hand is found when it is
+    built (torch_impl.refusal)."""
     if point.options["method"] == "rmsprop":
         return "torch.optim.RMSprop has no fused implementation"
     if point.options["method"] in ("sgd", "momentum") and state_precision(point) != "fp32" and platform.kind == "cpu":

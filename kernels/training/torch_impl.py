@@ -34,4 +34,5 @@ def build(point: Point, inputs: Inputs) -> Kernel:
         return (trainer.loss, *gradients, *inputs.updated)
 
     phases = (("data", trainer.data), ("forward", trainer.forward), ("backward", trainer.backward), ("optimizer", optimizer))
-    return Kernel(run, phases=phases, reset=trainer.reset)
+    # Each step copies another batch from the host, which a CUDA graph would not do again, and in fp16 the loss scale is read back.
+    return Kernel(run, phases=phases, reset=trainer.reset, capturable=False)

@@ -99,6 +99,8 @@ def _observations(rows: Iterable[Row], impl: str, statuses: Sequence[Status]) ->
             reasons[f"implementation {row.impl} (--impl)"] += 1
         elif row.status not in statuses:
             reasons[f"{row.status}" + (" (--noisy)" if row.status == "noisy" else "")] += 1
+        elif row.mode == "host":
+            reasons["timed at the host's pace (mode host)"] += 1
         elif row.op not in OPS:
             reasons[f"op {row.op} is unknown to this version"] += 1
         else:

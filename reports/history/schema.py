@@ -47,9 +47,13 @@ POINT = {
     "power_w": pa.float64(),
     "temperature_c": pa.float64(),
     "throttle_reasons": pa.string(),
+    "mode": pa.string(),  # of benches.devices.base.Mode
+    "duty": pa.float64(),
 }
+ADDED = {"mode": "VARCHAR", "duty": "DOUBLE"}  # in SQL; a file from before these were kept lacks them, and they are null on its lines
 SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
 SENTINEL = "sentinel"
 
 # What a series is, besides its point: where one of these changes, a new series begins, and times are never set against each other.
-SERIES = ("point", "device_kind", "device_name", "driver", "clock_policy", "torch", "triton", "regime", "cache")
+# A line without a mode, from an older file, is of the mode that its point was timed by next: no series begins anew because modes are kept.
+SERIES = ("point", "device_kind", "device_name", "driver", "clock_policy", "torch", "triton", "regime", "cache", "mode")

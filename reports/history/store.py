@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reports.history.record import UnusableRun, run_table
-from reports.history.schema import MARK, SCHEMA
+from reports.history.schema import ADDED, MARK, SCHEMA
 from reports.store import write_atomically
 
 SET_ASIDE = "set-aside"
@@ -85,7 +85,9 @@ def open_history(history: Path, first: str = "") -> Opened:
     for setting in SETTINGS:
         database.execute(f"SET {setting}")
     if good:
-        database.from_parquet(good, union_by_name=True).create_view("history")
+        found = database.from_parquet(good, union_by_name=True)
+        lacking = [f"NULL::{kind} AS {name}" for name, kind in ADDED.items() if name not in found.columns]
+        found.project(", ".join(["*", *lacking])).create_view("history")
     else:
         database.register("history", SCHEMA.empty_table())
     return Opened(database, len(good), tuple(notes))
@@ -101,7 +103,7 @@ def damage(path: Path) -> str | None:
         return f"damaged ({str(error).splitlines()[0][:120]})"
     if MARK not in (schema.metadata or {}):
         return FOREIGN
-    lacking = [name for name in SCHEMA.names if name not in schema.names]
+    lacking = [name for name in SCHEMA.names if name not in schema.names and name not in ADDED]
     return f"lacks {', '.join(lacking)}" if lacking else None
 
 

@@ -29,5 +29,5 @@ COLUMNS = (
     Column("reason", "Why", "", VERDICT, "what is known of the change: likeliest cause, evidence, a second measurement", False, True),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
-OF_THE_POINT = ("op", "impl", "precision", "shape", "regime", "cache")
+OF_THE_POINT = ("op", "impl", "precision", "shape", "regime", "cache", "mode")
 column = beside(BY_NAME, POINT)  # of `series_frame`

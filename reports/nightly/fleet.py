@@ -15,6 +15,8 @@ from reports.nightly import nights as read
 from reports.nightly.judge import Judged
 from reports.verdict.robust import Array, medians
 
+CONDITIONS = ("sm_clock_hz", "temperature_c", "power_w", "duty")  # medians over tonight's points
+
 
 @dataclass(frozen=True)
 class GpuTonight:
@@ -30,6 +32,7 @@ class GpuTonight:
     sm_clock_hz: float
     temperature_c: float
     power_w: float
+    duty: float
     sentinels: tuple[tuple[str, float, float], ...]  # name, seconds, ratio to the median of its nights before
 
     @property
@@ -58,7 +61,7 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, night: str) -> li
                 shift=shift.get(gpu, np.nan),
                 against_fleet=float(ratios[i]),
                 throttled=int(line.get("throttled", 0)),
-                **{name: float(line.get(name, np.nan)) for name in ("sm_clock_hz", "temperature_c", "power_w")},
+                **{name: float(line.get(name, np.nan)) for name in CONDITIONS},
                 sentinels=tuple(moved.get(gpu, ())),
             )
         )
@@ -80,7 +83,7 @@ def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], ni
     return database.execute(
         f"""
         SELECT {read.GPU} AS gpu, any_value(host) AS host, count(*) FILTER (status = 'throttled') AS throttled,
-               median(sm_clock_hz) AS sm_clock_hz, median(temperature_c) AS temperature_c, median(power_w) AS power_w
+               {", ".join(f"median({column}) AS {column}" for column in CONDITIONS)}
         FROM history WHERE {same} AND {night} = $night AND started_utc <= $started AND status <> '{SENTINEL}' GROUP BY ALL
         """,
         {column: tonight[column] for column in read.MACHINE} | {"night": name, "started": tonight["started_utc"]},
@@ -88,5 +91,5 @@ def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], ni
 
 
 def conditions_known(gpus: Sequence[GpuTonight]) -> list[str]:
-    """Of clock, temperature and power those that any GPU told."""
-    return [name for name in ("sm_clock_hz", "temperature_c", "power_w") if any(np.isfinite(getattr(gpu, name)) for gpu in gpus)]
+    """Those of CONDITIONS that are known of any GPU."""
+    return [name for name in CONDITIONS if any(np.isfinite(getattr(gpu, name)) for gpu in gpus)]

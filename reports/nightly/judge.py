@@ -96,6 +96,7 @@ def judge(
         shifts=tuple(shifts),
         suspect=suspect.reasons(
             environment,
+            suspect.mode_changes(read.modes_before(database, tonight), lines),
             lines,
             read_sentinels(run_dir),
             of_tonight,

@@ -16,22 +16,25 @@ from reports.verdict.robust import Array
 EACH_RUN = "strftime(started_utc, '%Y-%m-%d %H:%M:%S')"  # a night of its own
 GPU = "coalesce(device_uuid, host, '?')"
 TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what heat does
-MACHINE = tuple(name for name in SERIES if name not in ("point", "regime", "cache"))  # one value a run
+WAY = ("point", "regime", "cache")  # with `mode`, what a series is within a run
+POINT_KEY = (*WAY, "mode")
+MACHINE = tuple(name for name in SERIES if name not in POINT_KEY)  # one value a run
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
-POINT_KEY = ("point", "regime", "cache")
 DETAILS = (  # each column of each file costs time
     *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
     *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c"),
 )
-SAME_KEY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"
+SAME_WAY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"
+SAME_KEY = f"{SAME_WAY} AND (h.mode = a.mode OR (h.mode IS NULL AND a.oldest))"
 
 
 @dataclass(frozen=True)
 class Nights:
-    """times: log seconds [series, nights, GPUs], NaN where a series was not timed. `series` has a line a series, in that order."""
+    """times: log seconds [series, nights, GPUs], NaN where a series was not timed. `series` has a line a series, in that order; `oldest`:
+    no other mode of its point was recorded before, so that lines of which none was recorded belong to it."""
 
     times: Array
-    series: pd.DataFrame  # point, regime, cache, op, impl, precision, dims
+    series: pd.DataFrame  # POINT_KEY, op, impl, precision, dims, oldest
     nights: list[str]
     gpus: list[str]
 
@@ -68,7 +71,7 @@ def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: 
     runs = _runs(database, tonight, night)
     night_names = sorted(runs["night"].unique())[-lookback:]
     runs = runs[runs["night"].isin(night_names)]
-    series = _series(database, runs["run"].tolist() if every else [tonight["run"]])
+    series = _series(database, runs["run"].tolist(), runs["run"].tolist() if every else [tonight["run"]])
     gpu_names = sorted(runs["gpu"].unique())
     places = {"night": pd.Categorical(runs["night"], night_names).codes, "gpu": pd.Categorical(runs["gpu"], gpu_names).codes}
     database.register("asked", _keys(series))
@@ -95,15 +98,41 @@ def _runs(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: s
 
 
 def _keys(series: pd.DataFrame) -> pd.DataFrame:
-    """POINT_KEY of each series, with its index as `series`; what is missing is NULL."""
+    """POINT_KEY and `oldest` of each series, with its index as `series`; what is missing is NULL."""
     keys = series[list(POINT_KEY)].astype(object)
-    return keys.where(keys.notna(), None).assign(series=series.index)
+    return keys.where(keys.notna(), None).assign(series=series.index, oldest=series["oldest"].astype(bool))
 
 
-def _series(database: duckdb.DuckDBPyConnection, runs: Sequence[str]) -> pd.DataFrame:
-    columns = ", ".join((*POINT_KEY, "op", "impl", "precision", "dims"))
-    database.register("those", pd.DataFrame({"run": list(runs)}))
-    return database.execute(f"SELECT DISTINCT ON ({', '.join(POINT_KEY)}) {columns} FROM history JOIN those USING (run) WHERE {TIMED}").df()
+def _series(database: duckdb.DuckDBPyConnection, every: Sequence[str], those: Sequence[str]) -> pd.DataFrame:
+    """Nights.series: those timed in the runs `those`. every: all runs that they are set beside, which tell what was recorded first."""
+    database.register("every_run", pd.DataFrame({"run": list(every)}))
+    database.register("those", pd.DataFrame({"run": list(those)}))
+    return database.execute(
+        f"""
+        WITH a AS (
+            SELECT {", ".join(WAY)}, arg_min(mode, started_utc) AS first_mode FROM history JOIN every_run USING (run)
+            WHERE {TIMED} GROUP BY ALL
+        ), h AS (
+            SELECT {", ".join((*POINT_KEY, "op", "impl", "precision", "dims"))} FROM history JOIN those USING (run) WHERE {TIMED}
+        )
+        SELECT DISTINCT ON ({", ".join(WAY)}, mode) {", ".join(f"h.{name}" for name in WAY)}, coalesce(h.mode, a.first_mode) AS mode,
+               op, impl, precision, dims, coalesce(h.mode, a.first_mode) IS NOT DISTINCT FROM a.first_mode AS oldest
+        FROM h JOIN a ON {SAME_WAY}
+        """
+    ).df()
+
+
+def modes_before(database: duckdb.DuckDBPyConnection, tonight: Mapping[str, Any]) -> pd.DataFrame:
+    """WAY and `mode`: how each point was last timed before tonight's run in its environment, on this GPU if it ran there. Points of which
+    no mode was recorded are left out."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
+    return database.execute(
+        f"""
+        SELECT {", ".join(WAY)}, coalesce(arg_max(mode, started_utc) FILTER (WHERE {GPU} = $gpu), arg_max(mode, started_utc)) AS mode
+        FROM history WHERE {same} AND started_utc < $started AND mode IS NOT NULL AND {TIMED} GROUP BY ALL
+        """,
+        {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"], "gpu": gpu_of(tonight)},
+    ).df()
 
 
 def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataFrame:
@@ -126,11 +155,17 @@ def comparable_nights(database: duckdb.DuckDBPyConnection, run: str, night: str)
 def levels(database: duckdb.DuckDBPyConnection, last: dict[str, Any], night: str, count: int = 10) -> pd.DataFrame:
     """POINT_KEY, op, impl, precision and log_s: medians of log time over the last so many nights of a run's environment, it among them."""
     runs = _runs(database, last, night)
-    database.register("placed", runs[runs["night"].isin(sorted(runs["night"].unique())[-count:])])
-    columns = ", ".join((*POINT_KEY, "op", "impl", "precision"))
-    return database.execute(
-        f"SELECT {columns}, median(ln(median_s)) AS log_s FROM history JOIN placed USING (run) WHERE {TIMED} GROUP BY ALL"
+    placed = runs[runs["night"].isin(sorted(runs["night"].unique())[-count:])]
+    series = _series(database, placed["run"].tolist(), placed["run"].tolist())
+    database.register("asked", _keys(series))
+    database.register("placed", placed)
+    found = database.execute(
+        f"""
+        SELECT a.series, median(ln(median_s)) AS log_s FROM history h JOIN placed USING (run) JOIN asked a ON {SAME_KEY}
+        WHERE {TIMED} GROUP BY ALL
+        """
     ).df()
+    return series[[*POINT_KEY, "op", "impl", "precision"]].join(found.set_index("series"))
 
 
 def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -> str | None:

@@ -1,4 +1,5 @@
-"""Why a run is not to be trusted: its environment changed, the device was throttled, it drifted or moved as a whole, it did not end."""
+"""Why a run is not to be trusted: its environment or the way of timing changed, the device was throttled, it drifted or moved as a whole,
+it did not end."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ from benches.run.sentinels import DRIFT, Reading, drift
 from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
+from reports.nightly.nights import WAY
 
 THROTTLED = 0.05  # of the timed points
+NAMED = 3  # points of each change of mode
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
 CPU_TIMES = CPU.common / GPU.common  # a whole run on a shared CPU moves by so many times as much as on a GPU
 
@@ -39,8 +42,18 @@ def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, 
     return tuple(f"{name}: {before[name]} → {tonight[name]}" for name in SOFTWARE if before[name] != tonight[name])
 
 
+def mode_changes(before: pd.DataFrame, tonight: pd.DataFrame) -> dict[str, list[str]]:
+    """Points by how their way of timing changed, `events → graph`. before: as nights.modes_before makes it. tonight: a run's lines."""
+    both = tonight[tonight["median_s"].notna() & tonight["mode"].notna()].merge(before, on=list(WAY), suffixes=("", "_before"))
+    found: dict[str, list[str]] = {}
+    for line in both[both["mode"] != both["mode_before"]].sort_values("point").itertuples():
+        found.setdefault(f"{line.mode_before} → {line.mode}", []).append(str(line.point))
+    return found
+
+
 def reasons(
     environment: Sequence[str],
+    modes: Mapping[str, Sequence[str]],
     lines: pd.DataFrame,
     readings: Sequence[Reading],
     shifts: Sequence[NodeShift],
@@ -49,7 +62,7 @@ def reasons(
     sentinels: float | None = None,
 ) -> tuple[str, ...]:
     """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio."""
-    found = [_environment(change) for change in environment]
+    found = [*map(_environment, environment), *([_modes(modes)] if modes else [])]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
     if not timed and not lines["status"].isin(["verified", "unsupported", "skipped"]).all():
@@ -71,6 +84,18 @@ def begins_anew(change: str) -> bool:
 def _environment(change: str) -> str:
     begins = "its series begin anew tonight; `python -m reports compare` with the run before says what it did"
     return f"The environment changed ({change}): {begins if begins_anew(change) else 'look there first'}."
+
+
+def _modes(changes: Mapping[str, Sequence[str]]) -> str:
+    told = []
+    for change, points in changes.items():
+        more = f" and {len(points) - NAMED} more" if len(points) > NAMED else ""
+        told.append(f"{change}: {', '.join(points[:NAMED])}{more}")
+    count = sum(map(len, changes.values()))
+    points, series, they = (
+        ("1 point is", "its series begins", "it was") if count == 1 else (f"{count} points are", "their series begin", "they were")
+    )
+    return f"{points} timed in another way than before ({'; '.join(told)}): {series} anew tonight, unless {they} timed so earlier."
 
 
 def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:

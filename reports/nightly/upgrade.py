@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.nightly.nights import POINT_KEY
+from reports.nightly.nights import POINT_KEY, WAY
 from reports.verdict.thresholds import Thresholds
 
 SHOWN = 6  # families
@@ -16,7 +16,9 @@ SHOWN = 6  # families
 
 def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], thresholds: Thresholds) -> list[str]:
     """A line, and none where they have no point in common. before, tonight: as nights.levels makes them. Pure."""
-    both = before.merge(tonight[[*POINT_KEY, "log_s"]], on=list(POINT_KEY), suffixes=("", "_tonight"))
+    both = before.merge(tonight[[*POINT_KEY, "log_s"]], on=list(WAY), suffixes=("", "_tonight"))
+    modes = both[["mode", "mode_tonight"]]
+    both = both[(modes["mode"] == modes["mode_tonight"]) | modes.isna().any(axis=1)]  # which of them an older file does not hold
     if both.empty:
         return []
     moved = (both["log_s_tonight"] - both["log_s"]).groupby([both["op"], both["impl"], both["precision"]]).agg(["mean", "size"])

@@ -111,7 +111,7 @@ def _row(point: Point, predicted_s: float, i: int, kind: str, rng: random.Random
     reason = {"noisy": "the interval is ±1.4% after 1,000 samples", "throttled": "thermal slowdown in 3 of 3 tries"}.get(status)
     times = {"median_s": samples[4], "ci_low_s": samples[1], "ci_high_s": samples[7], "samples_s": samples, "timer": "perf_counter"}
     gpu = {"sm_clock_hz": 1.755e9, "memory_clock_hz": 2.619e9, "power_w": rng.uniform(300, 700), "temperature_c": 61.0}
-    conditions = {} if kind == "cpu" else {"conditions": gpu}
+    conditions = {"mode": "wall"} if kind == "cpu" else {"mode": "events", "duty": 0.75, "conditions": gpu}
     return new_row(point, cost, status, reason, **times, **gate, **conditions, regime="sustained", cache="cold")
 
 

@@ -77,4 +77,5 @@ def _line(i: int, point: str, night: int, gpu: int, rng: np.random.Generator) ->
         },
         **{"regime": "sustained", "cache": "cold", "status": "ok", "median_s": median, "ci_low_s": median, "ci_high_s": median},
         **{"config": "64x64" if i == SLOW and after else "128x128", "sm_clock_hz": 1.755e9, "temperature_c": 60.0 + gpu, "power_w": 640.0},
+        **{"mode": "graph", "duty": 0.9 if gpu else 0.6},
     }

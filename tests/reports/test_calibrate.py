@@ -173,11 +173,13 @@ def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.Captu
     rows = rows_of(points, on_gpu(points, PRESENT))
     noisy = [row.model_copy(update={"status": "noisy", "point": f"{row.point}-noisy", "median_s": 1.0}) for row in rows[:7]]
     triton = [row.model_copy(update={"impl": "triton", "point": f"{row.point}-triton"}) for row in rows[:5]]
-    run = make_run("cuda", rows=rows + noisy + triton, environment=ON_H100)
+    host = [row.model_copy(update={"mode": "host", "point": f"{row.point}-host", "median_s": 1.0}) for row in rows[:3]]
+    run = make_run("cuda", rows=rows + noisy + triton + host, environment=ON_H100)
     assert main(["calibrate", str(run)]) == 0
     printed = capsys.readouterr().out
     assert "7 timed rows left out: noisy (--noisy)" in printed
     assert "5 timed rows left out: implementation triton (--impl)" in printed
+    assert "3 timed rows left out: timed at the host's pace (mode host)" in printed
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from typing import get_args
 
 import pandas as pd
 
+from benches.devices.base import Mode
 from benches.row import Row, Status
 from kernels.op import Cost, Point
 from reports.build import build_report
-from reports.columns import COLUMNS
+from reports.columns import BY_NAME, COLUMNS, CONDITIONS
 from reports.palette import STATUSES
 from reports.report import load_report
 from reports.units import FORMATS
@@ -59,6 +60,26 @@ def test_numbers_are_numbers_even_where_all_are_missing(make_run: Callable[..., 
     frame = load_report(make_run("cuda", rows=[row_of("skipped", 1)])).frame
     text = [c.name for c in COLUMNS if c.numeric and c.name in frame and frame[c.name].dtype.kind not in "fi"]
     assert text == []
+
+
+def test_how_a_point_was_timed_is_in_the_frame_and_in_words(make_run: Callable[..., Path]) -> None:
+    """A row of an older version has no duty; every mode is explained where the column is."""
+    rows = [row_of("ok", i) for i in (1, 2)]
+    rows[0] = rows[0].model_copy(update={"mode": "host", "launch_bound": True, "duty": 0.25})
+    frame = load_report(make_run("cuda", rows=rows)).frame
+    for name, told in (("mode", "host"), ("launch_bound", True)):
+        assert (frame[name][0], pd.isna(frame[name][1])) == (told, True)
+    assert frame["duty"].dtype == float
+    assert (frame["duty"][0], pd.isna(frame["duty"][1])) == (0.25, True)
+    assert (BY_NAME["duty"].unit, BY_NAME["duty"].group) == ("fraction", CONDITIONS)
+    assert get_args(get_args(Row.model_fields["mode"].annotation)[0]) == get_args(Mode)
+    assert [mode for mode in get_args(Mode) if f"{mode}: " not in BY_NAME["mode"].doc] == []
+
+
+def test_a_row_without_the_newer_fields_is_read() -> None:
+    old = {name: value for name, value in row_of("ok", 1).model_dump().items() if name not in ("duty", "mode", "launch_bound")}
+    row = Row.model_validate(old)
+    assert (row.duty, row.mode, row.launch_bound) == (None, None, None)
 
 
 def test_writing_again_leaves_no_temporary_file(make_run: Callable[..., Path]) -> None:

@@ -49,6 +49,7 @@ def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:
     for row in read_journal(run).rows:
         line = by_point[row.point]
         assert (line["status"], line["median_s"], line["sm_clock_hz"]) == (row.status, row.median_s, row.conditions.sm_clock_hz)
+        assert (line["mode"], line["duty"]) == (row.mode, row.duty) == (("events", 0.75) if row.median_s else (None, None))
         assert (line["torch"], line["driver"], line["device_name"]) == ("2.13.0", "575.57.08", "NVIDIA H100 80GB HBM3")
         assert json.loads(line["dims"]) == row.dims
 

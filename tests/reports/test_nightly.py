@@ -108,11 +108,22 @@ def test_what_an_upgrade_did_is_told_by_family(tmp_path: Path) -> None:
 
     def levels(*log_s: float) -> pd.DataFrame:
         points = [{"point": f"p{i}", "op": "matmul" if i < 2 else "einsum", "impl": "torch", "precision": "bf16"} for i in range(4)]
-        return pd.DataFrame(points).assign(regime="sustained", cache=None, log_s=log_s)
+        return pd.DataFrame(points).assign(regime="sustained", cache=None, mode=None, log_s=log_s)
 
     told = effect(levels(0, 0, 1, 1), levels(0.1, 0.3, 1.001, 0.999), ["torch: 2.11 → 2.13"], load_thresholds())
     assert told == ["Since torch: 2.11 → 2.13, in the mean, of one night: matmul torch bf16 +22.1% (2 points)."]
     assert effect(levels(0, 0, 1, 1), levels(0, 0, 1, 1).assign(point="other"), ["torch: 2.11 → 2.13"], load_thresholds()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "tonight", "points"),
+    [("events", "events", 2), (None, "events", 2), ("events", None, 2), (None, None, 2), ("events", "graph", None)],
+)
+def test_an_upgrade_is_not_told_by_times_of_another_mode(before: str | None, tonight: str | None, points: int | None) -> None:
+    one = {"op": "matmul", "impl": "torch", "precision": "bf16", "regime": "sustained", "cache": "cold"}
+    old, new = (pd.DataFrame([one | {"point": p, "mode": mode, "log_s": s} for p in "ab"]) for mode, s in ((before, 0.0), (tonight, 0.1)))
+    told = effect(old, new, ["driver: 1 → 2"], load_thresholds())
+    assert [f"({points} points)" in line for line in told] == ([True] if points else [])
 
 
 def test_missing_nights_are_said(made: Path, tmp_path: Path) -> None:
@@ -317,12 +328,21 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "usual": suspect.usual_for("cpu", 0.01)}, ""),
         ({"lines": TIMED.assign(median_s=float("nan"), status="crashed")}, "No point was timed."),
         ({"lines": TIMED.assign(median_s=float("nan"), status="verified")}, ""),
+        (
+            {"modes": {"events → graph": ["a"]}},
+            "1 point is timed in another way than before (events → graph: a): its series begins anew tonight, unless it was timed so e",
+        ),
+        (
+            {"modes": {"events → graph": list("abcde"), "graph → host": ["f"]}},
+            "6 points are timed in another way than before (events → graph: a, b, c and 2 more; graph → host: f): their series begin anew",
+        ),
         ({"interrupted": True}, "did not come to its end"),
     ],
 )
 def test_suspects(given: dict[str, object], words: str) -> None:
     usual = {
         "environment": [],
+        "modes": {},
         "lines": TIMED,
         "readings": [],
         "shifts": [],

@@ -195,6 +195,7 @@ def test_the_fleet_has_conditions_shift_and_sentinels_of_tonight(night: Night) -
     first, second = night.gpus
     assert (first.gpu, second.gpu) == ("GPU-0", "GPU-1")
     assert (first.host, first.timed, first.nights, first.throttled) == ("node-17", POINTS - 1, NIGHTS, 0)
+    assert (first.duty, second.duty) == (0.6, 0.9)
     assert (first.temperature_c, second.temperature_c, first.sm_clock_hz, first.power_w) == (60.0, 61.0, 1.755e9, 640.0)
     assert second.against_fleet / first.against_fleet == pytest.approx(1.02, abs=0.003)
     ((name, seconds, ratio),) = first.sentinels

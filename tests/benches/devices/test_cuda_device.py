@@ -23,7 +23,7 @@ from benches.devices import cuda, nvml
 from benches.devices.base import Method, TooLittleMemory
 from benches.devices.cuda import SPIN_HZ, CudaDevice, CudaStream
 from benches.devices.nvml import Board
-from benches.devices.streamed import HOLD_S
+from benches.devices.streamed import HOLD_S, NOT_HELD
 from kernels.gpus import gpu_for_board
 from kernels.guard import ROOT
 from kernels.op import Platform
@@ -33,19 +33,20 @@ HOLD = int(HOLD_S * SPIN_HZ)
 
 
 class Script:
-    """Stands for torch.cuda: logs what is enqueued; the gate opens at once where `opens_early` says so."""
+    """Stands for torch.cuda: logs what is enqueued; the device has reached the first `early` samples before they are enqueued."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.opens_early = 0
+        self.early = 0
         self.capturing = False
+        self.stream = "usual"
 
     def event(self, enable_timing: bool) -> Any:
         assert enable_timing
 
         def query() -> bool:
-            self.opens_early -= 1
-            return self.opens_early >= 0
+            self.early -= 1
+            return self.early >= 0
 
         return SimpleNamespace(
             record=lambda: self.log.append("record"),
@@ -59,11 +60,14 @@ class Script:
 
     @contextmanager
     def graph(self, graph: Any) -> Iterator[None]:
-        self.capturing = True
+        """As PyTorch's: where ending the capture raises, the stream that it captured on stays the current one."""
+        self.capturing, self.stream = True, "capturing"
         try:
             yield
-        finally:
+        except BaseException:
             self.capturing = False
+            raise
+        self.capturing, self.stream = False, "usual"
 
 
 class Work:
@@ -89,7 +93,7 @@ def scripted_board(script: Script, **changed: Any) -> Any:
         **{name: (lambda text=text: text) for name, text in texts.items()},
         **{"mig": False, "problem": None, "power_source": "instant"},
         counters=lambda energy=False: nvml.Reading(slowed_s={"thermal": 0.0}),
-        read_all=lambda: script.log.append("NVML"),
+        read=lambda: script.log.append("NVML"),
     )
     vars(board).update(changed)
     return board
@@ -105,32 +109,48 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> tuple[CudaDevice, Script]:
     monkeypatch.setattr(torch.cuda, "_sleep", script.spin)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: script.log.append("synchronize"))
     monkeypatch.setattr(torch.cuda, "graph", script.graph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: script.stream)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(script, "stream", stream))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: script.log.append("replay")))
     monkeypatch.setattr(torch, "zeros", lambda *shape, **_: SimpleNamespace(elements=shape[0] if shape[0] else 1))
     monkeypatch.setattr(torch, "sum", lambda buffer, dim, out: script.log.append(f"read {buffer.elements * 4 / 2**20:.0f} MiB"))
     monkeypatch.setattr(cuda, "Board", lambda uuid: scripted_board(script))
-    return CudaDevice(), script
+    device = CudaDevice()
+    script.log.clear()
+    return device, script
 
 
-def test_a_sample_is_a_launch_between_events_behind_a_gate_over_a_flushed_cache(scripted: tuple[CudaDevice, Script]) -> None:
+def test_a_sample_is_a_launch_between_events_behind_a_hold_over_a_flushed_cache(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
-    shot = device.shoot(Work(script), COLD)
-    assert script.log == [f"spin {HOLD}", "record", "read 128 MiB", "record", "launch 0", "record", "wait"]
+    (shot,) = device.take(Work(script), COLD)
+    assert script.log == [f"spin {HOLD}", "read 128 MiB", "record", "launch 0", "record", "wait"]
     assert (shot.seconds, shot.void) == (0.25e-3, None)
 
 
 def test_hot_is_not_flushed_and_nvml_is_asked_while_the_device_works(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
-    device.shoot(Work(script), EVENTS, watch=True)
-    assert script.log == [f"spin {HOLD}", "record", "record", "launch 0", "record", "NVML", "wait"]
+    device.take(Work(script), EVENTS, watch=True)
+    assert script.log == [f"spin {HOLD}", "record", "launch 0", "record", "wait", "NVML", "wait"]
 
 
-def test_a_sample_whose_gate_opened_early_is_void_and_the_gate_grows(scripted: tuple[CudaDevice, Script]) -> None:
+def test_samples_follow_one_another_behind_one_hold(scripted: tuple[CudaDevice, Script]) -> None:
+    """The first one shows how long the host takes; from then on as many as are asked for."""
     device, script = scripted
-    script.opens_early = 2
-    shots = [device.shoot(Work(script), EVENTS) for _ in range(3)]
-    assert [shot.void for shot in shots] == ["gate lost", "gate lost", None]
-    assert [entry for entry in script.log if entry.startswith("spin")] == [f"spin {HOLD}", f"spin {2 * HOLD}", f"spin {4 * HOLD}"]
+    assert len(device.take(Work(script), EVENTS, 5)) == 1
+    script.log.clear()
+    shots = device.take(Work(script), EVENTS, 5, watch=True)
+    assert script.log == [f"spin {HOLD}", *["record", "launch 0", "record"] * 5, "wait", "NVML", "wait"]
+    assert [shot.void for shot in shots] == [None] * 5
+
+
+def test_a_sample_that_the_device_reached_before_it_was_enqueued_is_void_and_the_others_count(
+    scripted: tuple[CudaDevice, Script],
+) -> None:
+    device, script = scripted
+    device.take(Work(script), EVENTS)
+    script.early = 2
+    shots = device.take(Work(script), EVENTS, 3)
+    assert [shot.void for shot in shots] == [NOT_HELD, NOT_HELD, None]
 
 
 def test_a_graph_rotates_through_every_set_and_a_sample_is_the_mean_of_its_launches(scripted: tuple[CudaDevice, Script]) -> None:
@@ -139,18 +159,34 @@ def test_a_graph_rotates_through_every_set_and_a_sample_is_the_mean_of_its_launc
     method = device.arm(work, Method("graph", launches=6, sets=3))
     assert script.log == [*(f"launch {i}" for i in range(3)), "synchronize", *(f"capture {i % 3}" for i in range(6))]
     script.log.clear()
-    assert device.shoot(work, method).seconds == 0.25e-3 / 6
-    assert script.log == [f"spin {HOLD}", "record", "record", "replay", "record", "wait"]
+    assert device.take(work, method)[0].seconds == 0.25e-3 / 6
+    assert script.log == [f"spin {HOLD}", "record", "replay", "record", "wait"]
     script.log.clear()
     assert device.run_for(work, method, 1.0, launch_s=0.05) == 18  # three replays
     assert script.log == ["replay"] * 3 + ["synchronize"]
 
 
-def test_work_that_cannot_be_captured_is_timed_by_events(scripted: tuple[CudaDevice, Script]) -> None:
+def test_work_that_cannot_be_captured_is_timed_by_events_on_the_usual_stream(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     work = Work(script, stubborn=True)
     assert device.arm(work, Method("graph", launches=6, sets=3)) == Method("events", 1, 3)
-    assert device.shoot(work, EVENTS).seconds == 0.25e-3
+    assert device.take(work, EVENTS)[0].seconds == 0.25e-3
+    assert script.stream == "usual"
+    assert device.spoilt
+
+
+def test_a_call_that_no_hold_covers_is_timed_by_the_hosts_clock(scripted: tuple[CudaDevice, Script]) -> None:
+    device, script = scripted
+    script.early = 10**6
+    work = Work(script)
+    method = device.arm(work, Method("events", 1, 3, flush=True))
+    assert (method.mode, method.sets, method.flush) == ("host", 3, False)
+    assert method.launches >= 8
+    script.log.clear()
+    (shot,) = device.take(work, method, 30)
+    assert [entry.split()[0] for entry in script.log] == ["launch"] * method.launches + ["synchronize"]
+    assert len(set(script.log)) == 3 + 1, "all three sets"
+    assert shot.enqueue_s == shot.seconds
 
 
 def test_running_out_of_memory_in_a_capture_is_said_as_such(scripted: tuple[CudaDevice, Script]) -> None:
@@ -168,7 +204,7 @@ def test_running_out_of_memory_in_a_capture_is_said_as_such(scripted: tuple[Cuda
 def test_the_floor_is_a_null_kernel_timed_alike(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     assert device.floor_s(COLD) == 0.25e-3
-    assert script.log[:7] == [f"spin {HOLD}", "record", "read 128 MiB", "record", "spin 0", "record", "wait"]
+    assert script.log[:6] == [f"spin {HOLD}", "read 128 MiB", "record", "spin 0", "record", "wait"]
     script.log.clear()
     assert device.floor_s(Method("graph", launches=4)) == 0.25e-3 / 4
     assert script.log[:5] == ["spin 0"] * 4 + [f"spin {HOLD}"]
@@ -325,7 +361,6 @@ def test_counters_are_apart_and_the_energy_is_read_only_when_asked_for(monkeypat
     slowed_s = {"power cap": 1.0, "thermal": 2.0, "board limit": 4.0, "reliability": 6.0, "thermal (software)": 0.0, "power brake": 7.0}
     assert board.counters() == nvml.Reading(slowed_s=slowed_s)
     assert board.counters(energy=True) == nvml.Reading(slowed_s=slowed_s, energy_j=5.0)
-    assert board.read_all() == replace(board.read(), slowed_s=slowed_s, energy_j=5.0)
 
 
 # On an H100 a violation counter takes 0.4 ms, the energy 2.4 ms, everything else that is read microseconds.
@@ -389,7 +424,7 @@ def test_what_a_board_does_not_tell_is_none_and_nothing_else_is_lost(monkeypatch
 
 def test_without_nvml_a_reading_is_empty_and_the_problem_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     board = nvml_script(monkeypatch, {"nvmlInit"})
-    assert board.read() == board.counters(energy=True) == board.read_all() == nvml.Reading()
+    assert board.read() == board.counters(energy=True) == nvml.Reading()
     assert (board.problem, board.mig, board.power_source) == ("Not Supported", False, None)
     assert (board.driver(), board.vbios(), board.clock_policy(), board.name()) == (None,) * 4
 
@@ -409,7 +444,7 @@ def test_a_board_that_nvml_does_not_know_is_a_problem(monkeypatch: pytest.Monkey
 def test_a_mig_slice_is_known_as_one_and_not_read(monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]) -> None:
     board = nvml_script(monkeypatch, set(), **changed)
     assert (board.mig, board.problem, board.name()) == (True, None, None)
-    assert board.read_all() == nvml.Reading()
+    assert board.read() == board.counters(energy=True) == nvml.Reading()
 
 
 def test_free_memory_counts_what_the_allocator_holds_unused(monkeypatch: pytest.MonkeyPatch, scripted: tuple[CudaDevice, Script]) -> None:

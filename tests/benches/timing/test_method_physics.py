@@ -25,17 +25,23 @@ def cost(bytes_: int) -> Cost:
 @pytest.mark.parametrize(
     ("estimate_s", "bytes_", "options", "expected"),
     [
-        # R = ceil(3·52,428,800 / 6,291,456) + 1 = 26; launches: the least multiple of 26 that takes 0.5 ms.
-        (5 * US, 6_291_456, {}, Method("graph", 104, 26)),
-        (5.1 * US, 6_291_456, {"cache": "hot"}, Method("graph", 99, 1)),
-        (10e-6, 6_291_456, {}, Method("events", 1, 26)),
+        # R = ceil(3·52,428,800 / 6,291,456) + 1 = 26; launches: the least multiple of 26 that takes 4 ms.
+        (5 * US, 6_291_456, {}, Method("graph", 806, 26)),
+        (5.1 * US, 6_291_456, {"cache": "hot"}, Method("graph", 785, 1)),
+        (1.9 * MS, GB, {}, Method("graph", 4, 2)),
+        (2 * MS, GB, {}, Method("events", 1, 2)),
         (2 * US, 24_576, {}, Method("events", 1, 1, flush=True)),  # 6,401 sets are too many
-        (2.1 * US, 24_576, {"cache": "hot"}, Method("graph", 239, 1)),
+        (2.1 * US, 24_576, {"cache": "hot"}, Method("graph", 1905, 1)),
         (5 * US, 6_291_456, {"rotatable": False}, Method("events", 1, 1, flush=True)),
-        (1 * MS, GB, {}, Method("events", 1, 2)),
+        (5 * US, 6_291_456, {"capturable": False}, Method("events", 1, 26)),
         (20 * MS, 50 * GB, {}, Method("events", 1, 1, flush=True)),  # a second set does not fit half of 80 GB
         (0.5, GB, {"cache": "hot"}, Method("events", 1, 1)),
         (5 * US, 6_291_456, {"l2_bytes": None}, Method("wall")),
+        (5 * US, 6_291_456, {"whole": True}, Method("wall")),
+        # The prediction chooses, whatever noise or an event pair's overhead does to the estimate; the estimate sizes the graph.
+        (2.1 * MS, GB, {"predicted_s": 1.9 * MS}, Method("graph", 2, 2)),
+        (1.9 * MS, GB, {"predicted_s": 2.1 * MS}, Method("events", 1, 2)),
+        (20 * MS, 6_291_456, {"predicted_s": 5 * US}, Method("events", 1, 26)),  # a graph of half a second, for a prediction that far off
     ],
 )
 def test_method(estimate_s: float, bytes_: int, options: dict[str, object], expected: Method) -> None:
@@ -97,6 +103,7 @@ def test_slowdowns_are_differences(before: dict[str, float], after: dict[str, fl
 
 def test_conditions_are_medians_and_what_was_not_told_is_null() -> None:
     readings = [Reading(sm_clock_hz=clock, power_w=None, reasons=(POWER_CAP,) if clock == 2 else ()) for clock in (1, 2, 9)]
-    told = summarise([*readings, Reading()], {"thermal"})
+    told = summarise([*readings, Reading()], {"thermal"}, counted=True)
     assert (told.sm_clock_hz, told.power_w, told.throttle_reasons) == (2, None, [POWER_CAP, "thermal"])
-    assert summarise([Reading()], set()).throttle_reasons is None
+    assert summarise([Reading()], set(), counted=False).throttle_reasons is None
+    assert summarise([Reading()], set(), counted=True).throttle_reasons == []
