@@ -304,6 +304,7 @@ def run_steps(contact: Contact, steps: Sequence[Step], end_s: float, record: Cal
     for i, step in enumerate(steps):
         begin = time.monotonic()
         share = (end_s - begin) * step.seconds / sum(later.seconds for later in steps[i:])
+        share = min(max(share, min(LEAST_S, step.seconds)), end_s - begin)
         if share < min(LEAST_S, step.seconds):
             record(Check(step.name, "step", f"{max(0.0, share):.0f} s left", "", "enough time", "unfinished", "a larger --budget runs it"))
             continue
