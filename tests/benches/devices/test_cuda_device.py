@@ -25,6 +25,7 @@ from benches.devices.cuda import SPIN_HZ, CudaDevice, CudaStream
 from benches.devices.nvml import Board
 from benches.devices.streamed import HOLD_S, NOT_HELD
 from kernels.gpus import gpu_for_board
+from kernels.guard import ROOT
 from kernels.op import Platform
 
 EVENTS, COLD = Method("events"), Method("events", flush=True)
@@ -222,6 +223,7 @@ def test_a_device_describes_what_times_depend_on(scripted: tuple[CudaDevice, Scr
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
     described = device.describe()
+    assert all(f"`{name}`" in (ROOT / "docs" / "environment.md").read_text(encoding="utf-8") for name in described)
     told = {name: described[name] for name in ("vbios", "cuda_runtime", "cudnn", "power_source", "l2_bytes", "notes")}
     assert told == {
         **{"vbios": "96.00.DA", "cuda_runtime": "13.0", "cudnn": 91900, "power_source": "instant", "l2_bytes": 52428800, "notes": []}
