@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from benches.correctness import Verdict
 from benches.devices import faults
-from benches.devices.base import Settings, TooLittleMemory
+from benches.devices.base import Cache, Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict, predict_phases
@@ -159,7 +159,8 @@ class SimulatedDevice(Streamed):
         if self._lost:
             raise RuntimeError(self._lost)
         cost = OPS[point.op].cost(point)
-        workload = self.workload(cost, self._true_s(point, "cold"), self._true_s(point, "hot"), fault, predict_phases(point, self.gpu))
+        cold_s, hot_s = (self._seconds(point, cache, self._virtual.gpu) for cache in ("cold", "hot"))
+        workload = self.workload(cost, cold_s, hot_s, fault, predict_phases(point, self.gpu))
         workload.rotate(1)
         workload.launch()
         return workload
@@ -171,10 +172,11 @@ class SimulatedDevice(Streamed):
         return SimulatedWorkload(self._virtual, cost, cold_s, hot_s, fault, phases_s)
 
     def predict_s(self, point: Point) -> float | None:
-        return self._true_s(point, self.settings.cache)
+        return self._seconds(point, self.settings.cache, self.gpu)
 
-    def _true_s(self, point: Point, cache: Literal["cold", "hot"]) -> float:
-        return float(predict([point], self.gpu, cache).predicted_s[0])
+    def _seconds(self, point: Point, cache: Cache, gpu: Gpu) -> float:
+        """By the cost model."""
+        return float(predict([point], gpu, cache).predicted_s[0])
 
     def describe(self) -> dict[str, Any]:
         return {
