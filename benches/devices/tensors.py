@@ -133,6 +133,11 @@ class TensorWorkload:
             s.launches = 0
         self._next, self._last = 0, self._sets[0]
 
+    def release_results(self) -> None:
+        """Lets go of what launches have returned, so that the next one allocates its result beside nothing."""
+        for s in self._sets:
+            s.result = None
+
     def launch(self) -> Any:
         self._last = self._sets[self._next]
         self._next = (self._next + 1) % len(self._sets)
