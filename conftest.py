@@ -51,6 +51,8 @@ def report(run_dir: Path) -> str:
         from reports.build import build_report
 
         return f"report: {build_report(run_dir)}"
+    except ModuleNotFoundError as e:  # on a node that only measures
+        return f"no report ({e.name} is not installed): pip install -r requirements.txt, then python -m reports html {run_dir}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
         return f"no report ({type(e).__name__}: {e}); try: python -m reports html {run_dir}"
 

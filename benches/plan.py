@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benches.devices.base import Settings
 from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import missing_for_cuda
 from benches.sweep.load import Sweep
+from benches.timing.expected import expected_samples, sampling_s
 from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS
 
-# What a point takes besides its kernel. Estimates until measured on a GPU.
-POINT_OVERHEAD_S = 1.5  # inputs, correctness gate, warm-up, bookkeeping
-COMPILE_OVERHEAD_S = {"torch_compile": 5.0}  # by implementation, each point
-TRITON_COMPILE_S = 2.0  # of each specialisation that Triton has not met before: 1 to 3 s on this suite's build machine
-SAMPLES = 30  # calls a point is timed for, at least
+# What a point takes besides sampling, fitted to 42 points that an H100 timed (docs/validation/2026-11-26-h100_sxm5-first-look): wall_s less
+# warm-up, samples and 1.7 ms a sample for what the driver was asked between them. One board and points of up to 4.3 GB: an estimate.
+SEEN = "fitted to 42 points on one H100, docs/validation/2026-11-26-h100_sxm5-first-look"
+POINT_S = 0.1  # bookkeeping, small inputs
+CHECKED_S_A_BYTE = 0.5e-9  # inputs, fp64 reference and both checks, by the bytes that the point holds
+TRAINED_S_A_BYTE = 4e-9  # the same where the reference is a forward and a backward pass: 3.0 to 4.9e-9, forward alone 0.8e-9
+TRAINED = ("gradient", "transformer", "train_step")
+COMPILE_S = {"torch_compile": 9.5}  # by implementation, each point
+TRITON_COMPILE_S = 0.35  # of each specialisation that Triton has not met before
 
 LONGEST = 5  # points that the summary lists
 FIXED = ("point", "op", "impl", "precision")
@@ -42,6 +49,7 @@ class Plan:
     prediction: Prediction
     unsupported: tuple[str, ...]  # why the point cannot run, "" where it can
     fits: np.ndarray  # bool: the GPU's memory holds the point
+    settings: Settings
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -52,26 +60,45 @@ class Plan:
         """bool: the point would be measured."""
         return self.fits & np.array([not why for why in self.unsupported], bool)
 
-    @property
-    def wall_s(self) -> np.ndarray:
-        """Seconds that measuring each point would take, 0 where it does not run."""
-        overhead = np.array([POINT_OVERHEAD_S + COMPILE_OVERHEAD_S.get(point.impl, 0.0) for point in self.points], float)
-        return np.where(self.runs, overhead + SAMPLES * np.nan_to_num(self.prediction.predicted_s), 0.0)
+    @cached_property
+    def sampling_s(self) -> np.ndarray:
+        """Seconds of warm-up and samples of each point, 0 where it does not run."""
+        seconds = np.zeros(len(self.points))
+        for i in np.flatnonzero(self.runs):
+            point, call_s = self.points[i], float(np.nan_to_num(self.prediction.predicted_s[i]))
+            cost = OPS[point.op].cost(point)
+            phases = {part.phase for part in OPS[point.op].parts(point, cost) if part.phase}
+            seconds[i] = sampling_s(call_s, cost, self.gpu, self.settings, len(phases))
+        return seconds
 
-    @property
-    def specialisations(self) -> int:
-        """Triton compilations that the points need: Triton compiles anew for other options, and for sizes of 1 and multiples of 16."""
-        keys = set()
-        for point, runs in zip(self.points, self.runs, strict=True):
-            if runs and point.impl == "triton":
+    @cached_property
+    def rest_s(self) -> np.ndarray:
+        """Seconds of each point's inputs, reference, checks and compilation, nothing compiled beforehand; 0 where it does not run."""
+        compiled = set(self.specialised)
+        seconds = [
+            POINT_S
+            + (TRAINED_S_A_BYTE if point.op in TRAINED else CHECKED_S_A_BYTE) * held
+            + (TRITON_COMPILE_S if i in compiled else COMPILE_S.get(point.impl, 0.0))
+            for i, (point, held) in enumerate(zip(self.points, self.prediction.memory_bytes.tolist(), strict=True))
+        ]
+        return np.where(self.runs, seconds, 0.0)
+
+    @cached_property
+    def specialised(self) -> tuple[int, ...]:
+        """Points for which Triton compiles first: it does so anew for other options, and for sizes of 1 and multiples of 16."""
+        first: dict[Hashable, int] = {}
+        for i in np.flatnonzero(self.runs).tolist():
+            point = self.points[i]
+            if point.impl == "triton":
                 options = tuple(value for name, value in point.options.items() if name != "data")
-                keys.add((point.op, point.precision, options, *((size == 1, size % 16 == 0) for size in point.dims.values())))
-        return len(keys)
+                sizes = tuple((size == 1, size % 16 == 0) for size in point.dims.values())
+                first.setdefault((point.op, point.precision, options, sizes), i)
+        return tuple(first.values())
 
     @property
     def total_s(self) -> float:
-        """Seconds for the whole sweep, nothing compiled beforehand."""
-        return float(self.wall_s.sum()) + TRITON_COMPILE_S * self.specialisations
+        """Seconds for the whole sweep."""
+        return float(self.sampling_s.sum() + self.rest_s.sum())
 
 
 def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
@@ -81,7 +108,7 @@ def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
     platform = Platform("cuda", gpu.compute_capability, no_compiler=missing.reason if missing else None)
     unsupported = tuple(OPS[point.op].impls[point.impl].unsupported(point, platform) or "" for point in sweep.points)
     prediction = predict(sweep.points, gpu)
-    return Plan(sweep, gpu, prediction, unsupported, prediction.memory_bytes <= gpu.memory_bytes)
+    return Plan(sweep, gpu, prediction, unsupported, prediction.memory_bytes <= gpu.memory_bytes, Settings())
 
 
 def dim_columns(points: tuple[Point, ...]) -> dict[str, str]:
@@ -127,30 +154,48 @@ def show(plan: Plan, console: Console) -> None:
     console.print(_longest(plan))
     for line in _left_out(plan):
         console.print(line, highlight=False, soft_wrap=True)
-    compiled = ", ".join(f"+ {seconds:g} s for {impl}" for impl, seconds in COMPILE_OVERHEAD_S.items())
     console.print(
         f"[bold]{plan.sweep.name} on {plan.gpu.name}: {int(plan.runs.sum())} of {len(plan.points)} points run, "
-        f"about {time_text(plan.total_s)} in all[/bold]\n"
-        f"(estimate, not yet measured on a GPU: {POINT_OVERHEAD_S:g} s a point {compiled} + {SAMPLES} calls each "
-        f"+ {TRITON_COMPILE_S:g} s for {plan.specialisations} Triton compilations)",
+        f"about {time_text(plan.total_s)} in all[/bold]\n{_sampling_line(plan)}\n{_rest_line(plan)}",
         highlight=False,
     )
 
 
+def _sampling_line(plan: Plan) -> str:
+    settings = plan.settings
+    return (
+        f"sampling {time_text(float(plan.sampling_s.sum()))}: {settings.warmup_s:g} s of warm-up and about {expected_samples(settings)} "
+        f"samples a point, as the simulated device needs. A GPU whose times vary more needs more, at most {settings.max_samples} "
+        f"or {settings.max_s:g} s of them a point."
+    )
+
+
+def _rest_line(plan: Plan) -> str:
+    compiled = ", ".join(f"{seconds:g} s a point of {impl}" for impl, seconds in COMPILE_S.items())
+    return (
+        f"the rest {time_text(float(plan.rest_s.sum()))}, an estimate {SEEN}: inputs, references and both checks {POINT_S:g} s a point "
+        f"and {CHECKED_S_A_BYTE * 1e9:g} s a GB that it holds, {TRAINED_S_A_BYTE * 1e9:g} s for {', '.join(TRAINED)}; "
+        f"compilation {compiled}, {TRITON_COMPILE_S:g} s for each of {len(plan.specialised)} Triton kernels."
+    )
+
+
 def _summary(plan: Plan) -> Table:
-    table = Table(title=f"{plan.sweep.name} on {plan.gpu.name}, predicted", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{plan.sweep.name} on {plan.gpu.name}, predicted", box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1)
+    )
     for heading in ("op", "precision", "impl"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("points", "run", "1 call each", "wall"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, overflow="fold")
+    for heading in ("points", "run", "1 call", "sampling", "rest"):
+        table.add_column(heading, justify="right", no_wrap=True)
     groups: dict[tuple[str, str, str], list[int]] = {}
     for i, point in enumerate(plan.points):
         groups.setdefault((point.op, point.precision, point.impl), []).append(i)
-    runs, wall = plan.runs, plan.wall_s
+    runs, parts = plan.runs, (plan.sampling_s, plan.rest_s)
     for key, members in groups.items():
         running = [i for i in members if runs[i]]
         device = float(np.nansum(plan.prediction.predicted_s[running]))
-        table.add_row(*key, str(len(members)), str(len(running)), time_text(device), time_text(float(wall[members].sum())))
+        taken = [time_text(float(seconds[members].sum())) for seconds in parts]
+        table.add_row(*key, str(len(members)), str(len(running)), time_text(device), *taken)
     return table
 
 

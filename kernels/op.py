@@ -98,7 +98,9 @@ class Kernel:
     """
 
     run: Callable[[], Any]
-    config: str | None = None  # of the kernel that runs ("128x128x64 w8 s3"), where the implementation chose one
+    config: str | Callable[[], str | None] | None = (
+        None  # of the kernel that runs ("128x128x64 w8 s3"), or a call that gives it after a run
+    )
     phases: tuple[tuple[str, Callable[[], Any]], ...] = ()
     compiled: Sequence[Any] = ()  # what Triton's launcher gave back at the last run, in order; empty before it
     reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 
@@ -19,7 +21,24 @@ def set_precision_mode(precision: str) -> None:
     torch.backends.cuda.matmul.allow_fp16_accumulation = False
 
 
+# What Inductor would choose by its own short timings at the first launch, and could choose otherwise on another night: each kernel gets
+# the one configuration that its heuristics name. It still times whether to pad the operands of ragged products, which shows in
+# `kernel_configs` as one more kernel an operand.
+PINNED: dict[str, Any] = {
+    "triton.autotune_pointwise": False,
+    "test_configs.force_filter_reduction_configs": True,
+    "dynamic_scale_rblock": False,  # no further candidates of a reduction whose registers keep a GPU's SMs half empty
+}
+
 _compiled: dict[str, Callable[..., torch.Tensor]] = {}  # of the last point
+
+
+def pinned() -> dict[str, Any]:
+    """Those of PINNED that this PyTorch has."""
+    from torch._inductor import list_options
+
+    known = set(list_options())
+    return {name: value for name, value in PINNED.items() if name in known}
 
 
 def compile_for(point: Point, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -28,7 +47,38 @@ def compile_for(point: Point, function: Callable[..., torch.Tensor]) -> Callable
     All points of an op share a code object; without the reset the ninth shape meets Dynamo's recompile limit and runs eagerly, unsaid.
     """
     if point.id not in _compiled:
+        from torch._inductor.codecache import PyCodeCache
+
         torch.compiler.reset()
+        PyCodeCache.cache_clear()  # so that `kernel_configs` finds the modules of this point alone
         _compiled.clear()
-        _compiled[point.id] = torch.compile(function, dynamic=False, fullgraph=True)
+        _compiled[point.id] = torch.compile(function, dynamic=False, fullgraph=True, options=pinned())
     return _compiled[point.id]
+
+
+def kernel_configs() -> str | None:
+    """What the Triton kernels that Inductor made for the last point run with, forward and backward; None before a launch and on a CPU."""
+    from torch._inductor.codecache import PyCodeCache
+    from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+
+    modules = [m for m in PyCodeCache.modules if hasattr(m, "call")]  # others hold a kernel each, once more
+    kernels = [k for m in modules for k in vars(m).values() if isinstance(k, CachingAutotuner) and len(k.launchers) == 1]
+    ran = [k.launchers[0].config for k in kernels]
+    return describe_configs((c.kwargs, c.num_warps, c.num_stages) for c in ran)
+
+
+def with_kernel_configs(text: str) -> str:
+    """What a config tells already, and `kernel_configs`."""
+    return "; ".join(filter(None, (text, kernel_configs())))
+
+
+def describe_configs(configs: Iterable[tuple[Mapping[str, Any], int, int]]) -> str | None:
+    """Blocks, warps and, where there is more than one, stages of (arguments, warps, stages), each with the number of kernels that share it,
+    in the order of their first: "1024 w4 ×2 + 1x2048 w16"."""
+    texts = Counter(
+        "x".join(str(size) for name, size in arguments.items() if name.endswith("BLOCK"))
+        + f" w{warps}"
+        + (f" s{stages}" if stages > 1 else "")
+        for arguments, warps, stages in configs
+    )
+    return " + ".join(text.strip() + (f" ×{count}" if count > 1 else "") for text, count in texts.items()) or None

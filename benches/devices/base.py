@@ -57,10 +57,13 @@ class Shot:
 class Workload(Protocol):
     """A point bound to its memory, ready to launch."""
 
-    config: str | None
     peak_memory_bytes: int | None  # measured, where the device can tell
     scratch_bytes: int | None  # the part of it that no tensor held, where that is known
     cost: Cost
+
+    @property
+    def config(self) -> str | None:
+        """Of the kernel that runs, where the implementation chose one."""
 
     @property
     def machine_code_hash(self) -> str | None:
@@ -84,10 +87,6 @@ class Workload(Protocol):
     @property
     def launches(self) -> int:
         """Since `rotate`; the launches captured into a graph count once."""
-
-    @property
-    def capturable(self) -> bool:
-        """Whether launches can be recorded into a CUDA graph."""
 
     @property
     def updates(self) -> bool:

@@ -5,7 +5,6 @@ Latencies are medians of an H100 (driver 580, 2026-11-26)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pynvml
@@ -171,4 +170,4 @@ def is_slice(uuid: str) -> bool:
         return True
     board = ask(pynvml.nvmlDeviceGetHandleByUUID, uuid.encode())
     modes = ask(pynvml.nvmlDeviceGetMigMode, board) if board is not None else None
-    return bool(modes) and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+    return modes is not None and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE

@@ -77,7 +77,6 @@ class TensorWorkload:
         self._sets = [self._make_set()]
         self._next = 0
         self._last = self._sets[0]
-        self.config = self._last.kernel.config
 
     def _make_inputs(self) -> Inputs:
         return self._op.load("make_inputs")(self._shape, self._device, self._seed)
@@ -88,14 +87,15 @@ class TensorWorkload:
             return BufferSet(inputs, self._op.impls[self._point.impl].load()(self._point, inputs))
 
     @property
+    def config(self) -> str | None:
+        """Of the kernel of the last launch; of a compiled one it is known from the first launch on."""
+        config = self._last.kernel.config
+        return config() if callable(config) else config
+
+    @property
     def machine_code_hash(self) -> str | None:
         """Of the Triton kernels of the last launch."""
         return machine_code_hash(self._last.kernel.compiled)
-
-    @property
-    def capturable(self) -> bool:
-        """Whether launches can be recorded into a CUDA graph."""
-        return getattr(self._last.kernel, "capturable", True)
 
     @property
     def updates(self) -> bool:
@@ -132,6 +132,11 @@ class TensorWorkload:
         for s in self._sets:
             s.launches = 0
         self._next, self._last = 0, self._sets[0]
+
+    def release_results(self) -> None:
+        """Lets go of what launches have returned, so that the next one allocates its result beside nothing."""
+        for s in self._sets:
+            s.result = None
 
     def launch(self) -> Any:
         self._last = self._sets[self._next]

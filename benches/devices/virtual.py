@@ -122,6 +122,10 @@ class VirtualGpu:
         return self.host_s
 
     def synchronize(self) -> None:
+        """Raises CaptureFailed while a graph is captured: nothing runs that could be waited for."""
+        if self._recording is not None:
+            self._recording = None
+            raise CaptureFailed("a call waits for the device")
         self.host_s = max(self.host_s, self.device_s)
 
     def rest(self, seconds: float) -> None:
@@ -179,7 +183,7 @@ class VirtualGpu:
 
         Raises CaptureFailed.
         """
-        if self.behaviour.waits or not self.behaviour.capturable:
+        if not self.behaviour.capturable:
             raise CaptureFailed("scripted: the call cannot be captured")
         for _ in range(2):  # the second time round, the L2 is as it will be
             recording: list[float] = []

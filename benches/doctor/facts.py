@@ -41,6 +41,7 @@ class GpuFacts:
     ecc: bool | None = None
     mig: bool | None = None
     mig_slices: tuple[str, ...] = ()
+    mig_uuids: tuple[str, ...] = ()  # of the slices: "MIG-…"
     processes: tuple[Process, ...] | None = None  # that compute on it, this one left out
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
@@ -89,6 +90,7 @@ class SoftwareFacts:
     fp8: bool | None = None  # torch has the fp8 types
     interpret: str | None = None  # TRITON_INTERPRET
     visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES
+    cuda_uuids: tuple[str, ...] | None = None  # of the devices that torch finds, without "GPU-" or "MIG-"; None where it finds none
     missing_compiler: Missing | None = None  # what torch.compile, and on a GPU Triton, lack to build what they generate
 
 

@@ -128,7 +128,10 @@ def mig(gpu: GpuFacts) -> Finding | None:
             gpu, "blocks", "mig", "MIG on without a slice: CUDA finds no device", f"{off}, or make a slice: nvidia-smi mig -cgi"
         )
     listed = ", ".join(gpu.mig_slices)
-    text = f"MIG on, {len(gpu.mig_slices)} slices ({listed}): peaks are the whole board's, so every MFU would be too low"
+    text = (
+        f"MIG on, {len(gpu.mig_slices)} slices ({listed}): peaks are the whole board's, so a slice is measured without peaks, "
+        "physics check or throttle detection"
+    )
     return _finding(gpu, "warning", "mig", text, off)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from benches.doctor.facts import Facts
+from benches.doctor.facts import Facts, Package
 from benches.doctor.finding import Finding, Level, gigabytes
+from benches.doctor.visible import visible_gpus
 
 INSTALL = "pip install -r requirements.txt"
 CORE = ("torch", "triton")  # shown whatever their version; requirements.txt leaves them to the node
+# What only `reports/` imports: points are measured and journalled without it. A test holds both lists to the imports of the tree.
+PAGE = ("pandas", "pyarrow", "plotly", "itables", "jinja2")
+JUDGING = ("scipy", "duckdb", "ruptures")
 UPGRADE_TORCH = "pip install --upgrade torch   (triton comes with it)"
 REINSTALL_TORCH = "pip install --force-reinstall torch"
 BLOCKING_FREE_BYTES = 100e6
@@ -28,12 +32,8 @@ def driver(facts: Facts) -> Finding | None:
             return Finding("note", "driver", "driver", f"driver {nvidia.driver or '(version not told)'} sees no GPU", visible_hint(facts))
         newest = f", CUDA up to {nvidia.driver_cuda[0]}.{nvidia.driver_cuda[1]}" if nvidia.driver_cuda else ""
         return Finding("ok", "driver", "driver", f"driver {nvidia.driver or '(version not told)'}{newest}")
-    if nvidia.on_pci_bus:
-        text = f"{nvidia.on_pci_bus} NVIDIA boards on the PCI bus, but no working driver: {nvidia.error}"
-        do = "install or load the driver (sudo modprobe nvidia); in a container, start it with --gpus all"
-        return Finding("blocks", "driver", "driver", text, do)
     if facts.software.cuda_available:
-        text = f"NVML missing ({nvidia.error}): no clocks, power or throttling beside the times"
+        text = f"NVML missing ({nvidia.error}): no clocks, power or throttling beside the times, and no throttle detection"
         return Finding(
             "warning",
             "driver",
@@ -41,6 +41,10 @@ def driver(facts: Facts) -> Finding | None:
             text,
             "install the driver's libnvidia-ml; in a container, NVIDIA_DRIVER_CAPABILITIES=compute,utility",
         )
+    if nvidia.on_pci_bus:
+        text = f"{nvidia.on_pci_bus} NVIDIA boards on the PCI bus, but no working driver: {nvidia.error}"
+        do = "install or load the driver (sudo modprobe nvidia); in a container, start it with --gpus all"
+        return Finding("blocks", "driver", "driver", text, do)
     return Finding(
         "note", "driver", "driver", f"no GPU ({nvidia.error}): PyTorch is measured on the CPU, Triton checked in its interpreter"
     )
@@ -76,18 +80,35 @@ def visible(facts: Facts) -> Finding | None:
     chosen = facts.software.visible_devices
     if chosen is None or not facts.nvidia.gpus:
         return None
-    return Finding("note", "visible-devices", "torch", f"CUDA_VISIBLE_DEVICES={chosen}: only these GPUs are measured")
+    others = len(facts.nvidia.gpus) - len(visible_gpus(facts))
+    unjudged = f"; {others} other {'board is' if others == 1 else 'boards are'} not judged" if others else ""
+    return Finding("note", "visible-devices", "torch", f"CUDA_VISIBLE_DEVICES={chosen}: only these GPUs are measured{unjudged}")
 
 
 def versions(facts: Facts) -> Finding | None:
-    wrong = [p for p in facts.software.packages if not p.fits]
+    """Of the packages that measuring needs."""
+    wrong = [p for p in facts.software.packages if not p.fits and p.name not in (*PAGE, *JUDGING)]
     if wrong:
-        listed = ", ".join(f"{p.name} {p.installed or 'is missing'} (needs {p.needs})" for p in wrong)
         level: Level = "blocks" if any(p.installed is None for p in wrong) else "warning"  # an old one may still do most of it
         remedies = dict.fromkeys(UPGRADE_TORCH if p.name in CORE else INSTALL for p in wrong)
-        return Finding(level, "versions", "packages", listed, "; ".join(remedies))
+        return Finding(level, "versions", "packages", _listed(wrong), "; ".join(remedies))
     shown = [f"{p.name} {p.installed}" for p in facts.software.packages if p.name in CORE]
-    return Finding("ok", "versions", "packages", f"{', '.join(shown)}; every dependency fits pyproject.toml") if shown else None
+    return Finding("ok", "versions", "packages", f"{', '.join(shown)}; what measuring needs fits pyproject.toml") if shown else None
+
+
+def reporting(facts: Facts) -> Finding | None:
+    """Of the packages that only reports need: without them a node measures, and another machine can make the page from its rows."""
+    wrong = [p for p in facts.software.packages if not p.fits and p.name in (*PAGE, *JUDGING)]
+    if not wrong:
+        return None
+    missing = [p.name for p in wrong if p.installed is None]
+    page = "no report.html is made, and " if any(name in PAGE for name in missing) else ""
+    lost = f"{page}`python -m reports` (compare, nightly …) does not run" if missing else "the page and `python -m reports` may fail"
+    return Finding("warning", "reports", "packages", f"{_listed(wrong)}: rows are measured and kept, but {lost}", INSTALL)
+
+
+def _listed(wrong: Sequence[Package]) -> str:
+    return ", ".join(f"{p.name} {p.installed or 'is missing'} (needs {p.needs})" for p in wrong)
 
 
 def interpreter(facts: Facts) -> Finding | None:
@@ -219,6 +240,6 @@ def fsync(facts: Facts) -> Finding | None:
 
 
 RULES: tuple[Callable[[Facts], Finding | None], ...] = (
-    *(driver, torch_cuda, visible, versions, interpreter, torch_fp8, compiler),
+    *(driver, torch_cuda, visible, versions, reporting, interpreter, torch_fp8, compiler),
     *(cpu, cores, governor, busy, memory, clock, writable, space, fsync),
 )

@@ -103,6 +103,7 @@ def _gpu(asker: Asker, index: int) -> GpuFacts:
     limits = ask("nvmlDeviceGetPowerManagementLimitConstraints", scale=None)
     rates = ask("nvmlDeviceGetUtilizationRates")
     mig = flag("nvmlDeviceGetMigMode", lambda modes: modes[0])
+    slices = _slices(asker, handle) if mig else ()
     mode = ask("nvmlDeviceGetComputeMode")
     capability = ask("nvmlDeviceGetCudaComputeCapability")
     return GpuFacts(
@@ -124,7 +125,8 @@ def _gpu(asker: Asker, index: int) -> GpuFacts:
         persistence=flag("nvmlDeviceGetPersistenceMode"),
         ecc=flag("nvmlDeviceGetEccMode", lambda modes: modes[0]),
         mig=mig,
-        mig_slices=_slices(asker, handle) if mig else (),
+        mig_slices=tuple(name for name, _ in slices),
+        mig_uuids=tuple(uuid for _, uuid in slices if uuid),
         processes=_processes(asker, handle),
         memory_used_bytes=held.used if held else None,
         memory_total_bytes=held.total if held else None,
@@ -155,14 +157,14 @@ def _reasons(asker: Asker, handle: Any) -> tuple[str, ...] | None:
     return tuple(text for text, name in REASONS.items() if bits & (asker.constant(f"nvmlClocksThrottleReason{name}") or 0))
 
 
-def _slices(asker: Asker, handle: Any) -> tuple[str, ...]:
-    """Names of the MIG devices. A place without one answers "not found", which is no error."""
+def _slices(asker: Asker, handle: Any) -> tuple[tuple[str, str | None], ...]:
+    """Names and UUIDs of the MIG devices. A place without one answers "not found", which is no error."""
     found = []
     for i in range(asker.ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0):
         quiet = Asker(asker.nvml)
         part = quiet.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)
         if part is not None:
-            found.append(_text(quiet.ask("nvmlDeviceGetName", part)) or f"slice {i}")
+            found.append((_text(quiet.ask("nvmlDeviceGetName", part)) or f"slice {i}", _text(quiet.ask("nvmlDeviceGetUUID", part))))
     return tuple(found)
 
 

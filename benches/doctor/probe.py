@@ -50,10 +50,11 @@ def read(path: Path) -> str | None:
 
 def probe_software(project: Path = ROOT / "pyproject.toml") -> SoftwareFacts:
     """Imports torch: only it knows what CUDA it was built with and whether that finds a device."""
-    error, cuda, available, fp8 = None, None, None, None
+    error, cuda, available, fp8, uuids = None, None, None, None, None
     try:
         torch: Any = importlib.import_module("torch")
         cuda, available, fp8 = torch.version.cuda, bool(torch.cuda.is_available()), hasattr(torch, "float8_e4m3fn")
+        uuids = cuda_uuids(torch) if available else None
     except Exception as e:  # a broken installation raises whatever its libraries raise
         error = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
     return SoftwareFacts(
@@ -65,8 +66,17 @@ def probe_software(project: Path = ROOT / "pyproject.toml") -> SoftwareFacts:
         fp8=fp8,
         interpret=os.environ.get("TRITON_INTERPRET"),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        cuda_uuids=uuids,
         missing_compiler=missing_for_cuda() if available else missing_for_cpu(),
     )
+
+
+def cuda_uuids(torch: Any) -> tuple[str, ...] | None:
+    """Those of the devices that torch finds, which CUDA_VISIBLE_DEVICES has chosen and ordered; None where it cannot tell."""
+    try:
+        return tuple(str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count()))
+    except (RuntimeError, AttributeError):  # a board that does not answer, or a torch that does not give UUIDs
+        return None
 
 
 def packages(project: Path) -> tuple[Package, ...]:

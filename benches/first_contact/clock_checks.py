@@ -77,14 +77,17 @@ def judge_events(found: dict[str, Any]) -> list[Check]:
 
 
 def judge_graphs(found: list[dict[str, Any]]) -> list[Check]:
-    """Seconds of a graph are latency + launches × null kernel: the slope of the long ones, and what the short ones have beside it."""
+    """Seconds of a graph are latency + launches × null kernel: the slope of the two longest, and what the shortest has beside it.
+
+    Not of those between: on one H100 a graph of 100 null kernels took 80 us and one of 400 took 383 us, on another 98 and 385.
+    """
     times = {one["launches"]: typical(one, US) for one in found}
     if None in times.values():
         each = latency = None
     else:
         counts = sorted(times)
         each = slope([float(count) for count in counts[-2:]], [float(times[count] or 0) for count in counts[-2:]])
-        latency = median(float(times[count] or 0) - count * each for count in counts[:3])
+        latency = float(times[counts[0]] or 0) - counts[0] * each
     return [
         assumed("graph: a null kernel in it", each, "NULL_S", virtual.NULL_S),
         assumed("graph: latency of its launch", latency, "EVENT_S + GRAPH_S", virtual.EVENT_S + virtual.GRAPH_S),
@@ -98,7 +101,7 @@ def judge_queue(found: dict[str, Any]) -> list[Check]:
 
 def judge_host(found: dict[str, float]) -> list[Check]:
     """Costs of the host, at most: it must keep ahead of the device behind a hold."""
-    limits_us = {"make_and_record_event": 40, "record_event": 20, "null": 20, "flush": 50, "read": 500}
+    limits_us = {"make_and_record_event": 100, "record_event": 60, "null": 60, "flush": 100, "read": 500}  # twice the slower of two hosts
     return [within(STEP, f"host: {name}", found[name] * US, "us", 0, limit) for name, limit in limits_us.items()]
 
 

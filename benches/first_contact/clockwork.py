@@ -244,6 +244,6 @@ SECTIONS: dict[str, Callable[[Any, int], Any]] = {
     "queue": queue,
     "host": host,
     "copies": copies,
-    "slow_hosts": slow_hosts,
     "load": load,
+    "slow_hosts": slow_hosts,  # the last: a capture fails in it, after which the process is not used for anything else
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benches.devices.base import Device, Method, Settings, Shot, TooLittleMemory
+from benches.devices.base import POWER_CAP, Device, Method, Settings, Shot, TooLittleMemory
 from benches.row import Conditions, Status
 from benches.timing.blocks import Collected, NoSamples, add_block, refuse_void, warm
 from benches.timing.interval import WIDER, Interval, Z, median_interval, variance_inflation
@@ -208,7 +208,7 @@ def verdict(found: Collected, unsure: str | None) -> tuple[Status, str | None]:
     if found.throttled:
         return "throttled", f"slowed by {', '.join(sorted(found.throttled))} after cooling {found.coolings} times"
     if unsure is not None:
-        return "noisy", unsure
+        return "noisy", f"{unsure}; the power cap moves the clock" if POWER_CAP in found.causes else unsure
     if found.warm.moving is not None:
         return "noisy", f"not steady after {found.warm.seconds:.1f} s of warm-up: still moving by {found.warm.moving:.1%}"
     return "ok", None

@@ -10,7 +10,7 @@ import torch
 from kernels.einops_op.pattern import parse
 from kernels.einops_op.spec import is_view, result
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, with_kernel_configs
 
 
 def function(point: Point) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -31,4 +31,5 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same through torch.compile: one kernel, and the pattern is read when it compiles."""
     run, (x,) = compile_for(point, function(point)), inputs.operands
-    return Kernel(lambda: run(x), result(point).describe(is_view(point)))
+    strides = result(point).describe(is_view(point))
+    return Kernel(lambda: run(x), lambda: with_kernel_configs(strides))

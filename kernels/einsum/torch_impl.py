@@ -8,7 +8,7 @@ import torch
 
 from kernels.einsum.spec import path
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, kernel_configs
 
 
 def contraction(point: Point) -> Callable[..., torch.Tensor]:
@@ -36,4 +36,4 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same path through torch.compile, which allocates its result."""
     run = compile_for(point, contraction(point))
-    return Kernel(lambda: run(*inputs.operands))
+    return Kernel(lambda: run(*inputs.operands), kernel_configs)

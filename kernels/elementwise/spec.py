@@ -108,6 +108,14 @@ def eager_unsupported(point: Point, platform: Platform) -> str | None:
     return needs(point, platform)
 
 
+def compile_unsupported(point: Point, platform: Platform) -> str | None:
+    """What Inductor does not generate code for, or None (torch/_inductor/codegen/triton.py, to_dtype)."""
+    formats = {p for p in (point.precision, out_precision(point)) if PRECISIONS[p].bytes == 1}
+    if platform.kind == "cuda" and len(formats) == 2:
+        return "Inductor does not convert one fp8 format to the other on a GPU"
+    return needs(point, platform)
+
+
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
     """Why the Triton kernel cannot run there, or None."""
     if platform.kind != "cuda" and not platform.interpreted:
@@ -128,7 +136,7 @@ OP = Op(
     tolerance="kernels.elementwise.data:tolerance",
     impls={
         "torch": Impl("torch", "kernels.elementwise.torch_impl:eager", eager_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs_compiler(needs)),
+        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs_compiler(compile_unsupported)),
         "triton": Impl("triton", "kernels.elementwise.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, kernel_configs
 
 Tensor = torch.Tensor
 aten = torch.ops.aten
@@ -72,4 +72,4 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
         return result if result.dtype == out_dtype else result.to(out_dtype)
 
     run = compile_for(point, function)
-    return Kernel(lambda: run(*inputs.operands))
+    return Kernel(lambda: run(*inputs.operands), kernel_configs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from kernels.gradient.spec import deep_linear
 from kernels.models.modules import functional_deep_linear
 from kernels.models.passes import leaf, passes
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, kernel_configs
 
 
 def model(point: Point) -> Callable[..., Tensor]:
@@ -36,4 +37,4 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The forward pass compiled, and with it the backward pass."""
-    return bind(point, inputs, compile_for(point, model(point)))
+    return replace(bind(point, inputs, compile_for(point, model(point))), config=kernel_configs)

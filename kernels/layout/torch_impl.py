@@ -8,7 +8,7 @@ import torch
 
 from kernels.layout.spec import describe
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, with_kernel_configs
 
 Tensor = torch.Tensor
 Shape = torch.Size
@@ -43,4 +43,5 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same through torch.compile: a view then costs what its guards and its wrapper take."""
     call, shape, operands = CALLS[point.options["function"]], inputs.out.shape, inputs.operands
     run = compile_for(point, lambda *tensors: call(shape, *tensors))
-    return Kernel(lambda: run(*operands), describe(point))
+    strides = describe(point)
+    return Kernel(lambda: run(*operands), lambda: with_kernel_configs(strides))

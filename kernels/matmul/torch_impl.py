@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, kernel_configs
 
 
 def eager(point: Point, inputs: Inputs) -> Kernel:
@@ -19,7 +19,7 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same products through torch.compile, which allocates its result."""
     function = compile_for(point, _scaled if len(inputs.operands) == 4 else torch.matmul)
-    return Kernel(lambda: function(*inputs.operands))
+    return Kernel(lambda: function(*inputs.operands), kernel_configs)
 
 
 def _scaled(a: torch.Tensor, b: torch.Tensor, scale_a: torch.Tensor, scale_b: torch.Tensor) -> torch.Tensor:

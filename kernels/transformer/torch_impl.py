@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
 from kernels.models.modules import functional_block, functional_loss
 from kernels.models.passes import leaf, passes
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for
+from kernels.torch_modes import compile_for, kernel_configs
 from kernels.transformer.spec import config
 
 
@@ -38,4 +39,4 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The forward pass compiled, and with it the backward pass; what lies between the products is fused."""
-    return bind(point, inputs, compile_for(point, model(point)))
+    return replace(bind(point, inputs, compile_for(point, model(point))), config=kernel_configs)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from benches.row import Row
 from benches.run.journal import NAME, read_journal
 from benches.run.sentinels import read_sentinels
+from benches.run.variables import changing_times
 from reports.environment import NAME as ENVIRONMENT
 from reports.environment import load_environment
 from reports.history.schema import SCHEMA, SENTINEL
@@ -58,10 +59,19 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "clock_policy": _text(environment.get("clock_policy")) or _threads(environment.get("cpu")),
         **{name: _text(versions.get(name)) for name in ("torch", "triton")},
         "cublas": _text(versions.get("nvidia-cublas") or versions.get("nvidia-cublas-cu12")),
+        **{name: _text(environment.get(name)) for name in ("cuda_runtime", "cudnn", "vbios")},
+        "variables": _variables(environment.get("variables")),
         "commit": _text(environment.get("commit")),
         "dirty": environment["dirty"] if isinstance(environment.get("dirty"), bool) else None,
         "sweep": ", ".join(map(str, sweeps)) if isinstance(sweeps, list) else _text(sweeps),
     }
+
+
+def _variables(recorded: object) -> str | None:
+    """Those that can change a time, as JSON; None where the run did not record any, which is not the same as none that is set."""
+    if not isinstance(recorded, dict):
+        return None
+    return json.dumps(changing_times({str(name): str(value) for name, value in recorded.items()}), sort_keys=True)
 
 
 def _threads(cpu: object) -> str | None:

@@ -20,6 +20,10 @@ RUN = {  # the same on every line of a file
     "torch": pa.string(),
     "triton": pa.string(),
     "cublas": pa.string(),
+    "cuda_runtime": pa.string(),
+    "cudnn": pa.string(),
+    "vbios": pa.string(),
+    "variables": pa.string(),  # JSON: those that can change a time, of benches.run.variables
     "commit": pa.string(),
     "dirty": pa.bool_(),
     "sweep": pa.string(),
@@ -50,7 +54,10 @@ POINT = {
     "mode": pa.string(),  # of benches.devices.base.Mode
     "duty": pa.float64(),
 }
-ADDED = {"mode": "VARCHAR", "duty": "DOUBLE"}  # in SQL; a file from before these were kept lacks them, and they are null on its lines
+ADDED = {  # in SQL; a file from before these were kept lacks them, and they are null on its lines
+    **{"mode": "VARCHAR", "duty": "DOUBLE"},
+    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables"), "VARCHAR"),
+}
 SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
 SENTINEL = "sentinel"
 

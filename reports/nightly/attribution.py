@@ -9,9 +9,13 @@ from typing import Any
 import pandas as pd
 
 from reports.nightly.model import Attribution, NodeShift
+from reports.nightly.variables import variable_changes
 
 CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration", "source_hash": "the source"}
-SOFTWARE = {"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"}
+SOFTWARE = {
+    **{"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"},
+    **{"cuda_runtime": "the CUDA runtime", "cudnn": "cuDNN"},
+}
 # How far the medians before and after must lie apart to be worth a line, and the unit they are told in. A lower clock makes slower;
 # power and temperature say why a clock moved, and by themselves nothing.
 CLOCKS = {"sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"), "memory_clock_hz": ("memory clock", 0.005, 1e-6, "MHz")}
@@ -38,7 +42,7 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     taken out of a series before it is judged, so the machine's own moves are no evidence beside a change of code.
     """
     before, after = (lines[lines["night"].isin(list(nights))] for nights in (step.before, step.after))
-    code, software = tuple(changed(CODE, before, after)), tuple(changed(SOFTWARE, before, after))
+    code, software = tuple(changed(CODE, before, after)), (*changed(SOFTWARE, before, after), *changed_variables(before, after))
     if code or software:
         return Attribution("kernel code" if code else "software", (*code, *software))
     clocks = moved(CLOCKS, before, after, -1 if step.difference > 0 else 1)
@@ -56,6 +60,12 @@ def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -
         old, new = _commonest(before[name]), _commonest(after[name])
         if old is not None and new is not None and old != new:
             yield f"{words} changed: {old} → {new}"
+
+
+def changed_variables(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
+    """Environment variables whose commonest value is another since."""
+    for change in variable_changes(_commonest(before["variables"]), _commonest(after["variables"])):
+        yield f"environment variable {change}"
 
 
 def _commonest(values: pd.Series) -> Any:

@@ -22,6 +22,7 @@ MACHINE = tuple(name for name in SERIES if name not in POINT_KEY)  # one value a
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
 DETAILS = (  # each column of each file costs time
     *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
+    *("cuda_runtime", "cudnn", "variables"),
     *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c"),
 )
 SAME_WAY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"

@@ -14,10 +14,13 @@ from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
 from reports.nightly.nights import WAY
+from reports.nightly.variables import variable_changes
 
 THROTTLED = 0.05  # of the timed points
 NAMED = 3  # points of each change of mode
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
+LATER = ("cuda_runtime", "cudnn")  # null on the lines of earlier versions, which match any
+OF_A_BOARD = ("vbios",)  # as well, and another board may have another
 CPU_TIMES = CPU.common / GPU.common  # a whole run on a shared CPU moves by so many times as much as on a GPU
 
 
@@ -39,7 +42,10 @@ def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, 
     """What changed since the run before, `driver: 570.1 → 580.2`; nothing on a first night."""
     if before is None:
         return ()
-    return tuple(f"{name}: {before[name]} → {tonight[name]}" for name in SOFTWARE if before[name] != tonight[name])
+    later = [*LATER, *(OF_A_BOARD if before["device_uuid"] == tonight["device_uuid"] else ())]
+    known = [*SOFTWARE, *(name for name in later if before[name] is not None and tonight[name] is not None)]
+    changed = (f"{name}: {before[name]} → {tonight[name]}" for name in known if before[name] != tonight[name])
+    return (*changed, *variable_changes(before["variables"], tonight["variables"]))
 
 
 def mode_changes(before: pd.DataFrame, tonight: pd.DataFrame) -> dict[str, list[str]]:

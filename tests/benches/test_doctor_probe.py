@@ -102,6 +102,7 @@ def test_every_answer_becomes_a_fact_in_si_units(tmp_path: Path) -> None:
                 ecc=True,
                 mig=True,
                 mig_slices=("NVIDIA H100 80GB HBM3",) * 7,
+                mig_uuids=("GPU-1",) * 7,
                 processes=(Process(4711, "/usr/bin/python3", 20 * 10**9),),
                 memory_used_bytes=21 * 10**9,
                 memory_total_bytes=85 * 10**9,
@@ -202,6 +203,29 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("need", "fits"), [("pytest>=8", True), ("pytest>=999", False), ("no-such-package>=1", False), ("numpy>=2", True)])
 def test_packages_against_their_bounds(need: str, fits: bool) -> None:
     assert probe.package(Requirement(need)).fits is fits
+
+
+def fake_torch(uuid: Callable[[int], str], count: int = 2) -> Any:
+    """A torch that finds so many devices."""
+    cuda = SimpleNamespace(device_count=lambda: count, get_device_properties=lambda i: SimpleNamespace(uuid=uuid(i)))
+    return SimpleNamespace(cuda=cuda)
+
+
+def lost(index: int) -> str:
+    raise RuntimeError("CUDA error: device is lost")
+
+
+@pytest.mark.parametrize(
+    ("torch", "uuids"),
+    [
+        (fake_torch(lambda i: f"39f45818-{i}"), ("39f45818-0", "39f45818-1")),
+        (fake_torch(lambda i: "", count=0), ()),
+        (fake_torch(lost), None),
+        (SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 1, get_device_properties=lambda i: object())), None),
+    ],
+)
+def test_the_devices_that_torch_finds(torch: Any, uuids: tuple[str, ...] | None) -> None:
+    assert probe.cuda_uuids(torch) == uuids
 
 
 def test_this_machine() -> None:

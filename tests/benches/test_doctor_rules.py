@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import tomllib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from benches.devices.toolchain import Missing
 from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
 from benches.doctor.finding import Finding
+from benches.doctor.host_rules import JUDGING, PAGE
 from benches.doctor.judge import can_measure, judge
+from benches.doctor.visible import visible_gpus
+from kernels.guard import ROOT
 
 BOARD = GpuFacts(
     index=0,
@@ -85,6 +91,9 @@ LOST = {"nvmlDeviceGetPowerUsage": "GPU is lost"}
 OLD_TORCH = (Package("torch", "2.4.0", ">=2.9", False), PACKAGES[1])
 OLD_TRITON = (PACKAGES[0], Package("triton", "3.0.0", ">=3.5", False))
 NO_SCIPY = (Package("scipy", None, ">=1.13", False),)
+NO_PEBBLE = (Package("pebble", None, ">=5", False),)
+NEEDS = {"plotly": ">=6", "itables": ">=2.2", "duckdb": ">=1.1", "ruptures": ">=1.1.9"}
+BARE = tuple(Package(name, None, needs, False) for name, needs in NEEDS.items())  # what the first H100 lacked, and measured without
 NO_TRITON = (PACKAGES[0], Package("triton", None, ">=3.5", False))
 NO_CUDA_BUILD = {"torch_cuda": None, "cuda_available": False}
 
@@ -196,7 +205,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
     "driver": (NODE, "driver", "ok", "575.57.08, CUDA up to 13.0", ""),
     "no GPU at all": (LAPTOP, "driver", "note", "no GPU", ""),
     "NVML missing though boards are on the bus": (
-        nvidia(error="Driver Not Loaded", gpus=(), on_pci_bus=8),
+        replace(software(cuda_available=False), nvidia=NvidiaFacts(error="Driver Not Loaded", on_pci_bus=8)),
         "driver",
         "blocks",
         "8 NVIDIA boards on the PCI bus, but no working driver: Driver Not Loaded",
@@ -208,6 +217,13 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
         "warning",
         "no clocks, power or throttling",
         "libnvidia-ml",
+    ),
+    "NVML missing though CUDA works and boards are on the bus": (
+        nvidia(error="NVML Shared Library Not Found", gpus=(), on_pci_bus=8),
+        "driver",
+        "warning",
+        "no clocks, power or throttling beside the times, and no throttle detection",
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     ),
     "a driver that sees nothing": (nvidia(gpus=(), on_pci_bus=0), "driver", "note", "sees no GPU", ""),
     "CUDA works": (NODE, "torch", "ok", "CUDA runtime 13.0", ""),
@@ -240,12 +256,35 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
     "old torch": (software(packages=OLD_TORCH), "versions", "warning", "torch 2.4.0 (needs >=2.9)", "pip install --upgrade torch"),
     "old triton": (software(packages=OLD_TRITON), "versions", "warning", "triton 3.0.0 (needs >=3.5)", "pip install --upgrade torch"),
     "no triton": (software(packages=NO_TRITON), "versions", "blocks", "triton is missing", "pip install --upgrade torch"),
-    "no scipy": (software(packages=NO_SCIPY), "versions", "blocks", "scipy is missing", "pip install -r requirements.txt"),
-    "old torch and no scipy": (
-        software(packages=(*OLD_TORCH, *NO_SCIPY)),
+    "no pebble": (software(packages=NO_PEBBLE), "versions", "blocks", "pebble is missing", "pip install -r requirements.txt"),
+    "no scipy": (
+        software(packages=(*PACKAGES, *NO_SCIPY)),
+        "reports",
+        "warning",
+        "scipy is missing (needs >=1.13): rows are measured and kept, but `python -m reports` (compare, nightly …) does not run",
+        "pip install -r requirements.txt",
+    ),
+    "a bare node": (
+        software(packages=(*PACKAGES, *BARE)),
+        "reports",
+        "warning",
+        "plotly is missing (needs >=6), itables is missing (needs >=2.2), duckdb is missing (needs >=1.1), ruptures is missing (needs "
+        ">=1.1.9): rows are measured and kept, but no report.html is made, and `python -m reports` (compare, nightly …) does not run",
+        "pip install -r requirements.txt",
+    ),
+    "a bare node's versions": (software(packages=(*PACKAGES, *BARE)), "versions", "ok", "what measuring needs fits", ""),
+    "old pandas": (
+        software(packages=(*PACKAGES, Package("pandas", "1.5.3", ">=2.2", False))),
+        "reports",
+        "warning",
+        "pandas 1.5.3 (needs >=2.2): rows are measured and kept, but the page and `python -m reports` may fail",
+        "pip install -r requirements.txt",
+    ),
+    "old torch and no pebble": (
+        software(packages=(*OLD_TORCH, *NO_PEBBLE)),
         "versions",
         "blocks",
-        "torch 2.4.0 (needs >=2.9), scipy is missing",
+        "torch 2.4.0 (needs >=2.9), pebble is missing",
         "pip install --upgrade torch   (triton comes with it); pip install -r requirements.txt",
     ),
     "interpreter on a GPU box": (software(interpret="1"), "interpreter", "blocks", "instead of on the GPU", "unset TRITON_INTERPRET"),
@@ -337,6 +376,71 @@ def test_each_board_is_judged_by_itself() -> None:
     two = nvidia(gpus=(BOARD, replace(BOARD, index=1, persistence=False)))
     assert [(f.where, f.level) for f in findings(two, "persistence")] == [("GPU 0", "ok"), ("GPU 1", "warning")]
     assert findings(two, "persistence")[1].do == "sudo nvidia-smi -i 1 -pm 1"
+
+
+def test_a_node_without_what_the_page_needs_can_measure() -> None:
+    assert can_measure(judge(software(packages=(*PACKAGES, *BARE))))
+
+
+def imported(*places: str) -> set[str]:
+    """Top-level names that the Python files of these places import, anywhere in them."""
+    found = set()
+    files = [path for place in places for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+MODULES = {"nvidia-ml-py": "pynvml", "pyyaml": "yaml"}  # by package, where the names differ
+
+
+def test_what_only_reports_need_is_what_measuring_does_not_import() -> None:
+    """pytest-benchmark is a plugin, which pytest loads by itself."""
+    measuring = imported("benches", "kernels", "conftest.py")
+    needed = {
+        Requirement(one).name for one in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    }
+    assert needed - {*PAGE, *JUDGING} == {name for name in needed if MODULES.get(name, name) in measuring} | {"pytest-benchmark"}
+    assert {*PAGE, *JUDGING} <= needed
+
+
+HEX = "39f45818-0ae5-8ab4-5e11-1a4c57c11be"
+EIGHT = tuple(replace(BOARD, index=i, uuid=f"GPU-{HEX}{i}") for i in range(8))
+SLICED = (EIGHT[0], replace(EIGHT[1], mig=True, mig_slices=("H100 MIG 3g.40gb",), mig_uuids=(f"MIG-{HEX}9",)))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "changed", "judged"),
+    [
+        (EIGHT, {}, [*range(8)]),
+        (EIGHT, {"visible_devices": "0"}, [0]),
+        (EIGHT, {"visible_devices": "6, 2"}, [6, 2]),
+        (EIGHT, {"visible_devices": "1,1"}, [1]),
+        (EIGHT, {"visible_devices": "1,8,2"}, [1]),  # CUDA stops at the first that is none
+        (EIGHT, {"visible_devices": "1,-1,2"}, [1]),
+        (EIGHT, {"visible_devices": ""}, []),
+        (EIGHT, {"visible_devices": "NoDevFiles"}, []),
+        (EIGHT, {"visible_devices": f"GPU-{HEX}5"}, [5]),
+        (EIGHT, {"visible_devices": f"GPU-{HEX}5,GPU-{HEX}3"}, [5, 3]),
+        (SLICED, {"visible_devices": f"MIG-{HEX}9"}, [1]),
+        # What torch finds is what counts: it may number the boards in another order.
+        (EIGHT, {"visible_devices": "0", "cuda_uuids": (f"{HEX}4",)}, [4]),
+        (EIGHT, {"cuda_uuids": (f"{HEX}4", f"{HEX}1")}, [1, 4]),
+        (SLICED, {"visible_devices": "1", "cuda_uuids": (f"{HEX}9",)}, [1]),
+        ((replace(BOARD, uuid=None),), {"cuda_uuids": (HEX,)}, [0]),  # nothing to tell boards apart by
+    ],
+)
+def test_only_boards_that_a_run_may_use_are_judged(gpus: tuple[GpuFacts, ...], changed: dict[str, Any], judged: list[int]) -> None:
+    facts = replace(software(**changed), nvidia=replace(NVIDIA, gpus=tuple(replace(gpu, persistence=False) for gpu in gpus)))
+    assert [gpu.index for gpu in visible_gpus(facts)] == judged
+    assert {finding.where for finding in findings(facts, "persistence")} == {f"GPU {i}" for i in judged}
+    left = len(gpus) - len(judged)
+    for note in findings(facts, "visible-devices"):
+        assert (f"{left} other board" in note.text) == bool(left)
 
 
 def test_any_one_fact_may_be_missing() -> None:

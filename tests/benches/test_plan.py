@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +15,12 @@ from rich.console import Console
 
 from benches.__main__ import main
 from benches.plan import make_plan, show
+from benches.run.journal import read_journal
 from benches.sweep.load import load_sweep
 from benches.units import bytes_text, time_text
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
+from kernels.registry import OPS
 
 SWEEP = """
 name: example
@@ -123,14 +126,47 @@ def test_a_dim_named_as_a_column_gets_its_own(tmp_path: Path) -> None:
     assert (row["flops"], row["rows"], row["dim_flops"]) == (15, 3, 5)
 
 
-def test_wall_time_counts_what_runs(sweep: Path) -> None:
-    """1.5 s a point, 5 s more to compile, and 30 calls; nothing for what does not fit or is unsupported."""
+def test_time_counts_what_runs(sweep: Path) -> None:
+    """Sampling and the rest; nothing for what does not fit or is unsupported."""
     plan = make_plan(load_sweep(sweep), load_gpu("h100_sxm5"))
-    calls = 30 * plan.prediction.predicted_s
-    for point, runs, wall, call in zip(plan.points, plan.runs, plan.wall_s, calls, strict=True):
-        fixed = 6.5 if point.impl == "torch_compile" else 1.5
+    held = plan.prediction.memory_bytes
+    for point, runs, sampling, rest, bytes_ in zip(plan.points, plan.runs, plan.sampling_s, plan.rest_s, held, strict=True):
         assert runs == (point.precision != "fp8_e4m3" and point.dims.get("m") != 131072)
-        assert wall == (pytest.approx(fixed + call) if runs else 0)
+        assert (sampling > plan.settings.warmup_s) == runs
+        assert rest == (pytest.approx(0.1 + 0.5e-9 * bytes_ + (9.5 if point.impl == "torch_compile" else 0)) if runs else 0)
+    assert plan.total_s == pytest.approx(plan.sampling_s.sum() + plan.rest_s.sum())
+
+
+# Seconds besides warm-up and sampling in docs/validation/2026-11-26-h100_sxm5-first-look: of its slowest points, and of all 42 timed ones.
+SEEN = {
+    "elementwise-torch_compile-bf16-bias_gelu_residual-8192x8192": 9.5,
+    "gradient-torch-bf16-deep_linear-backward-4096x4096x4": 2.1,
+    "gradient-torch-bf16-deep_linear-both-4096x4096x4": 1.8,
+    "train_step-torch-tf32-transformer-4x1024x4x1024x8x2816x32000": 13.0,
+    "train_step-torch-fp8_e4m3-transformer-4x1024x4x1024x8x2816x32000": 15.9,
+    "transformer-torch-fp32-block-both-4x2048x2048x16x5504": 9.4,
+}
+SEEN_IN_ALL = 64.0
+
+
+def test_the_rest_is_what_an_h100_showed() -> None:
+    rows = read_journal(ROOT / "docs" / "validation" / "2026-11-26-h100_sxm5-first-look").rows
+    points = tuple(OPS[row.op].point(row.impl, row.precision, row.dims, row.options) for row in rows if row.median_s)
+    plan = make_plan(replace(load_sweep("smoke"), points=points), load_gpu("h100_sxm5"))
+    planned = {point.id: rest for point, rest in zip(points, plan.rest_s.tolist(), strict=True)}
+    assert {point: planned[point] for point in SEEN} == pytest.approx(SEEN, rel=0.4)
+    assert sum(planned.values()) == pytest.approx(SEEN_IN_ALL, rel=0.2)
+
+
+def test_triton_compiles_for_the_first_point_of_a_kind(tmp_path: Path) -> None:
+    """Sizes that are multiples of 16 alike, others anew; not for other data, and not for torch."""
+    path = tmp_path / "kinds.yaml"
+    text = "op: elementwise, impl: [torch, triton], precision: [bf16], function: [add], dims: {m: [64, 128, 67, 71], n: 64}"
+    path.write_text(f"sweeps:\n  - {{{text}, data: [normal, zeros]}}\n", encoding="utf-8")
+    plan = make_plan(load_sweep(path), load_gpu("h100_sxm5"))
+    assert [(plan.points[i].impl, plan.points[i].dims["m"]) for i in plan.specialised] == [("triton", 64), ("triton", 67)]
+    small = 0.1 + 0.5e-9 * plan.prediction.memory_bytes
+    assert (plan.rest_s - small).tolist() == pytest.approx([0.35 if i in plan.specialised else 0.0 for i in range(len(plan.points))])
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -4,6 +4,7 @@ precision, layout and function."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -223,6 +224,15 @@ def test_the_gate_sees_that_fused_sgd_in_16_bits_is_wrong_on_cpus(method: str, p
     assert "191763" in str(OPS["optimizer"].impls["torch_fused"].unsupported(point, CPU))
     assert OPS["optimizer"].impls["torch_fused"].unsupported(point, H100) is None
     assert not gate(TensorWorkload(point, point, "cpu", seed=3)).ok
+
+
+@pytest.mark.parametrize(("given", "to"), [("fp8_e4m3", "fp8_e5m2"), ("fp8_e5m2", "fp8_e4m3")])
+def test_inductor_converts_no_fp8_format_to_the_other_on_a_gpu(given: str, to: str) -> None:
+    """An assertion of its Triton code, which an H100 met."""
+    point = OPS["elementwise"].point("torch_compile", given, {"m": 127, "n": 131}, {"function": "cast", "to": to})
+    assert "one fp8 format to the other" in str(OPS["elementwise"].impls["torch_compile"].unsupported(point, H100))
+    assert OPS["elementwise"].impls["torch_compile"].unsupported(point, CPU) is None
+    assert OPS["elementwise"].impls["triton"].unsupported(replace(point, impl="triton"), H100) is None
 
 
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])

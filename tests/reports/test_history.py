@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +15,10 @@ import pytest
 
 from benches.run.journal import read_journal
 from reports.history.foreign import benchmark_table
-from reports.history.record import UnusableRun, run_id, run_table, started_utc
+from reports.history.record import UnusableRun, run_fields, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION
 from reports.history.store import add_run, add_table, open_history, prune, set_aside, set_unreadable_aside
+from tests.reports.conftest import ENVIRONMENTS
 
 MakeRun = Callable[..., Path]
 
@@ -39,6 +41,28 @@ def test_a_run_added_twice_counts_once(make_run: MakeRun, tmp_path: Path) -> Non
 def test_a_copy_of_a_run_is_the_same_run(make_run: MakeRun, tmp_path: Path) -> None:
     one, copy = make_run("cuda", "one"), make_run("cuda", "copy")
     assert add_run(tmp_path, one) == add_run(tmp_path, copy)
+
+
+@pytest.mark.parametrize(
+    ("environment", "kept"),
+    [
+        ({}, (None, None, None, None)),
+        (
+            {
+                "cudnn": 91900,
+                "cuda_runtime": "13.0",
+                "vbios": "96.00.DA",
+                "variables": {"TORCH_HOME": "/x", "OMP_NUM_THREADS": "4", "CUDA_A": "b"},
+            },
+            ("91900", "13.0", "96.00.DA", '{"CUDA_A": "b", "OMP_NUM_THREADS": "4"}'),
+        ),
+        ({"cudnn": None, "variables": {}}, (None, None, None, "{}")),
+        ({"variables": ["damaged"]}, (None, None, None, None)),
+    ],
+)
+def test_what_times_depend_on_is_kept(environment: dict[str, Any], kept: tuple[str | None, ...]) -> None:
+    told = run_fields({**ENVIRONMENTS["cuda"], **environment}, Path("r"))
+    assert tuple(told[name] for name in ("cudnn", "cuda_runtime", "vbios", "variables")) == kept
 
 
 def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:

@@ -221,6 +221,16 @@ NODE = [NodeShift("a", "n3", 1.05, 100)]
         ),
         (lines(source_hash=["1", "1", None, "2"]), QUIET, [], "kernel code", ("the source changed: 1 → 2",)),
         (lines(cublas=["12.8", "12.8", "12.9", "12.9"]), QUIET, [], "software", ("cuBLAS changed: 12.8 → 12.9",)),
+        (lines(cudnn=["91900", "91900", "92000", "92000"]), QUIET, [], "software", ("cuDNN changed: 91900 → 92000",)),
+        (lines(cuda_runtime=["12.8", "12.8", "13.0", None]), QUIET, [], "software", ("the CUDA runtime changed: 12.8 → 13.0",)),
+        (
+            lines(variables=["{}", "{}", '{"CUDA_LAUNCH_BLOCKING": "1"}', '{"CUDA_LAUNCH_BLOCKING": "1"}']),
+            QUIET,
+            [],
+            "software",
+            ("environment variable CUDA_LAUNCH_BLOCKING: not set → 1",),
+        ),
+        (lines(variables=[None, None, '{"CUDA_LAUNCH_BLOCKING": "1"}', None]), QUIET, [], "unknown", ()),  # older files match any
         (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.7e9, 1.7e9]), QUIET, [], "this GPU", ("SM clock moved: 1980 → 1700 MHz",)),
         (lines(sm_clock_hz=[1.98e9, 1.98e9, 1.97e9, 1.97e9]), QUIET, [], "unknown", ()),
         (lines(sm_clock_hz=[1.7e9, 1.7e9, 1.98e9, 1.98e9]), QUIET, [], "unknown", ()),  # a higher clock makes nothing slower
@@ -306,6 +316,29 @@ def test_a_point_that_worked_is_broken_until_it_works_again(past: list[str], sin
         assert not any(one.broke for one in status_changes(None, earlier(*past), status_frame("wrong"), "2026-11-09", [entry]))
         other = Accepted("p*", date.fromisoformat(since), "crashed", "known", "f:1")
         assert any(one.broke for one in status_changes(None, earlier(*past), status_frame("wrong"), "2026-11-09", [other]))
+
+
+A_RUN = dict.fromkeys(SCHEMA.names) | {"device_uuid": "GPU-0", "driver": "570.1", "torch": "2.11.0"}
+
+
+@pytest.mark.parametrize(
+    ("before", "tonight", "changes"),
+    [
+        ({}, {}, ()),
+        ({"driver": "570.1"}, {"driver": "580.2"}, ("driver: 570.1 → 580.2",)),
+        ({"triton": None}, {"triton": "3.6.0"}, ("triton: None → 3.6.0",)),
+        ({}, {"cudnn": "91900", "cuda_runtime": "13.0", "vbios": "96.00", "variables": '{"OMP_NUM_THREADS": "4"}'}, ()),  # an older file
+        ({"cudnn": "91900"}, {"cudnn": "92000"}, ("cudnn: 91900 → 92000",)),
+        ({"cuda_runtime": "12.8"}, {"cuda_runtime": "13.0"}, ("cuda_runtime: 12.8 → 13.0",)),
+        ({"vbios": "96.00"}, {"vbios": "97.00"}, ("vbios: 96.00 → 97.00",)),
+        ({"vbios": "96.00"}, {"vbios": "97.00", "device_uuid": "GPU-1"}, ()),  # another board
+        ({"variables": "{}"}, {"variables": "{}"}, ()),
+        ({"variables": "{}"}, {"variables": '{"CUDA_LAUNCH_BLOCKING": "1"}'}, ("CUDA_LAUNCH_BLOCKING: not set → 1",)),
+        ({"variables": '{"A": "1", "B": "1"}'}, {"variables": '{"B": "2", "C": ""}'}, ("A: 1 → not set", "B: 1 → 2", "C: not set → ")),
+    ],
+)
+def test_changes_of_the_environment(before: dict[str, str], tonight: dict[str, str], changes: tuple[str, ...]) -> None:
+    assert suspect.environment_changes(A_RUN | before, A_RUN | tonight) == changes
 
 
 TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})

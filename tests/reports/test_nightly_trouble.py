@@ -214,3 +214,10 @@ def test_other_threads_are_another_series() -> None:
     one = {**environment, "cpu": {"model": "x", "cores": 2, "threads": 1}}
     assert run_fields(environment, Path("r"))["clock_policy"] == "2 threads"
     assert run_fields(one, Path("r"))["clock_policy"] == "1 threads"
+
+
+def test_a_variable_that_changes_times_makes_a_night_suspect_and_an_older_file_does_not(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    nights: list[dict[str, Any]] = [{}, {"variables": {}}, {"variables": {"CUDA_LAUNCH_BLOCKING": "1", "TORCH_HOME": "/x"}}]
+    found = [judge(measured(tmp_path, day, **told), history).judged.verdict.suspect for day, told in enumerate(nights)]
+    assert found == [(), (), ("The environment changed (CUDA_LAUNCH_BLOCKING: not set → 1): look there first.",)]

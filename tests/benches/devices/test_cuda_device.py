@@ -25,7 +25,9 @@ from benches.devices.cuda import SPIN_HZ, CudaDevice, CudaStream
 from benches.devices.nvml import Board
 from benches.devices.streamed import HOLD_S, NOT_HELD
 from kernels.gpus import gpu_for_board
+from kernels.guard import ROOT
 from kernels.op import Platform
+from kernels.registry import OPS
 
 EVENTS, COLD = Method("events"), Method("events", flush=True)
 HOLD = int(HOLD_S * SPIN_HZ)
@@ -222,6 +224,7 @@ def test_a_device_describes_what_times_depend_on(scripted: tuple[CudaDevice, Scr
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
     described = device.describe()
+    assert all(f"`{name}`" in (ROOT / "docs" / "environment.md").read_text(encoding="utf-8") for name in described)
     told = {name: described[name] for name in ("vbios", "cuda_runtime", "cudnn", "power_source", "l2_bytes", "notes")}
     assert told == {
         **{"vbios": "96.00.DA", "cuda_runtime": "13.0", "cudnn": 91900, "power_source": "instant", "l2_bytes": 52428800, "notes": []}
@@ -450,3 +453,62 @@ def test_free_memory_counts_what_the_allocator_holds_unused(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 10)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (100, 200))
     assert CudaStream(52428800).free_bytes() == 120
+
+
+class Allocator:
+    """A board's memory: a first launch allocates 32 MiB of workspace, which stays, and each result 8 MiB, until it is released."""
+
+    def __init__(self) -> None:
+        self.held = self.peak = 0
+        self.workspace = 0
+        self.result = 0
+
+    def hold(self, bytes_: int) -> None:
+        self.held += bytes_
+        self.peak = max(self.peak, self.held)
+
+    def clear(self) -> None:
+        self.held, self.workspace = self.held - self.workspace, 0
+
+    def reset_peak(self) -> None:
+        self.peak = self.held
+
+
+@pytest.mark.parametrize("workspace_before", [0, 64 * 2**20])
+def test_peak_memory_is_that_of_a_launch_after_the_first_and_workspaces_are_scratch(
+    monkeypatch: pytest.MonkeyPatch, scripted: tuple[CudaDevice, Script], workspace_before: int
+) -> None:
+    """Whatever points before it left, and without the 512 MiB that a compiler tries configurations with at the first launch."""
+    device, _ = scripted
+    memory = Allocator()
+
+    class Product:
+        def __init__(self, *arguments: Any) -> None:
+            memory.hold(16 * 2**20)
+            self.first = True
+
+        def launch(self) -> None:
+            if self.first:
+                memory.hold(512 * 2**20)
+                memory.held -= 512 * 2**20
+            self.first = False
+            if not memory.workspace:
+                memory.workspace = 32 * 2**20
+                memory.hold(memory.workspace)
+            memory.hold(8 * 2**20)
+            memory.held -= memory.result
+            memory.result = 8 * 2**20
+
+        def release_results(self) -> None:
+            memory.held, memory.result = memory.held - memory.result, 0
+
+    monkeypatch.setattr(cuda, "TensorWorkload", Product)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: memory.held)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: memory.peak)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", memory.reset_peak)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", memory.clear, raising=False)
+    memory.workspace = workspace_before
+    memory.hold(workspace_before)
+    workload = device.prepare(OPS["matmul"].point("torch", "bf16", {"m": 8, "n": 8, "k": 8}), seed=1)
+    assert (workload.peak_memory_bytes, workload.scratch_bytes) == ((16 + 8 + 32) * 2**20, 32 * 2**20)

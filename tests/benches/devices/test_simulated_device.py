@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from benches.devices.base import Method, Settings
 from benches.devices.faults import VARIABLE, FaultError, fault_of, parse
 from benches.devices.simulated import SimulatedDevice
-from benches.devices.streamed import HOLD_MAX_S, HOLD_S, NOT_HELD, QUEUE, CaptureFailed, held_samples, hold_s
+from benches.devices.streamed import HOLD_MAX_S, HOLD_S, NOT_HELD, QUEUE, held_samples, hold_s
 from benches.devices.virtual import EVENT_S, GRAPH_S, LAUNCH_S, Behaviour, Slowdown, VirtualGpu
 from benches.row import Row
 from benches.timing.measure import measure
@@ -101,7 +101,7 @@ def test_a_flush_makes_cold() -> None:
         # Beyond that, and where a call waits for the device or overflows the launch queue, calls run at the host's pace.
         ({"capturable": False, "host_launch_s": 0.2}, "host", 0.2),
         ({"capturable": False, "launches": 8192, "host_launch_s": 50e-3}, "host", 50e-3),
-        ({"waits": True, "capturable": False, "launches": 2, "host_launch_s": 2e-3}, "host", 2e-3 + 15e-6),
+        ({"waits": True, "launches": 2, "host_launch_s": 2e-3}, "host", 2e-3 + 15e-6),
     ],
 )
 @pytest.mark.parametrize("cache", ["cold", "hot"])
@@ -310,16 +310,10 @@ def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() 
         device.stream.synchronize()
 
     waiting.launch = launch_and_wait  # type: ignore[method-assign]
-    device.stream.capture = uncapturable  # type: ignore[method-assign]
     assert sample(device, waiting).method.mode == "host"
-    del device.stream.capture  # type: ignore[misc]
     before = device.now_s()
     sample(device, device.prepare(matmul, 1))
     assert device.now_s() - before < 1.5 * usual
-
-
-def uncapturable(launch: Callable[[], Any], count: int) -> Callable[[], Any]:
-    raise CaptureFailed("it waits for the device")
 
 
 def test_a_view_launches_no_kernel_and_costs_the_host_a_call() -> None:

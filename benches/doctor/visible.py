@@ -1,0 +1,44 @@
+"""Which boards a run would measure on: those that CUDA shows it. The others are somebody else's, and are not judged. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benches.doctor.facts import Facts, GpuFacts
+
+
+def visible_gpus(facts: Facts) -> tuple[GpuFacts, ...]:
+    """The boards that torch finds; where it finds none, those that CUDA_VISIBLE_DEVICES names; without it all."""
+    gpus, software = facts.nvidia.gpus, facts.software
+    if software.cuda_uuids is not None:
+        found = [gpu for gpu in gpus if set(bare_uuids(gpu)) & set(map(bare, software.cuda_uuids))]
+        return tuple(found) or gpus  # boards whose UUID NVML does not give
+    return gpus if software.visible_devices is None else chosen(gpus, software.visible_devices)
+
+
+def bare(uuid: str) -> str:
+    return uuid.removeprefix("GPU-").removeprefix("MIG-")
+
+
+def bare_uuids(gpu: GpuFacts) -> list[str]:
+    """Of the board and its MIG slices."""
+    return [bare(uuid) for uuid in (gpu.uuid, *gpu.mig_uuids) if uuid]
+
+
+def chosen(gpus: Sequence[GpuFacts], text: str) -> tuple[GpuFacts, ...]:
+    """The boards that CUDA_VISIBLE_DEVICES names: numbers, or beginnings of UUIDs, up to the first that is neither (CUDA C++ Programming
+    Guide, "CUDA environment variables"). A number is taken as NVML's, which is CUDA's where the boards are of one kind."""
+    found: list[GpuFacts] = []
+    for part in map(str.strip, text.split(",")):
+        board = next((gpu for gpu in gpus if named(gpu, part)), None)
+        if board is None:
+            break
+        if board not in found:
+            found.append(board)
+    return tuple(found)
+
+
+def named(gpu: GpuFacts, part: str) -> bool:
+    if part.isascii() and part.isdecimal():
+        return gpu.index == int(part)
+    return any(uuid.startswith(part) for uuid in (gpu.uuid, *gpu.mig_uuids) if uuid and part.startswith(("GPU-", "MIG-")))

@@ -1,0 +1,160 @@
+"""What torch.compile runs with: pinned where it would choose by timing, and recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch._inductor import config as inductor
+from torch._inductor.codecache import PyCodeCache
+from torch._inductor.graph import GraphLowering
+from torch._inductor.utils import fresh_cache
+
+from benches.devices.tensors import TensorWorkload
+from kernels import torch_modes
+from kernels.op import Kernel, Point
+from kernels.registry import OPS
+from kernels.torch_modes import PINNED, compile_for, describe_configs, pinned
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def on_an_h100() -> dict[str, Any]:
+    """What tests/inductor_h100.py prints."""
+    environment = {**os.environ, "TRITON_INTERPRET": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.inductor_h100"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# Configurations of each kernel by default, the reason for the settings: to be corrected where PyTorch has changed its mind. The third
+# column is what the one configuration of each kernel is, pinned.
+CHOICES = [
+    ("bias, GELU, residual", [2], "1024 w4"),
+    ("transpose", [1], "32x32 w4"),
+    ("softmax of short rows", [3], "8 w2"),
+    ("softmax of long rows", [2], "1x2048 w16"),
+    ("sum of rows", [1, 1], "64x8 w4 + 128 w8"),
+    ("sum in the middle", [1, 1], "16x32 w4 + 128 w4"),
+    ("RMSNorm", [2], "1x2048 w16"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "by_default", "config"), CHOICES)
+def test_no_kernel_is_chosen_by_timing(on_an_h100: dict[str, Any], name: str, by_default: list[int], config: str) -> None:
+    found = on_an_h100[name]
+    assert found["default"]["candidates"] == by_default
+    assert found["pinned"]["candidates"] == [1] * len(by_default)
+    assert found["pinned"]["before"] is None, "nothing has run"
+    assert found["pinned"]["after"] == config
+    assert found["pinned"]["modules"] > 1, "a kernel's own module holds it once more"
+
+
+def test_settings_that_this_pytorch_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pinned() == PINNED
+    monkeypatch.setitem(PINNED, "triton.of_a_later_version", True)
+    assert "triton.of_a_later_version" not in pinned()
+
+
+@pytest.mark.parametrize(
+    ("configs", "expected"),
+    [
+        ([], None),
+        ([({"XBLOCK": 1024}, 4, 1)], "1024 w4"),
+        ([({"XBLOCK": 1, "R0_BLOCK": 2048}, 16, 1), ({"XBLOCK": 32, "YBLOCK": 32}, 4, 3)], "1x2048 w16 + 32x32 w4 s3"),
+        ([({"XBLOCK": 1024}, 4, 1), ({"XBLOCK": 8}, 2, 1), ({"XBLOCK": 1024}, 4, 1)], "1024 w4 ×2 + 8 w2"),
+        ([({"XBLOCK": 8, "RSPLIT_SIZE": 64, "NUM_STAGES": 2}, 2, 1)], "8 w2"),
+        ([({}, 8, 1)], "w8"),  # a reduction whose only block is the row
+    ],
+)
+def test_configs_for_a_reader(configs: list[tuple[dict[str, int], int, int]], expected: str | None) -> None:
+    assert describe_configs(configs) == expected
+
+
+def test_compiled_code_is_pinned_and_found_anew_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: asked.append(settings) or function)
+    monkeypatch.setattr(torch_modes, "_compiled", {})
+    monkeypatch.setattr(PyCodeCache, "modules", [SimpleNamespace(call=None)])
+    point = OPS["matmul"].point("torch_compile", "bf16", {"m": 13, "n": 17, "k": 19})
+    for _ in range(2):
+        compile_for(point, torch.matmul)
+    assert asked == [{"dynamic": False, "fullgraph": True, "options": pinned()}]
+    assert PyCodeCache.modules == []
+
+
+COMPILED = [
+    OPS["matmul"].point("torch_compile", "bf16", {"m": 13, "n": 17, "k": 19}),
+    OPS["elementwise"].point("torch_compile", "bf16", {"m": 13, "n": 17}, {"function": "gelu"}),
+    OPS["einsum"].point("torch_compile", "bf16", {"i": 13, "j": 17}, {"equation": "i j -> j i"}),
+    OPS["layout"].point("torch_compile", "bf16", {"m": 13, "n": 17}, {"function": "contiguous"}),
+    OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7}, {"pattern": "b h -> h b"}),
+    OPS["gradient"].point("torch_compile", "bf16", {"tokens": 7, "width": 31, "layers": 2}, {"model": "deep_linear", "pass": "both"}),
+    OPS["transformer"].point(
+        "torch_compile",
+        "bf16",
+        {"batch": 2, "sequence": 5, "hidden": 24, "heads": 3, "feedforward": 41},
+        {"scope": "block", "pass": "both"},
+    ),
+]
+
+
+def test_every_op_with_compiled_code_is_here() -> None:
+    assert {point.op for point in COMPILED} == {op.name for op in OPS.values() if "torch_compile" in op.impls}
+
+
+@pytest.mark.parametrize("point", COMPILED, ids=lambda point: point.op)
+def test_every_compiled_kernel_records_what_ran(monkeypatch: pytest.MonkeyPatch, point: Point) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
+    monkeypatch.setattr(torch_modes, "_compiled", {})
+    kernel = TensorWorkload(point, point, "cpu", seed=3)._last.kernel
+    if kernel.config is torch_modes.kernel_configs:
+        return
+    assert callable(kernel.config)
+    before = kernel.config()  # of ops whose config names strides: they stay
+    monkeypatch.setattr(torch_modes, "kernel_configs", lambda: "1024 w4")
+    assert "strides" in str(before)
+    assert kernel.config() == f"{before}; 1024 w4"
+
+
+def test_a_config_is_read_after_the_run() -> None:
+    ran: list[str] = []
+    point = OPS["matmul"].point("torch", "bf16", {"m": 3, "n": 5, "k": 7})
+    workload = TensorWorkload(point, point, "cpu", seed=3)
+    workload._last.kernel = Kernel(lambda: ran.append("8 w2"), lambda: ran[-1] if ran else None)
+    assert workload.config is None
+    workload._last.kernel.run()
+    assert workload.config == "8 w2"
+
+
+@pytest.mark.slow
+@pytest.mark.compiler
+def test_forward_and_backward_are_compiled_with_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+    codegen = GraphLowering.codegen
+
+    def recorded(self: Any) -> Any:
+        seen.append((inductor.triton.autotune_pointwise, inductor.dynamic_scale_rblock))
+        return codegen(self)
+
+    monkeypatch.setattr(GraphLowering, "codegen", recorded)
+    point = COMPILED[5]
+    with fresh_cache():
+        workload = TensorWorkload(point, point, "cpu", seed=3)
+        workload.spoil()
+        workload.launch()
+        assert workload.verify().ok
+    assert seen == [(False, False)] * 2
+    assert (inductor.triton.autotune_pointwise, inductor.dynamic_scale_rblock) == (True, True), "of others' compilations nothing changes"
+    assert workload.config is None, "C++ kernels have no configuration"
