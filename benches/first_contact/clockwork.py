@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -35,15 +35,19 @@ HOST_REPEATS = 50
 
 
 def run(folder: str, seed: int) -> None:
-    """Measures every section; one that fails is recorded as {"error": …} and costs no other."""
-    device = worker.bench().device
+    """In a worker: measures every section and writes each as it ends."""
+    for name, measured in sections(worker.bench().device, seed):
+        append(Path(folder), name, measured)
+
+
+def sections(device: Any, seed: int) -> Iterator[tuple[str, Any]]:
+    """(name, measured) of every section; one that fails gives {"error": …} and costs no other."""
     for name, section in SECTIONS.items():
         try:
-            measured = section(device, seed)
+            yield name, section(device, seed)
         except Exception as error:
             traceback.print_exc()
-            measured = {"error": f"{type(error).__name__}: {error}"}
-        append(Path(folder), name, measured)
+            yield name, {"error": f"{type(error).__name__}: {error}"}
 
 
 def between(stream: Stream, call: Callable[[], Any], count: int, flush: bool = False, hold_s: float = HOLD_S) -> dict[str, Any]:

@@ -91,10 +91,11 @@ class Contact:
 
 @dataclass(frozen=True)
 class Step:
-    """`seconds`: its share of any budget is in proportion."""
+    """A step's share of the time is in proportion to `seconds`, and at least `least_s`: workers import torch and open the board first."""
 
     name: str
     seconds: float
+    least_s: float
     run: Callable[[Contact], Iterator[Check]]
 
 
@@ -284,16 +285,22 @@ def check_point(point: Point, seed: int) -> tuple[str, str]:
 
 # By what they are worth: what a short budget cuts off is at the end.
 STEPS = (
-    Step("facts", 15, step_facts),
-    Step("clockwork", 40, step_clockwork),
-    Step("faults", 60, step_faults),
-    Step("compile", 45, step_compile),
-    Step("kernels", 150, step_kernels),
-    Step("real settings", 50, step_settings),
-    Step("torch.compile", 35, step_torch_compile),
-    Step("counters", 30, step_counters),
-    Step("selftest", 50, step_selftest),
+    Step("facts", 15, 25, step_facts),
+    Step("clockwork", 40, 35, step_clockwork),
+    Step("faults", 60, 45, step_faults),
+    Step("compile", 45, 30, step_compile),
+    Step("kernels", 150, 30, step_kernels),
+    Step("real settings", 50, 15, step_settings),
+    Step("torch.compile", 35, 15, step_torch_compile),
+    Step("counters", 30, 15, step_counters),
+    Step("selftest", 50, 15, step_selftest),
 )
+
+
+def limit(left_s: float, step: Step, later_s: float) -> float:
+    """Seconds that a step may take of those left. later_s: the sum of what the steps after it are given in `STEPS`. Pure."""
+    share = left_s * step.seconds / (step.seconds + later_s)
+    return max(0.0, min(left_s, max(share, step.least_s)))
 
 
 def run_steps(contact: Contact, steps: Sequence[Step], end_s: float, record: Callable[[Check], None]) -> Iterator[tuple[str, float]]:
@@ -303,18 +310,17 @@ def run_steps(contact: Contact, steps: Sequence[Step], end_s: float, record: Cal
     """
     for i, step in enumerate(steps):
         begin = time.monotonic()
-        share = (end_s - begin) * step.seconds / sum(later.seconds for later in steps[i:])
-        share = min(max(share, min(LEAST_S, step.seconds)), end_s - begin)
-        if share < min(LEAST_S, step.seconds):
-            record(Check(step.name, "step", f"{max(0.0, share):.0f} s left", "", "enough time", "unfinished", "a larger --budget runs it"))
+        seconds = limit(end_s - begin, step, sum(later.seconds for later in steps[i + 1 :]))
+        if seconds < LEAST_S:
+            record(Check(step.name, "step", f"{seconds:.0f} s left", "", "enough time", "unfinished", "a larger --budget runs it"))
             continue
-        contact.end_s = begin + share
+        contact.end_s = begin + seconds
         try:
-            with cut_off(share + GRACE_S):
+            with cut_off(seconds + GRACE_S):
                 for check in step.run(contact):
                     record(check)
         except Cut:
-            record(Check(step.name, "step", f"cut off after {share + GRACE_S:.0f} s", "", "ends in time", "unfinished"))
+            record(Check(step.name, "step", f"cut off after {seconds + GRACE_S:.0f} s", "", "ends in time", "unfinished"))
         except Exception as error:
             traceback.print_exc()
             verdict: Verdict = "unfinished" if isinstance(error, Late) else "fail"
