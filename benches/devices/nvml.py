@@ -170,4 +170,4 @@ def is_slice(uuid: str) -> bool:
         return True
     board = ask(pynvml.nvmlDeviceGetHandleByUUID, uuid.encode())
     modes = ask(pynvml.nvmlDeviceGetMigMode, board) if board is not None else None
-    return bool(modes) and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+    return modes is not None and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
