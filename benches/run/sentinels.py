@@ -23,7 +23,7 @@ from kernels.registry import OPS
 
 NAME = "sentinels.jsonl"
 EVERY_S = 30.0
-SHOTS = 15
+SAMPLES, SAMPLES_S = 15, 0.3  # at least so many, for at least so long: under its power cap an H100's clock hunts by 5% within 60 ms
 WARM_S = 0.5  # what a 700 W board's clocks need to settle under a product, whatever ran before
 DRIFT = 0.02  # of a sentinel's median: twice what H100s' clocks differ by from minute to minute
 AT_LEAST = 4  # readings before anything is said
@@ -92,9 +92,9 @@ class Sentinels:
         estimate_s = estimate(device, workload).seconds
         method = device.arm(workload, Method("wall" if device.l2_bytes is None else "events"))
         device.run_for(workload, method, WARM_S, estimate_s)
-        shots = device.take(workload, method, watch=True)
-        while len(shots) < SHOTS:
-            shots += device.take(workload, method, SHOTS - len(shots))
+        start, shots = device.now_s(), device.take(workload, method, watch=True)
+        while len(shots) < SAMPLES or device.now_s() - start < SAMPLES_S:
+            shots += device.take(workload, method, SAMPLES)
         valid = [shot.seconds for shot in shots if shot.void is None] or [shot.seconds for shot in shots]
         told = shots[0].reading
         at_s, utc = device.now_s(), datetime.now(UTC).isoformat(timespec="seconds")

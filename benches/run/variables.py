@@ -15,6 +15,7 @@ NEUTRAL = (
     *("TORCH_LOGS", "TORCH_LOGS_OUT"),
     *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"),  # the board is known by its UUID
     "CUDA_MODULE_LOADING",  # torch sets it when it opens a device
+    "TORCHINDUCTOR_COMPILE_THREADS",  # how long compiling takes, and nothing after it
 )
 NEUTRAL_PREFIXES = ("TORCHELASTIC_",)  # a launcher's ids
 

@@ -47,7 +47,10 @@ def test_a_value_that_is_no_text_can_be_written() -> None:
     assert json.dumps(found, ensure_ascii=False).encode("utf-8")
 
 
-@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "TRITON_CACHE_DIR", "TORCH_LOGS", "TORCHELASTIC_RUN_ID"])
+@pytest.mark.parametrize(
+    "name",
+    ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "TRITON_CACHE_DIR", "TORCH_LOGS", "TORCHELASTIC_RUN_ID", "TORCHINDUCTOR_COMPILE_THREADS"],
+)
 def test_what_changes_no_time_is_recorded_but_no_difference(name: str) -> None:
     assert recorded({name: "x"}) == {name: "x"}
     assert changing_times({name: "x"}) == {}
