@@ -22,15 +22,13 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
     """README.md of the folder."""
     environment = contact.environment
     versions = environment.fields.get("versions") or {}
-    what = [(name, environment.text(name)) for name in FACTS] + [
-        (name, str(version)) for name, version in sorted(versions.items()) if version
-    ]
+    built_with = [(name, str(version)) for name, version in sorted(versions.items()) if version]
     sections = [
         f"# {environment.text('device_name')}, {contact.date}",
         "Made by `python -m reports validation` from the output of `python -m benches first-contact`; nothing here is written by hand. "
         f"{ENDED[exit_code(checks)]}",
         "## What it was",
-        table(("", ""), what),
+        table(("", ""), [*((name, environment.text(name)) for name in FACTS), *built_with]),
         "## What was checked",
         table(("step", "pass", "fail", "skipped", "unfinished"), counts(checks)),
         *failures(checks),
