@@ -152,7 +152,7 @@ def test_the_end_of_a_run_counts_what_was_left_out(path: Path) -> None:
 
 
 def test_the_end_of_the_tests_counts_what_was_skipped(path: Path) -> None:
-    reports = [SimpleNamespace(keywords={name: 1}) for name in ("browser", "browser", "compiler", "cuda")]
+    reports = [SimpleNamespace(keywords={name: 1}) for name in ("browser", "browser", "compiler", "slow")]
     assert list(left_out(reports)) == [
         "note: 2 tests skipped: no Chromium or Chrome on the PATH (apt-get install chromium)",
         f"note: 1 test skipped: {NO_GXX}",
