@@ -128,9 +128,15 @@ class Impl:
     name: str
     build: str
     unsupported: Callable[[Point, Platform], str | None]
+    allocates: Callable[[Point], bool] = lambda point: False  # whether each run returns new tensors: `Inputs.out` then needs no memory
 
     def load(self) -> Callable[[Point, Inputs], Kernel]:
         return resolve_name(self.build)
+
+
+def always(point: Point) -> bool:
+    """True: for an implementation that allocates its result whatever the point."""
+    return True
 
 
 def needs_compiler(unsupported: Callable[[Point, Platform], str | None]) -> Callable[[Point, Platform], str | None]:

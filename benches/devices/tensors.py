@@ -137,6 +137,7 @@ class TensorWorkload:
         self._last = self._sets[self._next]
         self._next = (self._next + 1) % len(self._sets)
         self._last.launches += 1
+        self._last.result = None  # its memory is free for the new one: a set holds one result
         self._last.result = self._last.kernel.run()
         return self._last.result
 
