@@ -129,7 +129,7 @@ class SimulatedDevice(Streamed):
             self._lost = faults.LASTING[fault]
         if self._lost:
             raise RuntimeError(self._lost)
-        cost = OPS[point.op].cost(point)
+        cost = OPS[point.op].cost(point, "cuda")
         workload = self.workload(cost, self._true_s(point, "cold"), self._true_s(point, "hot"), fault, predict_phases(point, self.gpu))
         workload.rotate(1)
         workload.launch()

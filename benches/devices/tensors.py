@@ -70,7 +70,7 @@ class TensorWorkload:
         set_precision_mode(point.precision)
         self._op, self._point, self._shape, self._device = OPS[point.op], point, shape, device
         self._seed = data_seed(shape, seed)
-        self.cost = self._op.cost(point)
+        self.cost = self._op.cost(point, "cuda" if device == "cuda" else "cpu")
         self.rotatable = True
         self.peak_memory_bytes: int | None = None
         self.scratch_bytes: int | None = None

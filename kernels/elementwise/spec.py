@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.precisions import PRECISIONS
 
 
@@ -74,7 +74,7 @@ def upper_triangle(m: int, n: int) -> int:
     return rows * n - rows * (rows - 1) // 2
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs by FUNCTIONS; bytes of each operand and of the result. triu need not read below the diagonal."""
     m, n = point.dims["m"], point.dims["n"]
     f = FUNCTIONS[point.options["function"]]

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -59,7 +59,7 @@ def stored_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, a[0], a[1] + pad), (*b_lead, b[0], b[1] + pad)
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs 2·∏lead·m·n·k; bytes of A, B (once, if shared), C, and the scales of fp8."""
     m, n, k = (point.dims[d] for d in "mnk")
     batch = math.prod(leading_shape(point.dims))
