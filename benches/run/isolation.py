@@ -157,7 +157,7 @@ class Isolated:
     def _lost(self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float) -> Row:
         return new_row(
             point,
-            OPS[point.op].cost(point),
+            OPS[point.op].cost(point, "cpu" if self._opening["kind"] == "cpu" else "cuda"),
             status,
             reason + self._last_words(offset),
             started_utc=started.isoformat(timespec="milliseconds"),

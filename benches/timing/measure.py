@@ -25,12 +25,14 @@ CHECKED_ONLY = "right; timing was switched off"
 def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row:
     """One point's row; without `timing` it is checked only. What a kernel does wrong is a status; KeyboardInterrupt passes."""
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    start = time.perf_counter()
+    start, where = time.perf_counter(), device.platform(point.impl).kind
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
         code = source_hash(OPS[point.op], point.impl)
-        return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields)
+        return new_row(
+            point, OPS[point.op].cost(point, where), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields
+        )
 
     try:
         refusal = refuse(point, device)

@@ -189,7 +189,7 @@ def test_rows_that_were_only_checked_are_measured_on_resume() -> None:
     op = OPS["matmul"]
     points = [op.point("torch", "bf16", {"m": m, "n": 64, "k": 64}) for m in (1, 2, 3)]
     ends = (("ok", None), ("verified", CHECKED_ONLY), ("crashed", "SIGSEGV"))
-    rows = [new_row(p, op.cost(p), status, reason) for p, (status, reason) in zip(points, ends, strict=True)]  # type: ignore[arg-type]
+    rows = [new_row(p, op.cost(p, "cuda"), status, reason) for p, (status, reason) in zip(points, ends, strict=True)]  # type: ignore[arg-type]
     assert set(finished(rows, retry=False)) == {points[0].id, points[2].id}
     assert set(finished(rows, retry=True)) == {points[0].id}
 
