@@ -17,6 +17,7 @@ from reports.history import command as history  # noqa: E402
 from reports.napkin import command as napkin  # noqa: E402
 from reports.nightly import command as nightly  # noqa: E402
 from reports.nightly import demo  # noqa: E402
+from reports.validation import command as validation  # noqa: E402
 
 COMMANDS = (
     ("html", build, "(re)build a run's page, rows.parquet and rows.csv from its journal"),
@@ -25,6 +26,7 @@ COMMANDS = (
     ("import", history, "add pytest-benchmark's JSON files to a history"),
     ("demo-history", demo, "a simulated history with planted changes, to see what `nightly` says"),
     ("calibrate", calibrate, "fit the cost model's constants to runs, and say how good the fit is"),
+    ("validation", validation, "what a first contact found on a board, as evidence in docs/validation"),
     ("napkin", napkin, "training time and largest model, from a question in YAML, step by step"),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import Missing, missing_for_cpu
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
@@ -52,7 +53,11 @@ def missing_browser() -> Missing | None:
     return None if any(map(shutil.which, browsers)) else Missing("no Chromium or Chrome on the PATH", "apt-get install chromium")
 
 
-MISSING = {"browser": missing_browser, "compiler": missing_for_cpu}  # by the marker of the tests that need it
+def missing_board() -> Missing | None:
+    return None if has_gpu() else Missing("no NVIDIA GPU", "run `pytest -m cuda tests/` on a GPU node")
+
+
+MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board}  # by the marker of the tests that need it
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from benches.doctor.show import show, write_json
 
 if TYPE_CHECKING:
     from benches.doctor.selftest import Check
+
+SELFTEST_POINT_S = 120.0  # a check that takes longer fails
 
 
 def add_command(commands: Any) -> None:
@@ -49,7 +52,8 @@ def main(given: argparse.Namespace) -> int:
 
 def selftest(facts: Facts, console: Console) -> list[Check]:
     """Prints each check as it ends. Empty where there is no device to check on."""
-    from benches.devices.opening import NoDevice, open_device
+    from benches.devices.opening import NoDevice
+    from benches.run.isolation import Isolated, WorkerError
 
     kind = "cuda" if facts.software.cuda_available else "cpu"
     try:
@@ -57,11 +61,18 @@ def selftest(facts: Facts, console: Console) -> list[Check]:
             from benches.doctor.interpreter import use_interpreter
 
             use_interpreter()
-        from benches.doctor.selftest import run
+        from benches.doctor.selftest import SEED, run
 
         console.print(f"\nself-test on {kind}", highlight=False)
-        checks = run(open_device(kind), lambda check: console.print(check.line(), markup=False, highlight=False, soft_wrap=True))
-    except (NoDevice, RuntimeError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            opening = {"kind": kind, "run_dir": Path(folder), "seed": SEED, "asked": {}}
+            measurer = Isolated(opening, Path(folder) / "worker.log", SELFTEST_POINT_S)
+            try:
+                measurer.describe()
+                checks = run(measurer, lambda check: console.print(check.line(), markup=False, highlight=False, soft_wrap=True))
+            finally:
+                measurer.close()
+    except (NoDevice, WorkerError, RuntimeError) as error:
         print(f"error: the self-test cannot start: {error}", file=sys.stderr)
         return []
     for text in summary(checks):

@@ -1,17 +1,18 @@
 """`doctor --selftest`: every op × impl × precision once against its fp64 reference, and every layout, function and equation that the
-shipped sweeps name once an implementation. Points are small, come from the sweeps and the registry, and so know every op."""
+shipped sweeps name once an implementation. Points are small, come from the sweeps and the registry, and so know every op. Each is checked
+in a worker process, which is replaced where a CUDA error may have left it beyond repair: an error costs its own point only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle, islice
 from typing import Any
 
-from benches.devices.base import Device
 from benches.row import Row
+from benches.run.isolation import Measurer
 from benches.sweep.load import load_sweep, sweep_names
-from benches.timing.measure import measure
 from kernels.op import DATA, Op, OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -45,11 +46,11 @@ class Check:
         return f"{self.verdict:12}{self.point}  {self.detail}"
 
 
-def run(device: Device, tell: Callable[[Check], None]) -> list[Check]:
-    """Checks every point, telling each outcome as it comes."""
+def run(measurer: Measurer, tell: Callable[[Check], None]) -> list[Check]:
+    """Checks every point and gives each outcome to `tell` as it comes."""
     checks = []
-    for point in points(device.platform):
-        check = Check.of(measure(point, device, SEED, timing=False))
+    for point in points(cache(measurer.platform)):
+        check = Check.of(measurer.measure(point, timing=False))
         tell(check)
         checks.append(check)
     return checks

@@ -83,7 +83,8 @@ def summary(checks: Sequence[Check], title: str) -> str:
     foot = ["", f"{verdict}: {len(checks)} checks, {sum(c.verdict == 'fail' for c in checks)} failed"]
     order = ("fail", "unfinished", "skipped", "pass")
     shown = [check for check in checks if check.verdict != "pass" or (check.step not in COUNTED and isinstance(check.value, float))]
-    lines = [line(check) for check in sorted(shown, key=lambda check: order.index(check.verdict))]
+    # What passed with nothing to compare it to comes last, where it may be cut off.
+    lines = [line(check) for check in sorted(shown, key=lambda check: (order.index(check.verdict), not check.expected))]
     return "\n".join([*head, *fitting(lines, MAX_SUMMARY - len("\n".join([*head, *foot]).encode()) - 2), *foot]) + "\n"
 
 

@@ -148,5 +148,6 @@ def judge_facts(found: Mapping[str, Any], gpu: Gpu | None) -> list[Check]:
         known(STEP, "counters of slowdowns", ", ".join(found["counters"]) or None),
     ]
     if found["kind"] == "cuda":
-        checks.append(equal(STEP, "doctor: this machine can measure", found["can_measure"], True, note="; ".join(found["blocks"])))
+        blocks = "; ".join(found["blocks"])
+        checks.append(equal(STEP, "doctor: this machine can measure", "yes" if found["can_measure"] else "no", "yes", note=blocks))
     return checks

@@ -23,7 +23,7 @@ from benches.row import Row, Status, new_row
 from benches.run import worker
 from benches.run.bench import Bench
 from benches.run.interrupts import deferred_interrupt
-from kernels.op import Point
+from kernels.op import Platform, Point
 from kernels.registry import OPS
 
 T = TypeVar("T")
@@ -44,6 +44,9 @@ class Measurer(Protocol):
     def describe(self) -> dict[str, Any]:
         """What Device.describe says."""
 
+    def platform(self, impl: str) -> Platform:
+        """Where an implementation would run. Raises what opening the device raises."""
+
     def measure(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does."""
 
@@ -62,6 +65,9 @@ class InProcess:
 
     def describe(self) -> dict[str, Any]:
         return self._bench.device.describe()
+
+    def platform(self, impl: str) -> Platform:
+        return self._bench.device.platform(impl)
 
     def measure(self, point: Point, timing: bool) -> Row:
         return self._bench.measure(point, timing)
@@ -110,6 +116,10 @@ class Isolated:
         except Exception as e:
             raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
         return self._opening["described"]
+
+    def platform(self, impl: str) -> Platform:
+        """As the worker's device has it."""
+        return self._call(worker.platform, impl, limit_s=OPENING_S)
 
     def _open(self) -> dict[str, Any]:
         """The worker's device, described. A fresh worker is started for it, which may take longer than a point."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.bench import Bench
-from kernels.op import Point
+from kernels.op import Platform, Point
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _opening: dict[str, Any] = {}  # arguments of Bench, as `start` was told
@@ -51,6 +51,11 @@ def bench() -> Bench:
 def describe() -> dict[str, Any]:
     """What Device.describe says. Raises NoDevice."""
     return bench().device.describe()
+
+
+def platform(impl: str) -> Platform:
+    """Where an implementation would run. Raises NoDevice."""
+    return bench().device.platform(impl)
 
 
 def measure_point(point: Point, timing: bool) -> tuple[str, bool]:

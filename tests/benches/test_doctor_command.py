@@ -13,14 +13,16 @@ import pytest
 from rich.console import Console
 
 from benches.__main__ import main
-from benches.devices.simulated import SimulatedDevice
-from benches.doctor import probe
+from benches.devices import faults
+from benches.doctor import probe, selftest
 from benches.doctor.command import summary
 from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts
 from benches.doctor.finding import Finding
 from benches.doctor.judge import judge
-from benches.doctor.selftest import VERDICTS, Check, points, run
+from benches.doctor.selftest import SEED, VERDICTS, Check, points, run
 from benches.doctor.show import show
+from benches.run.bench import Bench
+from benches.run.isolation import InProcess, Isolated
 from kernels.guard import ROOT
 from kernels.op import Platform
 from kernels.precisions import PRECISIONS
@@ -105,14 +107,29 @@ def test_the_self_test_meets_everything_once(gpu: bool) -> None:
 
 
 @pytest.mark.slow
-def test_the_self_test_on_a_device_without_tensors() -> None:
+def test_the_self_test_on_a_device_without_tensors(tmp_path: Path) -> None:
     """The simulated device passes whatever it can hold, so this shows the plumbing alone."""
     told: list[Check] = []
-    checks = run(SimulatedDevice(), told.append)
+    checks = run(InProcess(Bench("simulated", tmp_path, SEED, {})), told.append)
     assert told == checks
     assert {check.verdict for check in checks} == {"pass", "unsupported"}
     assert all(check.detail for check in checks)
     assert summary(checks)[-1].startswith(f"{len(checks)} points in ")
+
+
+@pytest.mark.slow
+def test_an_error_that_lasts_costs_one_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One point makes a CUDA error after which every call of its process fails."""
+    monkeypatch.setenv(faults.VARIABLE, "sticky:matmul-torch-fp16-*")
+    example = OPS["matmul"].point("torch", "bf16", {"m": 64, "n": 64, "k": 64}, {"layout": "nt"})
+    monkeypatch.setattr(selftest, "shipped_examples", lambda: {"matmul": [example]})
+    measurer = Isolated({"kind": "simulated", "run_dir": tmp_path, "seed": SEED, "asked": {}}, tmp_path / "worker.log", 60.0)
+    try:
+        checks = run(measurer, lambda check: None)
+    finally:
+        measurer.close()
+    assert [check.precision for check in checks if check.verdict == "fail"] == ["fp16"]
+    assert len(checks) == len(PRECISIONS) * len(OPS["matmul"].impls)
 
 
 def test_whatever_is_neither_right_nor_unsupported_fails() -> None:

@@ -229,6 +229,8 @@ def row(status: str = "ok", **fields: Any) -> Row:
         (row(mode="wall"), ["mode"]),
         (row(mode="wall", phases_s={"forward": 1e-3}), []),
         (row(peak_memory_bytes=25_165_824 + 33_554_432), []),  # cuBLAS's workspace
+        (row(peak_memory_bytes=25_165_824 + 2 * 33_554_432, scratch_bytes=2 * 33_554_432), []),  # autograd's thread has its own
+        (row(peak_memory_bytes=2 * 25_165_824, scratch_bytes=0), ["peak memory"]),
         (row(peak_memory_bytes=3 * 25_165_824), ["peak memory"]),
         (row(peak_memory_bytes=20_000_000), ["peak memory"]),
     ],

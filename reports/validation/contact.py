@@ -1,0 +1,98 @@
+"""A first contact's folder as values: checks, environment, rows, raw measurements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from benches.first_contact.check import Check
+from benches.first_contact.output import SUMMARY, read_measured
+from benches.row import Row
+from benches.run.journal import read_journal
+from benches.run.json_file import read_json
+from reports.environment import Environment, load_environment
+
+CHECKS = TypeAdapter(list[Check])
+PRIVATE = ("host", "device_uuid", "variables", "load_1m", "dirty")  # of environment.json: whose machine it was, and paths on it
+
+
+class ContactError(Exception):
+    """The folder is not a first contact's; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """What a first contact found."""
+
+    path: Path
+    checks: Sequence[Check]
+    environment: Environment
+    rows: Sequence[Row]
+    measured: dict[str, Any]
+
+    @property
+    def board(self) -> str:
+        """The GPU's name in configs/gpus, or the board's own, as a file name takes it; `simulated-` before a simulated one's."""
+        text = self.environment.text("gpu") if self.environment.fields.get("gpu") else self.environment.text("device_name")
+        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in text.lower())[:60]
+        return name if self.environment.kind == "cuda" else f"simulated-{name}"
+
+    @property
+    def date(self) -> str:
+        """ISO 8601, of its start."""
+        return self.environment.text("started_utc")[:10]
+
+
+def load_contact(path: Path) -> Contact:
+    """Raises ContactError."""
+    checks = load_checks(path / SUMMARY)
+    environment = load_environment(path)
+    if not environment.fields.get("started_utc"):
+        raise ContactError(f"{path}: {'; '.join(environment.problems) or 'environment.json has no started_utc'}")
+    rows = read_journal(path).rows if (path / "rows.jsonl").is_file() else []
+    return Contact(path, checks, environment, rows, read_measured(path))
+
+
+def load_checks(path: Path) -> list[Check]:
+    """Raises ContactError."""
+    try:
+        return CHECKS.validate_python(read_json(path))
+    except FileNotFoundError as error:
+        raise ContactError(f"{path.parent}: no {path.name}: not the output of `python -m benches first-contact`") from error
+    except (OSError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ContactError(f"{path}: cannot be read: {reason}") from error
+
+
+def public(environment: dict[str, Any]) -> dict[str, Any]:
+    """environment.json without what names a machine."""
+    return {name: value for name, value in environment.items() if name not in PRIVATE}
+
+
+def without_samples(row: Row) -> str:
+    """A line of rows.jsonl; what a row does not have is left out."""
+    return row.model_copy(update={"samples_s": []}).model_dump_json(exclude_defaults=True)
+
+
+def medians(measured: Any) -> Any:
+    """Raw measurements with each list of many samples replaced by its median, count and range."""
+    if isinstance(measured, dict):
+        return {name: medians(value) for name, value in measured.items()}
+    if isinstance(measured, list) and len(measured) > 3 and all(isinstance(value, int | float) for value in measured):
+        ordered = sorted(measured)
+        return {"median": ordered[len(ordered) // 2], "count": len(ordered), "least": ordered[0], "most": ordered[-1]}
+    return [medians(value) for value in measured] if isinstance(measured, list) else measured
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def a_line_each(values: Sequence[Any]) -> str:
+    """A JSON list with a line for each value, so that a change is a line of a diff."""
+    return "[\n" + ",\n".join(json.dumps(value, allow_nan=False) for value in values) + "\n]\n"
