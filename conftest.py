@@ -26,9 +26,9 @@ REPORT = pytest.StashKey[str]()
 GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """The page, also after Ctrl-C. It is made here because benches/ must not import reports/."""
+    """The page, also after Ctrl-C, and before other plug-ins, which may fail. It is made here because benches/ must not import reports/."""
     from benches.pytest_plugin import KEY
 
     found = session.config.stash.get(KEY, None)
