@@ -146,7 +146,8 @@ class Session:
         gigabytes: float | None = self.config.getoption("--memory-limit")
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
         memory = limit if self.device_kind == "cpu" else None
-        return Isolated(opening, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
+        limit_s = self.config.getoption("--point-timeout")
+        return Isolated(opening, run_dir / "worker.log", limit_s, memory, ends=(pytest.exit.Exception,))
 
 
 KEY = pytest.StashKey[Session]()
@@ -274,6 +275,9 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        except SystemExit as e:  # pytest would call the test failed and go on
+            code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
+            pytest.exit(f"SystemExit: {e.code}", returncode=code)
         if row.status == "unsupported":
             session.unsupported[row.reason] += 1
         report(row, benchmark, session.clock)

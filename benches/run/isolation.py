@@ -91,6 +91,7 @@ class Isolated:
     """A worker process with a limit of `limit_s` seconds a point, counted from when the device is open, and, where given, of `memory_bytes`
     of host memory.
 
+    ends: exceptions that end the session although they are of class Exception, as pytest's own.
     opening: arguments of Bench; `described` among them becomes what the first worker found, so that ceilings are measured once a run.
     call: what measures a point in the worker.
     """
@@ -102,9 +103,10 @@ class Isolated:
         limit_s: float,
         memory_bytes: int | None = None,
         call: Callable[[Point, bool], tuple[str, bool]] = worker.measure_point,
+        ends: tuple[type[Exception], ...] = (),
     ):
         self._opening, self._log, self._limit_s, self._memory_bytes = dict(opening), log, limit_s, memory_bytes
-        self._measure_point = call
+        self._measure_point, self._ends = call, ends
         self._pool = self._new_pool()
         self._opened = False  # whether the pool's worker has its device
 
@@ -156,11 +158,12 @@ class Isolated:
             self.renew()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
             return self._lost(point, status, self._end(e), offset, started, start)
-        except Exception as e:  # a worker that cannot be opened again, a broken pool: whatever it is, it costs this point
+        except BaseException as e:
             self.renew()
-            return self._lost(point, "error", first_words(e), offset, started, start)
-        except BaseException as e:  # Ctrl-C, or what a plug-in raises to end a test
-            self.renew()
+            if isinstance(e, Exception) and not isinstance(e, self._ends):
+                # A worker that cannot be opened again, a broken pool, a plug-in's mistake: whatever it is, it costs this point.
+                return self._lost(point, "error", first_words(e), offset, started, start)
+            # Ctrl-C, or what a plug-in raises to end a test.
             raise Interrupted(lost_row(point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
         row = Row.model_validate_json(text)
         if spoilt or row.cause in (CONTEXT_LOST, DEVICE_LOST):
