@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,14 @@ REPORT = pytest.StashKey[str]()
 GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """The page, also after Ctrl-C. It is made here because benches/ must not import reports/."""
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """The page, also after Ctrl-C, and before other plug-ins, which may fail. It is made here because benches/ must not import reports/."""
+    make_page(session, exitstatus)
+    return (yield)
+
+
+def make_page(session: pytest.Session, exitstatus: int) -> None:
     from benches.pytest_plugin import KEY
 
     found = session.config.stash.get(KEY, None)

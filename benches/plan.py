@@ -66,7 +66,7 @@ class Plan:
         seconds = np.zeros(len(self.points))
         for i in np.flatnonzero(self.runs):
             point, call_s = self.points[i], float(np.nan_to_num(self.prediction.predicted_s[i]))
-            cost = OPS[point.op].cost(point)
+            cost = OPS[point.op].cost(point, "cuda")
             phases = {part.phase for part in OPS[point.op].parts(point, cost) if part.phase}
             seconds[i] = sampling_s(call_s, cost, self.gpu, self.settings, len(phases))
         return seconds

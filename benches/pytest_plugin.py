@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,7 @@ class Session:
     """One pytest session's sweep, and its run once the first point is measured."""
 
     def __init__(self, config: pytest.Config):
-        self.config = config
+        self.config, self.pid = config, os.getpid()
         self.resumed: Path | None = config.getoption("--resume")
         self.before = before = resumed_environment(self.resumed) if self.resumed else {}
         self.device_kind: str = config.getoption("--device")
@@ -144,7 +146,8 @@ class Session:
         gigabytes: float | None = self.config.getoption("--memory-limit")
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
         memory = limit if self.device_kind == "cpu" else None
-        return Isolated(opening, run_dir / "worker.log", self.config.getoption("--point-timeout"), memory)
+        limit_s = self.config.getoption("--point-timeout")
+        return Isolated(opening, run_dir / "worker.log", limit_s, memory, ends=(pytest.exit.Exception,))
 
 
 KEY = pytest.StashKey[Session]()
@@ -179,6 +182,29 @@ def wants_benches(config: pytest.Config) -> bool:
     """Whether the command line names something in benches/, or a folder that holds it."""
     paths = [Path(config.invocation_params.dir, arg.split("::")[0]).resolve() for arg in config.args]
     return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path in paths)
+
+
+# Options of pytest-xdist, -forked, -parallel and -run-parallel, by which tests run at the same time or in processes of their own.
+PARALLEL = ("numprocesses", "tx", "forked", "workers", "tests_per_worker", "parallel_threads")
+ONE_AT_A_TIME: tuple[Any, ...] = (None, False, 0, 1, "0", "1", "no", [])
+
+
+def refuse_company(config: pytest.Config) -> None:
+    """Raises pytest.UsageError where points would be measured side by side, or in a process that is not this one."""
+    for name in PARALLEL:
+        asked = config.getoption(name, None)
+        if asked not in ONE_AT_A_TIME:
+            option = f"--{name.replace('_', '-')}"
+            raise pytest.UsageError(f"{option} {asked}: points are measured one after the other, in one process: leave {option} out")
+    if hasattr(config, "workerinput"):
+        raise pytest.UsageError("a worker of pytest-xdist: points are measured one after the other, in one process")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before pytest-xdist, which would start its workers, and before anything is written."""
+    if wants_benches(config) and not config.option.help and not config.option.version:
+        refuse_company(config)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -219,7 +245,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     items[:] = [item for item in items if "[NOTSET]" not in item.name]  # what pytest makes of an op without points
     items.sort(key=session.place)  # random, so that a slow drift of the machine does not fall on one end of an axis, nor on one op
-    session.progress.terminal.showfspath = False  # a file's name for every point would be noise
+    if session.progress.terminal is not None:
+        session.progress.terminal.showfspath = False  # a file's name for every point would be noise
     for item in items:
         point = session.points.get(point_id(item))
         if point is None:
@@ -235,6 +262,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], None]:
     """Measures a point, journals its row and tells pytest how it ended."""
     session = request.config.stash[KEY]
+    if threading.current_thread() is not threading.main_thread() or os.getpid() != session.pid:
+        where = "a thread" if os.getpid() == session.pid else "a process"
+        pytest.exit(f"error: another plug-in runs tests in {where} of its own: points are measured in pytest's main one", returncode=4)
     try:
         run = session.run()
     except (RunError, NoDevice, WorkerError) as e:
@@ -245,6 +275,9 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        except SystemExit as e:  # pytest would call the test failed and go on
+            code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
+            pytest.exit(f"SystemExit: {e.code}", returncode=code)
         if row.status == "unsupported":
             session.unsupported[row.reason] += 1
         report(row, benchmark, session.clock)
@@ -271,15 +304,15 @@ class Progress:
         self.config = config
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self.shown = sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
+        self.shown = self.terminal is not None and sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
 
     def tell(self, notes: list[str], important: bool = False) -> None:
-        """Shown whatever pytest captures just now; under -q only what is important."""
-        if self.config.get_verbosity() < 0 and not important:
+        """Shown whatever pytest captures just now; under -q only what is important, and nothing without a terminal reporter."""
+        if self.terminal is None or (self.config.get_verbosity() < 0 and not important):
             return
-        with self.capture.global_and_fixture_disabled():
+        with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             for note in notes:
                 self.terminal.ensure_newline()
                 self.terminal.write_line(note, yellow=True)
@@ -308,12 +341,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return result
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Also after Ctrl-C."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Also after Ctrl-C, and before other plug-ins, which may fail: pytest-benchmark, where its JSON cannot be written."""
     found = session.config.stash.get(KEY, None)
     if found is not None and found.started is not None:
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
         found.started.finish(interrupted=exitstatus not in ended)
+    return (yield)
 
 
 @pytest.hookimpl(trylast=True)

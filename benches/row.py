@@ -25,6 +25,12 @@ Status = Literal[
     "crashed",
     "error",
 ]
+# Causes.
+INTERRUPTED = "interrupted"  # the session ended the wait for the point, which a resumed run measures again
+CHECKED_ONLY = "checked only"  # timing was switched off
+DISTURBED = "disturbed"  # other processes took the CPU
+DEVICE_LOST = "device lost"  # no further point can be measured
+CONTEXT_LOST = "context lost"  # the process's CUDA context may be beyond repair
 TIMED: tuple[Status, ...] = ("ok", "noisy", "throttled")
 FAILED: tuple[Status, ...] = ("oom", "wrong", "impossible", "timeout", "crashed", "error")
 
@@ -62,7 +68,9 @@ class Row(BaseModel):
     machine_code_hash: str | None = None  # of the Triton kernels that ran on a GPU
 
     status: Status
-    reason: str | None = None
+    reason: str | None = None  # for a reader
+    cause: str | None = None  # the same for a program, where one acts on it: a constant of this module
+    error_file: str | None = None  # in the run directory: the whole of an error's message, of which `reason` has a line
 
     median_s: float | None = None
     ci_low_s: float | None = None

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.cpu_model import cpu_s
-from kernels.gpus import Ceilings
-from kernels.op import Cost, OpError, Point
+from kernels.gpus import Ceilings, Gpu
+from kernels.op import Cost, DeviceKind, OpError, Point
 from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, compute_precision
@@ -76,8 +76,13 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     found, where = _distinct([(p.op, p.precision, *p.dims.values(), *p.options.values()) for p in points])
     distinct = [points[i] for i in found]
     with _collector_paused():
-        costs = [OPS[point.op].cost(point) for point in distinct]
+        costs = [OPS[point.op].cost(point, where_of(ceilings)) for point in distinct]
         return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
+
+
+def where_of(ceilings: Ceilings) -> DeviceKind:
+    """A data sheet is a GPU's, measured ceilings are a CPU's."""
+    return "cuda" if isinstance(ceilings, Gpu) else "cpu"
 
 
 @contextmanager
@@ -114,7 +119,7 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
 
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
     """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
-    parts = OPS[point.op].parts(point, OPS[point.op].cost(point))
+    parts = OPS[point.op].parts(point, OPS[point.op].cost(point, where_of(ceilings)))
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
     found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))

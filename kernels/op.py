@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, Literal
 
 from kernels.parts import Part, Stream
 
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
+DeviceKind = Literal["cuda", "cpu"]  # PyTorch's kernels differ, and with them what they keep and hold; a simulated GPU is "cuda"
 
 
 class OpError(ValueError):
@@ -64,7 +65,7 @@ class Option:
 class Platform:
     """Where a point is to run: what `Impl.unsupported` may ask."""
 
-    kind: str  # "cuda" or "cpu"; a simulated GPU says "cuda"
+    kind: DeviceKind
     capability: tuple[int, int] = (0, 0)  # compute capability, (9, 0) for an H100; (0, 0) on a CPU
     interpreted: bool = False  # Triton runs in its interpreter, at a reduced shape
     no_compiler: str | None = None  # why nothing that torch.compile or Triton generates can be built here
@@ -128,9 +129,15 @@ class Impl:
     name: str
     build: str
     unsupported: Callable[[Point, Platform], str | None]
+    allocates: Callable[[Point], bool] = lambda point: False  # whether each run returns new tensors: `Inputs.out` then needs no memory
 
     def load(self) -> Callable[[Point, Inputs], Kernel]:
         return resolve_name(self.build)
+
+
+def always(point: Point) -> bool:
+    """True: for an implementation that allocates its result whatever the point."""
+    return True
 
 
 def needs_compiler(unsupported: Callable[[Point, Platform], str | None]) -> Callable[[Point, Platform], str | None]:
@@ -159,7 +166,7 @@ class Op:
     options: Mapping[str, Option]
     dim_order: Callable[[Options, Iterable[str]], tuple[str, ...]]  # canonical order of the given dims; OpError if wrong
     check: Callable[[Point], None]  # OpError where the values of dims or options make no sense together
-    cost: Callable[[Point], Cost]
+    cost: Callable[[Point, DeviceKind], Cost]  # of a call on such a device; who asks names it
     shrink: Callable[[Point], Point]  # the same point at a small ragged shape, for Triton's interpreter
     make_inputs: str
     reference: str

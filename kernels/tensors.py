@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from kernels.op import Impl, Point
 from kernels.precisions import PRECISIONS
 
 CLAMP = 5.0  # normals beyond ±5 occur once in 2 million; clamped, so that exp and fp8 cannot overflow by chance
@@ -45,6 +46,10 @@ class Maker:
 
     def empty(self, shape: Sequence[int], precision: str) -> torch.Tensor:
         return torch.empty(shape, device=self.device, dtype=dtype_of(precision))
+
+    def out(self, shape: Sequence[int], precision: str, impl: Impl, point: Point) -> torch.Tensor:
+        """`Inputs.out` of one result: an uninitialised buffer, or without memory where the implementation allocates what it returns."""
+        return torch.empty(shape, device="meta" if impl.allocates(point) else self.device, dtype=dtype_of(precision))
 
 
 def narrow_last(parent: torch.Tensor, columns: int) -> torch.Tensor:

@@ -11,7 +11,6 @@ import time
 
 import psutil
 
-DISTURBED = "other processes took"  # how such a reason begins: `compare` asks for it
 TOLERATED = 0.1  # cores taken from a thread, on average
 TICK_S = 0.01  # in which the kernel counts CPU time
 
@@ -41,4 +40,4 @@ def disturbed(other_cores: float, threads: int, cores: int) -> str | None:
     taken = other_cores + threads - cores
     if taken <= TOLERATED * threads:
         return None
-    return f"{DISTURBED} {other_cores:.1f} of {cores} cores while it was timed: wait until the machine is idle"
+    return f"other processes took {other_cores:.1f} of {cores} cores while it was timed: wait until the machine is idle"

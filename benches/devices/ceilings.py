@@ -57,7 +57,7 @@ def peak_flops_per_s(precision: str) -> float:
         dims = {"m": size, "n": size, "k": size} | ({"b": batch} if batch > 1 else {})
         point = op.point("torch", precision, dims, {"layout": "nt" if fp8 else layout})
         seconds = best_s(TensorWorkload(point, point, "cpu", seed=0).launch)
-        best = max(best, op.cost(point).flops / seconds)
+        best = max(best, op.cost(point, "cpu").flops / seconds)
         if batch == 1 and seconds > ENOUGH_S:
             break
     return best

@@ -158,7 +158,7 @@ class SimulatedDevice(Streamed):
             self._lost = faults.LASTING[fault]
         if self._lost:
             raise RuntimeError(self._lost)
-        cost = OPS[point.op].cost(point)
+        cost = OPS[point.op].cost(point, "cuda")
         cold_s, hot_s = (self._seconds(point, cache, self._virtual.gpu) for cache in ("cold", "hot"))
         workload = self.workload(cost, cold_s, hot_s, fault, predict_phases(point, self.gpu))
         workload.rotate(1)

@@ -70,7 +70,7 @@ class TensorWorkload:
         set_precision_mode(point.precision)
         self._op, self._point, self._shape, self._device = OPS[point.op], point, shape, device
         self._seed = data_seed(shape, seed)
-        self.cost = self._op.cost(point)
+        self.cost = self._op.cost(point, "cuda" if device == "cuda" else "cpu")
         self.rotatable = True
         self.peak_memory_bytes: int | None = None
         self.scratch_bytes: int | None = None
@@ -142,6 +142,7 @@ class TensorWorkload:
         self._last = self._sets[self._next]
         self._next = (self._next + 1) % len(self._sets)
         self._last.launches += 1
+        self._last.result = None  # its memory is free for the new one: a set holds one result
         self._last.result = self._last.kernel.run()
         return self._last.result
 

@@ -24,12 +24,13 @@ from benches.first_contact.check import Check, Verdict, one_of, within
 from benches.first_contact.output import LOG, append, read_measured
 from benches.first_contact.pool import Late, run_all, run_one
 from benches.plan import make_plan
-from benches.row import TIMED, Row
+from benches.row import CONTEXT_LOST, DEVICE_LOST, TIMED, Row
 from benches.run import worker
-from benches.run.isolation import STICKY, Isolated
+from benches.run.isolation import Isolated
 from benches.run.journal import Journal
 from benches.run.order import shuffled
 from benches.sweep.load import load_sweep
+from benches.timing.failure import cause_of
 from benches.timing.measure import measure
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, load_gpu
@@ -151,7 +152,7 @@ def build_point(point: Point, seed: int) -> float | str:
         device.prepare(point, seed)
     except Exception as error:
         traceback.print_exc()
-        if STICKY.search(str(error)):
+        if cause_of(error):
             os._exit(1)
         raise
     return time.perf_counter() - begin
@@ -277,7 +278,7 @@ def check_point(point: Point, seed: int) -> tuple[str, str]:
     """In a worker: the verdict and what it rests on. A worker whose CUDA context may be beyond repair ends."""
     row = measure(point, worker.bench().device, seed, timing=False)
     found = selftest.Check.of(row)
-    if row.status == "error" and STICKY.search(str(row.reason)):
+    if row.cause in (CONTEXT_LOST, DEVICE_LOST):
         print(found.line(), flush=True)
         os._exit(1)
     return found.verdict, found.detail

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benches.devices.opening import open_device
 from benches.row import Row
+from benches.run.errors import keep_error
 from benches.run.sentinels import Sentinels
 from benches.timing.measure import measure
 from kernels.op import Point
@@ -26,14 +28,14 @@ class Bench:
     ):
         self.device = open_device(kind, described, generation)
         self.device.settings = replace(self.device.settings, **asked)
-        self._seed = seed
+        self._seed, self._run_dir = seed, run_dir
         self._sentinels = Sentinels(self.device, run_dir, seed)
 
     def measure(self, point: Point, timing: bool) -> Row:
         """The sentinels first, if it is time for them."""
         if timing:
             self._tick()
-        return measure(point, self.device, self._seed, timing)
+        return measure(point, self.device, self._seed, timing, partial(keep_error, self._run_dir))
 
     def _tick(self) -> None:
         try:

@@ -55,8 +55,11 @@ def now_utc() -> str:
 
 
 def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Everything but `finished_utc` and `interrupted`. asked: sweeps, seed, regime and what else the command line said."""
-    status = git("status", "--porcelain")
+    """Everything but `finished_utc` and `interrupted`. asked: sweeps, seed, regime and what else the command line said.
+
+    `dirty`: whether a tracked file differs from the commit. An untracked one, as a report of an earlier run, changes nothing measured.
+    """
+    status = git("status", "--porcelain", "--untracked-files=no")
     return {
         "started_utc": now_utc(),
         "host": host(),

@@ -19,19 +19,29 @@ from typing import Any, Protocol, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from benches.devices.opening import NoDevice
-from benches.row import Row, Status, new_row
+from benches.row import CONTEXT_LOST, DEVICE_LOST, INTERRUPTED, Row, Status, new_row
 from benches.run import worker
 from benches.run.bench import Bench
+from benches.run.errors import keep_text
 from benches.run.interrupts import deferred_interrupt
+from benches.timing.failure import first_words
 from kernels.op import Platform, Point
 from kernels.registry import OPS
 
 T = TypeVar("T")
-# In a message of PyTorch's, Triton's, the driver's or cuBLAS's: the context may be beyond repair, and then every later call fails.
-STICKY = re.compile(r"CUDA( driver)? error|Triton Error \[CUDA\]|CUBLAS_STATUS|INTERNAL ASSERT")
-GONE = "the device cannot be opened any more"
 CLOSING_S = 15.0
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
+
+
+class Interrupted(BaseException):
+    """Something of the session's own, as Ctrl-C or a plug-in's time-out, ended the wait for a point; `row` is what is known of the point.
+
+    Raised from the exception that it was.
+    """
+
+    def __init__(self, row: Row):
+        super().__init__(row.reason)
+        self.row = row
 
 
 class WorkerError(Exception):
@@ -48,7 +58,7 @@ class Measurer(Protocol):
         """Where an implementation would run. Raises what opening the device raises."""
 
     def measure(self, point: Point, timing: bool) -> Row:
-        """Never raises for what a kernel does."""
+        """Never raises for what a kernel does. Raises Interrupted."""
 
     def renew(self) -> None:
         """The next point is measured in a fresh process, where there are processes."""
@@ -70,7 +80,11 @@ class InProcess:
         return self._bench.device.platform(impl)
 
     def measure(self, point: Point, timing: bool) -> Row:
-        return self._bench.measure(point, timing)
+        started, start = datetime.now(UTC), time.perf_counter()
+        try:
+            return self._bench.measure(point, timing)
+        except BaseException as e:
+            raise Interrupted(lost_row(self._bench.device.kind, point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
 
     def renew(self) -> None:
         """There is only this process."""
@@ -83,6 +97,7 @@ class Isolated:
     """A worker process with a limit of `limit_s` seconds a point, counted from when the device is open, and, where given, of `memory_bytes`
     of host memory.
 
+    ends: exceptions that end the session although they are of class Exception, as pytest's own.
     opening: arguments of Bench; `described` among them becomes what the first worker found, so that ceilings are measured once a run.
     call: what measures a point in the worker.
     """
@@ -94,9 +109,10 @@ class Isolated:
         limit_s: float,
         memory_bytes: int | None = None,
         call: Callable[[Point, bool], tuple[str, bool]] = worker.measure_point,
+        ends: tuple[type[Exception], ...] = (),
     ):
         self._opening, self._log, self._limit_s, self._memory_bytes = dict(opening), log, limit_s, memory_bytes
-        self._measure_point = call
+        self._measure_point, self._ends = call, ends
         self._pool = self._new_pool()
         self._opened = False  # whether the pool's worker has its device
 
@@ -139,21 +155,28 @@ class Isolated:
             if not self._opened:
                 self._open()
             text, spoilt = self._call(self._measure_point, point, timing, limit_s=self._limit_s)
-        except FutureTimeout:
+        except FutureTimeout as e:
+            if time.perf_counter() - start < self._limit_s and self._opened:  # not the pool's: a plug-in raises the same class
+                self.renew()
+                return self._lost(point, "error", first_words(e), offset, started, start)
             late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"
             self.renew()
             return self._lost(point, "timeout", f"{late}; the worker was killed", offset, started, start)
         except NoDevice as e:  # a fresh worker found the device gone
-            return self._lost(point, "error", f"{GONE}: {e}", offset, started, start)
+            return self._lost(point, "error", f"the device cannot be opened any more: {e}", offset, started, start, DEVICE_LOST)
         except ProcessExpired as e:
             self.renew()
             status: Status = "oom" if e.exitcode == -signal.SIGKILL and oom_kills() > kills else "crashed"
             return self._lost(point, status, self._end(e), offset, started, start)
-        except Exception as e:  # a worker that cannot be opened again, a broken pool: whatever it is, it costs this point
+        except BaseException as e:
             self.renew()
-            return self._lost(point, "error", f"{type(e).__name__}: {e}", offset, started, start)
+            if isinstance(e, Exception) and not isinstance(e, self._ends):
+                # A worker that cannot be opened again, a broken pool, a plug-in's mistake: whatever it is, it costs this point.
+                return self._lost(point, "error", first_words(e), offset, started, start)
+            # Ctrl-C, or what a plug-in raises to end a test.
+            raise Interrupted(lost_row(self._opening["kind"], point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
         row = Row.model_validate_json(text)
-        if spoilt or (row.status == "error" and STICKY.search(str(row.reason))):
+        if spoilt or row.cause in (CONTEXT_LOST, DEVICE_LOST):
             self.renew()
         return row
 
@@ -164,15 +187,12 @@ class Isolated:
         self._pool = self._new_pool()
         self._opened = False
 
-    def _lost(self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float) -> Row:
-        return new_row(
-            point,
-            OPS[point.op].cost(point),
-            status,
-            reason + self._last_words(offset),
-            started_utc=started.isoformat(timespec="milliseconds"),
-            wall_s=time.perf_counter() - start,
-        )
+    def _lost(
+        self, point: Point, status: Status, reason: str, offset: int, started: datetime, start: float, cause: str | None = None
+    ) -> Row:
+        output = worker.output(self._log, offset)
+        error_file = keep_text(self._log.parent, point, f"{reason}\n\n{output}") if output else None
+        return lost_row(self._opening["kind"], point, status, reason + self._last_words(offset), started, start, cause, error_file)
 
     def _end(self, error: Exception) -> str:
         """How a worker ended, for a reader."""
@@ -199,6 +219,22 @@ class Isolated:
     def _stop(self) -> None:
         self._pool.stop()
         self._pool.join()
+
+
+def lost_row(
+    kind: str,
+    point: Point,
+    status: Status,
+    reason: str,
+    started: datetime,
+    start: float,
+    cause: str | None = None,
+    error_file: str | None = None,
+) -> Row:
+    """A point of which nothing came back. kind: of the device. start: what time.perf_counter gave when it began."""
+    times = {"started_utc": started.isoformat(timespec="milliseconds"), "wall_s": time.perf_counter() - start}
+    cost = OPS[point.op].cost(point, "cpu" if kind == "cpu" else "cuda")
+    return new_row(point, cost, status, reason, cause=cause, error_file=error_file, **times)
 
 
 def oom_kills() -> int:

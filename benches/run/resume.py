@@ -10,11 +10,10 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from benches.row import Row
+from benches.row import CHECKED_ONLY, INTERRUPTED, Row
 from benches.run.environment import LATER
 from benches.run.journal import NAME
 from benches.run.variables import changing_times
-from benches.timing.measure import CHECKED_ONLY
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"
@@ -54,8 +53,10 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def finished(rows: Iterable[Row], retry: bool) -> dict[str, Row]:
-    """Rows that need no second measurement, by point: not those checked only, nor with `retry` those that timed out, crashed or raised."""
-    return {row.point: row for row in rows if row.reason != CHECKED_ONLY and not (retry and row.status in RETRIED)}
+    """Rows that need no second measurement, by point: not those checked only or interrupted, nor with `retry` those that timed out, crashed
+    or raised."""
+    again = (CHECKED_ONLY, INTERRUPTED)
+    return {row.point: row for row in rows if row.cause not in again and not (retry and row.status in RETRIED)}
 
 
 def repair(run_dir: Path) -> str | None:

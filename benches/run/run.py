@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benches.row import TIMED, Row
+from benches.row import DEVICE_LOST, TIMED, Row
 from benches.run import environment, resume
 from benches.run.interrupts import deferred_interrupt
-from benches.run.isolation import GONE, Measurer
+from benches.run.isolation import Interrupted, Measurer
 from benches.run.journal import NAME, Journal, read_journal
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
@@ -30,8 +30,6 @@ class DeviceLostError(Exception):
 
 
 HALF_WIDTH = {"cpu": 0.05}  # of the interval between processes, relative, above which a point is noisy; elsewhere 0.005
-# What the driver's messages say when a GPU no longer answers (NVML_ERROR_GPU_IS_LOST, Xid 79, cudaErrorNoDevice).
-LOST = ("GPU is lost", "fallen off the bus", "no CUDA-capable device", GONE)
 
 
 def default_run_dir() -> Path:
@@ -112,14 +110,20 @@ class Run:
     def measure(self, point: Point, timing: bool = True) -> Row:
         """One point, journalled before this returns; a point that is finished already is not measured again.
 
-        Raises JournalError, and DeviceLostError once the row of the point that met it is safe.
+        Raises JournalError, DeviceLostError once the row of the point that met it is safe, and likewise whatever ended the wait for a row:
+        Ctrl-C, or a plug-in's exception. A resumed run measures such a point again.
         """
         if point.id in self._done:
             return self._done[point.id]
-        row = self._measure(point, timing)
+        try:
+            row = self._measure(point, timing)
+        except Interrupted as e:
+            with deferred_interrupt():
+                self.journal.append(e.row)
+            raise e.__cause__ or e from None
         with deferred_interrupt():
             self.journal.append(row)
-        if row.status == "error" and any(words in str(row.reason) for words in LOST):
+        if row.cause == DEVICE_LOST:
             again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row

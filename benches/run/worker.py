@@ -64,13 +64,17 @@ def measure_point(point: Point, timing: bool) -> tuple[str, bool]:
     return row, bool(getattr(bench().device, "spoilt", False))
 
 
-def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:
-    """The last lines that were written after `offset`, joined by ` | `, from their end at most `characters`."""
+def output(log: Path, offset: int, most: int = 1_000_000) -> str:
+    """What was written after `offset`, at most the last `most` bytes; "" where there is no log."""
     try:
         with log.open("rb") as file:
-            file.seek(offset)
-            text = file.read().decode(errors="replace")
+            file.seek(max(offset, log.stat().st_size - most))
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
-    written = [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def tail(log: Path, offset: int, lines: int = 4, characters: int = 400) -> str:
+    """The last lines that were written after `offset`, joined by ` | `, from their end at most `characters`."""
+    written = [line.strip() for line in output(log, offset).splitlines() if line.strip()]
     return " | ".join(written[-lines:])[-characters:]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
 from benches.correctness import Verdict
 from benches.devices.base import Cache, Device, Method, TooLittleMemory, Workload
-from benches.row import Row, Status, new_row
+from benches.row import CHECKED_ONLY, DISTURBED, Row, Status, new_row
 from benches.timing import physics
+from benches.timing.failure import cause_of, first_words
 from benches.timing.sampler import Timing, sample
 from kernels.fingerprint import source_hash
 from kernels.op import Point, Unsupported
@@ -19,18 +21,28 @@ from kernels.registry import OPS
 
 PHASE_ROUNDS = 9
 MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash")  # known after the first launch
-CHECKED_ONLY = "right; timing was switched off"
 
 
-def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row:
-    """One point's row; without `timing` it is checked only. What a kernel does wrong is a status; KeyboardInterrupt passes."""
+def keep_nothing(point: Point, error: Exception) -> None:
+    """Where there is no folder for whole messages."""
+
+
+def measure(
+    point: Point, device: Device, seed: int, timing: bool = True, keep: Callable[[Point, Exception], str | None] = keep_nothing
+) -> Row:
+    """One point's row; without `timing` it is checked only. What a kernel does wrong is a status; KeyboardInterrupt passes.
+
+    keep: puts an error's whole message away, and returns where it lies (the row's `error_file`).
+    """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    start = time.perf_counter()
+    start, where = time.perf_counter(), device.platform(point.impl).kind
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
         code = source_hash(OPS[point.op], point.impl)
-        return new_row(point, OPS[point.op].cost(point), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields)
+        return new_row(
+            point, OPS[point.op].cost(point, where), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields
+        )
 
     try:
         refusal = refuse(point, device)
@@ -46,7 +58,7 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
             shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
-            return row("verified", CHECKED_ONLY, **found)
+            return row("verified", "right; timing was switched off", cause=CHECKED_ONLY, **found)
         result = sample(device, workload, device.predict_s(point))
         how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
         verdict = gate_again(device, workload, result)
@@ -56,15 +68,15 @@ def measure(point: Point, device: Device, seed: int, timing: bool = True) -> Row
         if result.interval.median < least_s:
             return row("impossible", impossible(result.interval.median, least_s), **how, **found)
         found["phases_s"] = phase_times(device, workload)
-        disturbance = device.disturbance()
-        status, reason = ("noisy", disturbance) if disturbance and result.status == "ok" else (result.status, result.reason)
-        return row(status, reason, **timed(device, result), **how, **found)
+        disturbance = device.disturbance() if result.status == "ok" else None
+        status, reason = ("noisy", disturbance) if disturbance else (result.status, result.reason)
+        return row(status, reason, cause=DISTURBED if disturbance else None, **timed(device, result), **how, **found)
     except Unsupported as e:
         return row("unsupported", str(e))
     except TooLittleMemory as e:
         return row("oom", str(e))
     except Exception as e:  # whatever a kernel or a compiler raises costs this point and no other
-        return row("error", describe(e))
+        return row("error", describe(e), cause=cause_of(e), error_file=keep(point, e))
 
 
 def gate(workload: Workload) -> Verdict:
@@ -138,7 +150,6 @@ def cache(method: Method, asked: Cache) -> Cache:
 
 
 def describe(error: Exception) -> str:
-    """Type, first line, and the place that raised it."""
-    lines = str(error).strip().splitlines()
+    """Type, first telling line, and the place that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {lines[0] if lines else ''} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"
+    return f"{first_words(error)} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"

@@ -12,7 +12,7 @@ from math import prod
 
 from kernels.einops_op.pattern import parse, rearranged, shape
 from kernels.layout.strided import Strided, steps
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -55,7 +55,7 @@ def is_view(point: Point) -> bool:
     return not pattern.reduced and rearranged(pattern, point.dims) is not None
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """The module's docstring; memory of the operand, and of the result where it is new."""
     element = PRECISIONS[point.precision].bytes
     count, kept = prod(point.dims.values()), result(point).size

@@ -7,7 +7,7 @@ import math
 import torch
 
 from kernels import tolerances
-from kernels.einsum.spec import expand, letters, path, stored_shapes, term_precisions
+from kernels.einsum.spec import OP, expand, letters, path, stored_shapes, term_precisions
 from kernels.op import Inputs, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import Maker, narrow_last
@@ -20,7 +20,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     stored = [maker.tensor(s, p) for s, p in zip(stored_shapes(point), term_precisions(point), strict=True)]
     operands = tuple(narrow_last(t, point.dims[term[-1]]) for t, term in zip(stored, equation.terms, strict=True))
     shape = tuple(point.dims[name] for name in equation.output)
-    return Inputs(operands, maker.empty(shape, PRECISIONS[point.precision].matmul_out))
+    return Inputs(operands, maker.out(shape, PRECISIONS[point.precision].matmul_out, OP.impls[point.impl], point))
 
 
 def reference(point: Point, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from functools import lru_cache
 import opt_einsum
 
 from kernels.einsum.grouping import Grouping, group, strides_of
-from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -159,7 +159,7 @@ def stored_shapes(point: Point) -> list[tuple[int, ...]]:
     return shapes
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs summed over the path; bytes of the operands and the result; memory with the intermediates alive at once."""
     equation = expand(point)
     out_bytes = PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes
@@ -276,8 +276,8 @@ OP = Op(
     reference="kernels.einsum.data:reference",
     tolerance="kernels.einsum.data:tolerance",
     impls={
-        "torch": Impl("torch", "kernels.einsum.torch_impl:eager", torch_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.einsum.torch_impl:compiled", needs_compiler(torch_unsupported)),
+        "torch": Impl("torch", "kernels.einsum.torch_impl:eager", torch_unsupported, always),
+        "torch_compile": Impl("torch_compile", "kernels.einsum.torch_impl:compiled", needs_compiler(torch_unsupported), always),
         "triton": Impl("triton", "kernels.einsum.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from kernels import tolerances
-from kernels.elementwise.spec import FUNCTIONS, out_precision
+from kernels.elementwise.spec import FUNCTIONS, OP, out_precision
 from kernels.op import Inputs, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import Maker
@@ -28,7 +28,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     if (function in POSITIVE or function == "div") and not maker.valueless:
         last = operands[-1]
         operands[-1] = last.float().abs().add_(AWAY_FROM_ZERO).to(last.dtype)
-    return Inputs(tuple(operands), maker.empty((m, n), out_precision(point)))
+    return Inputs(tuple(operands), maker.out((m, n), out_precision(point), OP.impls[point.impl], point))
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:

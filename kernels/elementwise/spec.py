@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.precisions import PRECISIONS
 
 
@@ -74,7 +74,7 @@ def upper_triangle(m: int, n: int) -> int:
     return rows * n - rows * (rows - 1) // 2
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs by FUNCTIONS; bytes of each operand and of the result. triu need not read below the diagonal."""
     m, n = point.dims["m"], point.dims["n"]
     f = FUNCTIONS[point.options["function"]]
@@ -123,6 +123,11 @@ def triton_unsupported(point: Point, platform: Platform) -> str | None:
     return needs(point, platform)
 
 
+def eager_allocates(point: Point) -> bool:
+    """Copies and casts return a new tensor; the other functions write to a given one."""
+    return point.options["function"] in ("copy", "cast")
+
+
 OP = Op(
     name="elementwise",
     doc="y[m, n] = f(x[m, n], …)",
@@ -135,8 +140,8 @@ OP = Op(
     reference="kernels.elementwise.data:reference",
     tolerance="kernels.elementwise.data:tolerance",
     impls={
-        "torch": Impl("torch", "kernels.elementwise.torch_impl:eager", eager_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs_compiler(compile_unsupported)),
+        "torch": Impl("torch", "kernels.elementwise.torch_impl:eager", eager_unsupported, eager_allocates),
+        "torch_compile": Impl("torch_compile", "kernels.elementwise.torch_impl:compiled", needs_compiler(compile_unsupported), always),
         "triton": Impl("triton", "kernels.elementwise.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

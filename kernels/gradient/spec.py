@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import DeepLinear, napkin_flops
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Point, needs_compiler, order_dims
 from kernels.parts import Contraction, Part
 from kernels.precisions import PRECISIONS
 
@@ -77,7 +77,7 @@ def parts(point: Point, cost: Cost) -> list[Part]:
     return [Contraction(False, 1, m, n, k, size, (m * k + k * n + m * n) * size, times, phase) for phase, times, m, n, k in wanted]
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs of the products. Bytes: a pass reads its operands (backward: what the forward pass kept among them) and writes its results.
 
     Memory is what PyTorch holds at most, to the byte: operands, output, and `under_way`.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from kernels.layout.spec import operand_shapes, sizes
+from kernels.layout.spec import OP, operand_shapes, sizes
 from kernels.layout.strided import FUNCTIONS, result
 from kernels.op import Inputs, Point
 from kernels.tensors import Maker, dtype_of
 
 
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:
-    """The operands row-major. `out` has the strides and the offset that the result must have; only Triton needs memory for it."""
+    """The operands row-major. `out` has the strides and the offset that the result must have, and memory where a kernel writes to it."""
     maker = Maker(point.options["data"], device, seed)
     operands = tuple(maker.tensor(shape, point.precision) for shape in operand_shapes(point))
     wanted = result(*sizes(point))
-    if point.impl == "triton":
+    if not OP.impls[point.impl].allocates(point):
         return Inputs(operands, maker.empty(wanted.shape, point.precision))
     memory = torch.empty(0, dtype=dtype_of(point.precision), device="meta")
     return Inputs(operands, memory.as_strided(wanted.shape, wanted.strides, wanted.offset))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kernels.layout.strided import FUNCTIONS, ROWS, refused, result, shares_storage
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -44,7 +44,7 @@ def is_view(point: Point) -> bool:
     return shares_storage(*sizes(point))
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """No FLOPs. A view moves nothing and holds its operand; a copy reads the distinct elements it takes and writes its result."""
     name, m, n = sizes(point)
     element = PRECISIONS[point.precision].bytes
@@ -103,8 +103,8 @@ OP = Op(
     reference="kernels.layout.data:reference",
     tolerance="kernels.layout.data:tolerance",
     impls={
-        "torch": Impl("torch", "kernels.layout.torch_impl:eager", torch_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.layout.torch_impl:compiled", needs_compiler(torch_unsupported)),
+        "torch": Impl("torch", "kernels.layout.torch_impl:eager", torch_unsupported, always),
+        "torch_compile": Impl("torch_compile", "kernels.layout.torch_impl:compiled", needs_compiler(torch_unsupported), always),
         "triton": Impl("triton", "kernels.layout.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kernels import tolerances
-from kernels.matmul.spec import leading_shape, stored_shapes
+from kernels.matmul.spec import OP, leading_shape, stored_shapes
 from kernels.op import Inputs, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import FP8_GAIN, Maker, narrow_last
@@ -24,7 +24,7 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     layout = point.options["layout"]
     a = _view(maker.tensor(a_shape, p.name, gain), layout[0], k if layout[0] == "n" else m)
     b = _view(maker.tensor(b_shape, p.matmul_rhs, gain), layout[1], n if layout[1] == "n" else k)
-    out = maker.empty((*leading_shape(point.dims), m, n), p.matmul_out)
+    out = maker.out((*leading_shape(point.dims), m, n), p.matmul_out, OP.impls[point.impl], point)
     if p.bytes > 1:
         return Inputs((a, b), out)
     scales = [torch.full((), 1 / gain, device=maker.device, dtype=torch.float32) for _ in range(2)]

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -59,7 +59,7 @@ def stored_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, a[0], a[1] + pad), (*b_lead, b[0], b[1] + pad)
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs 2·∏lead·m·n·k; bytes of A, B (once, if shared), C, and the scales of fp8."""
     m, n, k = (point.dims[d] for d in "mnk")
     batch = math.prod(leading_shape(point.dims))
@@ -132,6 +132,11 @@ def parts(point: Point, cost: Cost) -> list[Part]:
     return [Contraction(bool(leading), batch, m, n, k, PRECISIONS[point.precision].bytes, cost.bytes)]
 
 
+def eager_allocates(point: Point) -> bool:
+    """torch.matmul writes to a given tensor; torch._scaled_mm returns a new one."""
+    return PRECISIONS[point.precision].bytes == 1
+
+
 OP = Op(
     name="matmul",
     doc="C[…, m, n] = A[…, m, k] · B[…, k, n]",
@@ -146,8 +151,8 @@ OP = Op(
     reference="kernels.matmul.data:reference",
     tolerance="kernels.matmul.data:tolerance",
     impls={
-        "torch": Impl("torch", "kernels.matmul.torch_impl:eager", torch_unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", needs_compiler(torch_unsupported)),
+        "torch": Impl("torch", "kernels.matmul.torch_impl:eager", torch_unsupported, eager_allocates),
+        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", needs_compiler(torch_unsupported), always),
         "triton": Impl("triton", "kernels.matmul.triton_impl:build", needs_compiler(triton_unsupported)),
     },
 )

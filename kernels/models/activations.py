@@ -11,11 +11,9 @@ has two masks of hidden bytes less, and of the scores 3·heads·sequence less (a
 
 from __future__ import annotations
 
-from typing import Literal
-
 from kernels.models.config import DeepLinear, Transformer
+from kernels.op import DeviceKind
 
-Device = Literal["cpu", "cuda"]
 FP32 = 4  # bytes
 
 
@@ -24,7 +22,7 @@ def deep_linear(config: DeepLinear, tokens: int, size: int) -> int:
     return config.layers * tokens * config.width * size
 
 
-def norm(config: Transformer, tokens: int, size: int, device: Device) -> int:
+def norm(config: Transformer, tokens: int, size: int, device: DeviceKind) -> int:
     """Input and statistics. On a CPU LayerNorm's mean and 1/deviation are in the precision, and RMSNorm is several kernels that keep
     the input and the normalised in fp32; on a GPU both are one kernel with fp32 statistics."""
     if config.norm == "layernorm":
@@ -50,13 +48,13 @@ def mlp(config: Transformer, tokens: int, size: int) -> int:
     return tokens * (config.hidden + wide * config.feedforward) * size
 
 
-def block(config: Transformer, batch: int, sequence: int, size: int, device: Device) -> int:
+def block(config: Transformer, batch: int, sequence: int, size: int, device: DeviceKind) -> int:
     """One block."""
     tokens = batch * sequence
     return 2 * norm(config, tokens, size, device) + attention(config, batch, sequence, size) + mlp(config, tokens, size)
 
 
-def model(config: Transformer, batch: int, sequence: int, size: int, device: Device, checkpoint: bool = False) -> int:
+def model(config: Transformer, batch: int, sequence: int, size: int, device: DeviceKind, checkpoint: bool = False) -> int:
     """Blocks, last norm, head and loss (log-probabilities and the sum of targets' weights, fp32); the tokens are the caller's.
 
     `checkpoint`: of each block its input only.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
-from kernels.op import DATA, Cost, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
 from kernels.precisions import PRECISIONS
 
 
@@ -89,9 +89,10 @@ def scheme(point: Point) -> Scheme:
     return Scheme(size, size, mixed.master, mixed.state) if has_master(point) else Scheme(size, size, 0, size)
 
 
-def counters(point: Point) -> int:
-    """Step counters of the implementation: none, one for all tensors (Triton), or one a tensor."""
-    if point.options["method"] in WITHOUT_COUNTER:
+def counters(point: Point, device: DeviceKind) -> int:
+    """Step counters in the device's memory: none, one for all tensors (Triton), or one a tensor. PyTorch keeps those of steps that are not
+    fused on the host."""
+    if point.options["method"] in WITHOUT_COUNTER or (device == "cuda" and point.impl in ("torch", "torch_foreach")):
         return 0
     return 1 if point.impl == "triton" else point.dims["tensors"]
 
@@ -107,7 +108,7 @@ def temporaries(point: Point) -> int:
     return wide + {"torch": one_by_one, "torch_foreach": all_at_once}.get(point.impl, 0)
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs by METHODS. Compulsory bytes: gradient, state and weight read once, state and weight written once; with a master it is the
     master that is read, and both are written. AdamW in fp32 reads 16 and writes 12 bytes a parameter. Step counters, 4 bytes a tensor
     at most, count as memory, not as traffic. memory_bytes is that of the implementation; without fusion it moves more than the bytes.
@@ -118,7 +119,7 @@ def cost(point: Point) -> Cost:
     read = each.gradients + state + (each.master or each.weights)
     written = each.weights + state + each.master
     held = each.weights + each.gradients + state + each.master
-    extra = temporaries(point) * point.dims["n"] * PRECISIONS[state_precision(point)].bytes + counters(point) * COUNTER_BYTES
+    extra = temporaries(point) * point.dims["n"] * PRECISIONS[state_precision(point)].bytes + counters(point, device) * COUNTER_BYTES
     return Cost(METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra)
 
 

@@ -15,10 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.models import activations
-from kernels.models.activations import Device
 from kernels.models.config import DeepLinear, Transformer
 from kernels.napkin.memory import OPTIMIZER_STATES
-from kernels.op import Point
+from kernels.op import DeviceKind, Point
 from kernels.precisions import PRECISIONS
 from kernels.training.recipe import AUTOCAST
 from kernels.training.sizes import FP32, HALF, batch_bytes, config_of, tokens_of, width
@@ -46,7 +45,7 @@ class Kept:
     blocks: int
 
 
-def memory(point: Point, device: Device = "cuda") -> Memory:
+def memory(point: Point, device: DeviceKind) -> Memory:
     """A CPU keeps more of RMSNorm."""
     config = config_of(point)
     weights = FP32 * config.parameters
@@ -98,7 +97,7 @@ def temporaries(config: Transformer, tokens: int, precision: str) -> int:
     return 2 * tokens * config.feedforward * size + outside + weight
 
 
-def kept_by(point: Point, device: Device) -> Kept:
+def kept_by(point: Point, device: DeviceKind) -> Kept:
     """Exact."""
     config, tokens, precision = config_of(point), tokens_of(point), point.precision
     size = width(precision)
@@ -111,7 +110,7 @@ def kept_by(point: Point, device: Device) -> Kept:
     return Kept(head + config.layers * waiting, whole, waiting, config.layers)
 
 
-def block(config: Transformer, batch: int, sequence: int, precision: str, device: Device) -> int:
+def block(config: Transformer, batch: int, sequence: int, precision: str, device: DeviceKind) -> int:
     """Of one block: activations.block with fp32 norms, and its weights as the products read them.
 
     In fp8 each product keeps its own quantised input; that of the second and the fourth are kept by what comes before as well.

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from kernels.matmul.spec import fp8_needs, tf32_needs
 from kernels.models.config import DeepLinear
-from kernels.op import Cost, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
 from kernels.precisions import PRECISIONS
 from kernels.training.memory import memory
 from kernels.training.parts import parts
@@ -52,9 +52,9 @@ def check(point: Point) -> None:
         raise OpError(f"{point.dims['heads']} heads do not divide hidden {point.dims['hidden']}", key="heads")
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs that run; bytes of weights, state and batch read, of weights, state and gradients written; memory by memory.py."""
-    held = memory(point)
+    held = memory(point, device)
     return Cost(
         flops(point).hardware, held.weights + held.optimizer + held.batch, held.weights + held.optimizer + held.gradients, held.peak
     )

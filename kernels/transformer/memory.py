@@ -1,9 +1,14 @@
 """How many bytes eager PyTorch holds at most, besides operands, during a pass: allocations and releases one after the other.
 
-Each function lists what one operation allocates (+) and releases (−), forwards or backwards, in bytes and in the order in which a CPU's
-kernels do; the peak is the highest partial sum. Left out are the numbers that ATen makes tensors of, and kernels' scratch: the threads'
-tiles of the fused attention, the sums of LayerNorm's gradient. On a GPU, RMSNorm and LayerNorm are one kernel each: its peak is lower by
-their fp32 copies.
+Each function lists what one operation allocates (+) and releases (−), forwards or backwards, in bytes and in the order in which PyTorch
+does; the peak is the highest partial sum. A CPU and a GPU differ in their norms. LayerNorm is one kernel on both, with statistics in the
+precision on a CPU and in fp32 on a GPU. RMSNorm is one kernel with fp32 statistics on a GPU; on a CPU it is several, which pass fp32
+copies to one another and keep some of them.
+
+Left out are the numbers that ATen makes tensors of, and kernels' scratch: a CPU's tiles of the fused attention and sums of LayerNorm's
+gradient; a GPU's accumulators of the fused attention's backward pass, the sorting of tokens for the embedding's gradient, cuBLAS's
+workspaces. On an H100 a block of 4x2048x2048x16x5504 in fp32 held 1 MiB more than this says, which is what the allocator rounds a weight
+of 43 MiB up by (kernels/allocator.py).
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from itertools import accumulate
 
 from kernels.models import activations
 from kernels.models.config import Transformer
+from kernels.op import DeviceKind
 
 FP32 = 4  # bytes
 LOSS = 4  # a scalar in fp32: the loss, and the weights' sum that is kept to divide its gradient by
@@ -27,6 +33,7 @@ class Pass:
     sequence: int
     size: int  # of an element
     frees: bool
+    device: DeviceKind
 
     @property
     def tokens(self) -> int:
@@ -48,8 +55,9 @@ class Pass:
 
     @property
     def statistics(self) -> int:
-        """What a norm keeps of each token: mean and 1/deviation in the precision, or 1/√ of the mean of squares in fp32."""
-        return self.tokens * (2 * self.size if self.config.norm == "layernorm" else FP32)
+        """What a norm keeps of each token: mean and 1/deviation, or 1/√ of the mean of squares in fp32."""
+        each = self.size if self.device == "cpu" else FP32
+        return self.tokens * (2 * each if self.config.norm == "layernorm" else FP32)
 
     @property
     def sums(self) -> int:
@@ -57,9 +65,14 @@ class Pass:
         return self.tokens * self.config.heads * FP32
 
     @property
+    def fused_norm(self) -> bool:
+        """Whether a norm is one kernel, forwards and backwards."""
+        return self.config.norm == "layernorm" or self.device == "cuda"
+
+    @property
     def keeps_input(self) -> bool:
         """Whether a norm keeps its input itself, not a copy in fp32."""
-        return self.config.norm == "layernorm" or self.size == FP32
+        return self.fused_norm or self.size == FP32
 
     @property
     def copies(self) -> bool:
@@ -73,7 +86,7 @@ class Pass:
 
 def norm_forward(p: Pass) -> list[int]:
     """The result, and what is kept besides the input."""
-    if p.config.norm == "layernorm":
+    if p.fused_norm:
         return [p.x, p.statistics]
     x = p.tokens * p.config.hidden * FP32
     normalise = [x, p.statistics, -x, x]  # squares, 1/√ of their mean, normalised
@@ -84,7 +97,7 @@ def norm_backward(p: Pass, residual: list[int]) -> list[int]:
     """From the gradient of its result, which is released, to that of its input and of the weight. `residual`: what adding the former
     to the residual's gradient allocates and releases."""
     weight, kept_input = p.config.hidden * p.size, p.kept(p.x)
-    if p.config.norm == "layernorm":
+    if p.fused_norm:
         return [p.x, weight, p.kept(p.statistics), -p.x, kept_input, *residual]
     x = p.tokens * p.config.hidden * FP32
     through_scale, through_mean = [x, x, -x, -x], [x, x, x, x, -x, -x, -x, -x]
@@ -171,9 +184,9 @@ def embedding_backward(p: Pass) -> list[int]:
     return [summed, positions, -summed, table, -p.x]
 
 
-def peak(config: Transformer, scope: str, which: str, batch: int, sequence: int, size: int) -> int:
+def peak(config: Transformer, scope: str, which: str, batch: int, sequence: int, size: int, device: DeviceKind) -> int:
     """Bytes of a forward pass, of a backward pass (with what the forward pass has kept), or of both."""
-    p = Pass(config, batch, sequence, size, frees=which == "both")
+    p = Pass(config, batch, sequence, size, frees=which == "both", device=device)
     return max(accumulate(events(p, scope, which)))
 
 
@@ -183,10 +196,10 @@ def events(p: Pass, scope: str, which: str) -> list[int]:
     if scope == "block":
         forward, backward = block_forward(p), block_backward(p, given=True)
         given = p.x if p.keeps_input else 0
-        held = p.x - given + activations.block(c, p.batch, p.sequence, p.size, "cpu")
+        held = p.x - given + activations.block(c, p.batch, p.sequence, p.size, p.device)
     else:
         a_block = block_forward(p) if p.keeps_input else [*block_forward(p), -p.x]
         forward = [p.x, p.x, -p.x, *a_block * c.layers, *head_forward(p)]
         backward = [*head_backward(p), *block_backward(p, given=False) * c.layers, *embedding_backward(p)]
-        held = 2 * LOSS + activations.model(c, p.batch, p.sequence, p.size, "cpu")
+        held = 2 * LOSS + activations.model(c, p.batch, p.sequence, p.size, p.device)
     return {"forward": forward, "backward": [held, *backward], "both": forward + backward}[which]

@@ -16,7 +16,7 @@ from typing import Any
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Options, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Point, needs_compiler, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.transformer.memory import peak
@@ -59,10 +59,10 @@ def config(point: Point) -> Transformer:
     return Transformer(*sizes, o["activation"], o["norm"], context, o["attention"])
 
 
-def cost(point: Point) -> Cost:
+def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs of the products. Bytes: a pass reads its operands (backward: what the forward pass kept among them) and writes its results.
 
-    Memory is what eager PyTorch holds at most on a CPU, to the byte (kernels/transformer/memory.py).
+    Memory is what eager PyTorch's tensors hold at most on the device, to the byte (kernels/transformer/memory.py).
     """
     c, which, size = config(point), point.options["pass"], PRECISIONS[point.precision].bytes
     batch, sequence = point.dims["batch"], point.dims["sequence"]
@@ -72,18 +72,18 @@ def cost(point: Point) -> Cost:
         given, output = tokens * c.hidden * size, tokens * c.hidden * size
         upstream, gradients = output, weights + given
         forward, backward = c.block_forward_flops(batch, sequence), c.block_backward_flops(batch, sequence)
-        kept = activations.block(c, batch, sequence, size, "cpu")
+        kept = activations.block(c, batch, sequence, size, device)
     else:
         weights = c.parameters * size
         given, output = 2 * tokens * INDEX, LOSS
         upstream, gradients = 0, weights
         forward, backward = c.forward_flops(batch, sequence), c.backward_flops(batch, sequence)
-        kept = activations.model(c, batch, sequence, size, "cpu")
+        kept = activations.model(c, batch, sequence, size, device)
     operands = weights + given + (0 if which == "forward" else upstream)
     flops = {"forward": forward, "backward": backward, "both": forward + backward}[which]
     read = operands + (kept if which == "backward" else 0)
     written = (0 if which == "backward" else output) + (0 if which == "forward" else gradients)
-    return Cost(flops, read, written, operands + peak(c, point.options["scope"], which, batch, sequence, size))
+    return Cost(flops, read, written, operands + peak(c, point.options["scope"], which, batch, sequence, size, device))
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:

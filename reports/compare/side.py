@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from benches.devices.busy import DISTURBED
-from benches.row import FAILED, TIMED
+from benches.row import DISTURBED, FAILED, TIMED
 from reports.compare.differences import differences, fields
 from reports.environment import Environment
 from reports.report import Report, RunError
@@ -82,7 +81,7 @@ def _one(lines: Sequence[Record]) -> Record:
     if untimed:
         return {**(failed or untimed)[-1], "run_medians_s": None}
     # What made a median noisy is in its spread from run to run, but for other processes: those may have been there on one side only.
-    doubtful = [line for line in lines if str(line["reason"]).startswith(DISTURBED)]
+    doubtful = [line for line in lines if line["cause"] == DISTURBED]
     heat = [line for line in lines if line["status"] == "throttled"]
     status = "throttled" if heat else "noisy" if 2 * len(doubtful) > len(lines) else "ok"
     said = heat or doubtful

@@ -138,7 +138,7 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
     fates = plan(chosen)
     predicted = predict(chosen, GPU).predicted_s
     for point, seconds in zip(chosen, predicted, strict=True):
-        cost = OPS[point.op].cost(point)
+        cost = OPS[point.op].cost(point, "cuda")
         if point.id == fates.vanished and night == NIGHTS - 1:
             continue
         if point.id == fates.broken and night == NIGHTS - 1:

@@ -85,11 +85,11 @@ def _with_bytes(rows: pd.DataFrame, known: Iterable[Point]) -> pd.DataFrame:
 
 
 def _kinds(known: Iterable[Point]) -> list[dict[str, object]]:
-    """For each method and storage: bytes a parameter held, read and written, and FLOPs."""
+    """For each method and storage: bytes a parameter held, read and written, and FLOPs; the same on every device."""
     kinds = {(p.options["method"], p.precision, p.options["master"]): p for p in known}
     table = []
     for (method, precision, master), point in kinds.items():
-        held, cost = scheme(point), OP.cost(OP.point(point.impl, precision, {"tensors": 1, "n": 1}, point.options))
+        held, cost = scheme(point), OP.cost(OP.point(point.impl, precision, {"tensors": 1, "n": 1}, point.options), "cuda")
         total = held.weights + held.gradients + held.master + _state(point)
         names = {"method": method, "precision": precision, "master": master, "formula": METHODS[method].formula}
         moved = {"read": cost.bytes_read, "written": cost.bytes_written, "flops": cost.flops}

@@ -21,7 +21,7 @@ def write_run(folder: Path) -> None:
     for i in range(ROWS):
         point = op.point(("torch", "triton")[i % 2], ("bf16", "fp16")[i // 2 % 2], {"m": 128 + i // 4, "n": 4096, "k": 4096})
         seconds = 1e-5 * (1 + i % 97 / 97)
-        row = new_row(point, op.cost(point), "ok", median_s=seconds, ci_low_s=seconds, ci_high_s=seconds, samples_s=[seconds] * 30)
+        row = new_row(point, op.cost(point, "cuda"), "ok", median_s=seconds, ci_low_s=seconds, ci_high_s=seconds, samples_s=[seconds] * 30)
         lines.append(row.model_dump_json())
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = {

@@ -116,7 +116,7 @@ def test_a_cpu_has_napkin_and_roofline_by_the_same_functions() -> None:
     ],
 )
 def test_parts(point: Point, expected: list[Contraction | Stream]) -> None:
-    found = OPS[point.op].parts(point, OPS[point.op].cost(point))
+    found = OPS[point.op].parts(point, OPS[point.op].cost(point, "cuda"))
     # which operand of a step is the left one does not matter: compare with m ≤ n
     assert [_sorted(part) for part in found] == [_sorted(part) for part in expected]
 
@@ -199,7 +199,7 @@ MIXED = [
 
 
 def _rows(points: list[Point]) -> pd.DataFrame:
-    costs = [OPS[p.op].cost(p) for p in points]
+    costs = [OPS[p.op].cost(p, "cuda") for p in points]
     identity = [{"op": p.op, "precision": p.precision, "dims": dict(p.dims), "options": dict(p.options)} for p in points]
     return pd.DataFrame([{**i, **vars(c)} for i, c in zip(identity, costs, strict=True)])
 

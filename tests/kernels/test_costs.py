@@ -29,7 +29,7 @@ def point(op: str, precision: str, dims: dict[str, int], **options: str) -> Poin
 
 
 def cost(made: Point) -> Cost:
-    return OPS[made.op].cost(made)
+    return OPS[made.op].cost(made, "cpu")
 
 
 def inputs(made: Point) -> Inputs:

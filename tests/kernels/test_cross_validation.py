@@ -44,7 +44,7 @@ def test_shipped_stream_constants() -> None:
     rows = pd.read_csv(problems.DATA / "elementwise_fp16.csv").query("op == 'add'")
     sizes = rows[["tokens", "hidden"]].to_numpy()
     points = [OPS["elementwise"].point("torch", "fp16", {"m": int(m), "n": int(n)}, {"function": "add"}) for m, n in sizes]
-    assert [OPS["elementwise"].cost(p).bytes for p in points] == rows["bytes"].astype(int).tolist()
+    assert [OPS["elementwise"].cost(p, "cuda").bytes for p in points] == rows["bytes"].astype(int).tolist()
     found = quality("add", "all", predict(points, H100).predicted_s, rows.latency_us.to_numpy() * 1e-6, held_out=False)
     assert found.mape <= 0.12
     assert 0.95 <= found.ratio <= 1.05

@@ -85,7 +85,7 @@ COSTS = [
 
 @pytest.mark.parametrize(("pattern", "reduction", "flops", "read", "written", "held"), COSTS)
 def test_cost_by_hand(pattern: str, reduction: str, flops: int, read: int, written: int, held: int) -> None:
-    assert OP.cost(point(pattern, SIZES, reduction)) == Cost(flops, 4 * read, 4 * written, 4 * held)
+    assert OP.cost(point(pattern, SIZES, reduction), "cpu") == Cost(flops, 4 * read, 4 * written, 4 * held)
 
 
 @st.composite
@@ -142,7 +142,7 @@ def test_memory_is_what_pytorch_allocates(precision: str) -> None:
     for i, dims in enumerate(SHAPES):
         form, reduction = FORMS[i % 3], REDUCTIONS[i % 3]
         for made in (point(form, dims, "none", precision), point("b h w c -> c b", dims, reduction, precision)):
-            assert peak_bytes(made) == OP.cost(made).memory_bytes, made.id
+            assert peak_bytes(made) == OP.cost(made, "cpu").memory_bytes, made.id
 
 
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])

@@ -49,7 +49,7 @@ COSTS = [
 @pytest.mark.parametrize(("model", "which", "sizes", "flops", "read", "written", "weights"), COSTS)
 def test_costs_by_hand(model, which, sizes, flops, read, written, weights) -> None:
     made = point(model, which, sizes, "bf16")
-    found = OP.cost(made)
+    found = OP.cost(made, "cpu")
     assert (found.flops, found.bytes_read, found.bytes_written) == (flops, 2 * read, 2 * written)
     assert parameters(made) == weights
     assert napkin(made) == {"forward": 2, "backward": 4, "both": 6}[which] * sizes[0] * weights
@@ -62,21 +62,21 @@ def test_flops_are_those_torch_counts(seed: int) -> None:
     kernel = OP.impls["torch"].load()(made, inputs)
     with FlopCounterMode(display=False) as counter:
         kernel.run()
-    assert OP.cost(made).flops == counter.get_total_flops()
+    assert OP.cost(made, "cpu").flops == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_memory_is_what_is_allocated(seed: int) -> None:
     """To the byte: operands, then the most that a pass holds at once."""
     made = drawn(seed)
-    assert OP.cost(made).memory_bytes == peak_bytes(made)
+    assert OP.cost(made, "cpu").memory_bytes == peak_bytes(made)
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     made = drawn(seed)
     inputs = make_inputs(made, "cpu", 1)
-    found, size = OP.cost(made), inputs.operands[0].element_size()
+    found, size = OP.cost(made, "cpu"), inputs.operands[0].element_size()
     activations = made.dims["layers"] * made.dims["tokens"] * made.dims["width"] * size if made.options["model"] == "deep_linear" else 0
     read = sum(t.numel() * size for t in inputs.operands)
     assert found.bytes_read == read + (activations if made.options["pass"] == "backward" else 0)
@@ -102,9 +102,9 @@ def test_the_chain_rule_by_hand_is_autograds(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_parts_are_the_products_of_the_pass(seed: int) -> None:
     made = drawn(seed)
-    found = OP.parts(made, OP.cost(made))
+    found = OP.parts(made, OP.cost(made, "cpu"))
     assert all(isinstance(part, Contraction) for part in found)
-    assert sum(2 * p.times * p.batch * p.m * p.n * p.k for p in found) == OP.cost(made).flops  # type: ignore[union-attr]
+    assert sum(2 * p.times * p.batch * p.m * p.n * p.k for p in found) == OP.cost(made, "cpu").flops  # type: ignore[union-attr]
     assert {part.phase for part in found} == set(PASSES[made.options["pass"]])
 
 

@@ -107,7 +107,7 @@ COSTS = [
 
 @pytest.mark.parametrize(("name", "m", "n", "precision", "read", "written", "memory"), COSTS)
 def test_cost_by_hand(name: str, m: int, n: int, precision: str, read: int, written: int, memory: int) -> None:
-    assert OP.cost(point(name, m, n, precision)) == Cost(0, read, written, memory)
+    assert OP.cost(point(name, m, n, precision), "cpu") == Cost(0, read, written, memory)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -116,7 +116,7 @@ def test_memory_is_what_pytorch_allocates(name: str) -> None:
         made = point(name, m, n, FORMATS[i % len(FORMATS)])
         if OP.impls["torch"].unsupported(made, CPU):
             continue
-        assert peak_bytes(made) == OP.cost(made).memory_bytes, made.id
+        assert peak_bytes(made) == OP.cost(made, "cpu").memory_bytes, made.id
 
 
 def test_a_view_is_no_kernel_to_the_cost_model() -> None:
@@ -126,5 +126,5 @@ def test_a_view_is_no_kernel_to_the_cost_model() -> None:
     assert found.roofline_s[1] == pytest.approx(2 * 4096 * 4096 * 2 / 3.35e12)
     assert found.bound.tolist() == ["overhead", "memory"]
     view, copy = point("transpose", 127, 129), point("contiguous", 127, 129)
-    assert OP.parts(view, OP.cost(view)) == []
-    assert [part.bytes for part in OP.parts(copy, OP.cost(copy))] == [2 * 127 * 129 * 4]
+    assert OP.parts(view, OP.cost(view, "cpu")) == []
+    assert [part.bytes for part in OP.parts(copy, OP.cost(copy, "cpu"))] == [2 * 127 * 129 * 4]

@@ -35,4 +35,4 @@ def rows_of(points: Sequence[Point], seconds: np.ndarray, seed: int = 0, **field
     """Rows with NOISE on their times."""
     noisy = seconds * np.exp(np.random.default_rng(seed).normal(0, NOISE, len(points)))
     fields = {"status": "ok", "cache": "cold", **fields}
-    return [new_row(p, OPS[p.op].cost(p), median_s=float(s), **fields) for p, s in zip(points, noisy, strict=True)]  # type: ignore[arg-type]
+    return [new_row(p, OPS[p.op].cost(p, "cuda"), median_s=float(s), **fields) for p, s in zip(points, noisy, strict=True)]  # type: ignore[arg-type]

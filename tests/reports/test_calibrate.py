@@ -30,7 +30,7 @@ ON_H100 = {"device_kind": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu":
 
 
 def on_gpu(points: Sequence[Point], model: Calibration, hot: bool = False) -> np.ndarray:
-    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p))) for p in points]
+    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p, "cuda"))) for p in points]
     return parts_s(asked, H100, model, H100.sm_count, np.full(len(points), hot))[0]
 
 

@@ -32,7 +32,7 @@ CPU_TRUTH = CpuModel(
 
 
 def on_cpu(points: Sequence[Point]) -> np.ndarray:
-    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p))) for p in points]
+    asked = [(p, OPS[p.op].parts(p, OPS[p.op].cost(p, "cpu"))) for p in points]
     return cpu_s(asked, CPU_TRUTH, CEILINGS["peak_flops_per_s"], CEILINGS["bandwidth_bytes_per_s"])[0]  # type: ignore[arg-type]
 
 

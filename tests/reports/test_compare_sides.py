@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import t
 
-from benches.devices.busy import DISTURBED
-from benches.row import Row
+from benches.row import DISTURBED, Row
 from reports.__main__ import main
 from reports.compare.comparison import Comparison, compare
 from reports.compare.side import between, side
@@ -73,9 +72,9 @@ def test_the_ratio_is_of_geometric_means_and_its_interval_a_two_sample_t(tmp_pat
     [
         ([{"status": "crashed", "reason": "signal 11", **UNTIMED}], ("fails now", "ok → crashed: signal 11")),
         ([{"status": "noisy", "reason": "±9%"}] * 3, None),  # what that did to the medians is in their spread
-        ([{"status": "noisy", "reason": f"{DISTURBED} 1.5 of 2 cores"}], None),
+        ([{"status": "noisy", "cause": DISTURBED, "reason": "other processes took 1.5 of 2 cores"}], None),
         (
-            [{"status": "noisy", "reason": f"{DISTURBED} 1.5 of 2 cores"}] * 2,
+            [{"status": "noisy", "cause": DISTURBED, "reason": "other processes took 1.5 of 2 cores"}] * 2,
             ("unclear", "noisy in B (in 2 of 3 runs: other processes took 1.5 of 2 cores)"),
         ),
         ([{"status": "throttled", "reason": "heat"}], ("unclear", "throttled in B (in 1 of 3 runs: heat)")),

@@ -20,7 +20,7 @@ H100 = {"device_kind": "cuda", "device_name": "NVIDIA H100 80GB HBM3", "gpu": No
 
 def matmul(precision: str = "bf16", impl: str = "torch", status: str = "ok", size: int = 4096, **fields: object) -> Row:
     point = OPS["matmul"].point(impl, precision, {"m": size, "n": size, "k": size}, {"layout": "nt"})
-    return new_row(point, OPS["matmul"].cost(point), status, **fields)  # type: ignore[arg-type]
+    return new_row(point, OPS["matmul"].cost(point, "cuda"), status, **fields)  # type: ignore[arg-type]
 
 
 def frame_of(make_run: Callable[..., Path], rows: list[Row], environment: dict[str, object]) -> pd.DataFrame:

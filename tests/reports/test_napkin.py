@@ -248,9 +248,9 @@ def layers_run(folder: Path, mfu: float, leave_out: str = "", status: str = "ok"
             point = OPS["matmul"].point("torch", "bf16", {"m": m, "n": layer.n, "k": layer.k}, {"layout": "nt"})
             seconds = 2 * m * layer.n * layer.k / (MFU_PEAK_FLOPS_PER_S * (mfu if m > 64 else mfu / 2))
             if layer.name == leave_out and m > 64:
-                rows.append(new_row(point, OPS["matmul"].cost(point), "oom", "too large"))
+                rows.append(new_row(point, OPS["matmul"].cost(point, "cuda"), "oom", "too large"))
             else:
-                rows.append(new_row(point, OPS["matmul"].cost(point), status, None, median_s=seconds))
+                rows.append(new_row(point, OPS["matmul"].cost(point, "cuda"), status, None, median_s=seconds))
     folder.mkdir()
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
     (folder / "environment.json").write_text('{"device_kind": "cuda", "device_name": "an H100"}', encoding="utf-8")

@@ -44,7 +44,7 @@ ENVIRONMENT = {
 def row(impl: str, size: int, seconds: float, status: Any = "ok") -> Row:
     point = OPS["matmul"].point(impl, "bf16", {"m": size, "n": size, "k": size})
     timed = {"median_s": seconds, "samples_s": [seconds] * 30, "mode": "graph", "cache": "cold", "error_over_tolerance": 0.5}
-    return new_row(point, OPS["matmul"].cost(point), status, None, **timed)
+    return new_row(point, OPS["matmul"].cost(point, "cuda"), status, None, **timed)
 
 
 @pytest.fixture

@@ -122,4 +122,4 @@ def test_a_bf16_product_holds_the_same_tensors_whatever_the_instruction_set(isa:
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=True)
     peak, scratch = json.loads(done.stdout.splitlines()[-1])
-    assert peak - scratch == OPS["matmul"].cost(product("bf16")).memory_bytes
+    assert peak - scratch == OPS["matmul"].cost(product("bf16"), "cpu").memory_bytes

@@ -213,7 +213,7 @@ def test_an_unknown_board_is_named() -> None:
 def row(status: str = "ok", **fields: Any) -> Row:
     point = OPS["matmul"].point("triton", "bf16", {"m": 2048, "n": 2048, "k": 2048})
     usual = {"mode": "graph", "sets": 7, "cache": "cold", "median_s": 30e-6, "error_over_tolerance": 0.9}
-    return new_row(point, OPS["matmul"].cost(point), status, **{**usual, **fields})  # type: ignore[arg-type]
+    return new_row(point, OPS["matmul"].cost(point, "cuda"), status, **{**usual, **fields})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from benches.row import TIMED, Row, new_row
-from benches.run.isolation import STICKY, Isolated
+from benches.row import CHECKED_ONLY, CONTEXT_LOST, INTERRUPTED, TIMED, Row, new_row
+from benches.run.isolation import Isolated
 from benches.run.journal import NAME, read_journal
 from benches.run.resume import differences, finished, lock, repair
-from benches.timing.measure import CHECKED_ONLY
+from benches.timing.failure import cause_of
 from kernels.guard import ROOT
 from kernels.registry import OPS
 from studies.campaign import campaign
@@ -182,14 +182,14 @@ def test_what_later_versions_record_counts_where_both_have_it(before: dict[str, 
     ],
 )
 def test_errors_that_end_a_process(reason: str, sticky: bool) -> None:
-    assert bool(STICKY.search(reason)) == sticky
+    assert (cause_of(RuntimeError(reason)) == CONTEXT_LOST) == sticky
 
 
 def test_rows_that_were_only_checked_are_measured_on_resume() -> None:
     op = OPS["matmul"]
-    points = [op.point("torch", "bf16", {"m": m, "n": 64, "k": 64}) for m in (1, 2, 3)]
-    ends = (("ok", None), ("verified", CHECKED_ONLY), ("crashed", "SIGSEGV"))
-    rows = [new_row(p, op.cost(p), status, reason) for p, (status, reason) in zip(points, ends, strict=True)]  # type: ignore[arg-type]
+    points = [op.point("torch", "bf16", {"m": m, "n": 64, "k": 64}) for m in (1, 2, 3, 4)]
+    ends = (("ok", None), ("verified", CHECKED_ONLY), ("crashed", None), ("error", INTERRUPTED))
+    rows = [new_row(p, op.cost(p, "cuda"), status, cause=cause) for p, (status, cause) in zip(points, ends, strict=True)]  # type: ignore[arg-type]
     assert set(finished(rows, retry=False)) == {points[0].id, points[2].id}
     assert set(finished(rows, retry=True)) == {points[0].id}
 

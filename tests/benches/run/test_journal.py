@@ -16,7 +16,7 @@ from kernels.registry import OPS
 def row(m: int = 127, **fields: object) -> Row:
     op = OPS["matmul"]
     point = op.point("torch", "bf16", {"m": m, "n": 129, "k": 1}, {"layout": "nt"}, label="a, b")
-    return new_row(point, op.cost(point), "ok", samples_s=[0.1 + 0.2, 1e-9], median_s=0.15, **fields)
+    return new_row(point, op.cost(point, "cuda"), "ok", samples_s=[0.1 + 0.2, 1e-9], median_s=0.15, **fields)
 
 
 def write(run_dir: Path, *rows: Row) -> None:

@@ -16,7 +16,7 @@ def row(median_s: float | None, status: Status = "ok") -> Row:
     op = OPS["matmul"]
     point = op.point("torch", "bf16", {"m": 127, "n": 129, "k": 131})
     times = {"median_s": median_s, "samples_s": [median_s] * 3, "ci_low_s": median_s, "ci_high_s": median_s} if median_s else {}
-    return new_row(point, op.cost(point), status, None, wall_s=1.0, **times)
+    return new_row(point, op.cost(point, "cuda"), status, None, wall_s=1.0, **times)
 
 
 def test_the_median_of_the_processes_with_an_interval_between_them() -> None:

@@ -35,7 +35,7 @@ def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
     points = load_sweep(name).points
     unsupported = [point for point in points if OPS[point.op].impls[point.impl].unsupported(point, H100)]
     assert len(unsupported) <= 0.02 * len(points)
-    assert max(OPS[point.op].cost(point).memory_bytes for point in points) < 80e9 / 4  # references in fp64 take four times as much
+    assert max(OPS[point.op].cost(point, "cuda").memory_bytes for point in points) < 80e9 / 4  # references in fp64 take four times as much
 
 
 @pytest.mark.parametrize("name", ["smoke", "nightly"])
@@ -55,7 +55,7 @@ def test_smoke_is_small_enough_for_a_laptop():
     assert sum(point.impl == "torch_compile" for point in points) <= len(OPS) + 1
     for point in points:
         if point.impl == "torch":
-            flops = OPS[point.op].cost(point).flops
+            flops = OPS[point.op].cost(point, "cuda").flops
             assert flops <= (2**26 if point.precision in ("bf16", "fp16") else 2**32)
 
 

@@ -92,7 +92,7 @@ def test_untimed_ends(device: Fake, point: Point, status: str, reason: str) -> N
     assert str(row.reason).startswith(reason)
     assert row.median_s is None
     assert row.samples_s == []
-    assert row.flops == OPS[point.op].cost(point).flops
+    assert row.flops == OPS[point.op].cost(point, "cuda").flops
 
 
 def test_what_does_not_converge_is_noisy() -> None:

@@ -57,7 +57,7 @@ def test_before_a_set_comes_round_again_three_l2_of_others_have_passed(bytes_: i
 def test_physics_of_a_product() -> None:
     # 2·4096³ / (989.5e12 · 1.98 / 1.83) = 128.37 us, more than its 100 MB at 3.35 TB/s.
     point = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})
-    assert least_s(point, OPS["matmul"].cost(point), load_gpu("h100_sxm5"), "cold") == pytest.approx(128.37e-6, rel=1e-4)
+    assert least_s(point, OPS["matmul"].cost(point, "cuda"), load_gpu("h100_sxm5"), "cold") == pytest.approx(128.37e-6, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_physics_of_a_product() -> None:
 )
 def test_physics_of_a_copy(m: int, cache: str, microseconds: float) -> None:
     point = OPS["elementwise"].point("torch", "fp32", {"m": m, "n": 16384}, {"function": "copy"})
-    cost = OPS["elementwise"].cost(point)
+    cost = OPS["elementwise"].cost(point, "cuda")
     without_flops = Cost(0, cost.bytes_read, cost.bytes_written, cost.memory_bytes)
     assert least_s(point, without_flops, load_gpu("h100_sxm5"), cache) == pytest.approx(microseconds * 1e-6, rel=1e-4)  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ TINY = {"batch": 2, "sequence": 3, "layers": 1, "hidden": 4, "heads": 2, "feedfo
 
 
 def products(point: Point, phase: str) -> int:
-    found = (p for p in parts(point, OP.cost(point)) if isinstance(p, Contraction) and p.phase == phase)
+    found = (p for p in parts(point, OP.cost(point, "cpu")) if isinstance(p, Contraction) and p.phase == phase)
     return sum(2 * p.batch * p.m * p.n * p.k * p.times for p in found)
 
 
@@ -45,7 +45,7 @@ def test_phases_add_up_to_the_whole(point: Point) -> None:
 def test_the_batch_crosses_the_link_and_the_optimizer_streams() -> None:
     """By hand: 12 tokens of 8 bytes in and out, at 64 GB/s; AdamW reads 16 and writes 12 bytes a parameter."""
     point = step("bf16", TINY)
-    data, *_, optimizer = parts(point, OP.cost(point))
+    data, *_, optimizer = parts(point, OP.cost(point, "cpu"))
     assert data == Stream(2 * 6 * 8, 0, phase="data", over_link=True)
     assert optimizer == Stream(28 * 204, 0, phase="optimizer")
     large = step("bf16", TINY | {"batch": 10**6})

@@ -33,7 +33,7 @@ def test_flops_and_bytes_by_hand() -> None:
     scores = 2 * (2 * 9 * 4)
     assert (flops(point).forward, flops(point).backward, flops(point).again) == (forward, 2 * forward, scores)
     parameters = (7 + 3 + 1 + 7) * 4 + (48 + 16 + 40 + 20 + 8)
-    cost = OP.cost(point)
+    cost = OP.cost(point, "cpu")
     assert cost.bytes_read == 4 * 3 * parameters + 2 * 6 * 8
     assert cost.bytes_written == 4 * 4 * parameters
     assert flops(step("fp32", {"tokens": 5, "width": 3, "layers": 2})).model == 2 * 5 * (21 + 2 * 21 - 9)
@@ -43,7 +43,7 @@ def test_checkpointing_costs_flops_and_earns_no_mfu() -> None:
     plain, again = (step("bf16", TINY, checkpointing=c) for c in ("none", "full"))
     assert flops(again).model == flops(plain).model
     assert flops(again).hardware > flops(plain).hardware
-    assert memory(again).activations < memory(plain).activations
+    assert memory(again, "cuda").activations < memory(plain, "cuda").activations
 
 
 @pytest.mark.parametrize("point", drawn(60, seed=1, precisions=("fp32", "bf16", "fp16")), ids=lambda p: p.id)
@@ -51,7 +51,7 @@ def test_flops_are_those_torch_counts(point: Point) -> None:
     built = kernel(point)
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
         built.run()
-    assert OP.cost(point).flops == counter.get_total_flops()
+    assert OP.cost(point, "cpu").flops == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("point", drawn(60, seed=2), ids=lambda p: p.id)
@@ -80,6 +80,8 @@ LARGE = [p for p in LARGE if p.dims.get("width", p.dims.get("hidden", 0)) >= 14 
 @pytest.mark.parametrize("point", LARGE, ids=lambda p: p.id)
 def test_peak_is_about_what_is_allocated(point: Point) -> None:
     """An estimate: sizes whose tensors outweigh what is left out of it."""
+    assert OP.cost(point, "cpu").memory_bytes == memory(point, "cpu").peak
+    assert OP.cost(point, "cuda").memory_bytes == memory(point, "cuda").peak
     assert memory(point, "cpu").peak == pytest.approx(peak_bytes(point), rel=0.2 if point.precision == "fp8_e4m3" else 0.15)
 
 
@@ -89,7 +91,7 @@ def test_state_is_what_the_optimizer_holds(optimizer: str) -> None:
     point = step("fp32", {"tokens": 5, "width": 31, "layers": 3}, optimizer=optimizer)
     built = kernel(point)
     state = dict(built.phases)["data"].__self__.optimizer.state  # type: ignore[attr-defined]
-    assert sum(t.nbytes for s in state.values() for t in s.values() if t.dim()) == memory(point).optimizer
+    assert sum(t.nbytes for s in state.values() for t in s.values() if t.dim()) == memory(point, "cpu").optimizer
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -97,5 +99,5 @@ def test_state_is_what_the_optimizer_holds(optimizer: str) -> None:
 def test_a_shrunk_step_is_small_and_runs(precision: str, dims: dict[str, int]) -> None:
     small = OP.shrink(step(precision, dims))
     assert OP.impls["torch"].unsupported(small, CPU) is None
-    assert memory(small).weights < 50_000
+    assert memory(small, "cpu").weights < 50_000
     assert set(small.dims) == set(dims)
