@@ -79,8 +79,8 @@ def prepare_environment(scratch: Path, kind: str) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(scratch / "triton")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "inductor")
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # workers compile side by side: each would start a pool of its own
+    os.environ.pop("TRITON_INTERPRET", None)
     if kind == "cuda":
-        os.environ.pop("TRITON_INTERPRET", None)
         os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # so that a cubin's hash is that of its instructions
 
 

@@ -118,11 +118,22 @@ def kernel_points(kinds: Callable[[Point], bool]) -> list[Point]:
 
 
 def step_compile(contact: Contact) -> Iterator[Check]:
-    """Every kernel of the later steps is compiled, in parallel, into the cache that their workers use."""
+    """Every kernel of the later steps is compiled, in parallel, into the cache that their workers use.
+
+    A simulated board launches nothing: there a kernel of each op and precision is compiled ahead of time.
+    """
+    if contact.kind == "simulated":
+        yield from compiled_ahead(contact, load_gpu(contact.described["gpu"]))
+        return
     points = kernel_points(lambda point: point.impl in COMPILED)
     arguments = [(point, contact.seed) for point in points]
-    for place, result in run_all(build_point, arguments, contact.opening(QUICK), contact.log, workers(), contact.left_s()):
-        name = f"{points[place].id}: compiles"
+    yield from compiled(contact, [point.id for point in points], build_point, arguments)
+
+
+def compiled(contact: Contact, names: Sequence[str], function: Callable[..., float | str], arguments: Sequence[Any]) -> Iterator[Check]:
+    """A check for each name: its function's seconds in a worker, or why it is not supported."""
+    for place, result in run_all(function, arguments, contact.opening(QUICK), contact.log, workers(), contact.left_s()):
+        name = f"{names[place]}: compiles"
         if isinstance(result, Late):
             yield Check("compile", name, None, "s", "compiled", "unfinished", str(result))
         elif isinstance(result, BaseException):
@@ -131,6 +142,33 @@ def step_compile(contact: Contact) -> Iterator[Check]:
             yield Check("compile", name, result, "", "compiled, or unsupported with a reason", "pass")
         else:
             yield Check("compile", name, round(result, 3), "s", "compiled", "pass")
+
+
+def compiled_ahead(contact: Contact, gpu: Gpu) -> Iterator[Check]:
+    """Which kernels there are is asked in a worker too: this process imports no Triton."""
+    names = run_one(compilation_names, (), contact.opening(QUICK), contact.log, contact.left_s())
+    yield from compiled(contact, names, build_ahead, [(name, gpu) for name in names])
+
+
+def compilation_names() -> list[str]:
+    """In a worker: the first compilation of each op and precision."""
+    from kernels.inspect import gather
+
+    found = gather(OPS.values())
+    return list({(compilation.op, compilation.precision): compilation.id for compilation in reversed(found)}.values())
+
+
+def build_ahead(name: str, gpu: Gpu) -> float | str:
+    """In a worker: seconds to compile, or why it is not supported. Raises RuntimeError where it does not compile."""
+    from kernels.inspect import Finding, build, gather
+
+    (compilation,) = [found for found in gather(OPS.values()) if found.id == name]
+    built = build(compilation, gpu)
+    if not isinstance(built, Finding):
+        return built.seconds
+    if built.status == "unsupported":
+        return f"unsupported: {built.reasons[0]}"
+    raise RuntimeError("; ".join(built.reasons))
 
 
 def workers() -> int:
