@@ -42,10 +42,10 @@ def call(variant: Variant, case: Case, tensors: Operands) -> Call:
     options = {"num_warps": variant.warps, "num_stages": variant.stages}
     if variant.family == "suite":
         config = Config(variant.m, variant.n, block_k, variant.warps, variant.stages)
-        arguments = triton_impl.arguments(a, b, c)
-        return triton_impl.matmul_kernel, tiles, arguments | triton_impl.constants(arguments, case.precision, config) | options
-    arguments = {"a": a, "b": b, "c": c, "m": case.m, "n": case.n, "k": case.k}
-    constants = {"BLOCK_M": variant.m, "BLOCK_N": variant.n, "BLOCK_K": block_k, "GROUP_M": GROUP_M}
+        named = triton_impl.arguments(a, b, c)
+        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(named, case.precision, config) | options
+    arguments: dict[str, Any] = {"a": a, "b": b, "c": c, "m": case.m, "n": case.n, "k": case.k}
+    constants: dict[str, Any] = {"BLOCK_M": variant.m, "BLOCK_N": variant.n, "BLOCK_K": block_k, "GROUP_M": GROUP_M}
     if variant.family == "pointer":
         strides = {"stride_am": a.stride(0), "stride_bk": b.stride(0), "stride_bn": b.stride(1), "stride_cm": c.stride(0)}
         return pointer_kernel, tiles, arguments | strides | constants | {"ADDRESS": variant.address} | options

@@ -35,7 +35,7 @@ def pointer_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
-    ADDRESS: tl.constexpr,  # what a k-step changes: "pointers" (a tile of them), "base" (one address), "offset" (a 32-bit number)
+    ADDRESS: tl.constexpr,  # what a k-step changes: "base", an address (a tile of pointers gives the same code), or "offset", 32 bits
 ) -> None:
     """One tile of C a block. Rows and columns past the edge are read from the start again, which needs no mask; the store has one."""
     row, column = tile_at(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), GROUP_M)
@@ -46,15 +46,9 @@ def pointer_kernel(
     range_k = tl.arange(0, BLOCK_K)
     a_tile = rows[:, None] * stride_am + range_k[None, :]
     b_tile = range_k[:, None] * stride_bk + columns[None, :] * stride_bn
-    a_pointers = a + a_tile
-    b_pointers = b + b_tile
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for done in range(0, k, BLOCK_K):
-        if ADDRESS == "pointers":
-            sums = tl.dot(tl.load(a_pointers), tl.load(b_pointers), sums)
-            a_pointers += BLOCK_K
-            b_pointers += BLOCK_K * stride_bk
-        elif ADDRESS == "base":
+        if ADDRESS == "base":
             sums = tl.dot(tl.load(a + a_tile), tl.load(b + b_tile), sums)
             a += BLOCK_K
             b += BLOCK_K * stride_bk

@@ -79,7 +79,6 @@ LONG = replace(SPECIALIZED, persistent=True)
 # What large products are run with, the likeliest to matter first.
 LARGE = (
     POINTER,
-    replace(POINTER, address="pointers"),
     replace(POINTER, address="offset"),
     HOST,
     replace(LONG, store="direct"),  # 4 stages, which leave no room to store through shared memory
@@ -105,7 +104,7 @@ LARGE = (
     replace(LONG, m=256, n=128, stages=3),
     replace(LONG, stages=3, store="direct"),
 )
-SHORT = LARGE[:13]
+SHORT = LARGE[:12]
 FEW = tuple(v for v in SHORT if v.family != "device" or v.specialize)  # where device and host descriptors need no comparison
 SMALL = (
     replace(POINTER, m=64, n=128, warps=4),

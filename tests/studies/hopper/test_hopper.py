@@ -124,6 +124,12 @@ def test_a_failed_kernel_is_left_out_and_a_wrong_one_only_for_its_product() -> N
     ]
 
 
+def test_where_one_hangs_other_tiles_of_its_kind_are_not_tried() -> None:
+    hung, tile, other = LONG, replace(LONG, m=256, n=128), replace(LONG, store="direct")
+    rows = ran([job(v) for v in (hung, tile, other)], {hung: {"status": "timeout", "reason": "no answer"}})
+    assert [row["variant"] for row in rows] == [hung.name, other.name]
+
+
 def test_what_does_not_compile_is_not_launched() -> None:
     rows = ran([job(HOST), job(DEVICE)], {}, errors={HOST: "CompilationError: no"})
     assert [(row["status"], row.get("reason")) for row in rows] == [("error", "does not compile: CompilationError: no"), ("ok", None)]
@@ -177,17 +183,22 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Scripted, Any, Any]]:
 
 def test_another_worker_takes_over_after_an_error_a_crash_and_silence(started: list[tuple[Scripted, Any, Any]]) -> None:
     workers = Workers(0.1, lambda: 0.01)
-    started[0][2].send(OK)
-    assert workers.ask(job(HOST)) == OK
-    started[0][2].send({"status": "error", "reason": "AcceleratorError: an illegal memory access was encountered"})
-    assert workers.ask(job(HOST))["status"] == "error"
-    assert started[0][0].killed
-    started[1][2].close()
-    assert workers.ask(job(HOST)) == {"status": "crashed", "reason": "the process ended with exit code -6"}
+    hello = {"device": "scripted"}
+    error = {"status": "error", "reason": "AcceleratorError: an illegal memory access was encountered"}
+    for answer in (hello, OK, error):
+        started[0][2].send(answer)
+    assert [workers.ask(question) for question in (None, job(HOST), job(HOST))] == [hello, OK, error]
+    started[1][2].send(hello)
     assert workers.ask(job(HOST)) == {"status": "timeout", "reason": "no answer"}
-    started[3][2].send(OK)
+    started[2][2].close()  # before it answers: yet another takes the job
+    started[3][2].send(hello)
+    assert workers.ask(job(HOST)) == {"status": "timeout", "reason": "no answer"}
+    started[4][2].send(hello)
+    started[4][2].send(OK)
     assert workers.ask(job(HOST)) == OK
-    assert [process.killed for process, *_ in started] == [True, True, True, False, False]
+    started[4][2].close()
+    assert workers.ask(job(HOST)) == {"status": "crashed", "reason": "the process ended with exit code -6"}
+    assert [process.killed for process, *_ in started] == [True] * 5 + [False] * 2
 
 
 # The table
@@ -366,7 +377,7 @@ def test_rounds_of_a_graph(once: float, sets: int, expected: int) -> None:
 # The kernels, in Triton's interpreter (fp16: it multiplies bf16 as raw uint16)
 
 SWITCHES = [
-    *(Variant("pointer", 32, 32, 64, address=address) for address in ("pointers", "base", "offset")),
+    *(Variant("pointer", 32, 32, 64, address=address) for address in ("base", "offset")),
     *(
         Variant(family, 32, 32, 64, persistent=persistent, flatten=flatten, store=store)
         for family in ("host", "device")
