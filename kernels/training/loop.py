@@ -18,7 +18,8 @@ Loss = Callable[[nn.Module, tuple[torch.Tensor, torch.Tensor]], torch.Tensor]  #
 
 
 def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """PyTorch's, fused into one kernel a step where it has such a one (not for RMSProp; not for Adagrad on CUDA)."""
+    """PyTorch's, fused into one kernel a step where every version here has such a one: not for RMSProp, and not for Adagrad, which PyTorch
+    2.11 fuses on CPUs only."""
     lr = recipe.learning_rate
     match recipe.optimizer:
         case "sgd":

@@ -95,7 +95,7 @@ def fake_rows(points: list[Point], kind: str, seed: int = 1) -> list[Row]:
 
 
 def _row(point: Point, predicted_s: float, i: int, kind: str, rng: random.Random) -> Row:
-    cost = OPS[point.op].cost(point, "cuda")
+    cost = OPS[point.op].cost(point, "cpu" if kind == "cpu" else "cuda")
     gate = {"error_over_tolerance": rng.random() * 0.4, "started_utc": "2026-11-23T18:00:01+00:00", "wall_s": rng.uniform(0.3, 4)}
     if i % 61 == 7:
         status = list(FAILURES)[(i // 61) % len(FAILURES)]

@@ -19,7 +19,7 @@ BLOCK = {"batch": 2, "sequence": 16, "hidden": 32, "heads": 4, "feedforward": 64
 
 def row(op: str, dims: dict[str, int], options: dict[str, str], seconds: float | None) -> Row:
     point = OPS[op].point("torch", "bf16", dims, options)
-    cost = OPS[op].cost(point, "cuda")
+    cost = OPS[op].cost(point, "cpu")
     return new_row(point, cost, "unsupported", "why") if seconds is None else new_row(point, cost, "ok", median_s=seconds)
 
 

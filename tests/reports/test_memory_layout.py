@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 def row(op: str, impl: str, precision: str, dims: dict[str, int], options: dict[str, str], **fields: object) -> Row:
     point = OPS[op].point(impl, precision, dims, options)
-    return new_row(point, OPS[op].cost(point, "cuda"), "ok" if "median_s" in fields else "unsupported", **fields)  # type: ignore[arg-type]
+    return new_row(point, OPS[op].cost(point, "cpu"), "ok" if "median_s" in fields else "unsupported", **fields)  # type: ignore[arg-type]
 
 
 def view(name: str, precision: str = "bf16", impl: str = "torch", **fields: object) -> Row:

@@ -18,7 +18,7 @@ N = 1000
 
 def step(impl: str, method: str, seconds: float | None, precision: str = "fp32", master: str = "none") -> Row:
     point = OPS["optimizer"].point(impl, precision, {"tensors": 2, "n": N}, {"method": method, "master": master})
-    cost = OPS["optimizer"].cost(point, "cuda")
+    cost = OPS["optimizer"].cost(point, "cpu")
     if seconds is None:
         return new_row(point, cost, "verified", "right; not timed")
     return new_row(point, cost, "ok", median_s=seconds, peak_memory_bytes=cost.memory_bytes + 12)

@@ -22,9 +22,9 @@ PHASES = {"data": 1e-4, "forward": 2e-4, "backward": 5e-4, "optimizer": 2e-4}
 def step(seconds: float | None, precision: str = "fp32", **options: str) -> Row:
     point = OP.point("torch", precision, DIMS, {"model": "transformer", **options})
     if seconds is None:
-        return new_row(point, OP.cost(point, "cuda"), "unsupported", "no such units")
+        return new_row(point, OP.cost(point, "cpu"), "unsupported", "no such units")
     measured = {"median_s": seconds, "phases_s": PHASES, "peak_memory_bytes": 2 * memory(point, "cpu").peak + 512, "scratch_bytes": 512}
-    return new_row(point, OP.cost(point, "cuda"), "ok", **measured)
+    return new_row(point, OP.cost(point, "cpu"), "ok", **measured)
 
 
 def tables(html: str) -> dict[str, dict[str, list[str]]]:
