@@ -22,9 +22,9 @@ RUNS = ("ok", "noisy", "throttled")  # statuses of a timed row
 
 
 def judge(measured: Mapping[str, Any]) -> list[Check]:
-    """The checks of every section; a section that is missing was not reached in time, one that failed says why.
+    """The checks of every section; a section that is missing was not reached in time, one that failed shows why.
 
-    Where holds are not as long as asked, a slow host says nothing: nothing holds the stream for it.
+    Where holds are not as long as asked, a slow host cannot be judged: nothing holds the stream for it.
     """
     checks: list[Check] = []
     for name, judge_section in JUDGES.items():

@@ -27,7 +27,7 @@ SIZE = 64
 
 
 def points() -> list[Point]:
-    """One for each of EXPECTED, told apart by size, so that each has a row of its own; the label names the fault."""
+    """One for each of EXPECTED, distinguished by size, so that each has a row of its own; the label names the fault."""
     made = []
     for i, name in enumerate(EXPECTED):
         point = OPS["elementwise"].point("torch", "fp32", {"m": SIZE, "n": SIZE + i}, {"function": "add"})

@@ -9,7 +9,7 @@ from benches.timing.method import GRAPH_BELOW_S, GRAPH_MAX_S
 SEVERAL_KERNELS = ("optimizer", "gradient", "transformer", "train_step")  # ops whose call is many launches, or cannot be captured
 CLEARLY = 2.0  # a factor: nearer to the limit between modes, either is right
 MEMORY_LOW, MEMORY_HIGH = 0.9, 1.15  # of the analytic memory: the allocator rounds up
-WORKSPACE_BYTES = 36 * 2**20  # where a row does not say what libraries took: cuBLAS 32 MiB a handle and stream, cublasLt 1 MiB
+WORKSPACE_BYTES = 36 * 2**20  # where a row does not record what libraries took: cuBLAS 32 MiB a handle and stream, cublasLt 1 MiB
 SMALL_BYTES = 2**20  # constants and scales, which are not worth a formula
 
 

@@ -205,7 +205,7 @@ def step_torch_compile(contact: Contact) -> Iterator[Check]:
 
 
 def measured(contact: Contact, step: str, points: Sequence[Point], asked: dict[str, Any]) -> Iterator[Check]:
-    """Rows of the points in a random order, each judged; the last check says how many there was time for."""
+    """Rows of the points in a random order, each judged; the last check counts those that there was time for."""
     done = 0
     for row, predicted_s in measure_all(contact, points, asked):
         done += 1
@@ -289,7 +289,7 @@ def step_counters(contact: Contact) -> Iterator[Check]:
         yield Check("counters", "DRAM reads", None, "", "counted", "unfinished", "ncu did not end in time")
         return
     read = counters.parse(text)
-    append(contact.out, "counters", {"bytes_read": read, "said": "" if read else text[-2000:]})
+    append(contact.out, "counters", {"bytes_read": read, "printed": "" if read else text[-2000:]})
     if not read:
         yield Check("counters", "DRAM reads", None, "", "counted", "skipped", counters.explain(text))
         return

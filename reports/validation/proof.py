@@ -19,7 +19,7 @@ RIGHT = "error over tolerance"
 
 @dataclass(frozen=True)
 class Claim:
-    """patterns: which checks of a first contact bear on it, as "step: check". left: what no board has shown whatever they say."""
+    """patterns: which checks of a first contact bear on it, as "step: check". left: what these checks cannot show."""
 
     patterns: tuple[str, ...] = ()
     left: str = ""
