@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,6 @@ class Workers:
             self.ready = [*self.ready[1:], self._start()]
         return record
 
-    def close(self) -> None:
-        for process, _ in self.ready:
-            process.kill()
-
 
 def waiter(futures: dict[tuple[Any, ...], Future[Compiled]], left_s: Callable[[], float]) -> Callable[[Job], Compiled | None]:
     """Waits for a job's kernel; None where there is none, or where the pool broke and the worker has to compile it itself."""
@@ -172,7 +168,8 @@ def main(arguments: list[str]) -> int:
         write(environment | {"at_s": time.monotonic() - START})
         print(environment, f"after {time.monotonic() - START:.1f} s", flush=True)
         rows = run(jobs(), waiter(futures, left_s), workers.ask, lambda: time.monotonic() - START, options.budget, write)
-    workers.close()
+    for child in active_children():  # also those that compile: Python would wait for them at its end
+        child.kill()
     pool.shutdown(wait=False, cancel_futures=True)
     print(text(rows))
     print(
