@@ -18,7 +18,7 @@ from benches.run.json_file import read_json
 from reports.environment import Environment, load_environment
 
 CHECKS = TypeAdapter(list[Check])
-PRIVATE = ("host", "device_uuid", "variables", "load_1m", "dirty")  # of environment.json: whose machine it was, and paths on it
+PRIVATE = ("host", "device_uuid", "variables", "load_1m")  # of environment.json: whose machine it was, and paths on it
 
 
 class ContactError(Exception):

@@ -11,6 +11,7 @@ from kernels.cost_model import predict
 from kernels.gpus import Gpu
 from kernels.op import OpError, Point
 from kernels.registry import OPS
+from reports.environment import Environment
 from reports.validation.contact import Contact
 from reports.validation.model import Fit, constants
 
@@ -28,7 +29,7 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
         "Made by `python -m reports validation` from the output of `python -m benches first-contact`; nothing here is written by hand. "
         f"{ENDED[exit_code(checks)]}",
         "## What it was",
-        table(("", ""), [*((name, environment.text(name)) for name in FACTS), *built_with]),
+        table(("", ""), [*((name, environment.text(name)) for name in FACTS), ("uncommitted changes", dirty(environment)), *built_with]),
         "## What was checked",
         table(("step", "pass", "fail", "skipped", "unfinished"), counts(checks)),
         *failures(checks),
@@ -57,6 +58,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
+def dirty(environment: Environment) -> str:
+    """Whether the tree that ran was the commit's: a copy of a working tree carries the commit that it started from."""
+    changed = environment.fields.get("dirty")
+    return "not known" if changed is None else "yes: the commit is the one that they were made on" if changed else "no"
+
+
 def counts(checks: Sequence[Check]) -> list[tuple[str, ...]]:
     """Of each step, how many of each verdict."""
     found = []
@@ -67,12 +74,20 @@ def counts(checks: Sequence[Check]) -> list[tuple[str, ...]]:
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """A table of what was not as expected; nothing where all was."""
-    wrong = [check for check in checks if check.verdict in ("fail", "unfinished")]
-    if not wrong:
-        return []
+    """A table of what was not as expected, unfinished checks of one step and note in one line; nothing where all was."""
+    wrong = [check for check in checks if check.verdict == "fail"]
     rows = [(check.step, check.check, f"{figure(check.value)} {check.unit}".strip(), check.expected, check.note) for check in wrong]
-    return ["### What was not as expected", table(("step", "check", "value", "expected", "note"), rows)]
+    groups: dict[tuple[str, str], list[Check]] = {}
+    for check in checks:
+        if check.verdict == "unfinished":
+            groups.setdefault((check.step, check.note), []).append(check)
+    for (step, note), unfinished in groups.items():
+        first, others = unfinished[0], len(unfinished) - 1
+        name = f"{first.check} and {others} more" if others else first.check
+        rows.append(
+            (step, name, f"{figure(first.value)} {first.unit}".strip(), first.expected, f"unfinished: {note}" if note else "unfinished")
+        )
+    return ["### What was not as expected", table(("step", "check", "value", "expected", "note"), rows)] if rows else []
 
 
 def figure(value: object) -> str:
