@@ -157,6 +157,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("temperature_c", "Temperature", "°C", CONDITIONS, "temperature of the GPU"),
     Column("throttle_reasons", "Throttling", "", CONDITIONS, "why the device slowed down, if it told"),
     Column("reason", "Reason", "", OUTCOME, "why the status is what it is", hover=True),
+    Column("cause", "Cause", "", OUTCOME, "the same in a word that programs act on; empty where none does", hover=True),
+    Column("error_file", "Whole error", "", OUTCOME, "the file in the run directory that holds the error's whole message", hover=True),
 )
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
 

@@ -66,6 +66,7 @@ def fill(directory: Path, runs: int, points: int, seed: int = 1) -> None:
         "clock_policy": "power cap 700 W",
     }
     fixed |= {"op": "matmul", "impl": "torch", "precision": "bf16", "dims": "{}", "regime": "sustained", "cache": "cold", "status": "ok"}
+    fixed["mode"] = "graph"
     for night in range(runs):
         median = level * np.exp(0.01 * rng.standard_normal(points) + 0.004 * rng.standard_normal())
         median[::500] *= 1.05 if night >= runs - 3 else 1.0
@@ -90,7 +91,7 @@ def measure(directory: Path, runs: int) -> Measured:
     verdict_s = time.perf_counter() - began[0], time.process_time() - began[1]
     opened = open_history(directory)
     last = run_line(opened.database, run_id(runs - 1))
-    asked = pd.DataFrame({"point": ["matmul-torch-bf16-0x4096x4096-nt"], "regime": ["sustained"], "cache": ["cold"]})
+    asked = pd.DataFrame({"point": ["matmul-torch-bf16-0x4096x4096-nt"], "regime": ["sustained"], "cache": ["cold"], "mode": ["graph"]})
     began = time.perf_counter(), time.process_time()
     found = details(opened.database, last, asked, night_from(12))
     series_s = time.perf_counter() - began[0], time.process_time() - began[1]

@@ -39,7 +39,7 @@ def test_what_cannot_converge_is_never_ok(scenario: Scenario) -> None:
         ("do_bench_cudagraph", "2 us hot", 0.0),
         ("do_bench_cudagraph", "8 us", -0.3),  # hot: 0.7 of the cold time
         ("Inductor's minimum", "1 ms, 5% outliers x2", -0.015),
-        ("fixed 100", "30 us hot", 0.28),  # 6 us of the host in 21 us: nothing holds the stream
+        ("fixed 100", "30 us hot", 0.31),  # 6 us of the host in 21 us, since nothing holds the stream, and an event
         ("do_bench", "1 ms, 5% outliers x2", 0.05),
     ],
 )
