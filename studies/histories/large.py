@@ -91,7 +91,9 @@ def measure(directory: Path, runs: int) -> Measured:
     verdict_s = time.perf_counter() - began[0], time.process_time() - began[1]
     opened = open_history(directory)
     last = run_line(opened.database, run_id(runs - 1))
-    asked = pd.DataFrame({"point": ["matmul-torch-bf16-0x4096x4096-nt"], "regime": ["sustained"], "cache": ["cold"], "mode": ["graph"]})
+    asked = pd.DataFrame(
+        {"point": ["matmul-torch-bf16-0x4096x4096-nt"], "regime": ["sustained"], "cache": ["cold"], "mode": ["graph"], "oldest": [True]}
+    )
     began = time.perf_counter(), time.process_time()
     found = details(opened.database, last, asked, night_from(12))
     series_s = time.perf_counter() - began[0], time.process_time() - began[1]
