@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,10 +63,10 @@ MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": miss
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need what this machine lacks are skipped. Files with slow tests come first: at the end, when a core has nothing left to
-    do, the other one is not in a long file."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Tests that need what this machine lacks are skipped. Files with most slow tests come first: at the end, when a core has nothing left
+    to do, the other one is not in a long file."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
     for marker, find in MISSING.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
         if needing and (missing := find()):

@@ -97,6 +97,7 @@ def working(machine: Machine) -> Machine:
 RAN = "pytest benches/ --benchmark-only"
 
 
+@pytest.mark.slow
 def test_a_fresh_machine_gets_the_pinned_packages_once(working: Machine) -> None:
     for _ in range(2):
         code, output, errors = working.make("bench")
@@ -126,6 +127,7 @@ def test_an_old_python(machine: Machine) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_old_python3_beside_a_newer_one(machine: Machine) -> None:
     machine.has("python3", OLD)
     machine.has("python3.12", WORKING)
@@ -161,6 +163,7 @@ def test_no_venv_module(machine: Machine) -> None:
     assert not (machine.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_pip_fails_and_the_next_make_repairs_what_it_left(working: Machine) -> None:
     code, _, errors = working.make("bench", PIP_FAILS="1")
     assert code == 2
@@ -174,6 +177,7 @@ def test_pip_fails_and_the_next_make_repairs_what_it_left(working: Machine) -> N
     assert len(working.lines("made.log")) == 2
 
 
+@pytest.mark.slow
 def test_a_venv_without_its_python_is_made_again(working: Machine) -> None:
     assert working.make("bench")[0] == 0
     for link in (working.root / ".venv" / "bin").glob("python*"):
@@ -185,6 +189,7 @@ def test_a_venv_without_its_python_is_made_again(working: Machine) -> None:
     assert RAN in output
 
 
+@pytest.mark.slow
 def test_a_venv_whose_python_became_another_is_made_again(working: Machine) -> None:
     assert working.make("bench")[0] == 0
     working.site.parent.rename(working.site.parent.with_name("python3.5"))
@@ -193,6 +198,7 @@ def test_a_venv_whose_python_became_another_is_made_again(working: Machine) -> N
     assert "note: .venv is made again (it has no packages for its Python)" in output
 
 
+@pytest.mark.slow
 def test_a_moved_checkout_goes_on(working: Machine) -> None:
     assert working.make("bench")[0] == 0
     working.root = working.root.rename(working.root.with_name("moved"))
@@ -203,6 +209,7 @@ def test_a_moved_checkout_goes_on(working: Machine) -> None:
     assert {part.split()[0] for part in makefile.split("$(BIN)/")[1:]} == {"python"}, "scripts beside it hold the path they were made at"
 
 
+@pytest.mark.slow
 def test_new_pins_are_installed_into_the_venv_that_is_there(working: Machine) -> None:
     assert working.make("bench")[0] == 0
     later = (working.root / ".venv" / ".ready").stat().st_mtime + 10
@@ -211,6 +218,7 @@ def test_new_pins_are_installed_into_the_venv_that_is_there(working: Machine) ->
     assert (len(working.lines("made.log")), len(working.lines("pip.log"))) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_venv_made_by_hand_is_kept(working: Machine) -> None:
     assert working.make("bench")[0] == 0
     (working.root / ".venv" / ".ready").unlink()
@@ -221,6 +229,7 @@ def test_a_venv_made_by_hand_is_kept(working: Machine) -> None:
     assert len(working.lines("made.log")) == 1
 
 
+@pytest.mark.slow
 def test_a_link_to_another_checkouts_venv_is_never_emptied(working: Machine) -> None:
     assert working.make("bench", PIP_FAILS="1")[0] == 2
     theirs = (working.root / ".venv").rename(working.root.parent / "theirs")

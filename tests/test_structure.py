@@ -47,6 +47,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_imports_go_one_way(folder: str) -> None:
     wrong = {
@@ -65,6 +66,7 @@ def test_configs_hold_no_code() -> None:
     assert {p.suffix for p in (ROOT / "configs").rglob("*") if p.is_file()} <= {".yaml", ".csv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", TORCH_FREE)
 def test_planning_and_reporting_need_neither_torch_nor_triton(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'triton'}} & set(sys.modules)))"
@@ -131,6 +133,7 @@ def test_a_gpu_node_keeps_its_torch_and_triton() -> None:
     assert "numpy" in seen
 
 
+@pytest.mark.slow
 def test_every_runtime_dependency_is_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module = {
@@ -169,6 +172,7 @@ def is_binary(node: ast.Call) -> bool:
     return any(isinstance(mode, str) and re.fullmatch(r"[rwax]\+?b\+?", mode) for mode in modes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", NAMES)
 def test_text_has_one_encoding_on_every_machine(folder: str) -> None:
     found = {str(path.relative_to(ROOT)): without_encoding(ast.parse(path.read_text(encoding="utf-8"))) for path in sources(folder)}
@@ -280,6 +284,7 @@ def test_the_floors_let_pass(path: str, code: str) -> None:
     assert upward(path, code) == []
 
 
+@pytest.mark.slow
 def test_nothing_but_tests_imports_studies() -> None:
     files = [path for folder in MAY_IMPORT for path in sources(folder)] + [ROOT / "conftest.py"]
     wrong = [

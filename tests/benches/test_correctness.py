@@ -24,6 +24,7 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
     assert bad.worst > 1
 
 
+@pytest.mark.slow
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
     elsewhere = {"train_step"}  # whose errors are planted into a trainer: tests/kernels/training/test_gate.py

@@ -86,6 +86,7 @@ def test_what_blocks_comes_last() -> None:
 H100, CPU = Platform("cuda", (9, 0)), Platform("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_self_test_meets_everything_once(gpu: bool) -> None:
     def platform(impl: str) -> Platform:

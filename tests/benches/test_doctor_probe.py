@@ -127,6 +127,7 @@ def test_without_nvml(tmp_path: Path, code: int) -> None:
     assert found.error == str(pynvml.NVMLError(code))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_UNKNOWN, pynvml.NVML_ERROR_NO_PERMISSION, 12345])
 @pytest.mark.parametrize("first", range(1, 45, 3))
 def test_failing_midway_is_a_finding(tmp_path: Path, first: int, code: int) -> None:
@@ -138,6 +139,7 @@ def test_failing_midway_is_a_finding(tmp_path: Path, first: int, code: int) -> N
     assert all(finding.text for finding in findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANSWERS)
 def test_any_one_function_may_be_missing_or_not_supported(tmp_path: Path, name: str) -> None:
     """An older library lacks functions; a board that lacks a feature says so, and that is no error."""
@@ -228,6 +230,7 @@ def test_the_devices_that_torch_finds(torch: Any, uuids: tuple[str, ...] | None)
     assert probe.cuda_uuids(torch) == uuids
 
 
+@pytest.mark.slow
 def test_this_machine() -> None:
     found = probe.probe_host()
     assert isinstance(found, HostFacts)

@@ -351,6 +351,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TABLE)
 def test_table(case: str) -> None:
     facts, key, level, text, do = TABLE[case]
@@ -398,6 +399,7 @@ def imported(*places: str) -> set[str]:
 MODULES = {"nvidia-ml-py": "pynvml", "pyyaml": "yaml"}  # by package, where the names differ
 
 
+@pytest.mark.slow
 def test_what_only_reports_need_is_what_measuring_does_not_import() -> None:
     """pytest-benchmark is a plugin, which pytest loads by itself."""
     measuring = imported("benches", "kernels", "conftest.py")

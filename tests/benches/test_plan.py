@@ -70,6 +70,7 @@ def test_columns_are_exactly_these(planned: pd.DataFrame) -> None:
 
 
 # By hand: 2·4096³ FLOPs on 989.5e12; 3 · 4096² · 2 bytes; the add reads and writes 3 · 8192² · 4 bytes at 3.35e12.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "column", "value"),
     [
@@ -209,6 +210,7 @@ def test_every_mistake_of_a_sweep_is_a_line(tmp_path: Path, capsys: pytest.Captu
     assert all(line.startswith(f"{path}:2: ") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_command_imports_neither_torch_nor_triton(sweep: Path) -> None:
     code = f"import sys; from benches.__main__ import main; main(['plan', {str(sweep)!r}]); "
     code += "sys.exit(bool({'torch', 'triton'} & set(sys.modules)))"
@@ -216,6 +218,7 @@ def test_the_command_imports_neither_torch_nor_triton(sweep: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_twenty_thousand_points_take_seconds(tmp_path: Path) -> None:
     """Of CPU time, which leaves out what else the machine does: 1.8 s on a core of an AMD EPYC; the bound leaves room for slower ones."""
     path = tmp_path / "big.yaml"

@@ -29,6 +29,7 @@ def test_it_trains_and_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> 
         assert words in out
 
 
+@pytest.mark.slow
 def test_a_run_in_two_parts_ends_as_one_in_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, parts = str(tmp_path / "whole.pt"), str(tmp_path / "parts.pt")
     assert train("--steps", "20", "--checkpoint", whole) == 0

@@ -19,6 +19,7 @@ def roofline_and_predicted(size: tuple[int, int, int], precision: str, gpu: str)
     return float(found.roofline_s[0]), float(found.predicted_s[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.7, 20.0])
 @given(a=st.floats(1e-9, 1e3), b=st.floats(1e-9, 1e3))
 def test_the_norm_lies_between_the_larger_and_the_sum(p: float, a: float, b: float) -> None:
@@ -29,6 +30,7 @@ def test_the_norm_lies_between_the_larger_and_the_sum(p: float, a: float, b: flo
 
 
 # The share of the roofline's speed stays one that a library could reach.
+@pytest.mark.slow
 @pytest.mark.parametrize("gpu", ["h100_sxm5", "h200_sxm", "a100_sxm4_80gb"])
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32", "fp32"])
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_what_torch_optim_refuses_is_unsupported(only_on_mps: object, method: st
     assert OPS["optimizer"].impls["torch"].load()(point, inputs).run() is inputs.out, "what torch.optim does support is built"
 
 
+@pytest.mark.slow
 def test_the_row_of_what_torch_optim_refuses(only_on_mps: object) -> None:
     ceilings = Ceilings(peak_flops_per_s={"fp32": 1e11, "bf16": 1e11}, bandwidth_bytes_per_s=1e10)
     row = measure(optimizer("torch_fused", "adagrad"), CpuDevice(ceilings), seed=1)

@@ -38,6 +38,7 @@ def test_predictions() -> None:
     assert make_plan(sweep, h100).prediction.bytes_read[0] == GPU.bytes_read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cpu", "simulated"])
 def test_rows(kind: str) -> None:
     device = CpuDevice(CEILINGS) if kind == "cpu" else SimulatedDevice()

@@ -127,6 +127,7 @@ def _sorted(part: Contraction | Stream) -> tuple[int, ...]:
     return (part.batched, part.batch, *sorted((part.m, part.n)), part.k, part.element_bytes, part.bytes)
 
 
+@pytest.mark.slow
 @given(m=SIZES, n=SIZES, k=SIZES, precision=st.sampled_from(["bf16", "fp16", "fp32", "tf32", "fp8_e4m3", "fp8_e5m2"]))
 def test_each_level_is_slower_than_the_one_before(m: int, n: int, k: int, precision: str) -> None:
     napkin, roofline, predicted = seconds(matmul(m, n, k, precision))
@@ -141,22 +142,26 @@ def test_streams_are_slower_than_the_roofline(m: int, n: int, function: str) -> 
     assert 0 <= napkin <= roofline <= predicted
 
 
+@pytest.mark.slow
 @given(m=SIZES, n=SIZES, k=SIZES, more=st.integers(1, 20_000), precision=st.sampled_from(["bf16", "fp32", "fp8_e4m3"]))
 def test_a_longer_reduction_takes_no_less(m: int, n: int, k: int, more: int, precision: str) -> None:
     # two parts in a million: powers and roots round
     assert seconds(matmul(m, n, k, precision))[2] <= seconds(matmul(m, n, k + more, precision))[2] * (1 + 2e-6)
 
 
+@pytest.mark.slow
 @given(batch=st.integers(2, 64), m=SIZES, n=SIZES, k=SIZES)
 def test_a_batch_takes_no_less_than_one_of_it(batch: int, m: int, n: int, k: int) -> None:
     assert seconds(matmul(m, n, k))[2] <= seconds(matmul(m, n, k, b=batch))[2] * (1 + 2e-6)
 
 
+@pytest.mark.slow
 @given(m=SIZES, n=SIZES, k=SIZES)
 def test_faster_memory_is_never_slower(m: int, n: int, k: int) -> None:
     assert seconds(matmul(m, n, k), load_gpu("h200_sxm"))[2] <= seconds(matmul(m, n, k))[2] * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", RAGGED)
 @pytest.mark.parametrize("n", RAGGED)
 def test_ragged_shapes_cost_about_their_padded_ones(m: int, n: int) -> None:
@@ -242,6 +247,7 @@ def test_no_points() -> None:
     assert predict([], H100).predicted_s.shape == (0,)
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_triton_is_imported() -> None:
     code = "import sys, kernels.cost_model, benches.plan; sys.exit(bool({'torch', 'triton'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -116,6 +116,7 @@ def test_ellipsis_costs_what_the_named_dims_cost() -> None:
     assert cost(free) == cost(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m_n_k", shapes(60, 3, seed=1))
 def test_matmul_flops_are_those_torch_counts(m_n_k: tuple[int, int, int]) -> None:
     made = point("matmul", "fp32", dict(zip("mnk", m_n_k, strict=True)))
@@ -124,6 +125,7 @@ def test_matmul_flops_are_those_torch_counts(m_n_k: tuple[int, int, int]) -> Non
     assert cost(made).flops == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b_m_n_k", [(b % 7 + 1, *s) for b, s in enumerate(shapes(50, 3, seed=2))])
 def test_batched_matmul_flops_are_those_torch_counts(b_m_n_k: tuple[int, ...]) -> None:
     made = point("matmul", "bf16", dict(zip("bmnk", b_m_n_k, strict=True)))
@@ -135,6 +137,7 @@ def test_batched_matmul_flops_are_those_torch_counts(b_m_n_k: tuple[int, ...]) -
 MATMUL_SIZES = list(zip(shapes(60, 4, seed=3), [*product(PRECISIONS, ("contiguous", "sliced"), ("batched", "shared"))] * 3, strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("b_m_n_k", "kind"), MATMUL_SIZES)
 def test_matmul_bytes_are_those_of_the_tensors(b_m_n_k: tuple[int, ...], kind: tuple[str, str, str]) -> None:
     precision, operands, rhs = kind
@@ -182,6 +185,7 @@ def _einsum(equation: str, sizes: tuple[int, ...], precision: str = "fp32", **op
     return point("einsum", precision, {name: min(size, 33) for name, size in zip(names, sizes, strict=False)}, equation=equation, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("equation", "sizes"), PAIR_CASES)
 def test_einsum_flops_are_those_torch_counts(equation: str, sizes: tuple[int, ...]) -> None:
     made = _einsum(equation, sizes)
@@ -193,6 +197,7 @@ def test_einsum_flops_are_those_torch_counts(equation: str, sizes: tuple[int, ..
     assert counted or 1 in made.dims.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("equation", "sizes"), PAIR_CASES)
 def test_einsum_bytes_are_those_of_the_tensors(equation: str, sizes: tuple[int, ...]) -> None:
     precision = ("fp32", "bf16", "fp16")[sum(sizes) % 3]

@@ -110,6 +110,7 @@ def grouped(draw: st.DrawFn, axes: list[str]) -> list[str]:
     return groups
 
 
+@pytest.mark.slow
 @given(patterns(reduces=False))
 @settings(max_examples=300)
 def test_a_view_where_einops_gives_one_with_the_same_strides(made: Point) -> None:
@@ -123,6 +124,7 @@ def test_a_view_where_einops_gives_one_with_the_same_strides(made: Point) -> Non
     assert torch.equal(OP.load("reference")(made, (x,)), got.double())
 
 
+@pytest.mark.slow
 @given(patterns(reduces=True))
 @settings(max_examples=200)
 def test_reductions_are_those_of_einops(made: Point) -> None:
@@ -137,6 +139,7 @@ REDUCTIONS = ("sum", "max", "min")
 SHAPES = [{axis: 1 + (7 * i + 11 * j) % 17 for j, axis in enumerate("bhwc")} for i in range(60)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_memory_is_what_pytorch_allocates(precision: str) -> None:
     for i, dims in enumerate(SHAPES):

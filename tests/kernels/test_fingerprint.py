@@ -59,6 +59,7 @@ def fresh() -> None:
     fingerprint._hash_of_modules.cache_clear()
 
 
+@pytest.mark.slow
 def test_every_implementation_has_a_hash_of_its_own() -> None:
     found = {(op.name, impl): source_hash(op, impl) for op in OPS.values() for impl in op.impls}
     assert all(len(one) == fingerprint.LENGTH for one in found.values())

@@ -55,6 +55,7 @@ def test_costs_by_hand(model, which, sizes, flops, read, written, weights) -> No
     assert napkin(made) == {"forward": 2, "backward": 4, "both": 6}[which] * sizes[0] * weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_flops_are_those_torch_counts(seed: int) -> None:
     made = drawn(seed)
@@ -65,6 +66,7 @@ def test_flops_are_those_torch_counts(seed: int) -> None:
     assert OP.cost(made, "cpu").flops == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_memory_is_what_is_allocated(seed: int) -> None:
     """To the byte: operands, then the most that a pass holds at once."""

@@ -272,6 +272,7 @@ def test_specialisation_is_that_of_tritons_launcher(argument: Any) -> None:
         assert ("x" in aligned) == ("D" in (key or ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -110,6 +110,7 @@ def test_cost_by_hand(name: str, m: int, n: int, precision: str, read: int, writ
     assert OP.cost(point(name, m, n, precision), "cpu") == Cost(0, read, written, memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_memory_is_what_pytorch_allocates(name: str) -> None:
     for i, (m, n) in enumerate(SHAPES):

@@ -48,6 +48,7 @@ CASES = list(range(60))
 DEEP = [(width, layers, 1 + 7 * i % 31) for i, (width, layers) in enumerate((w, n) for w in (1, 2, 17, 64, 97, 129) for n in range(9))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_transformer_parameters_are_the_modules(seed: int) -> None:
     config, *_, dtype = drawn(seed)
@@ -57,6 +58,7 @@ def test_transformer_parameters_are_the_modules(seed: int) -> None:
     assert config.block_parameters == sum(math.prod(shape) for shape in config.block_weights.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "layers", "rows"), DEEP)
 def test_deep_linear_parameters_and_flops_are_the_modules(width: int, layers: int, rows: int) -> None:
     config = DeepLinear(width, layers)
@@ -86,6 +88,7 @@ CPU_ATTENTION = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_transformer_flops_are_those_torch_counts(seed: int) -> None:
     config, batch, sequence, dtype = drawn(seed)
@@ -120,6 +123,7 @@ def kept(module: nn.Module, batch: tuple[Tensor, Tensor]) -> int:
     return sum(size for address, size in sizes.items() if address not in own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_activations_are_those_autograd_keeps(seed: int) -> None:
     config, batch, sequence, dtype = drawn(seed)
@@ -127,6 +131,7 @@ def test_activations_are_those_autograd_keeps(seed: int) -> None:
     assert activations.model(config, batch, sequence, dtype.itemsize, "cpu") == kept(module, tokens(config, batch, sequence))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_checkpointed_activations_are_what_stays_allocated(seed: int) -> None:
     config, batch, sequence, dtype = drawn(seed)
@@ -149,6 +154,7 @@ def test_checkpointing_changes_no_gradient(seed: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "layers", "rows"), DEEP)
 def test_deep_linear_activations(width: int, layers: int, rows: int) -> None:
     module = build(DeepLinear(width, layers), "cpu", torch.bfloat16, 1)
@@ -194,6 +200,7 @@ def test_same_seed_same_weights_in_every_dtype() -> None:
         assert not torch.equal(a, c)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [64, 257, 1024])
 def test_without_scaling_activations_grow_by_the_root_of_the_width_at_each_layer(width: int) -> None:
     """A sum of `width` products of unit normals has deviation √width; with weights scaled by 1/√fan-in it stays 1 at every depth.

@@ -136,6 +136,7 @@ def test_bytes_are_those_of_the_tensors(size: tuple[int, int], case: tuple[str, 
 ALLOCATED = [point(impl, method, *size, *stored) for impl in HOW for size, (method, stored) in CASES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [p for p in ALLOCATED if OP.impls[p.impl].unsupported(p, CPU) is None], ids=lambda p: p.id)
 def test_memory_is_what_is_allocated(made: Point) -> None:
     """Operands, counters, widened gradients and temporaries, to the byte."""

@@ -50,6 +50,7 @@ def cast(name: str, values: list[float]) -> list[float]:
     return torch.tensor(values, dtype=torch.float32).to(getattr(torch, PRECISIONS[name].torch_dtype)).double().tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED)
 @given(value=st.floats(width=32, allow_nan=False))
 def test_rounding_is_pytorchs_cast(name: str, value: float) -> None:

@@ -11,6 +11,7 @@ import pytest
 from kernels.guard import NAMES, ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "encoding", "line"),
     [

@@ -77,6 +77,7 @@ def chain(arithmetic: Arithmetic, x: Tensor, weights: list[Tensor]) -> tuple[Ten
     return (x,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", WIDE)
 @pytest.mark.parametrize("layers", [1, 3, 9])
 def test_real_roundings_of_a_chain_lie_within(precision: str, layers: int) -> None:

@@ -26,6 +26,7 @@ def formula(a, b, c):
     return 0.3 * a - b / ((c * c + a * a).sqrt() + 0.7) * 1.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @given(a=NUMBERS, b=NUMBERS, c=NUMBERS)
 def test_what_is_rounded_after_every_operation_lies_within(precision: str, a: float, b: float, c: float) -> None:

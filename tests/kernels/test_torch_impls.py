@@ -198,6 +198,7 @@ def test_accepted_as_a_cuda_call(point: Point) -> None:
     assert not OPS[point.op].exact_strides or misstrided(results, outs) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", sorted(set(WITHOUT_META.values())))
 def test_fused_steps_that_fake_tensors_cannot_run_have_cuda_kernels(function: str) -> None:
     """By PyTorch's own list of kernels, which is the same in its CPU and CUDA builds."""

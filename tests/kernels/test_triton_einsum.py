@@ -63,6 +63,7 @@ def test_contraction(equation: str, precision: str) -> None:
     assert_right(point(equation, precision))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("equation", GROUPED)
 def test_sliced_operand_is_right_or_refused(equation: str) -> None:
     """The first operand's rows no longer run on: summed dims that include its last one cannot merge."""
@@ -84,6 +85,7 @@ def test_building_what_is_refused_raises() -> None:
         triton_impl.build(p, triton_impl.make_inputs(p, DEVICE, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("equation", ["i j, j k, k l -> i l", "b i, i j, b j -> b", "b q d, b k d, b k e -> b q e"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_chain(equation: str, precision: str) -> None:

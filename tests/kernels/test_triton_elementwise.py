@@ -29,6 +29,7 @@ def assert_right(p: Point) -> None:
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", FORMATS)
 @pytest.mark.parametrize("function", [f for f in FUNCTIONS if f != "cast"])
 def test_function(function: str, precision: str) -> None:
@@ -36,6 +37,7 @@ def test_function(function: str, precision: str) -> None:
         assert_right(point(function, precision, m, n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("precision", FORMATS)
 def test_cast(precision: str, to: str) -> None:

@@ -21,6 +21,7 @@ COPIES = [name for name, f in FUNCTIONS.items() if f.makes.startswith("copy")]
 SHAPES = ((67, 131), (131, 67), (2, 4099), (129, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [name for name in PRECISIONS if name != "tf32"])
 @pytest.mark.parametrize("name", COPIES)
 def test_copies(name: str, precision: str) -> None:
@@ -31,6 +32,7 @@ def test_copies(name: str, precision: str) -> None:
         assert verdict.ok, f"{p.id}: {verdict.problem}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COPIES)
 def test_a_dim_of_one_is_a_view_or_copied(name: str) -> None:
     for m, n in ((1, 131), (131, 1), (1, 1)):

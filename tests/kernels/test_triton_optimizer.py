@@ -27,6 +27,7 @@ def point(tensors: int, n: int, precision: str = "fp32", master: str = "none", d
     return OP.point("triton", precision, {"tensors": tensors, "n": n}, {"method": "adamw", "master": master, "data": data})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "master"), triton_impl.STORED)
 @pytest.mark.parametrize("size", SIZES)
 def test_right(size: tuple[int, int], precision: str, master: str) -> None:

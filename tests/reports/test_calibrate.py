@@ -74,6 +74,7 @@ def test_planted_constants_of_a_gpu_are_found(make_run: MakeRun) -> None:
     assert "had not seen" in bf16.error
 
 
+@pytest.mark.slow
 def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
     """Large square products say how fast the units are, and nothing of launches, splits, or the memory."""
     points = [matmul(m, n, k) for m in (4096, 6144, 8192) for n in (4096, 8192) for k in (4096, 8192, 16384)]
@@ -102,6 +103,7 @@ def test_whether_a_library_splits_k_shows_in_its_rows(make_run: MakeRun, splits_
     assert bf16.splits_k == splits_k
 
 
+@pytest.mark.slow
 def test_hot_rows_tell_the_l2_and_cold_ones_do_not(make_run: MakeRun) -> None:
     truth = PRESENT.model_copy(update={"batched": PRESENT.batched.model_copy(update={"prologue_s": 3e-6, "l2_speedup": 2.6})})
     points = [matmul(m, n, 256, b=b) for b in (4, 8, 16) for m in (128, 512, 1000) for n in (128, 256, 1024)]
@@ -168,6 +170,7 @@ def test_the_command_writes_a_gpus_file(make_run: MakeRun, tmp_path: Path, capsy
     assert set(TILE_CONSTANTS) <= set(fit.model_dump())
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     points = [matmul(*size) for size in shapes(40)]
     rows = rows_of(points, on_gpu(points, PRESENT))
@@ -182,6 +185,7 @@ def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.Captu
     assert "3 timed rows left out: timed at the host's pace (mode host)" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "environment", "more", "says"),
     [

@@ -12,12 +12,14 @@ from reports.__main__ import main
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_prints_the_path_last(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cpu")
     assert main(["html", str(run)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(run / "report.html")
 
 
+@pytest.mark.slow
 def test_writes_elsewhere(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run, out = make_run("cpu"), tmp_path / "page.html"
     assert main(["html", str(run), "-o", str(out)]) == 0
@@ -25,6 +27,7 @@ def test_writes_elsewhere(make_run: Callable[..., Path], tmp_path: Path) -> None
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_damaged_lines_are_counted_and_said(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cpu")
     with (run / "rows.jsonl").open("ab") as journal:

@@ -62,6 +62,7 @@ def verdict(found: Comparison, point: str) -> tuple[str, str]:
     return row["verdict"], row["why"]
 
 
+@pytest.mark.slow
 def test_one_slow_implementation_is_found_and_no_other(tmp_path: Path) -> None:
     a = rows_of()
     found = compared(tmp_path, a, rerun(a, slower=lambda row: 1.1 if row.op == "elementwise" and row.impl == "triton" else 1.0))
@@ -75,6 +76,7 @@ def test_one_slow_implementation_is_found_and_no_other(tmp_path: Path) -> None:
     assert found.table["at_least"].iloc[: len(slow)].is_monotonic_decreasing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
@@ -101,6 +103,7 @@ def test_what_became_of_a_point(tmp_path: Path, a: dict[str, Any], b: dict[str, 
     assert len(found.table) == len(before), "no point is dropped"
 
 
+@pytest.mark.slow
 def test_runs_without_a_pair_are_compared_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = rows_of()
     runs = both(tmp_path, a, [row.model_copy(update={"status": "verified", "reason": None, **UNTIMED}) for row in a])
@@ -109,6 +112,7 @@ def test_runs_without_a_pair_are_compared_all_the_same(tmp_path: Path, capsys: p
     assert "No point was timed in both runs in the same way." in (runs[1] / "compare-a.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_points_of_one_run_only_come_before_ratios(tmp_path: Path) -> None:
     a = rows_of()
     found = compared(tmp_path, a[1:], rerun(a)[:-1])
@@ -132,6 +136,7 @@ def test_only_an_overwhelming_effect_outweighs_noise(tmp_path: Path, kind: str, 
     assert verdict(compared(tmp_path, a, b, kind), a[place].point)[0] == expected
 
 
+@pytest.mark.slow
 def test_what_differs_in_a_pair_is_noted(tmp_path: Path) -> None:
     a = [row.model_copy(update={"config": "128x128x64", "source_hash": "1"}) for row in rows_of()]
     b = rerun(a)
@@ -141,6 +146,7 @@ def test_what_differs_in_a_pair_is_noted(tmp_path: Path) -> None:
     assert set(noted.drop(b[0].point)) == {""}
 
 
+@pytest.mark.slow
 def test_processes_stand_for_the_spread_between_runs(tmp_path: Path) -> None:
     """Five processes that agree to 0.02% narrow the interval to what moves a whole run; medians that scatter widen it."""
     a = rows_of()
@@ -158,6 +164,7 @@ def test_processes_stand_for_the_spread_between_runs(tmp_path: Path) -> None:
     assert width(0.02) > 0.03
 
 
+@pytest.mark.slow
 def test_the_shift_of_the_whole_run_is_said_and_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = rows_of()
     runs = both(tmp_path, a, rerun(a, slower=lambda row: 1.25), driver="580.1")
@@ -213,6 +220,7 @@ def test_clocks_that_differ_are_said(tmp_path: Path) -> None:
     assert compared(tmp_path, a, slow).differs == ["SM clock 1755 → 1410 MHz (median of the pairs)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "words"),
     [
@@ -247,6 +255,7 @@ def test_what_cannot_be_compared_is_one_line_and_exit_2(tmp_path: Path, capsys: 
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_two_simulated_runs_are_compared_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of("simulated")
     a, b = both(tmp_path, rows, rerun(rows), "simulated")
@@ -264,6 +273,7 @@ def test_fail_on_slower(tmp_path: Path, factor: float, code: int) -> None:
     assert main(["compare", str(a), str(b)]) == 0
 
 
+@pytest.mark.slow
 def test_fail_on_slower_sees_what_fails_now_and_what_only_the_mean_shows(tmp_path: Path) -> None:
     rows = rows_of()
     place = next(i for i, row in enumerate(rows) if row.median_s is not None)
@@ -279,6 +289,7 @@ def test_fail_on_slower_sees_what_fails_now_and_what_only_the_mean_shows(tmp_pat
     assert found.worse
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of()
     a, b = both(tmp_path, rows, rerun(rows, slower=lambda row: 1.1 if row.impl == "triton" else 1.0))
@@ -288,6 +299,7 @@ def test_the_threshold_is_the_users(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["compare", str(a), str(b), "--threshold", "-1"])
 
 
+@pytest.mark.slow
 def test_eighty_columns_are_enough_and_all_prints_every_point(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +316,7 @@ def test_eighty_columns_are_enough_and_all_prints_every_point(
     assert all(row.point in joined for row in rows)
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_point_and_refers_to_nothing_outside(tmp_path: Path) -> None:
     rows = rows_of()
     a, b = both(tmp_path, rows, rerun(rows[1:]))
@@ -319,6 +332,7 @@ def test_the_page_holds_every_point_and_refers_to_nothing_outside(tmp_path: Path
     assert list(MARKS) == list(VERDICTS)
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of()
     rows[1] = rows[1].model_copy(update={"point": f"matmul-{HOSTILE}", "impl": HOSTILE, "op": f"[red]{HOSTILE}[/nothing]"})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pandas as pd
+import pytest
 
 from benches.devices.base import Mode
 from benches.row import Row, Status
@@ -82,6 +83,7 @@ def test_a_row_without_the_newer_fields_is_read() -> None:
     assert (row.duty, row.mode, row.launch_bound) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_writing_again_leaves_no_temporary_file(make_run: Callable[..., Path]) -> None:
     run = make_run("cpu")
     build_report(run)

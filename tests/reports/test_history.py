@@ -38,6 +38,7 @@ def test_a_run_added_twice_counts_once(make_run: MakeRun, tmp_path: Path) -> Non
     assert count(tmp_path / "history") == (1, len(read_journal(run).rows))
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_run_is_the_same_run(make_run: MakeRun, tmp_path: Path) -> None:
     one, copy = make_run("cuda", "one"), make_run("cuda", "copy")
     assert add_run(tmp_path, one) == add_run(tmp_path, copy)
@@ -78,6 +79,7 @@ def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:
         assert json.loads(line["dims"]) == row.dims
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

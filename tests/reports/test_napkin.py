@@ -136,6 +136,7 @@ def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) 
     assert taken["batch.micro"] == ("1", "default")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -25,6 +25,7 @@ def verdict_of(night: Night) -> Verdict:
     return night.judged.verdict
 
 
+@pytest.mark.slow
 def test_the_index_lists_every_run_newest_first_and_links_what_is_there(night: Night) -> None:
     page = Path(verdict_of(night).run_dir) / "nightly.html"
     page.parent.mkdir(exist_ok=True)

@@ -49,6 +49,7 @@ def told(opened: Opened, run: str) -> dict[str, list[str]]:
     return mode_changes(modes_before(opened.database, tonight), lines_of(opened.database, run))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modes", "count", "said"),
     [
@@ -122,6 +123,7 @@ def judged(folder: Path, mode_of: dict[int, str | None]) -> Judged:
     return judge(open_history(folder).database, run, load_thresholds())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_kept", [0, STEP_NIGHT, NIGHTS - 1, NIGHTS], ids=["always", "from the step on", "tonight", "never"])
 def test_no_history_starts_anew_because_modes_are_kept(first_kept: int, tmp_path: Path) -> None:
     found = judged(tmp_path, dict.fromkeys(range(first_kept, NIGHTS), "graph")).verdict
@@ -130,6 +132,7 @@ def test_no_history_starts_anew_because_modes_are_kept(first_kept: int, tmp_path
     assert not any("another way" in line for line in found.suspect)
 
 
+@pytest.mark.slow
 def test_a_step_that_comes_with_another_mode_is_not_confirmed_but_said(tmp_path: Path) -> None:
     changed = judged(tmp_path, {night: "graph" if night == NIGHTS - 1 else "events" for night in range(NIGHTS)}).verdict
     assert (changed.judged, changed.changes, changed.exit_code) == (0, (), 3)

@@ -50,6 +50,7 @@ def row_of(night: Night, point: str) -> int:
     return int(np.flatnonzero(night.judged.nights.series["point"] == point)[0])
 
 
+@pytest.mark.slow
 def test_the_planted_steps_are_what_the_night_confirms(night: Night) -> None:
     confirmed = {change.point: change for change in night.judged.verdict.confirmed}
     assert set(confirmed) == {names()[SLOW], names()[BETTER]}
@@ -72,6 +73,7 @@ def test_a_line_a_series_with_its_status_and_where_it_stands(night: Night) -> No
     assert frame.loc[frame["status"] == "steady", "change"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_short_history_is_said_to_be_too_short(tmp_path: Path) -> None:
     judged = last_night(tmp_path, nights=4).judged
     frame = series_frame(judged)
@@ -129,6 +131,7 @@ def test_times_by_gpu_are_cut_where_they_would_not_fit_and_changes_come_first(ni
     assert len(rows) == 3
 
 
+@pytest.mark.slow
 def test_one_gpu_needs_no_times_of_its_own(tmp_path: Path) -> None:
     judged = last_night(tmp_path, gpus=1).judged
     assert by_gpu_rows(judged) == []
@@ -176,6 +179,7 @@ def test_beyond_twenty_cards_changes_are_a_click_away(night: Night) -> None:
     assert all(f'href="#point=p{i}"' in page for i in range(23))
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     night = last_night(tmp_path, [f"{HOSTILE}{name}" for name in names()])
     page = html(night.judged, night.gpus)
@@ -220,6 +224,7 @@ def test_many_gpus_make_a_heat_map(gpus: int, kind: str) -> None:
     assert f"the largest is {0.001 * (gpus - 1):+.1%}" in chart.alt
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_pages_and_names_the_nights_last(
     make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +236,7 @@ def test_the_command_writes_both_pages_and_names_the_nights_last(
     assert (rows["status"], [(history / href).resolve() for href in rows["nightly"]]) == (["fine"], [(run / "nightly.html").resolve()])
 
 
+@pytest.mark.slow
 def test_the_page_goes_where_it_is_asked_for_and_webhook_text_stays_alone(
     make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +249,7 @@ def test_the_page_goes_where_it_is_asked_for_and_webhook_text_stays_alone(
     assert "gone: no such directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_verdict_stands_where_its_page_cannot_be_written(
     make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ def test_tick(value: float, unit: str, expected: str) -> None:
     assert tick(value, unit).replace(SPACE, " ") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", FORMATS)
 @pytest.mark.parametrize("exponent", range(-15, 19))
 def test_every_unit_shows_every_size(unit: str, exponent: int) -> None:

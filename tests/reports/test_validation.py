@@ -61,6 +61,7 @@ def contact(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_is_made_without_host_names_or_samples(contact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validation", str(contact), "-o", str(tmp_path / "out")]) == 0
     made = tmp_path / "out" / "h100_sxm5-2026-11-26"
@@ -83,6 +84,7 @@ def test_a_folder_is_made_without_host_names_or_samples(contact: Path, tmp_path:
     assert "| matmul bf16 | efficiency | 0.8079 |" in text
 
 
+@pytest.mark.slow
 def test_the_same_contact_replaces_its_folder_and_another_gets_its_own(contact: Path, tmp_path: Path) -> None:
     arguments = ["validation", str(contact), "-o", str(tmp_path / "out")]
     assert [main(arguments), main(arguments)] == [0, 0]

@@ -30,6 +30,7 @@ def judge(values: np.ndarray, rule: Rule = DEFAULT) -> Scan:
     return scan(values, np.full(len(values), LEAST), rule)
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (7, 5), elements=st.floats(-1e3, 1e3) | st.just(np.nan)))
 def test_medians_are_numpys(values: np.ndarray) -> None:
     values[:, 0] = np.nan_to_num(values[:, 0])  # numpy warns of a row without numbers
@@ -139,6 +140,7 @@ def test_too_few_series_tell_no_shift() -> None:
     np.testing.assert_array_equal(found.values, times[:, :, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [0.05, -0.05, 0.2])
 @pytest.mark.parametrize("count", [1, 37])
 def test_a_step_is_confirmed_once_within_four_nights_and_located(change: float, count: int) -> None:
@@ -161,6 +163,7 @@ def test_a_step_that_is_mended_is_two_changes() -> None:
     assert abs(second.first - STEP_AT - 6) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nights", [[33], [33, 35], [33, 34], [30, 33, 36, 39, 42, 45]])
 def test_outlier_nights_are_no_change(nights: list[int]) -> None:
     values = series()
@@ -206,6 +209,7 @@ def test_tonight_is_set_against_the_nights_before() -> None:
     assert tonight.difference[0] / tonight.sigma[0] > DEFAULT.watch
 
 
+@pytest.mark.slow
 def test_many_series_need_more_evidence() -> None:
     history = simulate(World(series=301, noise=0.02, stepping=0), 4)
     many = judge(history.times, Rule(fdr_above=200)).confirmed

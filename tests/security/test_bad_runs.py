@@ -87,6 +87,7 @@ def test_the_last_of_equal_keys_and_points_counts(tmp_path: Path) -> None:
     assert problems == []
 
 
+@pytest.mark.slow
 def test_flops_beyond_64_bits_reach_page_and_parquet(tmp_path: Path) -> None:
     """A shape that only a plan can hold is skipped, and its row is like any other."""
     flops = 10**30
@@ -99,6 +100,7 @@ def test_flops_beyond_64_bits_reach_page_and_parquet(tmp_path: Path) -> None:
     assert load_report(run).frame.set_index("point").loc["large", "intensity"] == pytest.approx(flops / 2**63)
 
 
+@pytest.mark.slow
 def test_rows_of_another_version_stay_in_the_table(tmp_path: Path) -> None:
     changes = [{"precision": "fp2"}, {"op": "fft"}, {"options": {"layout": "zz"}}, {"dims": {"q": 3}}, {"impl": "cuda"}]
     others = [ROWS[0].model_copy(update={"point": f"other {i}", **changed}) for i, changed in enumerate(changes)]
@@ -123,6 +125,7 @@ BAD_JSON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_JSON)
 def test_corrupt_json_is_told_in_a_line(tmp_path: Path, name: str) -> None:
     run = write_run(tmp_path / "run", ROWS[:5], ENVIRONMENTS["cuda"])
@@ -138,6 +141,7 @@ def test_corrupt_json_is_told_in_a_line(tmp_path: Path, name: str) -> None:
         assert len(text) < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), [("environment.json", "surrogate"), ("inspect.json", "deep")])
 def test_corrupt_json_gives_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, name: str) -> None:
     run = write_run(tmp_path / "run", ROWS[:5], ENVIRONMENTS["cuda"])

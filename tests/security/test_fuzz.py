@@ -49,6 +49,7 @@ def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "took 0.0" in fuzz(slow, 1, seed=1).faults[0]
 
 
+@pytest.mark.slow
 def test_memory_that_the_process_held_before_is_not_the_readers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("studies.fuzz.__main__.gettempdir", lambda: str(tmp_path))
     held = bytearray(b"x") * 600_000_000  # every page of it is touched
@@ -59,6 +60,7 @@ def test_memory_that_the_process_held_before_is_not_the_readers(monkeypatch: pyt
     assert fuzz_alone("environment", 2, seed=1).peak_bytes < len(held)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--count", "3", "--only", "environment"]) == 0
     assert capsys.readouterr().out.startswith("environment: 3 inputs, 0 faults (")

@@ -78,6 +78,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Structure:
     return Structure(page(tmp_path_factory.mktemp("harmless"), HARMLESS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NAMES)
 def test_names_stay_text(tmp_path: Path, harmless: Structure, kind: str) -> None:
     text = page(tmp_path, NAMES[kind])

@@ -81,6 +81,7 @@ def is_true(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and value.value is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_data_stays_data(path: Path) -> None:
     assert list(wrong(ast.parse(path.read_text(encoding="utf-8")))) == []
@@ -139,11 +140,13 @@ def imports(path: Path) -> set[str]:
     return {name.split(".")[0] for name in plain | {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["kernels", "reports"])
 def test_costs_and_pages_are_made_without_a_network(folder: str) -> None:
     assert {str(p): found for p in (ROOT / folder).rglob("*.py") if (found := imports(p) & NETWORK)} == {}
 
 
+@pytest.mark.slow
 def test_markup_is_made_of_templates_and_own_files_only() -> None:
     """Whatever is Markup is not escaped again, so few places may make it."""
     makers = set()

@@ -76,6 +76,7 @@ def with_scratch() -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
     library._destroy()
 
 
+@pytest.mark.slow
 def test_what_an_operator_takes_for_itself_is_scratch(with_scratch: Callable[[torch.Tensor], torch.Tensor]) -> None:
     x = torch.ones(M, K)
     (_, tensors), everything = allocated(lambda: held_by_tensors(lambda: with_scratch(x)))
@@ -87,6 +88,7 @@ def product(precision: str) -> Point:
     return OPS["matmul"].point("torch", precision, {"m": M, "n": N, "k": K})
 
 
+@pytest.mark.slow
 def test_a_row_has_the_peak_of_the_allocator_and_the_scratch_in_it(
     with_scratch: Callable[[torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

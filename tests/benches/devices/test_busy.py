@@ -43,6 +43,7 @@ def test_the_machines_work_less_ones_own_is_that_of_others(monkeypatch: pytest.M
     assert OtherWork().cores() == pytest.approx((21 - 6 - 4 * TICK_S) / 10)
 
 
+@pytest.mark.slow
 def test_another_process_is_seen() -> None:
     """However little of a busy or limited machine it gets: set against the CPU time that it had. The kernel samples one and adds up the
     other, so that they agree roughly."""

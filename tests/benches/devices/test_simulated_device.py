@@ -85,6 +85,7 @@ def test_a_flush_makes_cold() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "mode", "median_s"),
     [
@@ -154,6 +155,7 @@ def test_a_hold_is_half_as_long_again_as_the_host_needs(
         assert held_samples(30, call_s, each_s, sample_s) == count
 
 
+@pytest.mark.slow
 @given(st.integers(1, 1000), st.floats(1e-6, 0.05), st.floats(0, 1e-3), st.floats(1e-6, 1.0))
 def test_the_queue_and_the_longest_hold_take_what_is_enqueued(count: int, call_s: float, beside_s: float, sample_s: float) -> None:
     each_s = call_s + beside_s
@@ -271,6 +273,7 @@ def test_scripted_faults_end_as_their_status(monkeypatch: pytest.MonkeyPatch, fa
     assert measure(SMALL, device, seed=1).status == ("error" if fault in ("sticky", "lost") else "ok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "code"), [("crash", -signal.SIGSEGV), ("abort", -signal.SIGABRT), ("exit", 3), ("kill", -signal.SIGKILL)]
 )
@@ -316,6 +319,7 @@ def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() 
     assert device.now_s() - before < 1.5 * usual
 
 
+@pytest.mark.slow
 def test_a_view_launches_no_kernel_and_costs_the_host_a_call() -> None:
     """Between two events there would be nothing: an estimate of zero seconds."""
     point = OPS["layout"].point("torch", "bf16", {"m": 4096, "n": 4096}, {"function": "transpose"})

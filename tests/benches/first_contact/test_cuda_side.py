@@ -110,6 +110,7 @@ def test_the_endless_kernel_spins_for_years(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked[0] < 2**63
 
 
+@pytest.mark.slow
 def test_the_illegal_access_compiles_for_an_h100() -> None:
     code = (
         "from triton.backends.compiler import GPUTarget\n"

@@ -141,6 +141,7 @@ def test_what_was_found_before_the_command_is_ended_is_kept(tmp_path: Path) -> N
     assert json.loads((out / "environment.json").read_text())["interrupted"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -153,6 +154,7 @@ def test_bad_options_are_exit_code_2(arguments: tuple[str, ...], message: str, t
     assert (done.returncode, done.stderr) == (2, message)
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("kept")
     done = first_contact("--device", "simulated", "--out", str(tmp_path))

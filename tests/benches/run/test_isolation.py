@@ -123,6 +123,7 @@ def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
     assert (run_dir / NAME).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_resume_of_nothing_is_one_line(tmp_path: Path) -> None:
     done = run("--resume", tmp_path / "absent")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

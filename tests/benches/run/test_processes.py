@@ -52,6 +52,7 @@ def test_one_process_is_itself() -> None:
     assert combine_rows([row(1.0)], half_width=0.05) == row(1.0)
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(min_size=1, max_size=8), max_size=30), st.integers(0, 2**31), st.text(min_size=1, max_size=8))
 def test_the_order_is_a_permutation_that_one_more_point_does_not_change(ids: set[str], seed: int, extra: str) -> None:
     order = shuffled(sorted(ids), seed)

@@ -84,6 +84,7 @@ def test_no_file_no_sentinels(tmp_path: Path) -> None:
     assert read_sentinels(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_drifting_machine_is_found_and_a_steady_one_is_not(tmp_path: Path) -> None:
     found = {}
     for name, per_s in (("steady", 0.0), ("drifting", 1e-4)):

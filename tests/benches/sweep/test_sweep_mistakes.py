@@ -150,6 +150,7 @@ ENTRIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ENTRIES)
 def test_entry(tmp_path: Path, what: str):
     entry, *expected = ENTRIES[what]
@@ -242,6 +243,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", FILES, ids=range(len(FILES)))
 def test_file(tmp_path: Path, text: str):
     path = tmp_path / "s.yaml"

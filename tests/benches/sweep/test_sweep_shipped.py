@@ -18,6 +18,7 @@ def test_every_shipped_sweep_has_a_band():
     assert set(BANDS) <= set(sweep_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sweep_names())
 def test_loads_and_resolves(name: str, tmp_path: Path):
     sweep = load_sweep(name)
@@ -30,6 +31,7 @@ def test_loads_and_resolves(name: str, tmp_path: Path):
     assert [vars(point) for point in load_sweep(path).points] == [vars(point) for point in sweep.points]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BANDS)
 def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
     points = load_sweep(name).points
@@ -38,6 +40,7 @@ def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
     assert max(OPS[point.op].cost(point, "cuda").memory_bytes for point in points) < 80e9 / 4  # references in fp64 take four times as much
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smoke", "nightly"])
 def test_every_op_in_every_implementation_and_precision(name: str):
     found = {(point.op, point.impl, point.precision) for point in load_sweep(name).points}
@@ -59,6 +62,7 @@ def test_smoke_is_small_enough_for_a_laptop():
             assert flops <= (2**26 if point.precision in ("bf16", "fp16") else 2**32)
 
 
+@pytest.mark.slow
 def test_nightly_takes_half_an_hour():
     points = load_sweep("nightly").points
     assert 1.5 * len(points) + 5 * sum(point.impl == "torch_compile" for point in points) < 30 * 60

@@ -31,6 +31,7 @@ def ar1(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rho", "at_least"), [(0.0, 0.97), (0.5, 0.97), (0.9, 0.90)])
 def test_coverage_of_the_true_median(rho: float, at_least: float) -> None:
     rng = np.random.default_rng(11)

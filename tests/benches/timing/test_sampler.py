@@ -213,6 +213,7 @@ def test_slowed_blocks_are_dropped_and_the_device_cooled_three_times(cause: str,
     assert timing.conditions == Conditions(sm_clock_hz=1.7e9, throttle_reasons=[cause] if spells == 99 else [])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(st.none(), st.floats(0.02, 0.04)), min_size=1, max_size=50).filter(any),
     st.integers(0, 5),

@@ -136,6 +136,7 @@ def test_every_gradient_and_every_update_is_looked_at(precision: str, dims: dict
     assert verify(OP, point, result, inputs, first).ok
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled, but CUDA is not available")
 @pytest.mark.parametrize("checkpointing", ["none", "full"])
 @pytest.mark.parametrize("precision", [*PRECISIONS, "tf32"])

@@ -49,6 +49,7 @@ def same(a: Trainer, b: Trainer) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.parameters, b.parameters, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_two_runs_are_the_same_and_another_seed_is_not(folder: Path, precision: str, checkpointing: bool) -> None:
@@ -58,6 +59,7 @@ def test_two_runs_are_the_same_and_another_seed_is_not(folder: Path, precision: 
     assert same(first, again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_checkpointing_changes_nothing_but_memory(folder: Path, precision: str) -> None:
     kept, computed = (trainer(folder, Recipe(precision, checkpointing=c)) for c in (False, True))
@@ -65,6 +67,7 @@ def test_checkpointing_changes_nothing_but_memory(folder: Path, precision: str) 
     assert same(kept, computed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_resumed_run_is_one_that_never_stopped(folder: Path, tmp_path: Path, precision: str, optimizer: str) -> None:
@@ -152,6 +155,7 @@ def test_a_transformer_learns_the_chain(folder: Path, precision: str) -> None:
     assert 0.9 * ENTROPY < last < 1.15 * ENTROPY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.05), ("momentum", 0.01), ("adamw", 0.01)])
 def test_a_deep_linear_model_learns_a_linear_function(folder: Path, optimizer: str, rate: float) -> None:
     found = losses(trainer(folder, Recipe("fp32", optimizer, learning_rate=rate), DeepLinear(16, 2)), 200)

@@ -46,6 +46,7 @@ def test_checkpointing_costs_flops_and_earns_no_mfu() -> None:
     assert memory(again, "cuda").activations < memory(plain, "cuda").activations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(60, seed=1, precisions=("fp32", "bf16", "fp16")), ids=lambda p: p.id)
 def test_flops_are_those_torch_counts(point: Point) -> None:
     built = kernel(point)
@@ -54,6 +55,7 @@ def test_flops_are_those_torch_counts(point: Point) -> None:
     assert OP.cost(point, "cpu").flops == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(60, seed=2), ids=lambda p: p.id)
 def test_activations_are_what_autograd_keeps(point: Point) -> None:
     """To the byte, each storage once, parameters and batch left out."""
@@ -77,6 +79,7 @@ LARGE = [p for p in drawn(300, seed=3, precisions=("fp32", "bf16", "fp8_e4m3")) 
 LARGE = [p for p in LARGE if p.dims.get("width", p.dims.get("hidden", 0)) >= 14 and p.dims.get("feedforward", 99) >= 20][:60]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", LARGE, ids=lambda p: p.id)
 def test_peak_is_about_what_is_allocated(point: Point) -> None:
     """An estimate: sizes whose tensors outweigh what is left out of it."""

@@ -75,6 +75,7 @@ def runs(tmp_path: Path, factor: float, other: float = 1.0) -> tuple[Path, Path]
     return write_run(tmp_path / "a", rows, environment), write_run(tmp_path / "b", slow, environment)
 
 
+@pytest.mark.slow
 def test_a_planted_slowdown_is_counted_as_found_and_the_rest_as_same_code(tmp_path: Path) -> None:
     a, b = runs(tmp_path, SLOWDOWN)
     found = judge([a], [b], SPEC)
@@ -83,6 +84,7 @@ def test_a_planted_slowdown_is_counted_as_found_and_the_rest_as_same_code(tmp_pa
     assert good([replace(found, name="slowed, 5 runs a side")])
 
 
+@pytest.mark.slow
 def test_what_is_called_falsely_or_missed_fails(tmp_path: Path) -> None:
     def judged(folder: str, factor: float, other: float = 1.0, spec: Plant | None = SPEC) -> Trial:
         a, b = runs(tmp_path / folder, factor, other)
@@ -118,6 +120,7 @@ def test_nights_count_what_they_confirm(tmp_path: Path) -> None:
     assert found.called == []
 
 
+@pytest.mark.slow
 def test_runs_of_different_commits_are_no_trial(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", rows_of(), ENVIRONMENTS["cuda"])
     b = write_run(tmp_path / "b", rows_of(), {**ENVIRONMENTS["cuda"], "commit": "f" * 40})
@@ -164,6 +167,7 @@ def test_too_few_runs_for_two_sides_are_refused(capsys: pytest.CaptureFixture[st
     assert "two sides of 5 runs need 10" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_a_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--sweep", str(tmp_path / "none.yaml"), "--folder", str(tmp_path / "runs")]) == 2
     assert "run run-00 ended with 4; see" in capsys.readouterr().err

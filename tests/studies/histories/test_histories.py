@@ -89,6 +89,7 @@ def test_ours_comes_near_its_goals_in_a_few_histories(scores: dict[str, Score]) 
     assert noisy >= 0.65
 
 
+@pytest.mark.slow
 def test_most_steps_are_located_to_a_night(scores: dict[str, Score]) -> None:
     assert scores[QUIET].located >= 0.9 * scores[QUIET].later
 

@@ -20,6 +20,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_the_planted_step_is_confirmed_and_nothing_else(history: Path) -> None:
     found = measure(history, RUNS)
     assert found.rows == RUNS * POINTS

@@ -330,6 +330,7 @@ def product(variant: Variant, tensors: calls.Operands) -> None:
         c[0, : c.shape[1] // 2] = 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8_e4m3"])
 def test_a_variant_is_checked_and_timed_on_sets_in_rotation(cuda: FakeCuda, precision: str) -> None:
     case = replace(CASE, precision=precision)
@@ -345,6 +346,7 @@ def test_a_variant_is_checked_and_timed_on_sets_in_rotation(cuda: FakeCuda, prec
     assert torch.cuda.Event is cuda.Event
 
 
+@pytest.mark.slow
 def test_a_wrong_result_has_no_time(cuda: FakeCuda) -> None:
     record = board.Board(0.0).measure(job(replace(POINTER, stages=1)))
     assert record["status"] == "wrong"
@@ -352,11 +354,13 @@ def test_a_wrong_result_has_no_time(cuda: FakeCuda) -> None:
     assert cuda.replays == 0
 
 
+@pytest.mark.slow
 def test_a_result_that_is_not_written_is_wrong(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "launcher", lambda variant, case, tensors: lambda: None)
     assert board.Board(0.0).measure(job(POINTER))["status"] == "wrong"
 
 
+@pytest.mark.slow
 def test_the_worker_answers_and_ends_after_an_error(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "version", types.SimpleNamespace(cuda="13.0"))
     here, there = Pipe()
@@ -390,6 +394,7 @@ SWITCHES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["nt", "nn"])
 @pytest.mark.parametrize("variant", SWITCHES, ids=lambda variant: variant.kind)
 def test_the_kernels_are_right_in_the_interpreter(variant: Variant, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ QUICK = ("8 us", "300 us", "80 ms", "1 ms, 5% outliers x2", "1 ms, thermal spell
 SEEDS = range(12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_ours_is_unbiased_where_it_says_ok(name: str) -> None:
     outcome = trial("ours", BY_NAME[name], SEEDS)
@@ -26,11 +27,13 @@ def test_ours_is_unbiased_where_it_says_ok(name: str) -> None:
     assert outcome.verdicts.get("ok", 0) >= 11 / 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [s for s in BY_NAME.values() if s.expected != "ok"], ids=lambda s: s.name)
 def test_what_cannot_converge_is_never_ok(scenario: Scenario) -> None:
     assert trial("ours", scenario, range(3)).verdicts == {scenario.expected: 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "name", "bias"),
     [
