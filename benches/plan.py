@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from kernels.cost_model import Prediction, predict
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS
+from kernels.writing import write_text
 
 # What a point takes besides sampling, fitted to 42 points that an H100 timed (docs/validation/2026-11-26-h100_sxm5-first-look): wall_s less
 # warm-up, samples and 1.7 ms a sample for what the driver was asked between them. One board and points of up to 4.3 GB: an estimate.
@@ -142,10 +144,11 @@ def rows(plan: Plan) -> Iterator[dict[str, object]]:
 def write_csv(plan: Plan, path: Path) -> None:
     """Raises OSError where the file cannot be written."""
     columns = [*FIXED, *dim_columns(plan.points).values(), *COSTS]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows(plan))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows(plan))
+    write_text(path, text.getvalue())
 
 
 def show(plan: Plan, console: Console) -> None:

@@ -38,6 +38,7 @@ from kernels.compilation import ALIGNMENT, Compilation, Function
 from kernels.gpus import Gpu
 from kernels.op import Op
 from kernels.precisions import PRECISIONS
+from kernels.writing import write_text
 
 WARP = 32  # threads
 TENSOR_INSTRUCTIONS = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
@@ -267,7 +268,7 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
         ),
     )
     if json_file:
-        json_file.write_text(json.dumps(to_json(findings, gpu), indent=1) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps(to_json(findings, gpu), indent=1) + "\n")
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table(findings, gpu))
     count = Counter(f.status for f in findings)

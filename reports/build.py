@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
+from kernels.writing import write_text
 from reports.page import page
 from reports.payload import libraries, pack, payload
 from reports.report import Report, RunError, load_report
 from reports.sections import SECTIONS
-from reports.store import write_atomically, write_tables
+from reports.store import write_tables
 
 TITLE = "H100 microbenchmarks"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
@@ -31,7 +32,7 @@ def write_report(report: Report, out: Path | None = None) -> Path:
     out = out or report.run_dir / "report.html"
     text = html(report)
     write_tables(report.frame, report.run_dir)
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
     return out
 
 

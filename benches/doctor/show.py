@@ -15,6 +15,7 @@ from rich.table import Table
 from benches.doctor.facts import Facts
 from benches.doctor.finding import LEVELS, Finding, Level
 from benches.doctor.judge import can_measure
+from kernels.writing import write_text
 
 STYLE: dict[Level, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "blocks": "bold red"}
 
@@ -65,4 +66,4 @@ def write_json(path: Path, facts: Facts, findings: Sequence[Finding], checks: Se
         "facts": asdict(facts),
         "selftest": checks,
     }
-    path.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(found, indent=2, allow_nan=False) + "\n")

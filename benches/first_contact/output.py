@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benches.first_contact.check import Check, summary
-from benches.run.environment import write_atomically
 from benches.run.journal import SYNC
+from kernels.writing import write_text
 
 SUMMARY_TEXT, SUMMARY, DOCTOR, CLOCKWORK, LOG = "summary.txt", "summary.json", "doctor.json", "clockwork.jsonl", "worker.log"
 
@@ -24,8 +24,8 @@ SUMMARY_TEXT, SUMMARY, DOCTOR, CLOCKWORK, LOG = "summary.txt", "summary.json", "
 def write_summary(folder: Path, checks: Sequence[Check], title: str) -> str:
     """Writes both summaries atomically; the text. Raises OSError."""
     text = summary(checks, title)
-    write_atomically(folder / SUMMARY, json.dumps([asdict(check) for check in checks], indent=1, allow_nan=False) + "\n")
-    write_atomically(folder / SUMMARY_TEXT, text)
+    write_text(folder / SUMMARY, json.dumps([asdict(check) for check in checks], indent=1, allow_nan=False) + "\n")
+    write_text(folder / SUMMARY_TEXT, text)
     return text
 
 

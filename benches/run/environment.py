@@ -14,6 +14,7 @@ from typing import Any
 from benches.run.json_file import read_json
 from benches.run.variables import recorded
 from kernels.guard import ROOT
+from kernels.writing import write_text
 
 NAME = "environment.json"
 CUBLAS = ("nvidia-cublas", "nvidia-cublas-cu12")  # as torch's CUDA 13 and CUDA 12 builds bring it
@@ -74,16 +75,9 @@ def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Either the old file or the new one is there, whatever happens in between."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def write(run_dir: Path, environment: dict[str, Any]) -> None:
     """Writes environment.json atomically. Raises OSError, and ValueError for a number that JSON lacks."""
-    write_atomically(run_dir / NAME, json.dumps(environment, indent=2, allow_nan=False) + "\n")
+    write_text(run_dir / NAME, json.dumps(environment, indent=2, allow_nan=False) + "\n")
 
 
 def read(run_dir: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from benches.run.journal import NAME, Journal, read_journal
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
 from kernels.op import Point
+from kernels.writing import write_text
 
 
 class RunError(Exception):
@@ -87,7 +88,7 @@ class Run:
                 self._go_on()
             else:
                 environment.write(run_dir, self.environment)
-                environment.write_atomically(run_dir / "sweep.yaml", request.resolved)
+                write_text(run_dir / "sweep.yaml", request.resolved)
             self.journal = Journal(run_dir)
         except OSError as e:
             raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+
+from kernels.writing import write_file
 
 State = dict[str, Any]  # tensors, numbers, texts, and dicts and lists of them: what torch.load reads without running code
 
@@ -18,23 +19,16 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be written, read or gone on with; the message is one line that names the file."""
 
 
+def _save(state: State, path: Path) -> None:
+    with path.open("wb") as file:  # given a name, PyTorch's writer raises no OSError where the disk is full
+        torch.save(state, file)
+
+
 def save(path: Path, state: State) -> None:
     """Replaces the file in one step: whoever reads it, also after a crash, finds the old state or the new one. Raises CheckpointError."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
+        write_file(path, partial(_save, state))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
 
 

@@ -11,7 +11,7 @@ import yaml
 from kernels.calibrated import Calibration
 from kernels.cpu_model import CpuModel
 from kernels.gpus import Gpu
-from reports.store import write_atomically
+from kernels.writing import write_text
 
 DIGITS = 4  # a fit knows no more
 
@@ -32,7 +32,7 @@ def cpu_yaml(model: CpuModel) -> str:
 
 def write(text: str, path: Path) -> None:
     """Atomically. Raises OSError."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def _dump(fields: dict[str, Any]) -> str:

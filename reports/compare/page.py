@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
+from kernels.writing import write_text
 from reports.compare.columns import GROUPS, column, shown
 from reports.compare.comparison import CHANGED, JUDGED, Comparison
 from reports.compare.plots import pairs_chart
@@ -13,7 +14,6 @@ from reports.page import page, render
 from reports.palette import VERDICTS
 from reports.payload import libraries, pack, payload
 from reports.sections.base import Section
-from reports.store import write_atomically
 
 TITLE = "Runs side by side"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
@@ -23,7 +23,7 @@ MAX_CHANGES = 200
 def write_page(found: Comparison, out: Path) -> None:
     """One HTML file that loads nothing. Raises OSError where it cannot be written."""
     text = html(found)
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
 
 
 def html(found: Comparison) -> str:

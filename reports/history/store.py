@@ -15,9 +15,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kernels.writing import write_file
 from reports.history.record import UnusableRun, run_table
 from reports.history.schema import ADDED, MARK, SCHEMA
-from reports.store import write_atomically
 
 SET_ASIDE = "set-aside"
 FOREIGN = "not written by this suite"
@@ -48,7 +48,7 @@ def add_table(history: Path, table: pa.Table) -> str:
         raise UnusableRun(f"{history}: its Parquet files are no history's: name another --history, or they would be set aside")
     run = str(table["run"][0])
     ordered = table.sort_by("point")
-    write_atomically(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))
+    write_file(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))
     return run
 
 

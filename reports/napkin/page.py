@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kernels.writing import write_text
 from reports.napkin.answer import Answer
 from reports.napkin.plots import plots
 from reports.page import page, render
 from reports.payload import libraries, pack
 from reports.sections.base import Section
-from reports.store import write_atomically
 
 TITLE = "Napkin math of training"
 SCRIPTS = ("theme", "data", "charts", "napkin")
@@ -19,7 +19,7 @@ SCRIPTS = ("theme", "data", "charts", "napkin")
 def write_page(answers: Sequence[Answer], out: Path) -> None:
     """One HTML file that loads nothing. Raises OSError where it cannot be written."""
     text = html(answers)
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
 
 
 def html(answers: Sequence[Answer]) -> str:

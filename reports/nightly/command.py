@@ -17,6 +17,7 @@ import duckdb
 from rich.console import Console
 
 from kernels.strict_yaml.problems import SweepError
+from kernels.writing import write_text
 from reports.history.record import UnusableRun
 from reports.nightly import files, page
 from reports.nightly.judge import Judged
@@ -24,7 +25,6 @@ from reports.nightly.night import judge_run, write_pages
 from reports.nightly.nights import EACH_RUN, night_from
 from reports.nightly.show import show
 from reports.nightly.words import summary
-from reports.store import write_atomically
 from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
@@ -118,9 +118,5 @@ def _write(path: Path, make: Callable[[], str]) -> Path:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     else:
-        write_atomically(path, partial(_write_text, text))
+        write_text(path, text)
     return path
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")

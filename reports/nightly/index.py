@@ -9,10 +9,10 @@ import duckdb
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kernels.writing import write_text
 from reports.history.schema import SENTINEL
 from reports.nightly import nights as read
 from reports.nightly.model import BROKEN, NodeShift, Said, Verdict
-from reports.store import write_atomically
 
 FOLDER = "verdicts"
 OUTCOME = {0: "fine", 1: "regressed", 3: "suspect"}  # of an exit code
@@ -56,7 +56,7 @@ def keep(history: Path, verdict: Verdict, page: Path | None) -> None:
     )
     folder = history / FOLDER
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / f"{verdict.run}.json", lambda path: path.write_text(kept.model_dump_json() + "\n", encoding="utf-8"))
+    write_text(folder / f"{verdict.run}.json", kept.model_dump_json() + "\n")
 
 
 def forget(history: Path, runs: Iterable[str]) -> None:

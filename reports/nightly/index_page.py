@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
+from kernels.writing import write_text
 from reports.columns import Column
 from reports.nightly import index
 from reports.nightly.model import NodeShift, Verdict
@@ -17,7 +18,6 @@ from reports.page import page, render
 from reports.palette import OUTCOMES
 from reports.payload import libraries, pack, payload
 from reports.sections.base import Section
-from reports.store import write_atomically
 
 NAME = "index.html"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "runs")  # in the order in which they need one another
@@ -53,7 +53,7 @@ def write_index(history: Path, database: duckdb.DuckDBPyConnection, night: str, 
     found = index.with_verdicts(index.runs(database, night), kept)
     out = history / NAME
     text = html(found, index.shifts(kept.values(), tonight.shifts), history, list(dict.fromkeys([*problems, *notes, *tonight.notes])))
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
     return out
 
 

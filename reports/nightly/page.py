@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2.utils import url_quote
 
 from benches.run.journal import NAME as JOURNAL
+from kernels.writing import write_text
 from reports.nightly.columns import COLUMNS, GROUPS, column
 from reports.nightly.fleet import GpuTonight
 from reports.nightly.judge import Judged
@@ -21,7 +22,6 @@ from reports.page import page, render
 from reports.palette import NIGHTLY
 from reports.payload import libraries, pack, payload
 from reports.sections.base import Section
-from reports.store import write_atomically
 
 NAME = "nightly.html"  # in the run directory
 SCRIPTS = ("theme", "data", "charts", "trend", "copy", "detail", "table", "nightly")  # in the order in which they need one another
@@ -40,7 +40,7 @@ def write_page(judged: Judged, gpus: Sequence[GpuTonight], out: Path, around: Ar
     """One HTML file that loads nothing. Raises OSError where it cannot be written."""
     links = [(words, relative(path, out.parent)) for words, path in (("the run", around.run), ("all nights", around.index)) if path]
     text = html(judged, gpus, links)
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
 
 
 def html(judged: Judged, gpus: Sequence[GpuTonight] = (), links: Sequence[tuple[str, str]] = ()) -> str:

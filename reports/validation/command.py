@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from benches.first_contact.check import Check
-from benches.run.environment import write_atomically
 from benches.run.json_file import read_json
 from kernels.guard import ROOT
+from kernels.writing import write_text
 from reports.validation import model
 from reports.validation.contact import CHECKS as CHECK_LIST
 from reports.validation.contact import Contact, ContactError, a_line_each, as_json, load_contact, medians, public, without_samples
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
         target = folder_for(contact, given.out or VALIDATION)
         write(contact, target)
         if given.out is None:
-            write_atomically(README, update(README.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
+            write_text(README, update(README.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
     except (ContactError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,9 +73,9 @@ def write(contact: Contact, target: Path) -> None:
     timed = [row for row in contact.rows if row.point in ratios]
     points = {row.point: (row.op, float(row.median_s or 0) / ratios[row.point], ratios[row.point]) for row in timed}
     target.mkdir(parents=True, exist_ok=True)
-    write_atomically(target / "README.md", page(contact, checks, fitted))
-    write_atomically(target / CHECKS, a_line_each(CHECK_LIST.dump_python(checks, mode="json")))
-    write_atomically(target / "environment.json", as_json(public(contact.environment.fields)))
-    write_atomically(target / "measured.json", as_json(medians(contact.measured)))
-    write_atomically(target / "rows.jsonl", "".join(without_samples(row) + "\n" for row in contact.rows))
-    write_atomically(target / "measured.svg", measured_over_predicted(points))
+    write_text(target / "README.md", page(contact, checks, fitted))
+    write_text(target / CHECKS, a_line_each(CHECK_LIST.dump_python(checks, mode="json")))
+    write_text(target / "environment.json", as_json(public(contact.environment.fields)))
+    write_text(target / "measured.json", as_json(medians(contact.measured)))
+    write_text(target / "rows.jsonl", "".join(without_samples(row) + "\n" for row in contact.rows))
+    write_text(target / "measured.svg", measured_over_predicted(points))
