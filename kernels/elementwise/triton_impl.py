@@ -17,7 +17,7 @@ from kernels.compilation import INTERPRETED, Compilation, describe
 from kernels.elementwise.configs import Config, choose, configs
 from kernels.elementwise.data import make_inputs
 from kernels.elementwise.spec import FUNCTIONS, OP, out_precision
-from kernels.op import Inputs, Kernel, Point
+from kernels.op import Inputs, Kernel, OpError, Point
 from kernels.precisions import PRECISIONS
 
 # One function a row of spec.FUNCTIONS. x and y are fp32 matrices, v an fp32 row vector; None where the function has fewer.
@@ -96,6 +96,9 @@ def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element
 COMPUTED = {f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, exp, relu, gelu, gelu_tanh, silu, cast, bias_gelu_residual)}
+
+
+MOVED = {"copy": False, "triu": True}  # those whose bits are moved as they are, and whether only the upper triangle
 
 
 @triton.jit
@@ -183,14 +186,16 @@ def bind(point: Point, inputs: Inputs, config: Config, compiled: list[Any]) -> A
 
 
 def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Kernel, arguments and compile-time arguments."""
+    """Kernel, arguments and compile-time arguments. Raises OpError for a function that has no kernel here."""
     out, function = inputs.out, point.options["function"]
     n = out.shape[1]
     settings: dict[str, Any] = {"BLOCK": config.block, "LONG": out.numel() + config.block > 2**31}
-    if function not in COMPUTED:  # as integers: no number is made of the bits, so NaNs keep their payload
+    if function in MOVED:  # as integers: no number is made of the bits, so NaNs keep their payload
         bits = BITS[out.element_size()]
         tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
-        return move_kernel, tensors, settings | {"TRIANGLE": function == "triu"}
+        return move_kernel, tensors, settings | {"TRIANGLE": MOVED[function]}
+    if function not in COMPUTED:
+        raise OpError(f"elementwise has no Triton kernel for {function!r}: add it to COMPUTED in {__name__}", key="function", valid=COMPUTED)
     shape = FUNCTIONS[function]
     matrices, vectors = inputs.operands[: shape.matrices], inputs.operands[shape.matrices :]
     y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None

@@ -9,7 +9,7 @@ from benches.correctness import check
 from kernels.elementwise import triton_impl
 from kernels.elementwise.configs import choose, configs
 from kernels.elementwise.spec import FUNCTIONS, OP
-from kernels.op import Inputs, Kernel, Platform, Point
+from kernels.op import Inputs, Kernel, OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import dtype_of
 
@@ -45,8 +45,14 @@ def test_cast(precision: str, to: str) -> None:
 
 
 def test_every_function_has_a_kernel() -> None:
-    assert set(triton_impl.COMPUTED) | {"copy", "triu"} == set(FUNCTIONS)
-    assert set(triton_impl.COMPUTED).isdisjoint({"copy", "triu"})
+    assert sorted([*triton_impl.COMPUTED, *triton_impl.MOVED]) == sorted(FUNCTIONS)
+
+
+def test_a_function_without_a_kernel_is_not_taken_for_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = OP.point("triton", "fp32", {"m": 3, "n": 5}, {"function": "silu"})
+    monkeypatch.delitem(triton_impl.COMPUTED, "silu")
+    with pytest.raises(OpError, match="no Triton kernel for 'silu'"):
+        triton_impl.build(point, OP.load("make_inputs")(point, "cpu", 1))
 
 
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
