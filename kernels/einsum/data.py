@@ -27,8 +27,7 @@ def reference(point: Point, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """The contraction in fp64, along the same path as costed."""
     live = [t.double() for t in operands]
     for step in path(point):
-        result = torch.einsum(step.letters(), *(live[i] for i in step.positions))
-        live = [t for i, t in enumerate(live) if i not in step.positions] + [result]
+        live = step.after(live, torch.einsum(step.letters(), *(live[i] for i in step.positions)))
     return live[0]
 
 
@@ -48,13 +47,4 @@ def tolerance(point: Point, operands: tuple[torch.Tensor, ...], expected: torch.
         holders = sum(name in term for term in equation.terms)
         walk = walk / point.dims[name] ** ((holders - 1) / 2)
     k = math.prod(point.dims[name] for name in summed)
-    return tolerances.contraction(expected, walk, point.precision, k, intermediates=_intermediates(point))
-
-
-def _intermediates(point: Point) -> int:
-    """Partial results that are rounded to the precision: all steps' but the last, and what torch.einsum sums before it contracts."""
-    steps = path(point)
-    lonely = [
-        t for s in steps if len(s.terms) == 2 for t in s.terms if any(sum(n in other for other in s.terms) == 1 for n in t if n in s.summed)
-    ]
-    return len(steps) - 1 + len(lonely)
+    return tolerances.contraction(expected, walk, point.precision, k, intermediates=len(path(point)) - 1)

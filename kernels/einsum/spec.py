@@ -1,7 +1,8 @@
 """einsum: contractions in einops-style names, `b s h, b t h -> b s t`; dims not named in the output are summed.
 
 `...` stands for the dims that the sweep gives and the equation does not name, in the order given; an operand without `...` is
-broadcast over them. More than two operands are contracted pairwise along opt_einsum's path, and that path is what is costed and run.
+broadcast over them. What one operand alone holds and the output does not is summed first; more than two operands are then contracted
+pairwise along opt_einsum's path. That path is what is costed, predicted, run and checked.
 
 FLOPs of a step over dims of product p: p multiplies where two operands meet, and p adds where something is summed; so 2·p for
 every contraction, p for an outer or elementwise product, p for a sum.
@@ -10,9 +11,10 @@ every contraction, p for an outer or elementwise product, p for a sum.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import opt_einsum
 
@@ -21,8 +23,9 @@ from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, 
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
+T = TypeVar("T")
 SLICE_PAD = 64  # a sliced first operand is the first columns of a parent this many columns wider
-PATH_OPTIMAL_UP_TO = 6  # operands; beyond, opt_einsum's exhaustive search takes longer than the contraction
+PATH_OPTIMAL_UP_TO = 12  # operands, by dynamic programming over FLOPs; beyond, the search may take longer than the contraction
 ELLIPSIS = "..."
 
 OPTIONS = {
@@ -47,7 +50,8 @@ class Equation:
 
 @dataclass(frozen=True)
 class Step:
-    """One contraction of the path: operands at `positions` leave the list, their result goes to its end."""
+    """One contraction of the path. Operands at two `positions` leave the list, and their result goes to its end; one operand's sum takes
+    its place."""
 
     positions: tuple[int, ...]
     terms: tuple[tuple[str, ...], ...]
@@ -60,6 +64,12 @@ class Step:
     @property
     def summed(self) -> tuple[str, ...]:
         return tuple(name for name in self.names if name not in self.output)
+
+    def after(self, live: Sequence[T], result: T) -> list[T]:
+        """The list after this step, of whatever stands for the operands."""
+        if len(self.positions) == 1:
+            return [result if i in self.positions else item for i, item in enumerate(live)]
+        return [item for i, item in enumerate(live) if i not in self.positions] + [result]
 
     def letters(self) -> str:
         """The step as torch.einsum takes it, `abc,adc->abd`."""
@@ -122,21 +132,32 @@ def path(point: Point) -> tuple[Step, ...]:
 
 @lru_cache(maxsize=65536)
 def _path(equation: Equation, dims: tuple[tuple[str, int], ...]) -> tuple[Step, ...]:
-    if len(equation.terms) <= 2:
-        return (Step(tuple(range(len(equation.terms))), equation.terms, equation.output),)
-    size = dict(dims)
-    shapes = [tuple(size[n] for n in term) for term in equation.terms]
-    search = "optimal" if len(shapes) <= PATH_OPTIMAL_UP_TO else "greedy"
-    order, _ = opt_einsum.contract_path(letters(equation.terms, equation.output), *shapes, shapes=True, optimize=search)
+    if len(equation.terms) == 1:
+        return (Step((0,), equation.terms, equation.output),)
     steps, live = [], list(equation.terms)
-    for positions in order:
+    for i, term in enumerate(equation.terms):
+        elsewhere = {n for j, other in enumerate(equation.terms) if j != i for n in other} | set(equation.output)
+        live[i] = tuple(n for n in term if n in elsewhere)
+        if live[i] != term:
+            steps.append(Step((i,), (term,), live[i]))
+    for positions in order_of(live, equation.output, dict(dims)):
         taken = tuple(live[i] for i in sorted(positions))
-        live = [t for i, t in enumerate(live) if i not in positions]
-        later = {n for t in live for n in t} | set(equation.output)
-        kept = tuple(n for n in dict.fromkeys(n for t in taken for n in t) if n in later) if live else equation.output
+        rest = [t for i, t in enumerate(live) if i not in positions]
+        later = {n for t in rest for n in t} | set(equation.output)
+        kept = tuple(n for n in dict.fromkeys(n for t in taken for n in t) if n in later) if rest else equation.output
         steps.append(Step(tuple(sorted(positions)), taken, kept))
-        live.append(kept)
+        live = steps[-1].after(live, kept)
     return tuple(steps)
+
+
+def order_of(terms: Sequence[tuple[str, ...]], output: tuple[str, ...], size: Dims) -> Sequence[tuple[int, ...]]:
+    """Which operands meet, in order: positions in the list as it then is."""
+    if len(terms) == 2:
+        return [(0, 1)]
+    shapes = [tuple(size[n] for n in term) for term in terms]
+    search = "dp" if len(terms) <= PATH_OPTIMAL_UP_TO else "greedy"
+    order, _ = opt_einsum.contract_path(letters(tuple(terms), output), *shapes, shapes=True, optimize=search)
+    return order
 
 
 def step_flops(step: Step, dims: Dims) -> int:
@@ -172,7 +193,7 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     for step in steps:
         result = out_bytes * math.prod(point.dims[n] for n in step.output)
         peak = max(peak, sum(live) + result)
-        live = [b for i, b in enumerate(live) if i not in step.positions] + [result]
+        live = step.after(live, result)
     return Cost(sum(step_flops(s, point.dims) for s in steps), read, live[-1], held + peak)
 
 
@@ -226,18 +247,16 @@ def groupings(point: Point) -> list[Grouping]:
         result = strides_of(step.output, [point.dims[name] for name in step.output])
         a, b = (live[i] for i in step.positions)
         found.append(group(step.terms, step.output, point.dims, (a, b, result)))
-        live = [s for i, s in enumerate(live) if i not in step.positions] + [result]
+        live = step.after(live, result)
     return found
 
 
 def step_unsupported(step: Step) -> str | None:
-    """The Triton kernel is a strided batched matmul: it contracts pairs, and sums only what both operands hold."""
-    if len(step.terms) != 2:
-        return "the Triton kernel contracts pairs of operands; this sums one"
-    lonely = [name for name in step.summed if not all(name in term for term in step.terms)]
-    if lonely:
-        return f"the Triton kernel sums only dims that both operands hold, not {', '.join(lonely)}"
-    return None
+    """The Triton kernel is a strided batched matmul: it contracts pairs, whose summed dims both operands hold."""
+    if len(step.terms) == 2:
+        return None
+    done = f"sums {', '.join(step.summed)} of one" if step.summed else "permutes one"
+    return f"the Triton kernel contracts pairs of operands; this {done}"
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:

@@ -13,15 +13,14 @@ from kernels.torch_modes import compile_for, kernel_configs
 
 def contraction(point: Point) -> Callable[..., torch.Tensor]:
     """f(*operands) -> a new tensor of the output's dims. What torch.einsum gives as a view, a permutation, is copied: the cost says so."""
-    steps = [(step.letters(), step.positions) for step in path(point)]
-    only = path(point)[0]
+    steps = [(step, step.letters()) for step in path(point)]
+    only = steps[0][0]
     permutes = len(steps) == 1 and len(only.terms) == 1 and not only.summed
 
     def run(*operands: torch.Tensor) -> torch.Tensor:
         live = list(operands)
-        for letters, positions in steps:
-            result = torch.einsum(letters, *(live[i] for i in positions))
-            live = [t for i, t in enumerate(live) if i not in positions] + [result]
+        for step, letters in steps:
+            live = step.after(live, torch.einsum(letters, *(live[i] for i in step.positions)))
         return live[0].clone(memory_format=torch.contiguous_format) if permutes else live[0]
 
     return run

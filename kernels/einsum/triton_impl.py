@@ -62,7 +62,7 @@ def products(point: Point, inputs: Inputs) -> Iterator[tuple[torch.Tensor, torch
         shape = [dims[name] for name in step.output]
         out = inputs.out if step is steps[-1] else torch.empty(shape, device=a.device, dtype=result_dtype(point))
         yield views(step, dims, (a, b, out))
-        live = [t for i, t in enumerate(live) if i not in step.positions] + [out]
+        live = step.after(live, out)
 
 
 def result_dtype(point: Point) -> torch.dtype:

@@ -195,7 +195,9 @@ def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, A
         tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
         return move_kernel, tensors, settings | {"TRIANGLE": MOVED[function]}
     if function not in COMPUTED:
-        raise OpError(f"elementwise has no Triton kernel for {function!r}: add it to COMPUTED in {__name__}", key="function", valid=COMPUTED)
+        raise OpError(
+            f"elementwise has no Triton kernel for {function!r}: add it to COMPUTED in {__name__}", key="function", valid=COMPUTED
+        )
     shape = FUNCTIONS[function]
     matrices, vectors = inputs.operands[: shape.matrices], inputs.operands[shape.matrices :]
     y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None

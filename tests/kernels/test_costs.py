@@ -6,8 +6,11 @@ import math
 import random
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.einsum.spec import path
@@ -101,6 +104,20 @@ EINSUMS = [
     ("i j -> j i", {"i": 5, "j": 7}, 0, 35, 35, 70),
     # a chain: (i j · j k) first, 2·(3·4·5), then 2·(3·5·20); the other order costs 2·(4·5·20) + 2·(3·4·20)
     ("i j, j k, k l -> i l", {"i": 3, "j": 4, "k": 5, "l": 20}, 120 + 600, 12 + 20 + 100, 60, 132 + 15 + 60),
+    # what one operand alone holds is summed first: an add an element, and then there is little left to multiply
+    ("i j, k l ->", {"i": 512, "j": 512, "k": 512, "l": 512}, 2 * 512**2 + 1, 2 * 512**2, 1, 2 * 512**2 + 3),
+    ("i j, k -> k i", {"i": 5, "j": 7, "k": 3}, 35 + 15, 38, 15, 38 + 5 + 15),
+    ("i j, j k -> i", {"i": 5, "j": 7, "k": 3}, 21 + 2 * 35, 35 + 21, 5, 56 + 7 + 5),
+    ("i j, j k, k l -> i", {"i": 3, "j": 4, "k": 5, "l": 6}, 30 + 2 * 20 + 2 * 12, 12 + 20 + 30, 3, 62 + 5 + 4),
+    # b k with the smaller of the others: 2·16·8·64·32 afterwards, an elementwise product of 16·8·64 before
+    (
+        "b g k, b k d, b k -> b g d",
+        {"b": 16, "g": 8, "k": 64, "d": 32},
+        8192 + 2 * 8192 * 32,
+        8192 + 32768 + 1024,
+        4096,
+        41984 + 8192 + 4096,
+    ),
 ]
 
 
@@ -208,6 +225,31 @@ def test_einsum_bytes_are_those_of_the_tensors(equation: str, sizes: tuple[int, 
     assert found.memory_bytes == held(tensors)
 
 
+NAMES = ("a", "b", "c", "d", "e")
+TERM = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True)
+
+
+@pytest.mark.slow
+@given(st.lists(TERM, min_size=1, max_size=5), st.data(), st.lists(st.integers(1, 5), min_size=5, max_size=5))
+def test_any_path_computes_the_equation_and_no_loop_that_nobody_runs(terms: list[list[str]], data: st.DataObject, sizes: list[int]) -> None:
+    """Against NumPy, which runs all loops at once: n − 1 multiplies and an add in each. Pairs never cost more, and an add an element that
+    is summed first; what is summed where two operands meet, both of them hold."""
+    held_by = list(dict.fromkeys(name for term in terms for name in term))
+    output = data.draw(st.lists(st.sampled_from(held_by), unique=True, max_size=len(held_by)))
+    dims = {name: size for name, size in zip(NAMES, sizes, strict=True) if name in held_by}
+    text = f"{', '.join(' '.join(term) for term in terms)} -> {' '.join(output)}"
+    made = point("einsum", "fp32", dims, equation=text)
+    rng = np.random.default_rng(1)
+    operands = [rng.integers(-3, 4, [dims[n] for n in term]).astype(float) for term in terms]
+    live = list(operands)
+    for step in path(made):
+        live = step.after(live, np.einsum(step.letters(), *(live[i] for i in step.positions)))
+        assert len(step.terms) == 1 or all(name in step.terms[0] and name in step.terms[1] for name in step.summed)
+    expected = np.einsum(f"{','.join(''.join(term) for term in terms)}->{''.join(output)}", *operands)
+    np.testing.assert_array_equal(live[0], expected)
+    assert cost(made).flops <= math.prod(dims.values()) * len(terms) + sum(operand.size for operand in operands)
+
+
 @pytest.mark.parametrize("equation", ["i j, j k, k l -> i l", "b i, i j, j k, k l -> b l", "a b, b c, c d, d e, e f -> a f"])
 @pytest.mark.parametrize("sizes", [(3, 17, 5, 29, 7, 11), (31, 2, 13, 3, 23, 5), (2, 33, 33, 2, 33, 33)])
 def test_chain_flops_are_those_of_its_steps(equation: str, sizes: tuple[int, ...]) -> None:
@@ -217,6 +259,6 @@ def test_chain_flops_are_those_of_its_steps(equation: str, sizes: tuple[int, ...
         with FlopCounterMode(display=False) as counter:
             result = torch.einsum(step.letters(), *(live[i] for i in step.positions))
         total += counter.get_total_flops()
-        live = [t for i, t in enumerate(live) if i not in step.positions] + [result]
+        live = step.after(live, result)
     assert total == cost(made).flops
     assert math.prod(live[0].shape) * 4 == cost(made).bytes_written
