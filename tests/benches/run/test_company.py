@@ -18,7 +18,7 @@ from benches.run.journal import read_journal
 from kernels.guard import ROOT
 from kernels.registry import OPS
 
-SWEEP = "name: five\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 5, 1]}, n: 512, k: 512}}\n"
+SWEEP = "name: three\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [2, 4, 1]}, n: 512, k: 512}}\n"
 HANGING = "matmul-torch-bf16-3x512x512"
 IMPATIENT = """
 import signal, pytest
@@ -30,7 +30,7 @@ def ring(number, frame):
 def pytest_runtest_call(item):
     signal.signal(signal.SIGALRM, ring)
     if "{point}" in item.name:
-        signal.alarm(3)
+        signal.alarm(1)
     try:
         return (yield)
     finally:
@@ -40,7 +40,7 @@ def pytest_runtest_call(item):
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    path = tmp_path / "five.yaml"
+    path = tmp_path / "three.yaml"
     path.write_text(SWEEP, encoding="utf-8")
     return path
 
@@ -58,8 +58,6 @@ def run(tmp_path: Path, *arguments: str | Path, faults: str = "") -> subprocess.
     ("error", "exit_code"),
     [
         ("pytest.fail.Exception('took too long')", pytest.ExitCode.TESTS_FAILED),  # as pytest-timeout does
-        ("pytest.skip.Exception('not today')", pytest.ExitCode.OK),
-        ("RuntimeError('of a plug-in')", pytest.ExitCode.TESTS_FAILED),
         ("TimeoutError()", pytest.ExitCode.TESTS_FAILED),
     ],
 )
@@ -68,7 +66,7 @@ def test_what_a_plug_in_raises_costs_one_point(sweep: Path, tmp_path: Path, erro
     done = run(tmp_path, "-p", "impatient", "--sweep", sweep, "--run-dir", tmp_path / "run", faults=f"hang:{HANGING}")
     assert done.returncode == exit_code, done.stdout + done.stderr
     rows = {row.point: row for row in read_journal(tmp_path / "run").rows}
-    assert len(rows) == 5
+    assert len(rows) == 3
     lost = rows.pop(HANGING)
     assert (lost.status, str(lost.reason).split(":")[0]) == (
         "error",
@@ -79,7 +77,7 @@ def test_what_a_plug_in_raises_costs_one_point(sweep: Path, tmp_path: Path, erro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("error", ["KeyboardInterrupt()", "SystemExit(3)", "pytest.exit.Exception('enough')"])
+@pytest.mark.parametrize("error", ["SystemExit(3)", "pytest.exit.Exception('enough')"])
 def test_what_ends_the_session_leaves_a_row_and_a_resumed_run_measures_the_point(sweep: Path, tmp_path: Path, error: str) -> None:
     (tmp_path / "impatient.py").write_text(IMPATIENT.format(error=error, point=HANGING), encoding="utf-8")
     done = run(tmp_path, "-p", "impatient", "--sweep", sweep, "--run-dir", tmp_path / "run", faults=f"hang:{HANGING}")
@@ -126,11 +124,10 @@ def test_points_are_not_measured_side_by_side(sweep: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("without", ["terminal", "capture"])
-def test_a_session_without_a_terminal_reporter_or_capturing_measures(sweep: Path, tmp_path: Path, without: str) -> None:
-    done = run(tmp_path, "-p", f"no:{without}", "--sweep", sweep, "--run-dir", tmp_path / "run")
+def test_a_session_without_a_terminal_reporter_or_capturing_measures(sweep: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "-p", "no:terminal", "-p", "no:capture", "--sweep", sweep, "--run-dir", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(read_journal(tmp_path / "run").rows) == 5
+    assert len(read_journal(tmp_path / "run").rows) == 3
 
 
 def test_only_tracked_changes_make_a_checkout_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def point(m: int) -> str:
 def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) -> None:
     planted = {1: "crash", 2: "abort", 3: "exit", 4: "hang", 5: "kill", 6: "oom", 7: "sticky"}
     faults = ",".join(f"{fault}:{point(m)}" for m, fault in planted.items())
-    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", "--point-timeout", "20", faults=faults)
+    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", "--point-timeout", "10", faults=faults)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     rows = by_size(tmp_path / "run")
     assert {m: row.status for m, row in rows.items()} == {
@@ -68,7 +68,7 @@ def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) ->
     assert reasons[1].startswith("the worker was ended by SIGSEGV; its last output: ")
     assert "ended by SIGABRT" in reasons[2]
     assert reasons[3] == "the worker exited with code 3"
-    assert reasons[4] == "no result after 20 s; the worker was killed"
+    assert reasons[4] == "no result after 10 s; the worker was killed"
     assert "ended by SIGKILL" in reasons[5]
     assert "CUDA error: an illegal memory access" in reasons[7]
     assert all(row.median_s is None for m, row in rows.items() if m != 8)
@@ -219,6 +219,7 @@ def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # each thread's stack counts
     op = OPS["elementwise"]
     opening = {"kind": "cpu", "run_dir": tmp_path, "seed": 1, "asked": {"max_call_s": math.inf}}  # on a busy machine it would be skipped
+    opening["described"] = {"ceilings": {"peak_flops_per_s": {"fp32": 1e11}, "bandwidth_bytes_per_s": 1e10}}  # or they would be measured
     measurer = Isolated(opening, tmp_path / "log", limit_s=120.0, memory_bytes=1_500_000_000)
     try:
         measurer.describe()
@@ -231,7 +232,8 @@ def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_a_small_campaign(tmp_path: Path) -> None:
+def test_a_small_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.campaign.POINT_TIMEOUT_S", 8.0)
     outcome = campaign(tmp_path, points=60, crashes=4, hangs=1, kills=2, seed=3)
     assert outcome.ok, outcome
     assert (outcome.statuses["crashed"], outcome.statuses["timeout"]) == (4, 1)
