@@ -17,7 +17,7 @@ bench: $(READY)
 test: $(READY) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# Without the tests that take more than 0.4 s, all cases of each together: to run while working.
+# Without the tests that take more than a quarter of a second, all cases of each together: to run while working.
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 

@@ -57,6 +57,7 @@ def test_imports_go_one_way(folder: str) -> None:
     assert sources(folder)
 
 
+@pytest.mark.slow
 def test_kernels_know_nothing_of_timing_pytest_or_pandas() -> None:
     measured = [path for path in sources("kernels") if path.name != "inspect.py"]  # which says how long compiling took
     assert {str(p): bad for p in measured if (bad := imported(p) & {"pytest", "pandas", "time"})} == {}
@@ -247,6 +248,7 @@ def upward(path: str, code: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_each_floor_of_benches_imports_only_floors_below_it() -> None:
     wrong = [line for path in sources("benches") for line in upward(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
     assert not wrong, "\n".join(wrong)

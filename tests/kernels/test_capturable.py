@@ -52,6 +52,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("point", "expected"), CASES, ids=lambda value: getattr(value, "id", None))
 def test_what_a_cuda_graph_can_hold(point: Point, expected: bool) -> None:
     assert TensorWorkload(point, point, "cpu", seed=3).capturable is expected

@@ -169,6 +169,7 @@ FUNCTIONS = [f for f in OPS["elementwise"].options["function"].choices if f not 
 ELEMENTWISE_SIZES = list(zip(shapes(56, 2, seed=4), FUNCTIONS * 4, ("fp32", "fp16", "bf16") * 19, strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("m_n", "function", "precision"), ELEMENTWISE_SIZES)
 def test_elementwise_bytes_are_those_of_the_tensors(m_n: tuple[int, int], function: str, precision: str) -> None:
     made = point("elementwise", precision, dict(zip("mn", m_n, strict=True)), function=function)
@@ -186,6 +187,7 @@ def test_cast_bytes_are_those_of_the_tensors(m_n: tuple[int, int], precision: st
     assert (cost(made).bytes_read, cost(made).memory_bytes) == (read(inputs(made)), held(inputs(made)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m_n", shapes(50, 2, seed=6))
 def test_triu_reads_what_is_on_and_above_the_diagonal(m_n: tuple[int, int]) -> None:
     made = point("elementwise", "fp32", dict(zip("mn", m_n, strict=True)), function="triu")

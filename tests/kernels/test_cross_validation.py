@@ -22,6 +22,7 @@ def results() -> dict[str, Result]:
     return {result.study.problem.name: result for result in everything()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision", "cache", "mape", "ratio"),
     [

@@ -67,6 +67,7 @@ def test_every_implementation_has_a_hash_of_its_own() -> None:
     assert len({found["matmul", "torch"], found["matmul", "triton"], found["einsum", "triton"], found["elementwise", "torch"]}) == 4
 
 
+@pytest.mark.slow
 def test_einsum_in_triton_depends_on_the_kernel_of_matmul(monkeypatch: pytest.MonkeyPatch) -> None:
     read = Path.read_text
     before = source_hash(OPS["einsum"], "triton")

@@ -74,6 +74,7 @@ def test_memory_is_what_is_allocated(seed: int) -> None:
     assert OP.cost(made, "cpu").memory_bytes == peak_bytes(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     made = drawn(seed)
@@ -85,6 +86,7 @@ def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     assert found.bytes_written == sum(t.numel() * size for t in tensors(inputs.out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_the_chain_rule_by_hand_is_autograds(seed: int) -> None:
     made = drawn(seed)

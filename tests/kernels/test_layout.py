@@ -59,6 +59,7 @@ def stepped(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
     return [stride for stride, size in zip(strides, shape, strict=True) if size > 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_strides_storage_and_values_are_pytorchs(name: str) -> None:
     for m, n in SHAPES:

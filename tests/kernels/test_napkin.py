@@ -216,6 +216,7 @@ BATCHES = st.builds(Batch, st.integers(1, 32_768), st.integers(8, 100_000), st.i
 GPUS = st.integers(1, 100_000)
 
 
+@pytest.mark.slow
 @given(BATCHES, SPLITS, GPUS, GPUS, st.floats(1e6, 1e13))
 def test_more_gpus_never_take_longer_over_ideal_links(batch: Batch, split: Split, some: int, more: int, parameters: float) -> None:
     few, many = sorted((some * split.replica_gpus, (some + more) * split.replica_gpus))
@@ -243,6 +244,7 @@ def test_a_higher_stage_never_holds_more(each: Memory, tensor: int, pipeline: in
     assert held[3] == pytest.approx(whole / replicas)
 
 
+@pytest.mark.slow
 @given(MODELS, SPLITS, GPUS, st.floats(1e9, 1e12))
 def test_the_largest_model_fills_the_memory(each: Memory, split: Split, replicas: int, free: float) -> None:
     largest = largest_parameters(free, each, split, replicas)

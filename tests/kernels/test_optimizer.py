@@ -118,6 +118,7 @@ SIZES = [(tensors % 7 + 1, n) for tensors, n in shapes(60, 2, seed=8)]
 CASES = list(zip(SIZES, [*product(METHODS, STORED)] * 2, strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "case"), CASES)
 def test_bytes_are_those_of_the_tensors(size: tuple[int, int], case: tuple[str, tuple[str, str]]) -> None:
     method, (precision, master) = case

@@ -207,6 +207,7 @@ def test_fused_steps_that_fake_tensors_cannot_run_have_cuda_kernels(function: st
     assert "CUDA" in found["dispatch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point",
     [p for p in matmuls("fp8_e4m3") if "layout nt" in str(OPS["matmul"].impls["torch"].unsupported(p, H100)) and len(p.dims) == 3],

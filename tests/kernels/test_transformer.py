@@ -167,6 +167,7 @@ def test_memory_is_what_is_allocated_with_the_norms_of_a_gpu(gpu_norms: None, se
     assert OP.cost(made, "cuda").memory_bytes == peak_bytes(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_devices_differ_by_their_norms_alone(seed: int) -> None:
     """FLOPs, traffic of forward passes and what is written are the same; in fp32 LayerNorm keeps the same too."""

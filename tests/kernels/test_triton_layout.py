@@ -75,6 +75,7 @@ def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None
     assert settings["LONG"] is long
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision", "config"),
     [

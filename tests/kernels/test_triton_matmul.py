@@ -53,6 +53,7 @@ def test_every_config_at_ragged_shapes(precision: str, layout: str) -> None:
             assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_build_runs_the_real_shapes_config_on_shrunk_inputs(precision: str) -> None:
     """What a machine without a GPU does: the interpreter checks the config that the real shape would use."""

@@ -86,6 +86,7 @@ def test_the_command_writes_a_cpus_file_into_the_run(make_run: MakeRun, capsys: 
     assert read_cpu_model(run / "calibration.yaml").flops_per_s["fp32"] == pytest.approx(9e10, rel=0.1)
 
 
+@pytest.mark.slow
 def test_reports_predict_by_the_constants_of_their_cpu(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = cpu_points()
     run = make_run("cpu", rows=rows_of(points, on_cpu(points), cache="hot"), environment=ON_CPU)

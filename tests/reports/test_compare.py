@@ -178,6 +178,7 @@ def test_the_shift_of_the_whole_run_is_said_and_not_removed(tmp_path: Path, caps
     assert "Most pairs moved: driver 575.57.08 → 580.1." in (runs[1] / "compare-a.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_differences_of_the_environments_come_first_and_passing_ones_not_at_all(tmp_path: Path) -> None:
     a = rows_of()
     changes = {
@@ -214,6 +215,7 @@ def test_what_later_versions_record_differs_only_where_both_runs_have_it(before:
     assert differences(fields(before, now)) == differ
 
 
+@pytest.mark.slow
 def test_clocks_that_differ_are_said(tmp_path: Path) -> None:
     a = rows_of()
     slow = [row.model_copy(update={"conditions": row.conditions.model_copy(update={"sm_clock_hz": 1.41e9})}) for row in rerun(a)]

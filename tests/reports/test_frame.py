@@ -25,6 +25,7 @@ def row_of(status: str, i: int) -> Row:
     return new_row(point, Cost(2 * i, 4 * i, 2 * i, 6 * i), status, f"because {i}", **times)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_no_status_is_dropped(make_run: Callable[..., Path]) -> None:
     rows = [row_of(status, i) for i, status in enumerate(get_args(Status), 1)]
     run = make_run("cuda", rows=rows)
@@ -50,6 +51,7 @@ def test_every_column_is_in_the_glossary(make_run: Callable[..., Path]) -> None:
     assert len(described) == len(COLUMNS)
 
 
+@pytest.mark.slow
 def test_samples_stay_in_parquet_whole_and_in_order(make_run: Callable[..., Path]) -> None:
     run = make_run("cuda", rows=[row_of("ok", 1)])
     build_report(run)

@@ -88,6 +88,7 @@ def test_every_file_of_before_is_read_whole(tmp_path: Path) -> None:
     assert open_history(tmp_path).database.sql(query).fetchall() == [*old, ("a", "graph", None, 1e-5), ("b", "events", None, 1e-5)]
 
 
+@pytest.mark.slow
 def test_a_gpus_own_last_mode_counts(tmp_path: Path) -> None:
     """The other GPU, which ran tonight before it, says nothing of it: each tells its change once."""
     for night in range(3):

@@ -153,6 +153,7 @@ def test_the_page_says_the_verdict_in_the_sentences_of_the_terminal(night: Night
     assert "SIMULATED" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "tone", "said"),
     [

@@ -176,6 +176,7 @@ def test_what_does_not_matter_is_not_confirmed_however_certain() -> None:
     assert len(judge(series(0.02, noise=1e-4)).confirmed) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_judged_before_there_are_enough_nights() -> None:
     """Ten nights before and three to judge; of few series, which have no others to borrow from, some more."""
     judged = judge(series(count=30)).judged

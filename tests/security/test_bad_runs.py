@@ -34,6 +34,7 @@ def line(**changed: Any) -> bytes:
     return json.dumps({**GOOD, **changed}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "why"),
     [

@@ -252,6 +252,7 @@ def test_energy_of_a_call() -> None:
     assert row.conditions.energy_j == pytest.approx(600.0 * row.median_s, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [

@@ -19,6 +19,7 @@ from benches.run.sentinels import NAME, Drift, Reading, Sentinels, drift, points
 IDS = [f"matmul-torch-bf16-{2**i}x64x64" for i in range(40)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(), unique=True), st.integers(0, 2**64))
 def test_shuffling_loses_nothing_and_does_not_depend_on_the_order_given(ids: list[str], seed: int) -> None:
     assert sorted(shuffled(ids, seed)) == sorted(ids)

@@ -67,6 +67,7 @@ def test_any_bytes(data: bytes):
     check_read(data)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200))
 def test_any_text(text: str):
     check_read(text.encode("utf-8", "surrogatepass"))

@@ -190,6 +190,7 @@ AXES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", AXES)
 def test_axis(tmp_path: Path, axis: str):
     path = tmp_path / "s.yaml"

@@ -22,6 +22,7 @@ def products(point: Point, phase: str) -> int:
     return sum(2 * p.batch * p.m * p.n * p.k * p.times for p in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(60, seed=7), ids=lambda p: p.id)
 def test_products_are_the_flops(point: Point) -> None:
     """All of the cost's FLOPs, but that a checkpointed block's last product is predicted where PyTorch leaves it out."""
@@ -34,6 +35,7 @@ def test_products_are_the_flops(point: Point) -> None:
     assert products(point, "backward") == counted.backward + counted.again + left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(12, seed=8), ids=lambda p: p.id)
 def test_phases_add_up_to_the_whole(point: Point) -> None:
     phases = predict_phases(point, H100)

@@ -94,6 +94,7 @@ def test_most_steps_are_located_to_a_night(scores: dict[str, Score]) -> None:
     assert scores[QUIET].located >= 0.9 * scores[QUIET].later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "low", "high"), [("5% against last night", 13, 63), ("Mann-Whitney, 3 against 20", 0.5, 3.0)])
 def test_other_rules_do_what_is_known_of_them(rule: str, low: float, high: float) -> None:
     """The ranges that were published of them, the second widened for the number of histories."""

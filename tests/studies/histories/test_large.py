@@ -32,6 +32,7 @@ def test_lines_lie_in_the_order_of_points(history: Path) -> None:
     assert points == sorted(points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("night", "nights", "opened"), [(16, 5, 6), (16, 16, 17), (16, 90, 17), (8, 3, 12)])
 def test_a_verdict_opens_its_nights_and_one_more(history: Path, night: int, nights: int, opened: int) -> None:
     """What is later than the judged run is opened too: it is the query that leaves it out."""

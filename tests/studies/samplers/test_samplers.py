@@ -50,6 +50,7 @@ def test_published_rules_do_what_is_known_of_them(rule: str, name: str, bias: fl
     assert trial(rule, BY_NAME[name], range(5)).bias == pytest.approx(bias, abs=0.025)
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_scenario_and_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [trial(rule, BY_NAME[name], range(2)) for name in ("300 us", "80 ms, drift 10%/s") for rule in RULES]
     copy = tmp_path / "samplers.md"
