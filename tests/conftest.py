@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +61,15 @@ def missing_board() -> Missing | None:
 
 
 MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board}  # by the marker of the tests that need it
+
+
+SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, a file of nothing else is not read: thousands of cases would be made to be deselected."""
+    left_out = "not slow" in str(config.option.markexpr) and collection_path.suffix == ".py"
+    return True if left_out and SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.hookimpl(trylast=True)

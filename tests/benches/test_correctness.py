@@ -13,8 +13,9 @@ from kernels.registry import OPS
 from studies.planted import Case, every_case, judge
 from tests.runs_in import runs_in
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("case", list(every_case()), ids=lambda c: f"{c.error}-{c.point.id}")
 def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None:
     good, bad = judge(case)
@@ -24,7 +25,6 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
     assert bad.worst > 1
 
 
-@pytest.mark.slow
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
     elsewhere = {"train_step"}  # whose errors are planted into a trainer: tests/kernels/training/test_gate.py

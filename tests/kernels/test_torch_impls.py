@@ -27,6 +27,8 @@ from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
 
+pytestmark = pytest.mark.slow
+
 H100 = Platform("cuda", (9, 0))
 CPU = Platform("cpu")
 SEEDS = (
@@ -138,7 +140,6 @@ def supported(platform: Platform) -> list[Point]:
     return [p for p in POINTS if OPS[p.op].impls[p.impl].unsupported(p, platform) is None]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", supported(CPU), ids=lambda p: p.id)
 def test_right_on_the_cpu(point: Point) -> None:
     verdict = gate(TensorWorkload(point, point, "cpu", seed=3))
@@ -189,7 +190,6 @@ def has_meta(point: Point) -> bool:
     return point.impl != "torch_fused" or point.options["method"] not in WITHOUT_META
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", list(filter(has_meta, supported(H100))), ids=lambda p: p.id)
 def test_accepted_as_a_cuda_call(point: Point) -> None:
     results, outs = run_fake(OPS[point.op], point)
@@ -198,7 +198,6 @@ def test_accepted_as_a_cuda_call(point: Point) -> None:
     assert not OPS[point.op].exact_strides or misstrided(results, outs) is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("function", sorted(set(WITHOUT_META.values())))
 def test_fused_steps_that_fake_tensors_cannot_run_have_cuda_kernels(function: str) -> None:
     """By PyTorch's own list of kernels, which is the same in its CPU and CUDA builds."""
@@ -207,7 +206,6 @@ def test_fused_steps_that_fake_tensors_cannot_run_have_cuda_kernels(function: st
     assert "CUDA" in found["dispatch"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "point",
     [p for p in matmuls("fp8_e4m3") if "layout nt" in str(OPS["matmul"].impls["torch"].unsupported(p, H100)) and len(p.dims) == 3],
@@ -253,7 +251,6 @@ def test_same_seed_same_operands_for_every_implementation() -> None:
     assert torch.equal(first, again)
 
 
-@pytest.mark.slow
 @pytest.mark.compiler
 @pytest.mark.parametrize(
     "point",

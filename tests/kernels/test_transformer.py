@@ -25,6 +25,8 @@ from kernels.transformer.torch_impl import model
 from tests.kernels.test_models import counted
 from tests.tensor_memory import peak_bytes
 
+pytestmark = pytest.mark.slow
+
 H100 = load_gpu("h100_sxm5")
 BLOCK = {"batch": 2, "sequence": 19, "hidden": 28, "heads": 4, "feedforward": 41}
 KINDS = list(product(("swiglu", "gelu"), ("rmsnorm", "layernorm"), ("sdpa", "plain")))
@@ -54,7 +56,6 @@ def drawn(seed: int) -> Point:
     return point(scope, rng.choice(PASSES), dims, rng.choice(KINDS), rng.choice(("fp32", "bf16", "fp16")))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
 @pytest.mark.parametrize("scope", ["block", "model"])
 def test_the_formula_is_the_module_in_fp64(scope: str, kinds: tuple[str, ...]) -> None:
@@ -71,7 +72,6 @@ def test_the_formula_is_the_module_in_fp64(scope: str, kinds: tuple[str, ...]) -
         torch.testing.assert_close(mine, its.detach(), rtol=error, atol=error, check_dtype=False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_flops_are_those_torch_counts(seed: int) -> None:
     made = drawn(seed)
@@ -83,7 +83,6 @@ def test_flops_are_those_torch_counts(seed: int) -> None:
     assert OP.cost(made, "cpu").flops == {"forward": forward, "backward": backward, "both": forward + backward}[made.options["pass"]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     made = drawn(seed)
@@ -93,7 +92,6 @@ def test_bytes_are_those_of_the_tensors(seed: int) -> None:
     assert found.bytes_read > operands if made.options["pass"] == "backward" else found.bytes_read == operands
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(120))
 def test_memory_is_what_is_allocated(seed: int) -> None:
     """To the byte: operands, then the most that the passes hold at once."""
@@ -152,7 +150,6 @@ def gpu_norms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "rms_norm", rms_norm)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
 def test_the_norms_of_these_tests_are_right(gpu_norms: None, kinds: tuple[str, ...]) -> None:
     made = point("block", "both", BLOCK, kinds, "bf16")
@@ -160,14 +157,12 @@ def test_the_norms_of_these_tests_are_right(gpu_norms: None, kinds: tuple[str, .
     assert verdict.ok, verdict.problem
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(120))
 def test_memory_is_what_is_allocated_with_the_norms_of_a_gpu(gpu_norms: None, seed: int) -> None:
     made = drawn(seed)
     assert OP.cost(made, "cuda").memory_bytes == peak_bytes(made)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_devices_differ_by_their_norms_alone(seed: int) -> None:
     """FLOPs, traffic of forward passes and what is written are the same; in fp32 LayerNorm keeps the same too."""
@@ -187,7 +182,6 @@ def test_memory_is_what_an_h100_held() -> None:
     assert OP.cost(made, "cpu").memory_bytes == 2_135_506_944
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_parts_make_up_the_flops_and_both_passes(seed: int) -> None:
     made = drawn(seed)

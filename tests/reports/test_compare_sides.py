@@ -18,6 +18,8 @@ from reports.report import load_report
 from tests.reports.conftest import ENVIRONMENTS, VERSIONS, write_run
 from tests.reports.test_compare import UNTIMED, rerun, rows_of, timed, verdict
 
+pytestmark = pytest.mark.slow
+
 KIND = "cpu"
 
 
@@ -41,7 +43,6 @@ def change(run: Path, place: int, **changes: Any) -> str:
     return row.point
 
 
-@pytest.mark.slow
 def test_several_runs_find_what_one_cannot(tmp_path: Path) -> None:
     """Runs that differ by 5%, and elementwise that takes 1.33 times as long."""
     a = runs(tmp_path, "a", 5, noise=0.05)
@@ -54,7 +55,6 @@ def test_several_runs_find_what_one_cannot(tmp_path: Path) -> None:
     assert {family.op for family in found.families if family.verdict == "slower"} == {"elementwise"}
 
 
-@pytest.mark.slow
 def test_the_ratio_is_of_geometric_means_and_its_interval_a_two_sample_t(tmp_path: Path) -> None:
     a, b = runs(tmp_path, "a", 3, noise=0.0), runs(tmp_path, "b", 4, noise=0.0)
     place = next(i for i, row in enumerate(rows_of(KIND)) if row.median_s is not None)
@@ -69,7 +69,6 @@ def test_the_ratio_is_of_geometric_means_and_its_interval_a_two_sample_t(tmp_pat
     assert math.log(line["high"] / line["ratio"]) == pytest.approx(reach, rel=1e-6), "the others do not vary at all: nothing is borrowed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -94,7 +93,6 @@ def test_what_becomes_of_a_point_that_ends_otherwise_in_some_runs(
     assert said == expected if expected else said[0] in ("same", "unclear") and "noisy" not in said[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_failure_is_not_hidden_by_a_run_that_skipped_the_point(tmp_path: Path, turned: bool) -> None:
     a, b = runs(tmp_path, "a", 2), runs(tmp_path, "b", 2)
@@ -104,7 +102,6 @@ def test_a_failure_is_not_hidden_by_a_run_that_skipped_the_point(tmp_path: Path,
     assert verdict(compared(a, b[::-1] if turned else b), point)[0] == "fails now"
 
 
-@pytest.mark.slow
 def test_a_point_that_some_runs_lack_is_judged_by_the_others(tmp_path: Path) -> None:
     a, b = runs(tmp_path, "a", 3), runs(tmp_path, "b", 3)
     lines = b[2].joinpath("rows.jsonl").read_text(encoding="utf-8").splitlines()
@@ -118,7 +115,6 @@ def test_a_point_that_some_runs_lack_is_judged_by_the_others(tmp_path: Path) -> 
     assert found.loc[rows_of(KIND)[place].point, "noted"] == "in 2 of 3 runs of B"
 
 
-@pytest.mark.slow
 def test_one_run_beside_several_is_judged_by_their_spread(tmp_path: Path) -> None:
     a, b = runs(tmp_path, "a", 1, noise=0.0), runs(tmp_path, "b", 5, lambda row: 1.5, noise=0.01)
     found = compared(a, b)
@@ -126,7 +122,6 @@ def test_one_run_beside_several_is_judged_by_their_spread(tmp_path: Path) -> Non
     assert len(found.of("slower")) == len(found.pairs)
 
 
-@pytest.mark.slow
 def test_several_runs_at_the_terminal_and_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = runs(tmp_path, "a", 3), runs(tmp_path, "b", 3)
     assert main(["compare", *map(str, a), "--vs", *map(str, b)]) == 0
@@ -141,7 +136,6 @@ def test_several_runs_at_the_terminal_and_on_the_page(tmp_path: Path, capsys: py
     assert "Of one run each" not in page
 
 
-@pytest.mark.slow
 def test_runs_of_a_side_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = runs(tmp_path, "a", 2), runs(tmp_path, "b", 2)
     other = {**ENVIRONMENTS[KIND], "versions": {**VERSIONS, "torch": "2.14.0"}, "seed": 9}
@@ -150,7 +144,6 @@ def test_runs_of_a_side_that_differ_are_said(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err.splitlines() == [f"warning: {b[0]} and {b[1]} are taken as the same, but differ: torch 2.14.0 → 2.13.0"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -17,6 +17,8 @@ from reports.nightly.suspect import mode_changes
 from reports.verdict.thresholds import load_thresholds
 from tests.reports.nights import FIRST, NIGHTS, OF_A_RUN, SLOW, STEP_NIGHT, names, table
 
+pytestmark = pytest.mark.slow
+
 NIGHT = night_from(12)
 OLD, NULL, FAILED = "a file without the columns", None, "a point without a time"
 
@@ -49,7 +51,6 @@ def told(opened: Opened, run: str) -> dict[str, list[str]]:
     return mode_changes(modes_before(opened.database, tonight), lines_of(opened.database, run))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modes", "count", "said"),
     [
@@ -88,7 +89,6 @@ def test_every_file_of_before_is_read_whole(tmp_path: Path) -> None:
     assert open_history(tmp_path).database.sql(query).fetchall() == [*old, ("a", "graph", None, 1e-5), ("b", "events", None, 1e-5)]
 
 
-@pytest.mark.slow
 def test_a_gpus_own_last_mode_counts(tmp_path: Path) -> None:
     """The other GPU, which ran tonight before it, says nothing of it: each tells its change once."""
     for night in range(3):
@@ -124,7 +124,6 @@ def judged(folder: Path, mode_of: dict[int, str | None]) -> Judged:
     return judge(open_history(folder).database, run, load_thresholds())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first_kept", [0, STEP_NIGHT, NIGHTS - 1, NIGHTS], ids=["always", "from the step on", "tonight", "never"])
 def test_no_history_starts_anew_because_modes_are_kept(first_kept: int, tmp_path: Path) -> None:
     found = judged(tmp_path, dict.fromkeys(range(first_kept, NIGHTS), "graph")).verdict
@@ -133,7 +132,6 @@ def test_no_history_starts_anew_because_modes_are_kept(first_kept: int, tmp_path
     assert not any("another way" in line for line in found.suspect)
 
 
-@pytest.mark.slow
 def test_a_step_that_comes_with_another_mode_is_not_confirmed_but_said(tmp_path: Path) -> None:
     changed = judged(tmp_path, {night: "graph" if night == NIGHTS - 1 else "events" for night in range(NIGHTS)}).verdict
     assert (changed.judged, changed.changes, changed.exit_code) == (0, (), 3)

@@ -17,6 +17,8 @@ from reports.sections import SECTIONS
 from reports.sections.summary import _duration
 from reports.sections.versus import pairs
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\"{{7*7}}"
 
 
@@ -43,7 +45,6 @@ def without_bundles(page: str) -> str:
     return re.sub(r'<script type="application/gzip;base64".*?</script>', "", page, flags=re.DOTALL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cpu", "cuda", "simulated"])
 def test_every_point_is_embedded_and_every_chart_has_its_place(make_run: Callable[..., Path], kind: str) -> None:
     run = make_run(kind)
@@ -59,13 +60,11 @@ def test_every_point_is_embedded_and_every_chart_has_its_place(make_run: Callabl
             assert len(view["figure"]["data"]) > 0
 
 
-@pytest.mark.slow
 def test_simulated_is_said_in_plain_sight_and_only_there(make_run: Callable[..., Path]) -> None:
     assert "<strong>SIMULATED</strong>" in page_of(make_run("simulated"))
     assert "<strong>SIMULATED</strong>" not in page_of(make_run("cuda"))
 
 
-@pytest.mark.slow
 def test_each_section_says_how_to_read_it_and_an_empty_one_why(make_run: Callable[..., Path]) -> None:
     report = load_report(make_run("cpu"))
     skipped = [row for row in _rows(make_run("cpu")) if row.status in ("skipped", "wrong")]
@@ -83,13 +82,11 @@ def _rows(run: Path) -> list[Any]:
     return read_journal(run).rows
 
 
-@pytest.mark.slow
 def test_h100_section_is_on_a_cpu_only(make_run: Callable[..., Path]) -> None:
     assert 'id="h100"' in page_of(make_run("cpu"))
     assert 'id="h100"' not in page_of(make_run("cuda"))
 
 
-@pytest.mark.slow
 def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callable[..., Path]) -> None:
     page = page_of(make_run("cpu"))
     assert "Triton is not timed on a CPU" in page
@@ -107,7 +104,6 @@ def test_pairs_differ_in_the_implementation_alone(make_run: Callable[..., Path])
         assert row["speedup"] == by_case[(row["op"], row["precision"], row["dims"], row["options"])] / row["median_s"]
 
 
-@pytest.mark.slow
 def test_hostile_names_stay_text(make_run: Callable[..., Path]) -> None:
     rows = [row.model_copy(update={"label": HOSTILE, "reason": HOSTILE}) for row in _rows(make_run("cpu"))]
     rows[1] = rows[1].model_copy(update={"point": f"matmul-{HOSTILE}", "precision": HOSTILE, "impl": HOSTILE, "op": HOSTILE})
@@ -128,7 +124,6 @@ def test_hostile_names_stay_text(make_run: Callable[..., Path]) -> None:
     assert HOSTILE in embedded(page)["rows"]["values"]["label"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment", [{}, {"versions": None, "cpu": None, "sweeps": None, "started_utc": None}, {"gpu": "h1000", "started_utc": 7}]
 )
@@ -138,7 +133,6 @@ def test_a_thin_environment_is_not_known(make_run: Callable[..., Path], environm
     assert "no peaks for this device" in page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", "\x00"])
 def test_a_damaged_environment_is_said(make_run: Callable[..., Path], text: str | None) -> None:
     run = make_run("cuda")
@@ -147,7 +141,6 @@ def test_a_damaged_environment_is_said(make_run: Callable[..., Path], text: str 
     assert "environment.json" in page_of(run)
 
 
-@pytest.mark.slow
 def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., Path]) -> None:
     run = make_run("cpu")
     assert 'id="inspection"' not in page_of(run)
@@ -159,7 +152,6 @@ def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., 
     assert "inspect.json cannot be read" in page_of(run)
 
 
-@pytest.mark.slow
 def test_nothing_outside_is_referred_to(make_run: Callable[..., Path]) -> None:
     page = without_bundles(page_of(make_run("cpu")))
     assert "default-src 'none'" in page
@@ -168,7 +160,6 @@ def test_nothing_outside_is_referred_to(make_run: Callable[..., Path]) -> None:
     assert "https:" not in page
 
 
-@pytest.mark.slow
 def test_ten_thousand_points_fit_in_eight_megabytes(make_run: Callable[..., Path]) -> None:
     path = build_report(make_run("cuda", "large"))
     assert len(load_report(path.parent).frame) == 10_000

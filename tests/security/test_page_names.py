@@ -18,6 +18,8 @@ import pytest
 from reports.build import build_report
 from tests.reports.conftest import ENVIRONMENTS, fake_rows, sweep, write_run
 
+pytestmark = pytest.mark.slow
+
 HARMLESS = "harmless"
 NAMES = {  # a page each takes a few seconds, so that several attacks stand in one name
     "markup": "</script><script>alert(1)</script><img src=x onerror=alert(1)><!-- --><![CDATA[ ]]>--!><svg/onload=alert(1)>",
@@ -78,7 +80,6 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Structure:
     return Structure(page(tmp_path_factory.mktemp("harmless"), HARMLESS))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", NAMES)
 def test_names_stay_text(tmp_path: Path, harmless: Structure, kind: str) -> None:
     text = page(tmp_path, NAMES[kind])

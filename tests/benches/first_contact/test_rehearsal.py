@@ -24,6 +24,8 @@ from benches.run.journal import read_journal
 from benches.timing.measure import measure
 from kernels.guard import ROOT
 
+pytestmark = pytest.mark.slow
+
 SEED = 20260101
 SEEN_BY = {
     "l2": "L2: 32 MiB copy rotated over hot",
@@ -54,7 +56,6 @@ def checks_of_kernels() -> list[Check]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lie", [None, *LIES])
 def test_each_lie_fails_exactly_the_check_that_should_see_it(lie: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(faults.VARIABLE, f"lie:{lie}" if lie else "")
@@ -86,7 +87,6 @@ def verdicts(folder: Path) -> dict[str, Any]:
     return {f"{entry['step']}: {entry['check']}": entry["verdict"] for entry in json.loads((folder / "summary.json").read_text())}
 
 
-@pytest.mark.slow
 def test_a_bare_node_can_run_all_of_it(tmp_path: Path) -> None:
     """In all of its processes nothing is imported that only a report needs."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -116,7 +116,6 @@ def test_a_bare_node_can_run_all_of_it(tmp_path: Path) -> None:
     assert (environment["device_kind"], environment["interrupted"], environment["exit_code"]) == ("simulated", False, 0)
 
 
-@pytest.mark.slow
 def test_a_fault_costs_its_point_and_a_lie_is_exit_code_1(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = first_contact(
@@ -128,7 +127,6 @@ def test_a_fault_costs_its_point_and_a_lie_is_exit_code_1(tmp_path: Path) -> Non
     assert [found[f"faults: {name}"] for name in ("illegal access", "endless kernel", "device assert", "good point")] == ["pass"] * 4
 
 
-@pytest.mark.slow
 def test_what_was_found_before_the_command_is_ended_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benches", "first-contact", "--device", "simulated", "--out", str(out), "--step", "kernels"]
@@ -143,7 +141,6 @@ def test_what_was_found_before_the_command_is_ended_is_kept(tmp_path: Path) -> N
     assert json.loads((out / "environment.json").read_text())["interrupted"] is True
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,7 +153,6 @@ def test_bad_options_are_exit_code_2(arguments: tuple[str, ...], message: str, t
     assert (done.returncode, done.stderr) == (2, message)
 
 
-@pytest.mark.slow
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("kept")
     done = first_contact("--device", "simulated", "--out", str(tmp_path))

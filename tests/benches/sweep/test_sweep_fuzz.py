@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from benches.sweep.load import SweepError, load_sweep
 
+pytestmark = pytest.mark.slow
+
 # Words that lead deep into the reader, and values that do not belong anywhere.
 WORDS = [
     *("name", "sweeps", "defaults", "max_points", "op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude"),
@@ -61,19 +63,16 @@ def check_read(data: bytes) -> int | None:
     return count
 
 
-@pytest.mark.slow
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes):
     check_read(data)
 
 
-@pytest.mark.slow
 @given(st.text(max_size=200))
 def test_any_text(text: str):
     check_read(text.encode("utf-8", "surrogatepass"))
 
 
-@pytest.mark.slow
 @given(
     st.lists(st.sampled_from([*WORDS, *"{}[]:,-?*&!|>'\"%@#\n \t", "\n  ", ": ", "- ", "&a ", "*a", "!!int "]), max_size=60).map("".join)
 )
@@ -81,13 +80,11 @@ def test_any_yaml_like_text(text: str):
     check_read(text.encode())
 
 
-@pytest.mark.slow
 @given(TREES)
 def test_any_tree(tree: object):
     check_read(yaml.safe_dump(tree, allow_unicode=True).encode())
 
 
-@pytest.mark.slow
 @settings(max_examples=300)
 @given(NEARLY_RIGHT)
 def test_any_nearly_right_sweep(tree: object):
@@ -101,7 +98,6 @@ def length(axis: object) -> int:
     return len(set(axis)) if isinstance(axis, list) else 1
 
 
-@pytest.mark.slow
 @given(RIGHT)
 def test_a_sweep_without_filters_has_the_product_of_its_axes(entry: dict[str, object]):
     expected = 1

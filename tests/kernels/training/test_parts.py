@@ -12,6 +12,8 @@ from kernels.training.parts import parts
 from kernels.training.sizes import flops
 from tests.kernels.training.cases import OP, drawn, step
 
+pytestmark = pytest.mark.slow
+
 H100 = load_gpu("h100_sxm5")
 PHASES = ["data", "forward", "backward", "optimizer"]
 TINY = {"batch": 2, "sequence": 3, "layers": 1, "hidden": 4, "heads": 2, "feedforward": 5, "vocab": 7}
@@ -22,7 +24,6 @@ def products(point: Point, phase: str) -> int:
     return sum(2 * p.batch * p.m * p.n * p.k * p.times for p in found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(60, seed=7), ids=lambda p: p.id)
 def test_products_are_the_flops(point: Point) -> None:
     """All of the cost's FLOPs, but that a checkpointed block's last product is predicted where PyTorch leaves it out."""
@@ -35,7 +36,6 @@ def test_products_are_the_flops(point: Point) -> None:
     assert products(point, "backward") == counted.backward + counted.again + left_out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", drawn(12, seed=8), ids=lambda p: p.id)
 def test_phases_add_up_to_the_whole(point: Point) -> None:
     phases = predict_phases(point, H100)

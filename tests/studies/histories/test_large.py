@@ -10,6 +10,8 @@ import pytest
 from reports.history.store import first_of_nights, open_history
 from studies.histories.large import Measured, fill, measure, run_id, table
 
+pytestmark = pytest.mark.slow
+
 RUNS, POINTS = 17, 11
 
 
@@ -20,7 +22,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.slow
 def test_the_planted_step_is_confirmed_and_nothing_else(history: Path) -> None:
     found = measure(history, RUNS)
     assert found.rows == RUNS * POINTS
@@ -32,7 +33,6 @@ def test_lines_lie_in_the_order_of_points(history: Path) -> None:
     assert points == sorted(points)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("night", "nights", "opened"), [(16, 5, 6), (16, 16, 17), (16, 90, 17), (8, 3, 12)])
 def test_a_verdict_opens_its_nights_and_one_more(history: Path, night: int, nights: int, opened: int) -> None:
     """What is later than the judged run is opened too: it is the query that leaves it out."""

@@ -13,12 +13,13 @@ from studies.samplers.rules import RULES
 from studies.samplers.scenarios import Scenario, scenarios
 from studies.samplers.trial import trial
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = {scenario.name: scenario for scenario in scenarios()}
 QUICK = ("8 us", "300 us", "80 ms", "1 ms, 5% outliers x2", "1 ms, thermal spell of 0.4 s")
 SEEDS = range(12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_ours_is_unbiased_where_it_says_ok(name: str) -> None:
     outcome = trial("ours", BY_NAME[name], SEEDS)
@@ -27,13 +28,11 @@ def test_ours_is_unbiased_where_it_says_ok(name: str) -> None:
     assert outcome.verdicts.get("ok", 0) >= 11 / 12
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [s for s in BY_NAME.values() if s.expected != "ok"], ids=lambda s: s.name)
 def test_what_cannot_converge_is_never_ok(scenario: Scenario) -> None:
     assert trial("ours", scenario, range(3)).verdicts == {scenario.expected: 1.0}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "name", "bias"),
     [
@@ -50,7 +49,6 @@ def test_published_rules_do_what_is_known_of_them(rule: str, name: str, bias: fl
     assert trial(rule, BY_NAME[name], range(5)).bias == pytest.approx(bias, abs=0.025)
 
 
-@pytest.mark.slow
 def test_the_page_holds_every_scenario_and_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [trial(rule, BY_NAME[name], range(2)) for name in ("300 us", "80 ms, drift 10%/s") for rule in RULES]
     copy = tmp_path / "samplers.md"
