@@ -6,6 +6,7 @@ time. A file's name is its run's id: adding a run again replaces its file, so th
 
 from __future__ import annotations
 
+import glob
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ def open_history(history: Path, first: str = "") -> Opened:
         except FileNotFoundError:
             continue  # pruned, or set aside, by another process a moment ago
         if problem is None:
-            good.append(str(path))
+            good.append(glob.escape(str(path)))  # DuckDB takes a name for a pattern
         else:
             notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: {problem}")
             set_aside(path)

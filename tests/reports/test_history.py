@@ -38,6 +38,19 @@ def test_a_run_added_twice_counts_once(make_run: MakeRun, tmp_path: Path) -> Non
     assert count(tmp_path / "history") == (1, len(read_journal(run).rows))
 
 
+@pytest.mark.parametrize(
+    ("name", "neighbour"), [("hist[1]", "hist1"), ("a*b", "aXb"), ("what?", "whatX"), ("[!a]", "b"), ("**", "c"), ("x]y{a,b}", "xya")]
+)
+def test_a_historys_name_is_no_pattern(tmp_path: Path, name: str, neighbour: str) -> None:
+    """Neither its own files are missed nor those of a neighbour taken for them."""
+    for folder, points in ((name, ["mine"]), (neighbour, ["theirs", "theirs too"])):
+        (tmp_path / folder).mkdir()
+        columns = [pa.array(points) if field.name == "point" else pa.nulls(len(points), field.type) for field in SCHEMA]
+        pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), tmp_path / folder / "20260101T000000Z-a.parquet")
+    rows = open_history(tmp_path / name).database.execute("SELECT point FROM history").fetchall()
+    assert rows == [("mine",)]
+
+
 @pytest.mark.slow
 def test_a_copy_of_a_run_is_the_same_run(make_run: MakeRun, tmp_path: Path) -> None:
     one, copy = make_run("cuda", "one"), make_run("cuda", "copy")
