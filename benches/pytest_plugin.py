@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
     group.addoption("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
-    group.addoption("--resume", type=Path, metavar="DIR", help="go on with an interrupted run: only points without a row are measured")
+    group.addoption("--resume", type=Path, metavar="DIR", help="resume an interrupted run: only points without a row are measured")
     group.addoption("--retry-failed", action="store_true", help="with --resume: measure again what timed out, crashed or raised an error")
     group.addoption("--seed", type=int, metavar="N", help=f"seed of inputs and order (default: {DEFAULT_SEED}, or that of the resumed run)")
     group.addoption("--cache", choices=("cold", "hot"), help="what caches hold when a sample starts (default: cold, on a CPU hot)")
@@ -92,7 +92,7 @@ class Session:
         return [point.id for point in self.sweep.points if point.op == op]
 
     def place(self, item: pytest.Item) -> int:
-        """Where a point stands in the run's order; what is no point comes first."""
+        """Returns the place of a test's point in the run's order; a test without a point comes first."""
         return self._order.get(point_id(item), -1)
 
     @property
@@ -154,11 +154,11 @@ KEY = pytest.StashKey[Session]()
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
-    """Raises pytest.UsageError where there is no run to go on with."""
+    """Returns the environment of the run to resume. Raises pytest.UsageError where the directory holds no run."""
     try:
         return environment.read(run_dir)
     except (OSError, ValueError) as e:
-        raise pytest.UsageError(f"--resume {run_dir}: no run to go on with ({e})") from None
+        raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
 
 
 def free_memory_share() -> int:

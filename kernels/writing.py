@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, wherever a name points: every -o, --out, --json and the like goes through here."""
+"""Atomic file writes: the files that -o, --out, --json and similar options name are written here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DESCRIPTOR = re.compile(r"/dev/std(out|err)|(?:/dev|/proc/self)/fd/(\d+)")
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file of the name that it is given, which then takes the place of `path`. Raises OSError; leaves nothing half
-    done.
+    """Calls `write` with the name of a temporary file, which then replaces `path` in one step. Raises OSError, and whatever `write`
+    raises; `path` is then unchanged and no temporary file is left.
 
-    A symbolic link stays one, and the file that it points to is replaced. What is no regular file (/dev/stdout, a FIFO, a file that a
-    shell has opened for its command) is written straight through.
+    A symbolic link is kept, and the file that it points to is replaced. Devices, FIFOs and descriptors of this process (/dev/stdout,
+    /proc/self/fd/3) are written to directly, never replaced.
     """
     if straight_through(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -42,19 +42,19 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same for text, UTF-8 with the line ends that it has."""
+    """Writes text as UTF-8, with its own line ends, as `write_file` does."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def straight_through(path: Path) -> bool:
-    """Whether another file must not take the place of what the name stands for."""
+    """Returns whether `path` names a device, a FIFO or an open descriptor, which must not be replaced by a file."""
     if str(path.absolute()).startswith(("/dev/", "/proc/")) or os.path.realpath(path).startswith(("/dev/", "/proc/")):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """For writing: a descriptor of this process by itself, so that what it prints next comes after."""
+    """Opens for writing. A descriptor of this process is duplicated: it keeps its position, so that later output follows."""
     own = DESCRIPTOR.fullmatch(str(path))
     if own is None:
         return path.open("ab")
@@ -64,7 +64,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _to_disk(path: Path) -> None:
-    """A file or a folder."""
+    """Brings a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -22,7 +22,7 @@ VARIABLE = "MICROBENCH_FAULTS"
 
 
 class FaultError(ValueError):
-    """The variable's text is no list of faults."""
+    """The variable's text is not a list of faults."""
 
 
 def _hang() -> None:

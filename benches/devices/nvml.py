@@ -27,10 +27,8 @@ POLICIES = {  # of nvmlDeviceGetViolationStatus
     pynvml.NVML_PERF_POLICY_RELIABILITY: "reliability",
 }
 POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, milliwatts; nvmlDeviceGetPowerUsage is a 1 s average where the board has this field
-AVERAGED_AFTER = (
-    8,
-    0,
-)  # compute capability of the last chip, GA100, on which nvmlDeviceGetPowerUsage is the instant power (NVML's reference)
+# Compute capability of GA100, the last chip on which nvmlDeviceGetPowerUsage is the instant power (NVML's reference).
+AVERAGED_AFTER = (8, 0)
 FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bindings lack the names
     269: "thermal (software)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN
     270: "thermal (hardware)",  # NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN

@@ -81,7 +81,7 @@ def write(run_dir: Path, environment: dict[str, Any]) -> None:
 
 
 def read(run_dir: Path) -> dict[str, Any]:
-    """Raises FileNotFoundError, or ValueError for a file that is no JSON object."""
+    """Raises FileNotFoundError, or ValueError for a file that is not a JSON object."""
     found = read_json(run_dir / NAME)
     if not isinstance(found, dict):
         raise ValueError(f"{run_dir / NAME}: not a JSON object")

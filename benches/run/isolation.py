@@ -34,10 +34,8 @@ OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring 
 
 
 class Interrupted(BaseException):
-    """Something of the session's own, as Ctrl-C or a plug-in's time-out, ended the wait for a point; `row` is what is known of the point.
-
-    Raised from the exception that it was.
-    """
+    """The session ended the wait for a point: Ctrl-C, or a plug-in's time-out. `row` records the point; the cause is the exception that
+    ended the wait."""
 
     def __init__(self, row: Row):
         super().__init__(row.reason)
@@ -156,7 +154,8 @@ class Isolated:
                 self._open()
             text, spoilt = self._call(self._measure_point, point, timing, limit_s=self._limit_s)
         except FutureTimeout as e:
-            if time.perf_counter() - start < self._limit_s and self._opened:  # not the pool's: a plug-in raises the same class
+            limit_s = self._limit_s if self._opened else OPENING_S
+            if time.perf_counter() - start < limit_s:  # a plug-in's, which is of the same class as the pool's
                 self.renew()
                 return self._lost(point, "error", first_words(e), offset, started, start)
             late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"

@@ -74,7 +74,7 @@ class Run:
             if self._lock is None:
                 raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
             if not request.resuming and (run_dir / NAME).exists():
-                raise RunError(f"{run_dir} already holds a run: go on with it by --resume, or name another --run-dir")
+                raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another --run-dir")
             self._measurer = open_measurer()
             try:
                 described = self._measurer.describe()
@@ -100,7 +100,7 @@ class Run:
             changed.append("the sweep")
         if changed:
             self._measurer.close()
-            raise RunError(f"{self.dir} cannot be gone on with, since this changed: {'; '.join(changed)}")
+            raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}")
         repaired = resume.repair(self.dir)
         contents = read_journal(self.dir)
         self.notes = [*([repaired] if repaired else []), *contents.problems]

@@ -102,7 +102,7 @@ class Sentinels:
 
 
 def read_sentinels(run_dir: Path) -> list[Reading]:
-    """In the order of the file; a torn or foreign line is left out. Empty where there is no file."""
+    """Returns the readings in the order of the file, without lines that are torn or of another kind; empty where the file is missing."""
     try:
         lines = (run_dir / NAME).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -85,7 +85,7 @@ def letters(terms: tuple[tuple[str, ...], ...], output: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Equation:
-    """Raises OpError where the text is no equation."""
+    """Returns the equation. Raises OpError where the text is not one."""
     sides = text.split("->")
     if len(sides) != 2:
         raise OpError(f"equation {text!r} needs one `->` and the output's dims after it", key="equation")
@@ -94,7 +94,7 @@ def parse(text: str) -> Equation:
     for term in (*terms, output):
         for name in term:
             if name != ELLIPSIS and not name.isidentifier():
-                raise OpError(f"equation {text!r}: {name!r} is no name; write dims apart, `b s h`", key="equation")
+                raise OpError(f"equation {text!r}: {name!r} is not a name; write dims apart, `b s h`", key="equation")
         if len(set(term)) != len(term):
             raise OpError(f"equation {text!r}: a name stands twice in `{' '.join(term)}`", key="equation")
     if not all(terms):
@@ -198,7 +198,7 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
 
 
 def check(point: Point) -> None:
-    """Raises OpError where the equation is none."""
+    """Raises OpError where the equation is not one."""
     parse(point.options["equation"])
 
 

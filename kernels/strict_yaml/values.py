@@ -23,7 +23,7 @@ def integer(node: Node, key: str, problems: Problems, low: int = 1, high: int = 
     elif node.plain and node.text in EMPTY:
         why = "needs an integer, and nothing is given"
     elif not DIGITS.fullmatch(node.text):
-        why = f"{quote(node.text)} is no integer (write all digits, as in 4096)"
+        why = f"{quote(node.text)} is not an integer (write all digits, as in 4096)"
     elif not node.plain:
         why = f"{quote(node.text)} is text: write the integer without quotes"
     elif node.text.startswith("-") or (len(node.text) <= MAX_DIGITS and int(node.text) < low):

@@ -16,7 +16,7 @@ State = dict[str, Any]  # tensors, numbers, texts, and dicts and lists of them: 
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written, read or gone on with; the message is one line that names the file."""
+    """A checkpoint cannot be written, read or resumed from; the message is one line that names the file."""
 
 
 def _save(state: State, path: Path) -> None:

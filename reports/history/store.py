@@ -68,8 +68,8 @@ def first_of_nights(history: Path, run: str, nights: int) -> str:
 
 
 def open_history(history: Path, first: str = "") -> Opened:
-    """Sets aside what is no file of a history, and opens the rest: every file, or those from the name `first` on, which a verdict of the
-    last nights opens ten times as fast. Raises OSError where the directory cannot be read."""
+    """Opens the files of a history: all, or those whose names are `first` or later, which is ten times as fast for the last nights. Files
+    that are damaged or not of a history are set aside. Raises OSError where the directory cannot be read."""
     notes = []
     good = []
     for path in sorted(path for path in history.glob(PATTERN) if path.name >= first):
@@ -95,7 +95,7 @@ def open_history(history: Path, first: str = "") -> Opened:
 
 
 def damage(path: Path) -> str | None:
-    """Why a file is no file of a history, from its footer alone, or None. Raises FileNotFoundError."""
+    """Returns why a file is not a history file, by its footer alone, or None where it is one. Raises FileNotFoundError."""
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError:
@@ -141,7 +141,7 @@ def prune(history: Path, days: float, now: datetime | None = None) -> list[str]:
         try:
             started = datetime.strptime(path.name.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         except ValueError:
-            continue  # not a name of ours: `open_history` sets it aside
+            continue  # not a history file's name: `open_history` sets it aside
         if started < limit:
             path.unlink(missing_ok=True)
             gone.append(path.stem)

@@ -101,7 +101,7 @@ def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: f
     elif not node.plain:
         why = f"{quote(node.text)} is text: write the number without quotes"
     elif (value := _float(node.text)) is None:
-        why = f"{quote(node.text)} is no number (write it as 70e9, 0.5 or 1024)"
+        why = f"{quote(node.text)} is not a number (write it as 70e9, 0.5 or 1024)"
     elif value < low:
         why = f"{quote(node.text)} is too small: at least {low:g}"
     elif value > high:

@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def points() -> list[Point]:
-    """Every so-manieth point of the nightly sweep that an H100 runs, so that all families are met."""
+    """Returns SERIES points, evenly spaced over the nightly sweep, so that every family is among them."""
     every = [p for p in load_sweep("nightly").points if p.op in ("matmul", "elementwise", "einsum") and p.precision != "tf32"]
     return [every[i] for i in np.linspace(0, len(every) - 1, SERIES).astype(int)]
 

@@ -46,7 +46,7 @@ def test_ids(op: str, dims: dict[str, int], options: dict[str, str], id_: str) -
         ("einsum", {"a": 1}, {"equation": "a -> b"}, "'b' stands in the output but in no operand"),
         ("einsum", {"a": 1}, {"equation": "a a -> a"}, "a name stands twice"),
         ("einsum", {"a": 1}, {"equation": "a, -> a"}, "an operand has no dims"),
-        ("einsum", {"a": 1}, {"equation": "a 1 -> a"}, "'1' is no name"),
+        ("einsum", {"a": 1}, {"equation": "a 1 -> a"}, "'1' is not a name"),
         ("einsum", {"a": 1, "z": 2}, {"equation": "a -> a"}, "unknown dim 'z'"),
     ],
 )

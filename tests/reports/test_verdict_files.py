@@ -44,7 +44,7 @@ def test_an_op_has_its_own_threshold_or_the_default(tmp_path: Path) -> None:
         (GOOD.replace("node", "noed"), "3: noed: unknown key in a verdicts file (did you mean node?)"),
         (GOOD.replace("node: 0.01\n", ""), "1: node: missing"),
         (GOOD.replace("0.02", "2"), "1: default: '2' is too large: at most 1"),
-        (GOOD.replace("0.02", "2%"), "1: default: '2%' is no number (write it as 70e9, 0.5 or 1024)"),
+        (GOOD.replace("0.02", "2%"), "1: default: '2%' is not a number (write it as 70e9, 0.5 or 1024)"),
         (GOOD.replace("matmul", "matmull"), "2: thresholds.matmull: unknown op (did you mean matmul?)"),
         (GOOD.replace("{matmul: 0.03}", "0.03"), "2: thresholds: needs a mapping of ops, not '0.03'"),
         (GOOD.replace("utc: 0", "utc: 24"), "4: night_starts_utc: '24' is too large: at most 23"),

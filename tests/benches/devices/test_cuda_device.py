@@ -1,15 +1,14 @@
 """The CUDA device's logic over a scripted `torch.cuda`: what it enqueues and in which order, and when a sample is void.
 
-What only a GPU can show (that the gate really holds, that the flush really evicts) stands in the README as not yet run. That every name
-of `torch.cuda` and `pynvml` which the device uses exists is checked here against the installed versions.
+Whether the hold really holds and the flush really evicts, only a GPU can show: `python -m benches first-contact`, docs/validation.
+That every name of `torch.cuda` and `pynvml` which the device uses exists is checked here against the installed versions.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -22,7 +21,6 @@ import torch
 from benches.devices import cuda, nvml
 from benches.devices.base import Method, TooLittleMemory
 from benches.devices.cuda import SPIN_HZ, CudaDevice, CudaStream
-from benches.devices.nvml import Board
 from benches.devices.streamed import HOLD_S, NOT_HELD
 from kernels.gpus import gpu_for_board
 from kernels.guard import ROOT
@@ -299,153 +297,6 @@ def test_torch_signatures() -> None:
     graph = inspect.signature(torch.cuda.graph.__init__).bind(None, "the graph")
     assert event.arguments["enable_timing"] is True
     assert graph.arguments["cuda_graph"] == "the graph"
-
-
-INSTANT = {186: (pynvml.NVML_SUCCESS, 117_269)}  # milliwatts
-SLOWDOWNS = {269: (pynvml.NVML_SUCCESS, 0), 270: (pynvml.NVML_ERROR_NOT_SUPPORTED, 0), 271: (pynvml.NVML_SUCCESS, 7 * 10**9)}
-CLOCKS = {pynvml.NVML_CLOCK_SM: 1755, pynvml.NVML_CLOCK_MEM: 2619}
-
-
-def nvml_script(monkeypatch: pytest.MonkeyPatch, failing: set[str], asked: list[str] | None = None, **changed: Any) -> Board:
-    """A board that answers every query but those in `failing`. asked: gets every name. changed: other answers, values or functions."""
-    fields = changed.pop("fields", INSTANT | SLOWDOWNS)
-
-    def field_values(handle: str, ids: list[int]) -> list[Any]:
-        value = {name: SimpleNamespace(uiVal=fields.get(name, (0, 0))[1], ullVal=fields.get(name, (0, 0))[1]) for name in ids}
-        return [SimpleNamespace(fieldId=i, nvmlReturn=fields.get(i, (pynvml.NVML_ERROR_NOT_SUPPORTED,))[0], value=value[i]) for i in ids]
-
-    def by_uuid(uuid: bytes) -> str:
-        if not uuid.startswith(b"GPU-"):
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return "handle"
-
-    answers = {
-        "nvmlInit": None,
-        "nvmlDeviceGetHandleByUUID": by_uuid,
-        "nvmlDeviceGetMigMode": [0, 0],
-        "nvmlDeviceGetCurrentClocksThrottleReasons": pynvml.nvmlClocksThrottleReasonSwPowerCap,
-        "nvmlDeviceGetClockInfo": lambda handle, clock: CLOCKS[clock],
-        "nvmlDeviceGetPowerUsage": 85_871,
-        "nvmlDeviceGetTemperature": 61,
-        "nvmlDeviceGetTotalEnergyConsumption": 5_000,
-        "nvmlDeviceGetViolationStatus": lambda handle, policy: SimpleNamespace(violationTime=(1 + policy) * 10**9),
-        "nvmlDeviceGetCudaComputeCapability": (9, 0),
-        "nvmlDeviceGetFieldValues": field_values,
-        "nvmlDeviceGetVbiosVersion": "96.00.DA.00.0C",
-        "nvmlSystemGetDriverVersion": "580.159.04",
-    } | changed
-
-    def script(name: str, value: Any) -> None:
-        def query(*arguments: Any) -> Any:
-            if asked is not None:
-                asked.append(name)
-            if name in failing or ("nvmlInit" in failing and name != "nvmlInit"):
-                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-            return value(*arguments) if callable(value) else value
-
-        monkeypatch.setattr(pynvml, name, query)
-
-    for name, value in answers.items():
-        script(name, value)
-    return Board("GPU-0")
-
-
-def test_a_reading_is_in_si_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading = nvml_script(monkeypatch, set()).read()
-    assert (reading.sm_clock_hz, reading.memory_clock_hz, reading.power_w) == (1.755e9, 2.619e9, pytest.approx(117.269))
-    assert (reading.temperature_c, reading.reasons) == (61, ("power cap",))
-    assert (reading.slowed_s, reading.energy_j) == ({}, None), "counters take milliseconds"
-
-
-def test_counters_are_apart_and_the_energy_is_read_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = nvml_script(monkeypatch, set())
-    slowed_s = {"power cap": 1.0, "thermal": 2.0, "board limit": 4.0, "reliability": 6.0, "thermal (software)": 0.0, "power brake": 7.0}
-    assert board.counters() == nvml.Reading(slowed_s=slowed_s)
-    assert board.counters(energy=True) == nvml.Reading(slowed_s=slowed_s, energy_j=5.0)
-
-
-# On an H100 a violation counter takes 0.4 ms, the energy 2.4 ms, everything else that is read microseconds.
-@pytest.mark.parametrize(
-    ("read", "asked"),
-    [
-        (
-            Board.read,
-            {
-                **{"nvmlDeviceGetClockInfo": 2, "nvmlDeviceGetFieldValues": 1, "nvmlDeviceGetTemperature": 1},
-                "nvmlDeviceGetCurrentClocksThrottleReasons": 1,
-            },
-        ),
-        (Board.counters, {"nvmlDeviceGetViolationStatus": 4, "nvmlDeviceGetFieldValues": 1}),
-    ],
-)
-def test_what_a_reading_asks(monkeypatch: pytest.MonkeyPatch, read: Callable[[Board], nvml.Reading], asked: dict[str, int]) -> None:
-    calls: list[str] = []
-    board = nvml_script(monkeypatch, set(), calls)
-    calls.clear()
-    read(board)
-    assert Counter(calls) == asked
-
-
-@pytest.mark.parametrize(
-    ("failing", "changed", "source", "power_w"),
-    [
-        (set(), {}, "instant", 117.269),
-        (set(), {"fields": {}}, "1 s average", 85.871),
-        ({"nvmlDeviceGetFieldValues"}, {}, "1 s average", 85.871),
-        ({"nvmlDeviceGetFieldValues"}, {"nvmlDeviceGetCudaComputeCapability": (8, 6)}, "1 s average", 85.871),
-        ({"nvmlDeviceGetFieldValues"}, {"nvmlDeviceGetCudaComputeCapability": (8, 0)}, "instant", 85.871),  # an A100
-        ({"nvmlDeviceGetFieldValues"}, {"nvmlDeviceGetCudaComputeCapability": (7, 0)}, "instant", 85.871),
-        ({"nvmlDeviceGetFieldValues", "nvmlDeviceGetCudaComputeCapability"}, {}, "1 s average", 85.871),
-        ({"nvmlDeviceGetFieldValues", "nvmlDeviceGetPowerUsage"}, {}, None, None),
-    ],
-)
-def test_the_instant_power_is_read_where_the_board_has_it(
-    monkeypatch: pytest.MonkeyPatch, failing: set[str], changed: dict[str, Any], source: str | None, power_w: float | None
-) -> None:
-    board = nvml_script(monkeypatch, failing, **changed)
-    assert board.power_source == source
-    assert board.read().power_w == (None if power_w is None else pytest.approx(power_w))
-
-
-def test_an_instant_power_that_fails_later_is_none_and_never_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing: set[str] = set()
-    board = nvml_script(monkeypatch, failing)
-    failing.add("nvmlDeviceGetFieldValues")
-    assert board.read().power_w is None
-
-
-def test_what_a_board_does_not_tell_is_none_and_nothing_else_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = {"nvmlDeviceGetViolationStatus", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetFieldValues", "nvmlDeviceGetVbiosVersion"}
-    board = nvml_script(monkeypatch, failing)
-    assert board.read().power_w is None
-    assert board.counters(energy=True) == nvml.Reading(energy_j=5.0)
-    assert board.read().sm_clock_hz == 1.755e9
-    assert (board.vbios(), board.driver()) == (None, "580.159.04")
-
-
-def test_without_nvml_a_reading_is_empty_and_the_problem_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = nvml_script(monkeypatch, {"nvmlInit"})
-    assert board.read() == board.counters(energy=True) == nvml.Reading()
-    assert (board.problem, board.mig, board.power_source) == ("Not Supported", False, None)
-    assert (board.driver(), board.vbios(), board.clock_policy(), board.name()) == (None,) * 4
-
-
-def test_a_board_that_nvml_does_not_know_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = nvml_script(monkeypatch, {"nvmlDeviceGetHandleByUUID"})
-    assert (board.problem, board.driver(), board.read()) == ("Not Supported", "580.159.04", nvml.Reading())
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"nvmlDeviceGetHandleByUUID": lambda uuid: {b"MIG-0": "slice"}[uuid]},  # CUDA gives the slice's own UUID
-        {"nvmlDeviceGetMigMode": [1, 1]},  # or that of the board
-    ],
-)
-def test_a_mig_slice_is_known_as_one_and_not_read(monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]) -> None:
-    board = nvml_script(monkeypatch, set(), **changed)
-    assert (board.mig, board.problem, board.name()) == (True, None, None)
-    assert board.read() == board.counters(energy=True) == nvml.Reading()
 
 
 def test_free_memory_counts_what_the_allocator_holds_unused(monkeypatch: pytest.MonkeyPatch, scripted: tuple[CudaDevice, Script]) -> None:

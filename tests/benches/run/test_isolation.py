@@ -119,7 +119,7 @@ def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
     for arguments, what in ((["--seed", "7"], "seed: "), (["--sweep", str(other)], "the sweep")):
         refused = run("--resume", run_dir, *arguments)
         assert refused.returncode == pytest.ExitCode.USAGE_ERROR
-        assert f"cannot be gone on with, since this changed: {what}" in refused.stdout + refused.stderr
+        assert f"cannot be resumed, since this changed: {what}" in refused.stdout + refused.stderr
     assert (run_dir / NAME).read_bytes() == before
 
 
@@ -127,7 +127,7 @@ def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
 def test_resume_of_nothing_is_one_line(tmp_path: Path) -> None:
     done = run("--resume", tmp_path / "absent")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "no run to go on with" in done.stderr
+    assert "no run to resume" in done.stderr
     assert "Traceback" not in done.stderr
 
 

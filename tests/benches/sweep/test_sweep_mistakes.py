@@ -113,7 +113,7 @@ ENTRIES = {
         "{op: matmul, precision: bf16, points: [{m: 1, n: 1}, {m: 0, n: x, k: 1}, {m: 1, k: 1, n: 1, layout: no}, "
         "{m: 1, n: 1, k: 1, q: 1}]}",
         "2: m: '0' is too small: at least 1",
-        "2: n: 'x' is no integer (write all digits, as in 4096)",
+        "2: n: 'x' is not an integer (write all digits, as in 4096)",
         "2: layout: unknown layout 'no'; valid: nn, nt, tn, tt",
         "2: dims: missing dim k; valid: m, n, k",
         "2: q: unknown dim 'q'; valid: m, n, k",
@@ -139,7 +139,7 @@ ENTRIES = {
         "2: imp: unknown key in exclude (did you mean impl?)",
         "2: precision: unknown precision 'fp' (did you mean fp32?)",
         "2: layout: unknown layout 'nx'; valid: nn, nt, tn, tt",
-        "2: m: 'x' is no integer (write all digits, as in 4096)",
+        "2: m: 'x' is not an integer (write all digits, as in 4096)",
         "2: exclude: an empty mapping would match every point",
     ),
     "more filters than can be tried": (
@@ -163,14 +163,14 @@ AXES = {
     "[]": "an empty axis: give at least one size",
     "[1, -4]": "'-4' is too small: at least 1",
     "0": "'0' is too small: at least 1",
-    "true": "'true' is no integer (write all digits, as in 4096)",
-    "no": "'no' is no integer (write all digits, as in 4096)",
-    "8.0": "'8.0' is no integer (write all digits, as in 4096)",
-    "1e3": "'1e3' is no integer (write all digits, as in 4096)",
-    "0x10": "'0x10' is no integer (write all digits, as in 4096)",
-    "010": "'010' is no integer (write all digits, as in 4096)",  # eight, in YAML 1.1
-    "1:30": "'1:30' is no integer (write all digits, as in 4096)",  # ninety, in YAML 1.1
-    ".nan": "'.nan' is no integer (write all digits, as in 4096)",
+    "true": "'true' is not an integer (write all digits, as in 4096)",
+    "no": "'no' is not an integer (write all digits, as in 4096)",
+    "8.0": "'8.0' is not an integer (write all digits, as in 4096)",
+    "1e3": "'1e3' is not an integer (write all digits, as in 4096)",
+    "0x10": "'0x10' is not an integer (write all digits, as in 4096)",
+    "010": "'010' is not an integer (write all digits, as in 4096)",  # eight, in YAML 1.1
+    "1:30": "'1:30' is not an integer (write all digits, as in 4096)",  # ninety, in YAML 1.1
+    ".nan": "'.nan' is not an integer (write all digits, as in 4096)",
     "'8'": "'8' is text: write the integer without quotes",
     "": "needs an integer, and nothing is given",
     "null": "needs an integer, and nothing is given",
@@ -183,7 +183,7 @@ AXES = {
     "{pow2: [1, 2, 4]}": "needs {pow2: [lo, hi]}",
     "{pow2: [1, 12]}": "12 is no power of two, as {pow2: [lo, hi]} needs",
     "{pow2: [8, 4]}": "an empty axis: pow2 from 8 to 4",
-    "{pow2: [x, 4]}": "'x' is no integer (write all digits, as in 4096)",
+    "{pow2: [x, 4]}": "'x' is not an integer (write all digits, as in 4096)",
     "{range: [1, 2]}": "needs {range: [start, stop, step]}",
     "{range: [1, 8, 0]}": "'0' is too small: at least 1",
     "{range: [9, 8, 1]}": "an empty axis: range from 9 to 8",
@@ -308,7 +308,7 @@ CSVS = {
     "m,n,k\n1,2\n": "shapes.csv:2: row: 2 values under 3 names",
     "m,n,k\n1,2,3,4\n": "shapes.csv:2: row: 4 values under 3 names",
     "m,n,m\n1,2,3\n": "shapes.csv:1: header: needs up to 32 names, each once",
-    "m,n,k\n\n1,x,3\n": "shapes.csv:3: n: 'x' is no integer (write all digits, as in 4096)",
+    "m,n,k\n\n1,x,3\n": "shapes.csv:3: n: 'x' is not an integer (write all digits, as in 4096)",
     "m,n,k,layout\n1,1,1,nt\n1,1,1,xx\n": "shapes.csv:3: layout: unknown layout 'xx'; valid: nn, nt, tn, tt",
     "m,n\n1,2\n": "shapes.csv:2: dims: missing dim k; valid: m, n, k",
     "m,n,k,q\n1,2,3,4\n": "shapes.csv:2: q: unknown dim 'q'; valid: m, n, k",

@@ -56,7 +56,7 @@ def test_a_call_is_sampled_for_as_long_as_expected(call_s: float, bytes_: int) -
 @pytest.mark.slow
 @pytest.mark.parametrize(("sweep", "step"), [("smoke", 3), ("nightly", 11)])
 def test_a_plan_expects_what_a_simulated_run_takes(sweep: str, step: int) -> None:
-    """Every so-manieth point, by op and in all; a family of few points is left to the whole, since how many samples one takes is chance."""
+    """Evenly spaced points, by op and in all; a family of few points is left to the whole, since how many samples one takes is chance."""
     plan, device = make_plan(load_sweep(sweep), H100), SimulatedDevice()
     expected: dict[str, list[float]] = defaultdict(list)
     taken: dict[str, list[float]] = defaultdict(list)
