@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+MAX_LINKS = 40  # as Linux follows (path_resolution(7))
 DESCRIPTOR = re.compile(r"/dev/std(out|err)|(?:/dev|/proc/self)/fd/(\d+)")
 
 
@@ -48,18 +49,26 @@ def write_text(path: Path, text: str) -> None:
 
 def straight_through(path: Path) -> bool:
     """Returns whether `path` names a device, a FIFO or an open descriptor, which must not be replaced by a file."""
-    if str(path.absolute()).startswith(("/dev/", "/proc/")) or os.path.realpath(path).startswith(("/dev/", "/proc/")):
-        return True
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def descriptor(path: Path) -> int | None:
+    """Returns the descriptor of this process that `path` names, itself or through symbolic links; else None."""
+    for _ in range(MAX_LINKS):
+        if own := DESCRIPTOR.fullmatch(str(path)):
+            return {"out": 1, "err": 2}[own[1]] if own[1] else int(own[2])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
 
 
 def _opened(path: Path) -> IO[bytes]:
     """Opens for writing. A descriptor of this process is duplicated: it keeps its position, so that later output follows."""
-    own = DESCRIPTOR.fullmatch(str(path))
-    if own is None:
-        return path.open("ab")
+    number = descriptor(path)
+    if number is None:
+        return path.open("wb")
     sys.stdout.flush()
-    number = {"out": 1, "err": 2}.get(own[1], -1) if own[1] else int(own[2])
     return os.fdopen(os.dup(number), "wb")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -138,7 +139,10 @@ class CudaDevice(Streamed):
             return super().arm(workload, method)
 
     def predict_s(self, point: Point) -> float | None:
-        return float(predict([point], self.gpu, self.settings.cache).predicted_s[0]) if self.gpu else None
+        if self.gpu is None:
+            return None
+        seconds = float(predict([point], self.gpu, self.settings.cache).predicted_s[0])
+        return None if math.isnan(seconds) else seconds  # the data sheet has no peak for the precision
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -51,9 +51,23 @@ def test_a_fifo_is_written_through(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
-@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/proc/self/fd/1"])
-def test_devices_and_open_files_are_written_through(name: str) -> None:
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/dev/stderr", "/dev/fd/7", "/proc/self/fd/1"])
+def test_devices_and_open_files_are_written_through(tmp_path: Path, name: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(name)
     assert straight_through(Path(name))
+    assert straight_through(link)
+
+
+@pytest.mark.parametrize("name", ["/dev/shm/plan.csv", "/proc/1/plan.csv", "plan.csv"])
+def test_files_are_replaced_wherever_they_lie(name: str) -> None:
+    assert not straight_through(Path(name))
+
+
+def test_links_in_a_circle_are_not_followed_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert not straight_through(tmp_path / "a")
 
 
 @pytest.mark.parametrize("redirected", [True, False])

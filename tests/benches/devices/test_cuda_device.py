@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -215,6 +216,16 @@ def test_the_board_is_matched_by_name(scripted: tuple[CudaDevice, Script]) -> No
     assert (described["gpu"], described["driver"], described["device_uuid"]) == ("h100_sxm5", "570.1", "GPU-0000-11")
     assert replace(device.platform("triton"), no_compiler=None) == Platform("cuda", (9, 0))
     assert device.l2_bytes == 52428800
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(2.5e-6, 2.5e-6), (math.nan, None)])
+def test_a_precision_without_a_peak_has_no_prediction(
+    scripted: tuple[CudaDevice, Script], monkeypatch: pytest.MonkeyPatch, seconds: float, expected: float | None
+) -> None:
+    """The sampler then chooses by its estimate: it would choose nothing by a NaN."""
+    device, _ = scripted
+    monkeypatch.setattr(cuda, "predict", lambda points, gpu, cache: SimpleNamespace(predicted_s=[seconds]))
+    assert device.predict_s(OPS["matmul"].point("torch", "bf16", {"m": 8, "n": 8, "k": 8})) == expected
 
 
 def test_a_device_describes_what_times_depend_on(scripted: tuple[CudaDevice, Script], monkeypatch: pytest.MonkeyPatch) -> None:
