@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from pathlib import Path
@@ -147,7 +148,9 @@ SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](docs/validation/h10
         (Claim(left="heat"), [EVIDENCE], "heat: not yet run on a GPU"),
         (Claim(("clockwork: *",)), [], "not yet run on a GPU"),
         (Claim(("clockwork: *",)), [EVIDENCE], SHOWN),
-        (Claim(("clockwork: *",), "heat"), [EVIDENCE], f"{SHOWN}; heat: not yet run on a GPU"),
+        (Claim(("clockwork: *",), left="heat"), [EVIDENCE], f"{SHOWN}; heat: not yet run on a GPU"),
+        (Claim(seen="six runs"), [], "six runs"),
+        (Claim(("clockwork: *",), "six runs", "heat"), [EVIDENCE], f"{SHOWN}; six runs; heat: not yet run on a GPU"),
         (Claim(("kernels: *",)), [EVIDENCE], SHOWN.replace("1 of 1", "1 of 2")),
         (Claim(("summary: *",)), [EVIDENCE], "not yet run on a GPU"),  # what was skipped shows nothing
         (Claim(("faults: *",)), [EVIDENCE], "not yet run on a GPU"),
@@ -155,6 +158,12 @@ SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](docs/validation/h10
 )
 def test_a_cell_of_the_proof_table(claim: Claim, evidence: list[Evidence], expected: str) -> None:
     assert cell(claim, evidence) == expected
+
+
+def test_what_boards_showed_is_in_a_file_of_the_tree() -> None:
+    places = [place for claim in CLAIMS.values() for place in re.findall(r"\]\((\S+)\)", claim.seen)]
+    assert places
+    assert [place for place in places if not (ROOT / place).is_file()] == []
 
 
 def test_only_the_last_column_of_the_proof_table_changes() -> None:
