@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benches import former_files
 from benches.devices.opening import NoDevice, automatic_kind
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.row import FAILED, TIMED, Row
@@ -87,9 +88,6 @@ class Session:
         self.unsupported: Counter[str | None] = Counter()  # points by reason
         self._run: Run | None = None
         self.progress = Progress(config)
-
-    def ids(self, op: str) -> list[str]:
-        return [point.id for point in self.sweep.points if point.op == op]
 
     def place(self, item: pytest.Item) -> int:
         """Returns the place of a test's point in the run's order; a test without a point comes first."""
@@ -200,11 +198,32 @@ def refuse_company(config: pytest.Config) -> None:
         raise pytest.UsageError("a worker of pytest-xdist: points are measured one after the other, in one process")
 
 
+def refuse_former_files(config: pytest.Config) -> None:
+    """Raises pytest.UsageError where the command line selects points by a file or function that one op had: it would select others."""
+
+    def relative(argument: str) -> str:
+        path, colons, test = argument.partition("::")
+        absolute = Path(os.path.abspath(Path(config.invocation_params.dir, path)))
+        return (absolute.relative_to(ROOT).as_posix() if absolute.is_relative_to(ROOT) else path) + colons + test
+
+    def given(option: str) -> list[str]:
+        return config.getoption(option, None) or []
+
+    gone = [argument for argument in config.args if not Path(config.invocation_params.dir, argument.split("::")[0]).exists()]
+    use = former_files.named(map(relative, gone))
+    use = use or former_files.left_out([*map(relative, given("ignore")), *given("deselect")], [*map(relative, given("ignore_glob"))])
+    if use is None and all(relative(argument).startswith(former_files.FOLDER) for argument in config.args):
+        use = former_files.in_words(config.option.keyword)  # elsewhere a test may have such a name
+    if use:
+        raise pytest.UsageError(f"an op no longer has a file of its own, since {former_files.POINTS} holds every point: use {use}")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Before pytest-xdist, which would start its workers, and before anything is written."""
     if wants_benches(config) and not config.option.help and not config.option.version:
         refuse_company(config)
+        refuse_former_files(config)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -224,12 +243,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`test_<op>(point)` gets one test a point of that op."""
+    """Gives `test_point` one test a point. Raises where another test wants them: each would be measured and reported twice."""
     session = metafunc.config.stash.get(KEY, None)
     if session is None or "bench" not in metafunc.fixturenames:
         return
-    op = metafunc.function.__name__.removeprefix("test_")
-    metafunc.parametrize("point", session.ids(op), ids=str)
+    file = metafunc.definition.path
+    if file != ROOT / former_files.POINTS:
+        raise pytest.Collector.CollectError(f"{file}: {former_files.POINTS} collects the points of every op: delete this test")
+    metafunc.parametrize("point", list(session.points), ids=str)
 
 
 def point_id(item: pytest.Item) -> str:
@@ -243,7 +264,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash.get(KEY, None)
     if session is None:
         return
-    items[:] = [item for item in items if "[NOTSET]" not in item.name]  # what pytest makes of an op without points
     items.sort(key=session.place)  # random, so that a slow drift of the machine does not fall on one end of an axis, nor on one op
     if session.progress.terminal is not None:
         session.progress.terminal.showfspath = False  # a file's name for every point would be noise

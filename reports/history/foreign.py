@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
+from benches.former_files import point_of
 from benches.run.json_file import read_json
 from reports.history.record import UnusableRun, run_id, started_utc
 from reports.history.schema import SCHEMA
@@ -26,7 +27,7 @@ class Stats(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """One test of the file; `extra_info` holds this suite's point where it wrote the file."""
+    """One test of the file; `extra_info` holds this suite's point where it wrote the file, and older names of its tests hold it too."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -76,7 +77,7 @@ def benchmark_table(path: Path) -> pa.Table:
 
 
 def _line(one: Benchmark) -> dict[str, Any]:
-    point = one.extra_info.get("point")
+    point = one.extra_info.get("point") or point_of(one.name)
     return {
         "point": str(point or one.name),
         "op": one.group or one.name.split("[")[0],

@@ -37,6 +37,6 @@ def figures() -> list[tuple[str, float, float, str]]:
         trivial.write_text(TRIVIAL, encoding="utf-8")
         ratios = []
         for _ in range(PAIRS):
-            ours = seconds("benches/test_matmul.py", "--sweep", str(sweep), "--device", "cpu", cwd=ROOT)
+            ours = seconds("benches/", "--sweep", str(sweep), "--device", "cpu", cwd=ROOT)
             ratios.append(ours / seconds(str(trivial), cwd=Path(folder)))
     return [("collecting 10,000 points / 10,000 trivial tests", median(ratios), 2.0, "×")]

@@ -33,7 +33,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def run(*arguments: str | Path, faults: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", "-q", *map(str, arguments)]
-    command = [sys.executable, "-m", "pytest", "benches/test_matmul.py", *options]
+    command = [sys.executable, "-m", "pytest", "benches/", *options]
     variables = {**os.environ, "MICROBENCH_FAULTS": faults, **environment}
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
@@ -257,7 +257,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, 
         "--run-dir",
         str(run_dir),
     ]
-    command = [sys.executable, "-c", program, "benches/test_matmul.py", *options]
+    command = [sys.executable, "-c", program, "benches/", *options]
     variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # the limit would cut compiled modules short as well
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
     output = done.stdout + done.stderr
