@@ -8,13 +8,15 @@ wrong, impossible, oom, timeout, crashed, error       failed, with the reason
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,8 @@ class Session:
 
     def left_out(self) -> list[str]:
         """A line for what this machine lacks, where points needed it."""
+        if not self.unsupported:
+            return []  # to look for a compiler takes longer than to collect many points
         missing = {"cuda": missing_for_cuda, "cpu": missing_for_cpu}.get(self.device_kind, lambda: None)()
         count = self.unsupported[missing.reason] if missing else 0
         return [f"note: {count} {'point' if count == 1 else 'points'} unsupported: {missing.reason}"] if missing and count else []
@@ -226,14 +230,29 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         refuse_former_files(config)
 
 
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Before anything is collected: a mistake in a sweep is a usage error (exit 4), one line each."""
     if not wants_benches(session.config):
-        return
+        return (yield)
+    with no_garbage_collection():
+        try:
+            session.config.stash[KEY] = Session(session.config)
+        except SweepError as e:
+            raise pytest.UsageError("\n".join(e.problems)) from None
+        return (yield)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """While thousands of tests are made, all of which stay: to look for garbage among them takes a tenth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        session.config.stash[KEY] = Session(session.config)
-    except SweepError as e:
-        raise pytest.UsageError("\n".join(e.problems)) from None
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -250,7 +269,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     file = metafunc.definition.path
     if file != ROOT / former_files.POINTS:
         raise pytest.Collector.CollectError(f"{file}: {former_files.POINTS} collects the points of every op: delete this test")
-    metafunc.parametrize("point", list(session.points), ids=str)
+    marks = cache(partial(marks_of, clock=session.clock))
+    points = session.points.values()
+    metafunc.parametrize("point", [pytest.param(p.id, marks=marks(p.op, p.impl, p.precision), id=p.id) for p in points])
+
+
+def marks_of(op: str, impl: str, precision: str, clock: ReplayClock) -> list[pytest.MarkDecorator]:
+    """Returns the marks of a point's test: what -m selects by, and the clock that replays its samples."""
+    timed = pytest.mark.benchmark(group=f"{op} {precision}", timer=clock)
+    return [timed, *(getattr(pytest.mark, name) for name in (op, impl, precision))]
 
 
 def point_id(item: pytest.Item) -> str:
@@ -260,22 +287,13 @@ def point_id(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks every point with its op, implementation and precision, and with the clock that replays its samples."""
+    """Brings the points into the run's order."""
     session = config.stash.get(KEY, None)
     if session is None:
         return
     items.sort(key=session.place)  # random, so that a slow drift of the machine does not fall on one end of an axis, nor on one op
     if session.progress.terminal is not None:
         session.progress.terminal.showfspath = False  # a file's name for every point would be noise
-    for item in items:
-        point = session.points.get(point_id(item))
-        if point is None:
-            continue
-        for name in (point.op, point.impl, point.precision):
-            item.add_marker(name)
-        closest = item.get_closest_marker("benchmark")  # only the closest counts to pytest-benchmark, so merge
-        options = {"group": f"{point.op} {point.precision}", **(closest.kwargs if closest else {}), "timer": session.clock}
-        item.add_marker(pytest.mark.benchmark(**options), append=False)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benches import former_files, pytest_plugin
+from benches.run.replay import ReplayClock
 from kernels.guard import ROOT
 from kernels.registry import OPS
 
@@ -78,10 +79,18 @@ def test_the_point_of_a_test(test: str, point: str | None) -> None:
     assert former_files.point_of(test) == point
 
 
+MADE = [
+    OPS["matmul"].point("torch", "bf16", {"m": 1, "n": 2, "k": 3}),
+    OPS["matmul"].point("triton", "bf16", {"m": 1, "n": 2, "k": 3}),
+    OPS["einops"].point("torch", "bf16", {"a": 2, "b": 3}, {"pattern": "a b -> b a"}),
+]
+POINTS = {point.id: point for point in MADE}
+
+
 def wanting(file: str, fixtures: list[str]) -> tuple[Any, list[Any]]:
     """A test of a file in benches/, as pytest collects it in a session of two points, and what it was parametrised with."""
     given: list[Any] = []
-    config = SimpleNamespace(stash={pytest_plugin.KEY: SimpleNamespace(points={"a": 1, "b": 2})})
+    config = SimpleNamespace(stash={pytest_plugin.KEY: SimpleNamespace(points=POINTS, clock=ReplayClock())})
     definition = SimpleNamespace(path=Path(ROOT, "benches", file))
     test = SimpleNamespace(
         config=config, fixturenames=fixtures, definition=definition, parametrize=lambda name, values, **_: given.append((name, values))
@@ -92,7 +101,12 @@ def wanting(file: str, fixtures: list[str]) -> tuple[Any, list[Any]]:
 def test_every_point_is_collected_whatever_its_op() -> None:
     test, given = wanting("test_points.py", ["point", "bench"])
     pytest_plugin.pytest_generate_tests(test)
-    assert given == [("point", ["a", "b"])]
+    (name, values), *more = given
+    assert (name, more) == ("point", [])
+    assert [value.id for value in values] == [value.values[0] for value in values] == list(POINTS)
+    assert [{mark.name for mark in value.marks} for value in values] == [{"benchmark", p.op, p.impl, p.precision} for p in POINTS.values()]
+    timers = {(mark.kwargs["group"], mark.kwargs["timer"]) for value in values for mark in value.marks if mark.name == "benchmark"}
+    assert timers == {(f"{op} bf16", test.config.stash[pytest_plugin.KEY].clock) for op in ("matmul", "einops")}
 
 
 def test_no_other_test_collects_points_again() -> None:
