@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import subprocess
 import sys
@@ -18,9 +17,10 @@ guard["check_imports"]()
 with guard["missing_package_in_a_line"]():
     from benches.devices.nvml import has_gpu
     from benches.run.journal import read_journal
+    from kernels import interpreter
 
 if not has_gpu():
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet
+    interpreter.interpret_unless_set()
 
 pytest_plugins = ["benches.pytest_plugin"]
 REPORT = pytest.StashKey[str]()

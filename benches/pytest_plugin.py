@@ -35,6 +35,7 @@ from benches.run.order import shuffled
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
+from kernels import interpreter
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
@@ -102,7 +103,10 @@ class Session:
     def run(self) -> Run:
         """Opens the device and the run directory at first use. Raises RunError, NoDevice or WorkerError."""
         if self._run is None:
-            use_triton_interpreter(self.device_kind)
+            try:
+                interpreter.choose(self.device_kind)
+            except RuntimeError as e:
+                raise RunError(str(e)) from e
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
             self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
@@ -166,18 +170,6 @@ def resumed_environment(run_dir: Path) -> dict[str, Any]:
 def free_memory_share() -> int:
     """Bytes: what a worker may take before it, and not another process, is refused memory."""
     return int(0.9 * psutil.virtual_memory().available)
-
-
-def use_triton_interpreter(device_kind: str) -> None:
-    """Triton reads the environment when it is imported, here or in a worker, so this must come before."""
-    if device_kind == "cuda":
-        os.environ.pop("TRITON_INTERPRET", None)  # it would time the interpreter
-        os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # so that a cubin's hash is that of its instructions
-    if device_kind != "cpu":
-        return
-    if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
-        raise RunError("triton was imported before the run could choose its interpreter: set TRITON_INTERPRET=1")
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def wants_benches(config: pytest.Config) -> bool:
@@ -308,9 +300,9 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     except (RunError, NoDevice, WorkerError) as e:
         pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
 
-    def measure(point_id: str) -> None:
+    def record(point_id: str) -> None:
         try:
-            row = run.measure(session.points[point_id], timing=not benchmark.disabled)
+            row = run.record(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
         except SystemExit as e:  # pytest would call the test failed and go on
@@ -320,7 +312,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
             session.unsupported[row.reason] += 1
         report(row, benchmark, session.clock)
 
-    return measure
+    return record
 
 
 def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:

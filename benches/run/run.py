@@ -108,7 +108,7 @@ class Run:
         # What an earlier part found out at its start holds for the whole run.
         self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
 
-    def measure(self, point: Point, timing: bool = True) -> Row:
+    def record(self, point: Point, timing: bool = True) -> Row:
         """One point, journalled before this returns; a point that is finished already is not measured again.
 
         Raises JournalError, DeviceLostError once the row of the point that met it is safe, and likewise whatever ended the wait for a row:
@@ -117,7 +117,7 @@ class Run:
         if point.id in self._done:
             return self._done[point.id]
         try:
-            row = self._measure(point, timing)
+            row = self._row_of(point, timing)
         except Interrupted as e:
             with deferred_interrupt():
                 self.journal.append(e.row)
@@ -129,13 +129,13 @@ class Run:
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
 
-    def _measure(self, point: Point, timing: bool) -> Row:
+    def _row_of(self, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:
-            return self._measurer.measure(point, timing)
+            return self._measurer.row_of(point, timing)
         rows = []
         for _ in range(self._request.processes):
             self._measurer.renew()
-            rows.append(self._measurer.measure(point, timing))
+            rows.append(self._measurer.row_of(point, timing))
             if rows[-1].status not in TIMED:
                 break
         return combine_rows(rows, HALF_WIDTH.get(self.environment["device_kind"], 0.005))

@@ -60,6 +60,6 @@ def test_rows_of_a_worker_that_was_lost(tmp_path: Path, monkeypatch: pytest.Monk
         raise RuntimeError("the pool is broken")
 
     monkeypatch.setattr(isolated, "_open", fail)
-    row = isolated.measure(POINT, timing=True)
+    row = isolated.row_of(POINT, timing=True)
     isolated.close()
     assert (row.status, row.memory_bytes) == ("error", OP.cost(POINT, where).memory_bytes)

@@ -225,8 +225,8 @@ def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.Monke
         measurer.describe()
         big = op.point("torch", "fp32", {"m": 2**15, "n": 2**14}, {"function": "copy"})
         small = op.point("torch", "fp32", {"m": 127, "n": 131}, {"function": "copy"})
-        assert measurer.measure(big, False).status == "oom"
-        assert measurer.measure(small, False).status == "verified"
+        assert measurer.row_of(big, False).status == "oom"
+        assert measurer.row_of(small, False).status == "verified"
     finally:
         measurer.close()
 
