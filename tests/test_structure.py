@@ -308,6 +308,16 @@ def test_one_file_reads_and_sets_how_triton_runs() -> None:
     assert [str(p.relative_to(ROOT)) for p in files if interpreter.VARIABLE in p.read_text(encoding="utf-8")] == ["kernels/interpreter.py"]
 
 
+def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:
+    """Pages are reports' own plug-in's, which imports what makes them when a session has ended."""
+    root = ast.parse((ROOT / "conftest.py").read_text(encoding="utf-8"))
+    assert [node.name for node in ast.walk(root) if isinstance(node, ast.FunctionDef)] == []
+    plugin = ast.parse((ROOT / "reports" / "pytest_plugin.py").read_text(encoding="utf-8"))
+    at_start = ast.unparse(ast.Module([node for node in plugin.body if isinstance(node, ast.Import | ast.ImportFrom)], []))
+    needed = {module.partition(".")[0] for _, module in modules_of(at_start)} - set(sys.stdlib_module_names)
+    assert needed == {"pytest", "benches", "kernels"}
+
+
 @pytest.mark.slow
 def test_nothing_but_tests_imports_studies() -> None:
     files = [path for folder in MAY_IMPORT for path in sources(folder)] + [ROOT / "conftest.py"]

@@ -151,6 +151,12 @@ def test_the_end_of_a_run_counts_what_was_left_out(path: Path) -> None:
     assert pytest_plugin.Session.left_out(session) == [f"note: 1 point unsupported: {NO_GCC}"]  # type: ignore[arg-type]
 
 
+def test_a_run_that_left_nothing_out_looks_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytest_plugin, "missing_for_cpu", lambda: pytest.fail("it takes a third of a second"))
+    session = SimpleNamespace(device_kind="cpu", unsupported=Counter())
+    assert pytest_plugin.Session.left_out(session) == []  # type: ignore[arg-type]
+
+
 def test_the_end_of_the_tests_counts_what_was_skipped(path: Path) -> None:
     reports = [SimpleNamespace(keywords={name: 1}) for name in ("browser", "browser", "compiler", "slow")]
     assert list(left_out(reports)) == [
