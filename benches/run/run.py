@@ -16,6 +16,7 @@ from benches.run import environment, resume
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import Interrupted, Measurer
 from benches.run.journal import NAME, Journal, read_journal
+from benches.run.narrowing import together
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -51,11 +52,12 @@ class Request:
     processes: int = 1  # fresh ones a point
     resuming: bool = False
     retry: bool = False  # with resuming: measure again what timed out, crashed or raised
+    narrowed_by: str | None = None  # options by which some points only were selected
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
         how = {"regime": "sustained", "cache": None, "energy": False} | self.settings
-        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, **how}
+        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, "narrowed_by": self.narrowed_by, **how}
 
 
 class Run:
@@ -66,6 +68,7 @@ class Run:
         self.dir, self._request = run_dir, request
         self.notes: list[str] = []
         self._done: dict[str, Row] = {}
+        self.recorded: set[str] = set()  # points that have a row
         try:
             fresh = not run_dir.exists()
             if not request.resuming:
@@ -105,8 +108,10 @@ class Run:
         contents = read_journal(self.dir)
         self.notes = [*([repaired] if repaired else []), *contents.problems]
         self._done = resume.finished(contents.rows, self._request.retry)
+        self.recorded.update(self._done)
         # What an earlier part found out at its start holds for the whole run.
-        self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
+        again = {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
+        self.environment = before | again | {"narrowed_by": together(before.get("narrowed_by"), self._request.narrowed_by)}
 
     def measure(self, point: Point, timing: bool = True) -> Row:
         """One point, journalled before this returns; a point that is finished already is not measured again.
@@ -120,14 +125,18 @@ class Run:
             row = self._measure(point, timing)
         except Interrupted as e:
             with deferred_interrupt():
-                self.journal.append(e.row)
+                self._record(e.row)
             raise e.__cause__ or e from None
         with deferred_interrupt():
-            self.journal.append(row)
+            self._record(row)
         if row.cause == DEVICE_LOST:
             again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
+
+    def _record(self, row: Row) -> None:
+        self.journal.append(row)
+        self.recorded.add(row.point)
 
     def _measure(self, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:

@@ -64,6 +64,7 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "commit": _text(environment.get("commit")),
         "dirty": environment["dirty"] if isinstance(environment.get("dirty"), bool) else None,
         "sweep": ", ".join(map(str, sweeps)) if isinstance(sweeps, list) else _text(sweeps),
+        "narrowed_by": _text(environment.get("narrowed_by")),
     }
 
 
