@@ -268,6 +268,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         for name in (point.op, point.impl, point.precision):
             item.add_marker(name)
+        item.extra_keyword_matches.add(point.id)  # in the test's own name pytest escapes what is not ASCII, and -k would miss it
         closest = item.get_closest_marker("benchmark")  # only the closest counts to pytest-benchmark, so merge
         options = {"group": f"{point.op} {point.precision}", **(closest.kwargs if closest else {}), "timer": session.clock}
         item.add_marker(pytest.mark.benchmark(**options), append=False)

@@ -38,7 +38,7 @@ def default_run_dir() -> Path:
     """runs/<UTC time>-<host>-<short commit>; the host's name is reduced to what a file name takes."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     host = re.sub(r"[^A-Za-z0-9.]+", "_", environment.host())[:40]
-    return ROOT / "runs" / f"{stamp}-{host}-{(environment.git('rev-parse', 'HEAD') or 'nocommit')[:8]}"
+    return ROOT / "runs" / f"{stamp}-{host}-{(environment.commit()[0] or 'nocommit')[:8]}"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,8 @@ class Run:
             fresh = not run_dir.exists()
             if not request.resuming:
                 run_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = resume.lock(run_dir)
-            if self._lock is None:
-                raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
+            self._lock, unlocked = resume.lock(run_dir)
+            self.notes += [unlocked] if unlocked else []
             if not request.resuming and (run_dir / NAME).exists():
                 raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another --run-dir")
             self._measurer = open_measurer()
@@ -93,6 +92,8 @@ class Run:
                 environment.write(run_dir, self.environment)
                 write_text(run_dir / "sweep.yaml", request.resolved)
             self.journal = Journal(run_dir)
+        except resume.HeldElsewhere:
+            raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir") from None
         except OSError as e:
             raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
 
@@ -103,10 +104,11 @@ class Run:
             changed.append("the sweep")
         if changed:
             self._measurer.close()
-            raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}")
+            _, why = environment.commit()
+            raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}{f' ({why})' if why else ''}")
         repaired = resume.repair(self.dir)
         contents = read_journal(self.dir)
-        self.notes = [*([repaired] if repaired else []), *contents.problems]
+        self.notes += [*([repaired] if repaired else []), *contents.problems]
         self._done = resume.finished(contents.rows, self._request.retry)
         self.recorded.update(self._done)
         # What an earlier part found out at its start holds for the whole run.

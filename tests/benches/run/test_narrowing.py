@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from benches.pytest_plugin import KEY, NAMED, Session, lost_points, pytest_sessionfinish
 from benches.run.narrowing import narrowed_by, together
+from kernels.guard import ROOT
 
 BENCHES = Path("/repo/benches")
 WHOLE = [(BENCHES, "")]
@@ -70,6 +73,23 @@ def test_a_resumed_run_is_narrowed_where_all_its_parts_are(before: str | None, n
 )
 def test_at_most_ten_points_without_a_row_are_named(count: int, expected: str) -> None:
     assert lost_points([f"p{i}" for i in range(count)]) == expected
+
+
+NAMES = """
+name: names
+sweeps:
+  - {op: einsum, impl: torch, precision: fp32, equation: "α β, β γ -> α γ", dims: {α: [8, 16], β: 8, γ: 8}, where: "α > β"}
+  - {op: einsum, impl: torch, precision: fp32, equation: "lambda in, in class -> lambda class", dims: {lambda: 8, in: 8, class: 8}}
+"""
+
+
+@pytest.mark.slow
+def test_dims_in_greek_and_keywords_are_selected_by_k(tmp_path: Path) -> None:
+    (tmp_path / "names.yaml").write_text(NAMES, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "benches/test_einsum.py", "--co", "-q", "--device", "simulated", "-p", "no:cacheprovider"]
+    command += ["--sweep", str(tmp_path / "names.yaml"), "-k", "α.γ-16x8x8 or lambda.in"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    assert done.stdout.splitlines()[-1].startswith("2 tests collected"), done.stdout + done.stderr
 
 
 POINTS = ["matmul-torch-bf16-1x1x1", "matmul-torch-bf16-2x1x1", "matmul-torch-bf16-4x1x1"]
