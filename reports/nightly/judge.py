@@ -104,7 +104,7 @@ def judge(
             suspect.usual_for(str(tonight["device_kind"]), thresholds.node),
             interrupted,
             _sentinels(database, tonight, night, last),
-            read.expected_points(database, tonight, night),
+            suspect.missing_points(read.expected_points(database, tonight, night), set(lines["point"])),
         ),
         environment=environment,
         notes=(*notes, *upgrade, *([] if each_run else _missing(found)), *_helpless(scanned)),

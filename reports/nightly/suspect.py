@@ -67,10 +67,10 @@ def reasons(
     usual: Usual,
     interrupted: bool,
     sentinels: float | None = None,
-    expected: Sequence[str] = (),
+    missing: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio.
-    expected: points that the nights before had."""
+    missing: a line where too many points are."""
     found = [*map(_environment, environment), *([_modes(modes)] if modes else [])]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
@@ -80,7 +80,7 @@ def reasons(
         found.append(f"{throttled} of {timed} timed points were throttled: look at cooling and power (python -m benches doctor).")
     found += [f"The device drifted while it ran: {one}; at most {usual.drift:.0%} is usual." for one in drift(readings, usual.drift)]
     found += [_moved(one, sentinels, usual) for one in shifts if one.moved is not None and abs(one.moved - 1) > usual.node]
-    found += missing_points(expected, set(lines["point"]))
+    found += missing
     if interrupted:
         found.append("The run did not come to its end: the points that are missing were not judged.")
     return tuple(found)
