@@ -15,7 +15,7 @@ from benches.row import DEVICE_LOST, TIMED, Row
 from benches.run import environment, resume
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import Interrupted, Measurer
-from benches.run.journal import NAME, Journal, read_journal
+from benches.run.journal import NAME, NEWER, Journal, read_journal
 from benches.run.narrowing import together
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
@@ -106,6 +106,9 @@ class Run:
             self._measurer.close()
             _, why = environment.commit()
             raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}{f' ({why})' if why else ''}")
+        if read_journal(self.dir).newer:
+            self._measurer.close()
+            raise RunError(f"{self.dir} cannot be resumed: it was {NEWER}: resume it with that version")
         repaired = resume.repair(self.dir)
         contents = read_journal(self.dir)
         self.notes += [*([repaired] if repaired else []), *contents.problems]

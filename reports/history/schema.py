@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours
+VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours. It grows where a column changes its type or goes
 MARK = b"microbench_history"
 
 RUN = {  # the same on every line of a file

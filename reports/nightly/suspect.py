@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from benches.row import KNOWN
 from benches.run.sentinels import DRIFT, Reading, drift
 from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
@@ -81,6 +82,13 @@ def reasons(
     found += [f"The device drifted while it ran: {one}; at most {usual.drift:.0%} is usual." for one in drift(readings, usual.drift)]
     found += [_moved(one, sentinels, usual) for one in shifts if one.moved is not None and abs(one.moved - 1) > usual.node]
     found += missing
+    unknown = lines[~lines["status"].isin(KNOWN["status"])]
+    if len(unknown):
+        names = ", ".join(sorted(unknown["status"].unique()))
+        count = "1 point" if len(unknown) == 1 else f"{len(unknown)} points"
+        found.append(
+            f"{count} ended with a status that this version does not know ({names}): judge the run with the version that wrote it."
+        )
     if interrupted:
         found.append("The run did not come to its end: the points that are missing were not judged.")
     return tuple(found)
