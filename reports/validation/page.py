@@ -68,7 +68,7 @@ def counts(checks: Sequence[Check]) -> list[tuple[str, ...]]:
     """Of each step, how many of each verdict."""
     found = []
     for step in dict.fromkeys(check.step for check in checks):
-        count = Counter(check.verdict for check in checks if check.step == step)
+        count = Counter[str](check.verdict for check in checks if check.step == step)
         found.append((step, *(str(count[verdict] or "") for verdict in verdicts(checks))))
     return found
 
