@@ -28,6 +28,7 @@ from benches.run import environment
 from benches.run.bench import Bench
 from benches.run.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.run.journal import JournalError
+from benches.run.narrowing import narrowed_by
 from benches.run.order import shuffled
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
@@ -41,6 +42,8 @@ BENCHES = ROOT / "benches"
 PROGRESS_EVERY_S = 30.0
 CALLS_OF_A_LONG_POINT = 18
 DEFAULT_SEED = 20260101
+NAMED = 10  # points without a row
+MEASURE_NOTHING = ("collectonly", "setuponly", "setupplan", "benchmark_skip")  # options of pytest and pytest-benchmark
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,6 +89,7 @@ class Session:
         self.clock = ReplayClock()
         self.unsupported: Counter[str | None] = Counter()  # points by reason
         self._run: Run | None = None
+        self.lost: list[str] = []  # points that were selected and have no row
         self.progress = Progress(config)
 
     def ids(self, op: str) -> list[str]:
@@ -107,6 +111,11 @@ class Session:
             self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
+
+    def without_row(self, items: list[pytest.Item]) -> list[str]:
+        """Returns the points of these tests that have no row in the run."""
+        recorded = self._run.recorded if self._run else set()
+        return [name for name in map(point_id, items) if name in self.points and name not in recorded]
 
     def left_out(self) -> list[str]:
         """A line for what this machine lacks, where points needed it."""
@@ -134,6 +143,7 @@ class Session:
             processes=self.config.getoption("--processes"),
             resuming=self.resumed is not None,
             retry=self.config.getoption("--retry-failed"),
+            narrowed_by=narrowed_by(vars(self.config.option), named_paths(self.config), BENCHES),
         )
 
     def _open_measurer(self, run_dir: Path) -> Measurer:
@@ -180,8 +190,13 @@ def use_triton_interpreter(device_kind: str) -> None:
 
 def wants_benches(config: pytest.Config) -> bool:
     """Whether the command line names something in benches/, or a folder that holds it."""
-    paths = [Path(config.invocation_params.dir, arg.split("::")[0]).resolve() for arg in config.args]
-    return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path in paths)
+    return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path, _ in named_paths(config))
+
+
+def named_paths(config: pytest.Config) -> list[tuple[Path, str]]:
+    """Files and folders of the command line, each with the test that is named in it, or ""."""
+    parts = [arg.partition("::") for arg in config.args]
+    return [(Path(config.invocation_params.dir, path).resolve(), test) for path, _, test in parts]
 
 
 # Options of pytest-xdist, -forked, -parallel and -run-parallel, by which tests run at the same time or in processes of their own.
@@ -253,6 +268,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         for name in (point.op, point.impl, point.precision):
             item.add_marker(name)
+        item.extra_keyword_matches.add(point.id)  # in the test's own name pytest escapes what is not ASCII, and -k would miss it
         closest = item.get_closest_marker("benchmark")  # only the closest counts to pytest-benchmark, so merge
         options = {"group": f"{point.op} {point.precision}", **(closest.kwargs if closest else {}), "timer": session.clock}
         item.add_marker(pytest.mark.benchmark(**options), append=False)
@@ -345,9 +361,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
     """Also after Ctrl-C, and before other plug-ins, which may fail: pytest-benchmark, where its JSON cannot be written."""
     found = session.config.stash.get(KEY, None)
-    if found is not None and found.started is not None:
+    if found is not None:
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-        found.started.finish(interrupted=exitstatus not in ended)
+        if found.started is not None:
+            found.started.finish(interrupted=exitstatus not in ended)
+        stopped = session.shouldfail or session.shouldstop  # by -x, --maxfail, --stepwise
+        if exitstatus in ended and not stopped and not any(session.config.getoption(name, False) for name in MEASURE_NOTHING):
+            found.lost = found.without_row(session.items)
+        if found.lost and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
 
 
@@ -355,6 +377,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The last lines before pytest's closing one: what was left out, and what the figures lack."""
     session = config.stash.get(KEY, None)
-    for line in [*session.left_out(), *session.limits()] if session is not None else ():
+    if session is None:
+        return
+    for line in [*session.left_out(), *session.limits()]:
         terminalreporter.ensure_newline()
         terminalreporter.write_line(line, yellow=True)
+    if session.lost:
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(f"error: {lost_points(session.lost)}", red=True)
+
+
+def lost_points(lost: list[str]) -> str:
+    """Names at most NAMED of the points without a row."""
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    have = "1 selected point has" if len(lost) == 1 else f"{len(lost)} selected points have"
+    return f"{have} no row: {', '.join(lost[:NAMED])}{more}"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benches.row import Status
 from kernels.gpus import Gpu, GpuError, load_gpu
+from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
 from reports.calibrate.observations import CalibrationError, Runs, load_runs
@@ -40,10 +41,14 @@ def run(given: argparse.Namespace) -> int:
         others = [load_runs([path], given.impl, statuses) for path in given.judge]
         gpu = _gpu(runs, given.gpu)
         text, used = _calibrate_cpu(runs, others, console) if gpu is None else _calibrate_gpu(runs, gpu, others, console)
-        out = given.out or given.run_dir[-1] / "calibration.yaml"
-        write(text, out)
     except (CalibrationError, GpuError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = given.out or given.run_dir[-1] / "calibration.yaml"
+    try:
+        write(text, out)
+    except OSError as error:
+        print(f"error: {not_written(out, error)}", file=sys.stderr)
         return 2
     print(f"predictions use these constants once the file is {used}")
     print(out)

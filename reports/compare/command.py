@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kernels.writing import not_written
 from reports.report import RunError, load_report
 
 
@@ -62,8 +63,11 @@ def run(given: argparse.Namespace) -> int:
             print(f"warning: {problem}", file=sys.stderr)
         show(found, Console(), given.all)
         write_page(found, out)
-    except (RunError, OSError) as error:
+    except RunError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {not_written(out, error)}", file=sys.stderr)
         return 2
     print(out)
     return 1 if given.fail_on_slower and found.worse else 0

@@ -29,6 +29,7 @@ from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
 
+PAGE = "the page (-o names another place)"
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
 
 
@@ -72,7 +73,7 @@ def run(given: argparse.Namespace) -> int:
         print("\n".join(summary(judged.verdict)))
     else:
         show(judged.verdict, Console())
-    page_at = attempt("the page", lambda: write_pages(night, given.out))
+    page_at = attempt(PAGE, lambda: write_pages(night, given.out))
     if page_at:
         print(f"page: {page_at}" if given.webhook_text else page_at)
     written = [page_at, *(attempt(str(path), partial(_write, path, make)) for path, make in _asked(judged, given))]

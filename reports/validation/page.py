@@ -12,7 +12,7 @@ from kernels.gpus import Gpu
 from kernels.op import OpError, Point
 from kernels.registry import OPS
 from reports.environment import Environment
-from reports.validation.contact import Contact
+from reports.validation.contact import VERDICTS, Contact
 from reports.validation.model import Fit, constants
 
 ENDED = {0: "Everything is as expected.", 1: "Not everything is as expected.", 3: "It did not finish."}
@@ -31,7 +31,7 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
         "## What it was",
         table(("", ""), [*((name, environment.text(name)) for name in FACTS), ("uncommitted changes", dirty(environment)), *built_with]),
         "## What was checked",
-        table(("step", "pass", "fail", "skipped", "unfinished"), counts(checks)),
+        table(("step", *verdicts(checks)), counts(checks)),
         *failures(checks),
         "## What was measured of the board",
         table(
@@ -68,14 +68,19 @@ def counts(checks: Sequence[Check]) -> list[tuple[str, ...]]:
     """Of each step, how many of each verdict."""
     found = []
     for step in dict.fromkeys(check.step for check in checks):
-        count = Counter(check.verdict for check in checks if check.step == step)
-        found.append((step, *(str(count[verdict] or "") for verdict in ("pass", "fail", "skipped", "unfinished"))))
+        count = Counter[str](check.verdict for check in checks if check.step == step)
+        found.append((step, *(str(count[verdict] or "") for verdict in verdicts(checks))))
     return found
+
+
+def verdicts(checks: Sequence[Check]) -> list[str]:
+    """Every verdict, those of a newer version last."""
+    return list(dict.fromkeys([*VERDICTS, *sorted(check.verdict for check in checks)]))
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
     """A table of what was not as expected, unfinished checks of one step and note in one line; nothing where all was."""
-    wrong = [check for check in checks if check.verdict == "fail"]
+    wrong = [check for check in checks if check.verdict not in ("pass", "skipped", "unfinished")]  # of a newer version too
     rows = [(check.step, check.check, f"{figure(check.value)} {check.unit}".strip(), check.expected, check.note) for check in wrong]
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in checks:
