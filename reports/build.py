@@ -66,11 +66,11 @@ def run(given: argparse.Namespace) -> int:
         return 2
     try:
         report = load_report(given.run_dir)
-        for problem in report.problems:
-            print(f"warning: {problem}", file=sys.stderr)
         path = write_report(report, given.out)
     except (RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for problem in report.problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(path)
     return 0
