@@ -86,6 +86,8 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The last line of the output."""
+    from benches.pytest_plugin import OUT
+
     line = config.stash.get(REPORT, None)
     if line:
-        print(line)
+        print(line, file=config.stash.get(OUT, None))

@@ -35,6 +35,7 @@ from benches.sweep.load import Sweep, SweepError, load_sweeps
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
+from kernels.printing import Rendered, Stream, end, say_what_was_lost
 from kernels.registry import OPS
 
 BENCHES = ROOT / "benches"
@@ -151,6 +152,7 @@ class Session:
 
 
 KEY = pytest.StashKey[Session]()
+OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
@@ -200,11 +202,25 @@ def refuse_company(config: pytest.Config) -> None:
         raise pytest.UsageError("a worker of pytest-xdist: points are measured one after the other, in one process")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist, which would start its workers, and before anything is written."""
-    if wants_benches(config) and not config.option.help and not config.option.version:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Around the whole session: before pytest-xdist, which would start its workers, and before anything is written; and after pytest has put
+    back the standard streams. It flushes them once more, and where they cannot be written to its exit code would be another."""
+    if not wants_benches(config) or config.option.help or config.option.version:
+        return (yield)
+    error = Stream(2, sys.stderr, shared=True)
+    try:
         refuse_company(config)
+        return (yield)
+    except pytest.UsageError as e:
+        print(*(f"ERROR: {message}\n" for message in e.args), sep="\n", file=error)
+        return pytest.ExitCode.USAGE_ERROR  # type: ignore[return-value]
+    finally:
+        end(sys.stdout, 1)
+        out = config.stash.get(OUT, None)
+        if out is not None:
+            sys.stdout = out
+            say_what_was_lost(out, error)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -217,7 +233,14 @@ def pytest_collection(session: pytest.Session) -> None:
         raise pytest.UsageError("\n".join(e.problems)) from None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run goes on."""
+    if wants_benches(config):
+        out = config.stash[OUT] = Stream(1, sys.stdout, shared=True)
+        sys.stdout = Rendered(out)  # type: ignore[assignment]
+        if sys.__stderr__ is None:  # closed: pytest asks it for its descriptor, to show the stack of a crash
+            sys.__stderr__ = Stream(2, None)  # type: ignore[misc]
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     for name in sorted({*OPS, *PRECISIONS, *(impl for op in OPS.values() for impl in op.impls)}):
         config.addinivalue_line("markers", f"{name}: points with this op, implementation or precision")
@@ -304,7 +327,8 @@ class Progress:
         self.config = config
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self.shown = self.terminal is not None and sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
+        at_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))  # None: closed
+        self.shown = self.terminal is not None and at_terminal and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
 

@@ -9,6 +9,7 @@ import io
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 from kernels.escaping import loggable, printable
@@ -67,14 +68,18 @@ class Unfailing(io.RawIOBase):
 class Stream(io.TextIOWrapper):
     """Standard output or error. It shows text and obeys none of it: see escaping.printable and loggable."""
 
-    def __init__(self, descriptor: int, like: TextIO | None):
-        """like: what stood in its place, None where the descriptor was closed."""
+    def __init__(self, descriptor: int, like: TextIO | None, shared: bool = False):
+        """like: what stood in its place, None where the descriptor was closed. shared: others go on to write to that one, so what they
+        wrote comes first, and nothing is held back here."""
         self.descriptor = Unfailing(descriptor)
         settings: dict[str, Any] = {"encoding": "utf-8"} if like is None else {"encoding": like.encoding}
         if isinstance(like, io.TextIOWrapper):
             settings |= {"line_buffering": like.line_buffering, "write_through": like.write_through}
+        if shared:
+            settings |= {"line_buffering": False, "write_through": True}
         buffer: Any = self.descriptor if settings.get("write_through") else io.BufferedWriter(self.descriptor)
         super().__init__(buffer, errors=FALLBACK, newline="", **settings)
+        self._like = like if shared else None
         self._begun = False  # something stands on the line already
 
     def write(self, text: str) -> int:
@@ -83,6 +88,9 @@ class Stream(io.TextIOWrapper):
 
     def write_rendered(self, text: str) -> int:
         """Text whose escape sequences are our own."""
+        if self._like is not None:
+            with suppress(OSError):
+                self._like.flush()
         begun = "." if self._begun else ""
         super().write(loggable(begun + text)[len(begun) :])
         last = text.rpartition("\n")[2]
@@ -110,25 +118,22 @@ def print_safely() -> None:
     the command with exit code 1, which elsewhere means a regression, or Python's flush at exit makes it 120.
     """
     _open_closed()
-    out = sys.stdout = steady(1, sys.stdout)
-    sys.stderr = steady(2, sys.stderr)
-    atexit.register(_say_what_was_lost, out)
+    out = sys.stdout = Stream(1, sys.stdout)
+    sys.stderr = Stream(2, sys.stderr)
+    atexit.register(say_what_was_lost, out, sys.stderr)
 
 
-def steady(descriptor: int, stream: TextIO | None) -> Stream:
-    """A Stream in the place of `stream`, which is flushed first."""
-    if isinstance(stream, Stream):
-        return stream
+def end(stream: TextIO | None, descriptor: int) -> None:
+    """Empties a stream for good, into its descriptor or, where that cannot be written to, nowhere: Python would try again at exit."""
     try:
         if stream is not None:
             stream.flush()
     except OSError:
         silence(descriptor)
-    return Stream(descriptor, stream)
 
 
 def silence(descriptor: int) -> None:
-    """Leads a descriptor that cannot be written to nowhere: Python would try again at exit what it still holds, and fail."""
+    """Leads a descriptor nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == descriptor:  # it was closed, and is the lowest that was free
         os.set_inheritable(descriptor, True)
@@ -146,8 +151,9 @@ def _open_closed() -> None:
             silence(descriptor)
 
 
-def _say_what_was_lost(out: Stream) -> None:
+def say_what_was_lost(out: Stream, error: TextIO) -> None:
+    """Prints to `error`, at the end, that some of what was printed to `out` did not arrive, if that is so and nobody wanted it so."""
     out.flush()
     lost = out.descriptor.lost
-    if lost is not None and lost.errno != errno.EPIPE:  # a reader who has seen enough has closed the pipe
-        print(f"note: not all that was printed arrived: {lost.strerror}", file=sys.stderr)
+    if lost is not None and lost.errno not in (errno.EPIPE, errno.EBADF):  # a reader has seen enough, `>&-`
+        print(f"note: not all that was printed arrived: {lost.strerror}", file=error)
