@@ -23,6 +23,7 @@ from benches.sweep.load import Sweep
 from benches.timing.expected import expected_samples, sampling_s
 from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
+from kernels.escaping import cell
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS
@@ -148,7 +149,7 @@ def write_csv(plan: Plan, path: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows(rows(plan))
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows(plan))
     write_text(path, text.getvalue())
 
 

@@ -32,6 +32,7 @@ from benches.run.order import shuffled
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
+from kernels.escaping import one_line
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
@@ -204,8 +205,8 @@ def refuse_company(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
-    """Around the whole session: before pytest-xdist, which would start its workers, and before anything is written; and after pytest has put
-    back the standard streams. It flushes them once more, and where they cannot be written to its exit code would be another."""
+    """Around the whole session: before pytest-xdist, which would start its workers, and before anything is written; and after pytest has
+    put back the standard streams. It flushes them once more, and where they cannot be written to its exit code would be another."""
     if not wants_benches(config) or config.option.help or config.option.version:
         return (yield)
     error = Stream(2, sys.stderr, shared=True)
@@ -291,13 +292,13 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     try:
         run = session.run()
     except (RunError, NoDevice, WorkerError) as e:
-        pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
+        pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def measure(point_id: str) -> None:
         try:
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
-            pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+            pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)
         except SystemExit as e:  # pytest would call the test failed and go on
             code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
             pytest.exit(f"SystemExit: {e.code}", returncode=code)
@@ -315,9 +316,9 @@ def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:
         benchmark.extra_info.update(info)
         replay(benchmark, clock, row.samples_s)
     elif row.status in FAILED:
-        pytest.fail(f"{row.status}: {row.reason}", pytrace=False)
+        pytest.fail(one_line(f"{row.status}: {row.reason}"), pytrace=False)
     elif row.status != "verified":
-        pytest.skip(f"{row.status}: {row.reason}")
+        pytest.skip(one_line(f"{row.status}: {row.reason}"))
 
 
 class Progress:
@@ -339,7 +340,7 @@ class Progress:
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             for note in notes:
                 self.terminal.ensure_newline()
-                self.terminal.write_line(note, yellow=True)
+                self.terminal.write_line(one_line(note), yellow=True)
 
     def step(self, total: int) -> None:
         self.done += 1
@@ -381,4 +382,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash.get(KEY, None)
     for line in [*session.left_out(), *session.limits()] if session is not None else ():
         terminalreporter.ensure_newline()
-        terminalreporter.write_line(line, yellow=True)
+        terminalreporter.write_line(one_line(line), yellow=True)

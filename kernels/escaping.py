@@ -17,14 +17,18 @@ SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 BREAKS = re.compile(r"\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # what str.splitlines and terminals take for the end of a line
-# C0 but tab and line feed, DEL, C1, and what no reader sees: zero-width characters, marks of direction (bidi), tags, the byte order mark.
-UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+# C0 but tab and line feed, DEL, C1, and what no reader sees: zero-width characters, marks of direction (bidi), tags, no characters.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
+HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a file's name holds that is no text, which no file can be given
 BREAK = "\u200b"  # a zero-width space: what stands on its two sides is no longer one word to GitHub and GitLab
 
 
 def printable(text: str) -> str:
     """Without what a terminal would obey instead of showing it. Line feeds and tabs stay, other line ends become spaces."""
-    return UNSEEN.sub("", BREAKS.sub(lambda found: "\n" if found[0] == "\r\n" else " ", SEQUENCES.sub("", text)))
+    shown = BREAKS.sub(lambda found: "\n" if found[0] == "\r\n" else " ", SEQUENCES.sub("", text))
+    return HALVES.sub("�", UNSEEN.sub("", shown))
 
 
 def one_line(text: str) -> str:
@@ -38,10 +42,13 @@ def loggable(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Text that GitHub and GitLab show as it is: no emphasis, HTML, image, link (bare addresses too), table, mention or reference."""
-    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"[\\`*_\[\]|~#]", r"\\\g<0>", text)
-    text = re.sub(r"^(\s*)(?=[-+=]|\d+[.)])", rf"\1{BREAK}", text)  # at the start of a line: no list, no heading
+    """Text that GitHub and GitLab show as it is: no emphasis, HTML, image, link (bare addresses too), table, mention or reference.
+
+    What could be none of these stays as it is, so that the file can be read as well.
+    """
+    text = re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|#(?=\w)", r"\\\g<0>", one_line(text))  # within a word _ is a letter
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    text = re.sub(r"^(\s*)(?=[-+=>#]|\d+[.)])", rf"\1{BREAK}", text)  # at the start of a line: no list, heading or quotation
     text = re.sub(r"(?<=:)//|(?<=www)\.", rf"{BREAK}\g<0>", text, flags=re.IGNORECASE)
     return re.sub(r"[@#!$%](?=\w)", rf"\g<0>{BREAK}", text)
 
@@ -53,6 +60,11 @@ def code(text: str, in_table: bool = False) -> str:
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     shown = f"{fence}{pad}{text}{pad}{fence}"
     return shown.replace("|", "\\|") if in_table else shown
+
+
+def chat(text: str) -> str:
+    """A line for a chat's webhook: a space ends what Slack, Teams and Discord would make a mention or a link."""
+    return re.sub(r"@(?=\w)|<(?=[!@#]|\w+:)|:(?=//)", r"\g<0> ", one_line(text))
 
 
 def cell(value: object) -> object:
