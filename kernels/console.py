@@ -18,10 +18,11 @@ class SafeConsole(Console):
     """A console that takes escape sequences and other control characters out of what it is given to show."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Symbols that the encoding lacks are replaced here already, so that columns are as wide as what is written into them; not where
-        that could make markup."""
-        lacks_none = text if "[" in text else text.encode(self.encoding, FALLBACK).decode(self.encoding)
-        return super().render_str(lacks_none, **options)
+        """What is not shown as it is goes here already, so that columns are as wide as what is written into them; not where that could make
+        markup."""
+        if "[" not in text or options.get("markup") is False:
+            text = printable(text).encode(self.encoding, FALLBACK).decode(self.encoding)
+        return super().render_str(text, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

@@ -38,7 +38,7 @@ def one_line(text: str) -> str:
 
 def loggable(text: str) -> str:
     """Lines that a CI only shows: `::error …` and `##[error]` (GitHub), `##vso[…]` (Azure) and `##teamcity[…]` get a space."""
-    return re.sub(r"##(\w*)\[", r"## \1[", re.sub(r"^([^\S\n]*):(?=:)", r"\1: ", text, flags=re.MULTILINE))
+    return re.sub(r"##(?=\w*\[)", "## ", re.sub(r"^([^\S\n]*):(?=:)", r"\1: ", text, flags=re.MULTILINE))
 
 
 def markdown(text: str) -> str:
@@ -46,9 +46,10 @@ def markdown(text: str) -> str:
 
     What could be none of these stays as it is, so that the file can be read as well.
     """
-    text = re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|#(?=\w)", r"\\\g<0>", one_line(text))  # within a word _ is a letter
+    text = re.sub(r"[\\`*\[\]|~]|#(?=\w)", r"\\\g<0>", one_line(text))
+    text = re.sub(r"(?<!\w)_++|_++(?![^\W_])", lambda found: "\\_" * len(found[0]), text)  # within a word it is a letter
     text = text.replace("&", "&amp;").replace("<", "&lt;")
-    text = re.sub(r"^(\s*)(?=[-+=>#]|\d+[.)])", rf"\1{BREAK}", text)  # at the start of a line: no list, heading or quotation
+    text = re.sub(r"^(\s*)(?=[-+](?:\s|$)|[-=]{2}|[>#]|\d+[.)](?:\s|$))", rf"\1{BREAK}", text)  # at the start of a line: no list, heading or quotation
     text = re.sub(r"(?<=:)//|(?<=www)\.", rf"{BREAK}\g<0>", text, flags=re.IGNORECASE)
     return re.sub(r"[@#!$%](?=\w)", rf"\g<0>{BREAK}", text)
 
