@@ -49,7 +49,9 @@ def markdown(text: str) -> str:
     text = re.sub(r"[\\`*\[\]|~]|#(?=\w)", r"\\\g<0>", one_line(text))
     text = re.sub(r"(?<!\w)_++|_++(?![^\W_])", lambda found: "\\_" * len(found[0]), text)  # within a word it is a letter
     text = text.replace("&", "&amp;").replace("<", "&lt;")
-    text = re.sub(r"^(\s*)(?=[-+](?:\s|$)|[-=]{2}|[>#]|\d+[.)](?:\s|$))", rf"\1{BREAK}", text)  # at the start of a line: no list, heading or quotation
+    text = re.sub(
+        r"^(\s*)(?=[-+](?:\s|$)|[-=]{2}|[>#]|\d+[.)](?:\s|$))", rf"\1{BREAK}", text
+    )  # at the start of a line: no list, heading or quotation
     text = re.sub(r"(?<=:)//|(?<=www)\.", rf"{BREAK}\g<0>", text, flags=re.IGNORECASE)
     return re.sub(r"[@#!$%](?=\w)", rf"\g<0>{BREAK}", text)
 
