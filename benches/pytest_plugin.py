@@ -33,9 +33,11 @@ from benches.run.order import shuffled
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
+from kernels.escaping import one_line
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
+from kernels.printing import Rendered, Stream, end, say_what_was_lost
 from kernels.registry import OPS
 
 BENCHES = ROOT / "benches"
@@ -161,6 +163,7 @@ class Session:
 
 
 KEY = pytest.StashKey[Session]()
+OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
@@ -215,11 +218,25 @@ def refuse_company(config: pytest.Config) -> None:
         raise pytest.UsageError("a worker of pytest-xdist: points are measured one after the other, in one process")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist, which would start its workers, and before anything is written."""
-    if wants_benches(config) and not config.option.help and not config.option.version:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Around the whole session: before pytest-xdist, which would start its workers, and before anything is written; and after pytest has
+    put back the standard streams. It flushes them once more, and where they cannot be written to its exit code would be another."""
+    if not wants_benches(config) or config.option.help or config.option.version:
+        return (yield)
+    error = Stream(2, sys.stderr, shared=True)
+    try:
         refuse_company(config)
+        return (yield)
+    except pytest.UsageError as e:
+        print(*(f"ERROR: {message}\n" for message in e.args), sep="\n", file=error)
+        return pytest.ExitCode.USAGE_ERROR  # type: ignore[return-value]
+    finally:
+        end(sys.stdout, 1)
+        out = config.stash.get(OUT, None)
+        if out is not None:
+            sys.stdout = out
+            say_what_was_lost(out, error)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -232,7 +249,14 @@ def pytest_collection(session: pytest.Session) -> None:
         raise pytest.UsageError("\n".join(e.problems)) from None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run goes on."""
+    if wants_benches(config):
+        out = config.stash[OUT] = Stream(1, sys.stdout, shared=True)
+        sys.stdout = Rendered(out)  # type: ignore[assignment]
+        if sys.__stderr__ is None:  # closed: pytest asks it for its descriptor, to show the stack of a crash
+            sys.__stderr__ = Stream(2, None)  # type: ignore[misc]
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     for name in sorted({*OPS, *PRECISIONS, *(impl for op in OPS.values() for impl in op.impls)}):
         config.addinivalue_line("markers", f"{name}: points with this op, implementation or precision")
@@ -284,13 +308,13 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     try:
         run = session.run()
     except (RunError, NoDevice, WorkerError) as e:
-        pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
+        pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def measure(point_id: str) -> None:
         try:
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
-            pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+            pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)
         except SystemExit as e:  # pytest would call the test failed and go on
             code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
             pytest.exit(f"SystemExit: {e.code}", returncode=code)
@@ -308,9 +332,9 @@ def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:
         benchmark.extra_info.update(info)
         replay(benchmark, clock, row.samples_s)
     elif row.status in FAILED:
-        pytest.fail(f"{row.status}: {row.reason}", pytrace=False)
+        pytest.fail(one_line(f"{row.status}: {row.reason}"), pytrace=False)
     elif row.status != "verified":
-        pytest.skip(f"{row.status}: {row.reason}")
+        pytest.skip(one_line(f"{row.status}: {row.reason}"))
 
 
 class Progress:
@@ -320,7 +344,8 @@ class Progress:
         self.config = config
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self.shown = self.terminal is not None and sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
+        at_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))  # None: closed
+        self.shown = self.terminal is not None and at_terminal and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
 
@@ -331,7 +356,7 @@ class Progress:
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             for note in notes:
                 self.terminal.ensure_newline()
-                self.terminal.write_line(note, yellow=True)
+                self.terminal.write_line(one_line(note), yellow=True)
 
     def step(self, total: int) -> None:
         self.done += 1
@@ -381,10 +406,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     for line in [*session.left_out(), *session.limits()]:
         terminalreporter.ensure_newline()
-        terminalreporter.write_line(line, yellow=True)
+        terminalreporter.write_line(one_line(line), yellow=True)
     if session.lost:
         terminalreporter.ensure_newline()
-        terminalreporter.write_line(f"error: {lost_points(session.lost)}", red=True)
+        terminalreporter.write_line(one_line(f"error: {lost_points(session.lost)}"), red=True)
 
 
 def lost_points(lost: list[str]) -> str:

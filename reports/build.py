@@ -73,8 +73,6 @@ def run(given: argparse.Namespace) -> int:
         return 2
     try:
         report = load_report(given.run_dir)
-        for problem in report.problems:
-            print(f"warning: {problem}", file=sys.stderr)
         path = write_report(report, given.out)
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,5 +80,7 @@ def run(given: argparse.Namespace) -> int:
     except OSError as error:
         print(f"error: {not_written(given.out or given.run_dir / NAME, error)}", file=sys.stderr)
         return 2
+    for problem in report.problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(path)
     return 0

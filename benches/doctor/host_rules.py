@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from benches.doctor.facts import Facts, Package
@@ -225,7 +226,9 @@ def space(facts: Facts) -> Finding | None:
     text = f"{gigabytes(disk.free_bytes)} free for {disk.folder}"
     if disk.free_bytes < LOW_FREE_BYTES:
         level: Level = "blocks" if disk.free_bytes < BLOCKING_FREE_BYTES else "warning"
-        return Finding(level, "space", "disk", f"{text}: a long run may fill it", f"make room (du -sh {disk.folder}/*), or --run-dir DIR")
+        return Finding(
+            level, "space", "disk", f"{text}: a long run may fill it", f"make room (du -sh {shlex.quote(disk.folder)}/*), or --run-dir DIR"
+        )
     return Finding("ok", "space", "disk", text)
 
 

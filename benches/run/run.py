@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -135,7 +136,7 @@ class Run:
         with deferred_interrupt():
             self._record(row)
         if row.cause == DEVICE_LOST:
-            again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
+            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed"])
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
 

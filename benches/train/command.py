@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from kernels.console import open_console
 from kernels.op import OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -68,11 +67,11 @@ def main(given: argparse.Namespace) -> int:
     from kernels.training.checkpoint import CheckpointError
     from kernels.training.tokens import DataError
 
-    console = Console()
+    console = open_console()
     try:
         place = where(given.device)
         session = Session(given, point_of(given, place.platform), place)
-        console.print(session.begun(), highlight=False, soft_wrap=True)
+        console.print(session.begun(), markup=False, highlight=False, soft_wrap=True)
         stopped = session.run(console)
     except (Refused, DataError, CheckpointError, OpError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from benches.row import Row, new_row
 from benches.run import environment
 from benches.run.sentinels import NAME as SENTINELS
 from benches.run.sentinels import Reading
 from benches.sweep.load import load_sweep
+from kernels.console import open_console
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.op import Point
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"SIMULATED: {NIGHTS} nights of {SERIES} points on {len(GPUS)} GPUs in {given.folder}, the last {JUDGED} judged; of the last:")
-    show(last.judged.verdict, Console())
+    show(last.judged.verdict, open_console())
     print(page)
     print(history / index_page.NAME)
     return last.judged.verdict.exit_code

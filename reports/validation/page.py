@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from benches.first_contact.check import COUNTED, Check, exit_code
 from benches.row import TIMED, Row
 from kernels.cost_model import predict
+from kernels.escaping import code, markdown
 from kernels.gpus import Gpu
 from kernels.op import OpError, Point
 from kernels.registry import OPS
@@ -25,7 +26,7 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
     versions = environment.fields.get("versions") or {}
     built_with = [(name, str(version)) for name, version in sorted(versions.items()) if version]
     sections = [
-        f"# {environment.text('device_name')}, {contact.date}",
+        f"# {markdown(environment.text('device_name'))}, {contact.date}",
         "Made by `python -m reports validation` from the output of `python -m benches first-contact`; nothing here is written by hand. "
         f"{ENDED[exit_code(checks)]}",
         "## What it was",
@@ -47,15 +48,19 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
         "±0.5%. ![measured over predicted](measured.svg)",
         table(("point", "status", "mode", "median", "rate", "measured / predicted", "error / tolerance", "config"), kernels(contact)),
         "## Constants of the cost model",
-        fitted if isinstance(fitted, str) else constants_table(fitted),
+        markdown(fitted) if isinstance(fitted, str) else constants_table(fitted),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. A cell's | and line breaks would end it."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+    """A Markdown table; its cells are text, but where they are Code."""
+    shown = ([code(cell, in_table=True) if isinstance(cell, Code) else markdown(str(cell)) for cell in line] for line in rows)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *shown))
+
+
+class Code(str):
+    """A cell that Markdown shows as code."""
 
 
 def dirty(environment: Environment) -> str:
@@ -105,7 +110,7 @@ def kernels(contact: Contact) -> list[tuple[str, ...]]:
     predicted = predictions(contact)
     return [
         (
-            f"`{row.point}`",
+            Code(row.point),
             row.status,
             row.mode or "",
             f"{row.median_s * 1e6:.4g} us" if row.median_s and row.status in TIMED else "",

@@ -418,7 +418,7 @@ def test_exit_codes(fields: dict[str, object], code: int) -> None:
 
 def test_names_are_text_everywhere() -> None:
     verdict = Verdict(**(vars(VERDICT) | {"changes": (CHANGE,)}))
-    assert "`p\\|&lt;b>`" in files.to_markdown(verdict)
+    assert "`p\\|<b>`" in files.to_markdown(verdict)
     assert ET.fromstring(files.to_junit(verdict)).find("testcase[failure]").get("name") == "p|<b>"  # type: ignore[union-attr]
     assert summary(verdict)[1].startswith("slower: p|<b>  +5.0% (+3.0% … +7.0%)")
     assert "since 2026-11-01" in change_line(CHANGE)
