@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform as host_platform
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from benches.devices.allocations import allocated, held_by_tensors
 from benches.devices.base import Method, Reading, Settings, Shot
 from benches.devices.busy import OtherWork, disturbed
 from benches.devices.ceilings import measure_ceilings
+from benches.devices.cores import thread_count
 from benches.devices.heap import keep_freed_memory, return_freed_memory
 from benches.devices.tensors import TensorWorkload
 from benches.devices.toolchain import missing_for_cpu
@@ -35,8 +35,8 @@ class CpuDevice:
     l2_bytes: int | None = None
 
     def __init__(self, ceilings: Ceilings | None = None) -> None:
-        """`ceilings`: measured earlier in this run; None measures them now."""
-        self.threads = threads_asked() or psutil.cpu_count(logical=False) or 1
+        """`ceilings`: measured earlier in this run; None measures them now. Raises ThreadsError."""
+        self.threads = thread_count()
         torch.set_num_threads(self.threads)
         self.keeps_freed_memory = keep_freed_memory()
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
@@ -126,12 +126,6 @@ class CpuDevice:
                 "keeps_freed_memory": self.keeps_freed_memory,
             },
         }
-
-
-def threads_asked() -> int | None:
-    """OMP_NUM_THREADS, as PyTorch itself takes it: fewer than the cores leave some to whatever else runs on a shared machine."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else None
 
 
 def wall_s(call: Callable[[], Any], times: int) -> float:
