@@ -13,7 +13,7 @@ import torch
 
 from benches.devices.allocations import allocated, held_by_tensors
 from benches.devices.base import Method, Reading, Settings, Shot
-from benches.devices.busy import OtherWork, disturbed
+from benches.devices.busy import Counters, OtherWork, count, disturbed, held_up
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.cores import thread_count
 from benches.devices.heap import keep_freed_memory, return_freed_memory
@@ -44,6 +44,7 @@ class CpuDevice:
         fitted = cpu_model_for(cpu_model(), torch.get_num_threads())
         self.ceilings = (ceilings or measure_ceilings()).model_copy(update={"cpu_model": fitted})
         self._others = OtherWork()
+        self._counted: list[Counters] = []  # before the first and after the last block of samples
 
     def platform(self, impl: str) -> Platform:
         if impl == "triton":
@@ -75,11 +76,12 @@ class CpuDevice:
 
     def arm(self, workload: TensorWorkload, method: Method) -> Method:
         workload.rotate(method.sets)
-        self._others = OtherWork()
+        self._others, self._counted = OtherWork(), []
         return method
 
     def disturbance(self) -> str | None:
-        return disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
+        waited = held_up(*self._counted) if len(self._counted) == 2 else None
+        return waited or disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
     def take(self, workload: TensorWorkload, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
         return [Shot(wall_s(workload.launch, method.launches), reading=self.read() if watch else None)]
@@ -102,6 +104,9 @@ class CpuDevice:
         return Reading()
 
     def counters(self, energy: bool = False) -> Reading:
+        """Nothing that slows a CPU is reported, but these are the moments before and after samples are taken."""
+        if not energy:
+            self._counted[1:] = [count()]
         return Reading()
 
     def rest(self, seconds: float) -> None:
