@@ -59,7 +59,7 @@ def count(tasks: Path = TASKS) -> Counters:
 
 
 def read_waits(tasks: Path) -> dict[int, Waits] | None:
-    """By thread; None without /proc/self/task, and in a kernel without CONFIG_SCHED_INFO."""
+    """By thread; None without /proc/self/task, and in a kernel that does not count (CONFIG_SCHED_INFO), which writes zeros."""
     found = {}
     try:
         threads = os.listdir(tasks)
@@ -71,7 +71,7 @@ def read_waits(tasks: Path) -> dict[int, Waits] | None:
         except (OSError, ValueError):
             continue
         found[int(thread)] = Waits(waited_ns / 1e9, runs)
-    return found or None
+    return found if any(waits.runs for waits in found.values()) else None
 
 
 def waited_s(before: Mapping[int, Waits], after: Mapping[int, Waits]) -> float:
