@@ -21,11 +21,14 @@ import psutil
 TOLERATED = 0.1  # cores taken from a thread, on average
 TICK_S = 0.01  # in which the kernel counts CPU time
 # Of the time in which samples were taken, that threads waited or the hypervisor stole: samples as long as the disturbance's own period
-# become longer by so much, of shorter ones fewer than so many do. An idle machine's own housekeeping takes a few thousandths.
+# become longer by so much, of shorter ones fewer than so many do. On an idle machine only the kernel's own threads are waited for: some
+# tens of microseconds some tens of times a second, a thousandth of the time.
 WAITING = 0.05
-# Each time a thread runs, it may have waited so long: a sleeping core takes tens of microseconds to wake, in a virtual machine most.
-# Where another thread has the core, the wait is a time slice: 0.7 ms at least (Linux, kernel/sched/fair.c: sysctl_sched_base_slice).
-WAKING_S = 1e-4
+WAITED_S = 2e-4  # and so long in all: where samples take a millisecond together, one of the kernel's threads is 5% of it
+# Each time a thread runs, it may have waited so long, for the switch. Waking a sleeping core takes longer, but is not counted: Linux lets
+# such a core put the thread on its queue itself (kernel/sched/core.c: ttwu_queue_cond). Where another process has the core, the wait is
+# its time slice: 0.7 ms at least (kernel/sched/fair.c: sysctl_sched_base_slice).
+SWITCH_S = 1e-5
 # Where the kernel does not count waits, its count of preemptions has to do: each costs a time slice if it is another process's, and next
 # to nothing if it is the kernel's own.
 PREEMPTED_PER_S, PREEMPTED = 50.0, 5  # so often a second, and so often at all
@@ -75,11 +78,11 @@ def read_waits(tasks: Path) -> dict[int, Waits] | None:
 
 
 def waited_s(before: Mapping[int, Waits], after: Mapping[int, Waits]) -> float:
-    """Seconds of all threads together, beyond what waking takes. A thread that began meanwhile counts from its beginning."""
+    """Seconds of all threads together, beyond what switches take. A thread that began meanwhile counts from its beginning."""
     total = 0.0
     for thread, now in after.items():
         then = before.get(thread, Waits(0.0, 0))
-        total += max(0.0, now.seconds - then.seconds - WAKING_S * (now.runs - then.runs))
+        total += max(0.0, now.seconds - then.seconds - SWITCH_S * (now.runs - then.runs))
     return total
 
 
@@ -92,9 +95,9 @@ def held_up(before: Counters, after: Counters) -> str | None:
     if stolen > WAITING:
         return f"the hypervisor gave {stolen:.0%} of a core to others while it was timed: wait until the host is idle"
     if before.waits is not None and after.waits is not None:
-        waited = waited_s(before.waits, after.waits) / elapsed
-        if waited > WAITING:
-            return f"its threads waited {waited:.0%} of the time for cores that other work had: wait until the machine is idle"
+        waited = waited_s(before.waits, after.waits)
+        if waited > max(WAITED_S, WAITING * elapsed):
+            return f"its threads waited {waited / elapsed:.0%} of the time for cores that other work had: wait until the machine is idle"
     elif before.preempted is not None and after.preempted is not None:
         preempted = after.preempted - before.preempted
         if preempted >= PREEMPTED and preempted > PREEMPTED_PER_S * elapsed:

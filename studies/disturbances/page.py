@@ -27,7 +27,7 @@ its median lies more than {FAR - 1:.0%} beyond the quiet runs' own: above the lo
 `ok` (at least {LEAST}). At most {REACH:.0%} of the `ok` rows may be off.
 
 A row is **disturbed** (status `noisy`, `cause` disturbed) where the threads that were timed were ready to run and did not for more than
-{WAITING:.0%} of the time in which samples were taken (the kernel's run-queue delay, by thread, without what waking takes), where a
+{WAITING:.0%} of the time in which samples were taken (the kernel's run-queue delay, by thread, without what switches take), where a
 hypervisor took as much of it, or where other processes kept so many cores busy that none was left for a thread. Where the kernel does not
 count delays, preemptions take their place; on other systems only busy cores are seen.
 

@@ -1,16 +1,21 @@
-"""Other work, of known length: processes that spin, pause and spin again until they are ended."""
+"""Other work, of known length: processes that spin, pause and spin again until they are ended.
+
+`python -m studies.disturbances.work NUMBER SEED` is one process of a kind; nothing heavy is imported, so that it does nothing else.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from pathlib import Path
 
-STARTING_S = 1.0  # until all processes spin
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,11 @@ KINDS = (
 
 
 def spin(work: Work, seed: int) -> None:
-    """Until this process is ended."""
+    """Until this process is ended. Writes a line when it begins."""
     if work.idle:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     pauses = random.Random(seed)
+    print("begun", flush=True)
     while True:
         end = time.perf_counter() + work.busy_s
         while time.perf_counter() < end:
@@ -49,15 +55,23 @@ def spin(work: Work, seed: int) -> None:
 
 @contextmanager
 def beside(work: Work | None, cores: int) -> Iterator[None]:
-    """Runs the work meanwhile; nothing for None."""
-    count = 0 if work is None else work.processes or cores
-    spinning = [get_context("spawn").Process(target=spin, args=(work, seed), daemon=True) for seed in range(count)]
-    for process in spinning:
-        process.start()
-    try:
-        time.sleep(STARTING_S if spinning else 0)
+    """Runs the work meanwhile, once all its processes have begun; nothing for None."""
+    with ExitStack() as stack:
+        for command in commands(work, cores):
+            process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
         yield
-    finally:
-        for process in spinning:
-            process.kill()
-            process.join()
+
+
+def commands(work: Work | None, cores: int) -> list[list[str]]:
+    """One a process."""
+    if work is None:
+        return []
+    one = [sys.executable, "-m", "studies.disturbances.work", str(KINDS.index(work))]
+    return [[*one, str(seed)] for seed in range(work.processes or cores)]
+
+
+if __name__ == "__main__":
+    spin(KINDS[int(sys.argv[1])], int(sys.argv[2]))

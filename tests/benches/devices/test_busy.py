@@ -13,7 +13,7 @@ import pytest
 
 from benches.devices import busy
 from benches.devices.base import Method
-from benches.devices.busy import TICK_S, WAKING_S, Counters, OtherWork, Waits, count, disturbed, held_up, read_waits, waited_s
+from benches.devices.busy import SWITCH_S, TICK_S, Counters, OtherWork, Waits, count, disturbed, held_up, read_waits, waited_s
 from benches.devices.cpu import CpuDevice
 from kernels.gpus import Ceilings
 
@@ -52,11 +52,11 @@ def threads(*each: tuple[float, int]) -> dict[int, Waits]:
     return {number: Waits(*one) for number, one in enumerate(each)}
 
 
-def test_waits_are_counted_by_thread_beyond_what_waking_takes() -> None:
-    """One waits 30 ms in ten slices, one wakes a thousand times in 20 us each, one begins, one ends, and one was counted up long before."""
+def test_waits_are_counted_by_thread_beyond_what_switches_take() -> None:
+    """One waits 30 ms in ten slices, one is switched to a thousand times in 12 us each, one begins, one ends, one waited long before."""
     before = {1: Waits(5.0, 100), 2: Waits(0.0, 0), 4: Waits(9.0, 9), 5: Waits(7.0, 70)}
-    after = {1: Waits(5.03, 110), 2: Waits(0.02, 1000), 3: Waits(0.004, 1), 5: Waits(7.0, 70)}
-    assert waited_s(before, after) == pytest.approx(0.03 - 10 * WAKING_S + 0.004 - WAKING_S)
+    after = {1: Waits(5.03, 110), 2: Waits(0.012, 1000), 3: Waits(0.004, 1), 5: Waits(7.0, 70)}
+    assert waited_s(before, after) == pytest.approx(0.03 - 10 * SWITCH_S + 0.012 - 1000 * SWITCH_S + 0.004 - SWITCH_S)
 
 
 START = Counters(100.0, 3.0, 40, threads((2.0, 50), (1.0, 60)))
@@ -65,20 +65,23 @@ START = Counters(100.0, 3.0, 40, threads((2.0, 50), (1.0, 60)))
 @pytest.mark.parametrize(
     ("elapsed", "stolen", "preempted", "waits", "says"),
     [
-        # An idle machine: nothing, or what the kernel's own threads and waking take.
+        # An idle machine: nothing, or what the kernel's own threads and switches take.
         (1.0, 0.0, 0, [(0.0, 0), (0.0, 0)], None),
         (1.0, 0.0, 30, [(0.002, 30), (0.001, 25)], None),
         (0.003, 0.0, 1, [(0.000005, 1), (0.0, 0)], None),
-        (1.0, 0.0, 0, [(0.0, 0), (0.4, 8000)], None),  # a thread that is woken for each call, from a deep sleep of the core
+        (1.0, 0.0, 0, [(0.0, 0), (0.06, 8000)], None),  # a thread that is woken for each call, within 7 us
+        (0.001, 0.0, 1, [(0.00018, 1), (0.0, 0)], None),  # of thirty samples, one holds a kernel's thread
         # 60 of each 400 ms on one of two cores: half of that is the thread's, a slice in turns of 3 ms.
         (0.4, 0.0, 10, [(0.0, 0), (0.030, 10)], "waited 7% of the time"),
         # The same in a window that the burst holds or does not touch.
-        (0.003, 0.0, 0, [(0.0, 0), (0.0028, 1)], "waited 90% of the time"),
+        (0.003, 0.0, 0, [(0.0, 0), (0.0028, 1)], "waited 93% of the time"),
         (0.3, 0.0, 0, [(0.0, 0), (0.0, 3)], None),
         # A burst of 45 ms in a second: two samples in a hundred.
         (1.0, 0.0, 8, [(0.0225, 8), (0.0, 0)], None),
+        # Threads that sleep at each barrier and wait for a slot in a burst: 40 us in each sample of 0.1 ms.
+        (0.003, 0.0, 0, [(0.0, 0), (0.0012, 30)], "waited 30% of the time"),
         # At SCHED_IDLE: preempted at once where it holds the core, but two threads share the other one.
-        (0.5, 0.0, 60, [(0.1, 60), (0.1, 60)], "waited 38% of the time"),
+        (0.5, 0.0, 60, [(0.1, 60), (0.1, 60)], "waited 40% of the time"),
         # A quota's throttling, all threads together.
         (1.0, 0.0, 10, [(0.5, 10), (0.5, 10)], "waited 100% of the time"),
         # Stolen time comes in ticks: one is nothing, and a wide window shows what many are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -130,9 +131,21 @@ def test_work_is_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch, kind: Work,
         assert slept == pytest.approx(pauses)
 
 
-def test_nothing_runs_beside_a_quiet_run() -> None:
-    with work.beside(None, cores=2):
-        assert not work.get_context("spawn").active_children()
+@pytest.mark.parametrize(("kind", "processes"), [(None, 0), (KINDS[0], 1), (KINDS[1], 3), (KINDS[2], 3)])
+def test_so_many_processes_run_beside_a_run(kind: Work | None, processes: int) -> None:
+    found = work.commands(kind, cores=3)
+    assert len({command[-1] for command in found}) == len(found) == processes
+    assert all(KINDS[int(command[-2])] == kind for command in found)
+
+
+@pytest.mark.slow
+def test_work_begins_before_a_run_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(work.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    with work.beside(KINDS[0], cores=1):
+        assert [process.poll() for process in started] == [None]
+    assert started[0].poll() is not None
 
 
 def test_points_are_those_a_cpu_times_in_a_moment() -> None:
