@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import re
@@ -9,16 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
 from benches.row import Row
 from kernels.guard import ROOT
 from reports.__main__ import main
 from reports.compare.comparison import VERDICTS, Comparison, compare
 from reports.compare.differences import differences, fields
+from reports.compare.noise import CPU, GPU, Assumed
 from reports.compare.plots import MOST_TICKS, ratio_ticks
+from reports.compare.show import show
+from reports.compare.words import one_run_line, remarks
 from reports.palette import VERDICTS as MARKS
 from reports.report import load_report
 from tests.reports.conftest import COMMON, ENVIRONMENTS, VERSIONS, fake_rows, sweep, write_run
@@ -134,6 +141,25 @@ def test_only_an_overwhelming_effect_outweighs_noise(tmp_path: Path, kind: str, 
     b = rerun(a)
     b[place] = timed(a[place], factor, status="noisy", reason="did not settle")
     assert verdict(compared(tmp_path, a, b, kind), a[place].point)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("assumed", "single", "said"), [(CPU, [True, False], True), (CPU, [False], False), (CPU, [], False), (GPU, [True], False)]
+)
+def test_an_interval_of_one_run_on_a_cpu_is_not_how_far_runs_differ(assumed: Assumed, single: list[bool], said: bool) -> None:
+    """Several runs a side show that themselves."""
+    line = one_run_line(cast(Comparison, SimpleNamespace(assumed=assumed, pairs=pd.DataFrame({"single": pd.Series(single, dtype=bool)}))))
+    expected = "Each run's interval holds for that run: runs of the same code on a shared CPU differ by 1% in some points"
+    assert line.startswith(expected) if said else line == ""
+
+
+@pytest.mark.slow
+def test_a_cpus_comparison_says_how_far_runs_differ(tmp_path: Path) -> None:
+    rows = rows_of("cpu")
+    found = compared(tmp_path, rows, rerun(rows), "cpu")
+    assert one_run_line(found) + "." in [remark.text for remark in remarks(found)]
+    show(found, Console(file=(terminal := io.StringIO()), width=80))
+    assert one_run_line(found) in " ".join(terminal.getvalue().split())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from reports.build import build_report
 from reports.report import load_report
 from reports.sections import SECTIONS
-from reports.sections.summary import _duration
+from reports.sections.summary import _duration, summary
 from reports.sections.versus import pairs
 
 pytestmark = pytest.mark.slow
@@ -91,6 +91,13 @@ def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callabl
     page = page_of(make_run("cpu"))
     assert "Triton is not timed on a CPU" in page
     assert "129×131×137" in page, "the shape that matmul's rule shrinks 1024×1024×1024 to"
+
+
+def test_a_cpu_says_that_an_interval_is_of_one_run_and_how_far_runs_differ(make_run: Callable[..., Path]) -> None:
+    said = "An ok and its interval hold for this run: runs of the same code on a shared CPU differ by 1% in some points"
+    nothing_ok = [row for row in _rows(make_run("cpu")) if row.status != "ok"]
+    runs = make_run("cpu"), make_run("cuda"), make_run("cpu", "doubtful", rows=nothing_ok)
+    assert [said in summary(load_report(run)).body for run in runs] == [True, False, False]
 
 
 def test_pairs_differ_in_the_implementation_alone(make_run: Callable[..., Path]) -> None:
