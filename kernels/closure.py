@@ -14,12 +14,13 @@ import sysconfig
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
 from kernels.syntax import Module, Ref, Uses, module, text, uses
 
+RECORDED = {"torch", "triton", "numpy"}  # every run records their versions, also where they were built in a folder of somebody's own
 INSTALLED = {"site-packages", "dist-packages"}
 STANDARD = {Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib")}
 # Methods that change nothing; any other of a module's variable may put something into it.
@@ -48,7 +49,7 @@ def closure(roots: Sequence[str], itself: object = None) -> str:
     return _Walk(roots, itself).text()
 
 
-@lru_cache(maxsize=None)
+@cache
 def locate(name: str) -> tuple[Path | None, bool] | None:
     """File of an own module (None for a folder without one), and whether it is a package; None for others. Imports nothing."""
     loaded = getattr(sys.modules.get(name), "__spec__", None)
@@ -71,18 +72,18 @@ def _found(name: str) -> importlib.machinery.ModuleSpec | None:
 
 def _is_installed(path: Path, name: str) -> bool:
     """Whether it came by an installer, whose version environment.json has, also into a folder of its own (pip install --target)."""
-    if INSTALLED & set(path.parts) or STANDARD & set(path.parents):
+    if name.split(".", maxsplit=1)[0] in RECORDED or INSTALLED & set(path.parts) or STANDARD & set(path.parents):
         return True
     depth = name.count(".") + 1 + (path.name == "__init__.py")
     return depth <= len(path.parents) and _holds_packages(path.parents[depth - 1])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _holds_packages(folder: Path) -> bool:
     return any(folder.glob("*.dist-info"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(name: str) -> Module:
     """Of an own module, read once in a process: a file that is changed while it runs is not what runs."""
     found = locate(name)
@@ -92,15 +93,15 @@ def table(name: str) -> Module:
     if path is None:
         return Module(name, package)
     source = path.read_bytes()
-    return module(name, package, source) if path.suffix == ".py" else Module(name, package, opaque=source)
+    return module(name, package, source) if path.suffix == ".py" else Module(name, package, source=source, opaque=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _used(home: str, statement: ast.stmt, on_import: bool = False) -> Uses:
     return uses(statement, table(home), on_import)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _normalised(statement: ast.stmt) -> str:
     return text(statement)
 
@@ -111,7 +112,7 @@ def forget() -> None:
         cached.cache_clear()
 
 
-@lru_cache(maxsize=None)
+@cache
 def resolve(home: str, ref: Ref, seen: frozenset[tuple[str, str]] = frozenset()) -> Node | str | None:
     """What a name stands for in own code; the dotted name in an installed package; None for a builtin."""
     start = ref.module or home
@@ -138,7 +139,7 @@ def resolve(home: str, ref: Ref, seen: frozenset[tuple[str, str]] = frozenset())
     return Node(start)  # it cannot be told where this comes from: all of the module counts
 
 
-@lru_cache(maxsize=None)
+@cache
 def changed_by(home: str, statement: ast.stmt, on_import: bool) -> frozenset[Node]:
     """Variables of modules that a statement puts something into; on_import: while it is imported, also through the functions it calls."""
     found = _used(home, statement, on_import)
@@ -197,8 +198,8 @@ class _Walk:
     def told(self, node: Node) -> Iterator[str]:
         """The text of a node's statements, and what their names stand for."""
         known = table(node.module)
-        if known.opaque is not None:
-            yield hashlib.sha256(known.opaque).hexdigest()
+        if known.opaque:
+            yield hashlib.sha256(known.source).hexdigest()
             return
         if node.act is not None:
             statements = [self.acts(node.module)[node.act]]

@@ -14,11 +14,35 @@ from dataclasses import dataclass, field
 
 # Decorators and bases that read no annotations, by the last part of their name; of any other it must be assumed that they do.
 PLAIN_DECORATORS = {
-    *("abstractmethod", "cache", "cached_property", "classmethod", "compile", "contextmanager", "deleter", "enable_grad", "final", "getter"),
+    *(
+        "abstractmethod",
+        "cache",
+        "cached_property",
+        "classmethod",
+        "compile",
+        "contextmanager",
+        "deleter",
+        "enable_grad",
+        "final",
+        "getter",
+    ),
     *("inference_mode", "lru_cache", "no_grad", "overload", "override", "property", "setter", "staticmethod", "total_ordering", "wraps"),
 }
 PLAIN_BASES = {
-    *("ABC", "Enum", "Exception", "Function", "Generic", "IntEnum", "Module", "NamedTuple", "Protocol", "StrEnum", "TypedDict", "ValueError"),
+    *(
+        "ABC",
+        "Enum",
+        "Exception",
+        "Function",
+        "Generic",
+        "IntEnum",
+        "Module",
+        "NamedTuple",
+        "Protocol",
+        "StrEnum",
+        "TypedDict",
+        "ValueError",
+    ),
     *("object", "dict", "list", "tuple", "set", "int", "float", "str"),
 }
 FIELD_KINDS = {"ClassVar", "InitVar", "KW_ONLY"}  # the annotations that dataclass itself reads
@@ -41,7 +65,7 @@ class Ref:
 
 @dataclass
 class Uses:
-    """What a statement reads and imports; what it writes into besides the names that it binds; what it calls or decorates with; its bases."""
+    """What a statement reads and imports, what it writes into besides the names that it binds, what it calls or decorates with; its bases."""
 
     reads: list[Ref] = field(default_factory=list)
     imported: list[Ref] = field(default_factory=list)
@@ -62,7 +86,8 @@ class Module:
     imported: list[Ref] = field(default_factory=list)  # what importing it imports
     acts: list[ast.stmt] = field(default_factory=list)  # statements that do something else than to bind names
     may_act: list[ast.stmt] = field(default_factory=list)  # bind names, and call something meanwhile
-    opaque: bytes | None = None  # the file, where it holds no Python that can be read
+    source: bytes = b""
+    opaque: bool = False  # holds no Python that can be read
 
     def statements(self) -> list[ast.stmt]:
         """All that count, in the order of the file."""
@@ -72,11 +97,11 @@ class Module:
 
 def module(name: str, package: bool, source: bytes) -> Module:
     """The table of a module's text; `opaque` where Python cannot parse it."""
-    made = Module(name, package)
+    made = Module(name, package, source=source)
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        made.opaque = source
+        made.opaque = True
         return made
     for statement in tree.body:
         _file(made, statement)
@@ -97,13 +122,18 @@ def _file(made: Module, statement: ast.stmt, runs: bool = True) -> None:
         for one in statement.body:  # type: ignore[attr-defined]
             _file(made, one, runs=False)
     elif not _says_nothing(statement) and not _only_as_a_program(statement):
-        names = bound_in([statement]) | {n for node in ast.walk(statement) if isinstance(node, ast.Global) for n in node.names}
+        names = bound_in([statement])[0] | (_declared_global(statement) if b"global" in made.source else set())
         for name in sorted(names):
             made.bindings.setdefault(name, []).append(statement)
         if not _only_binds(statement):
             made.acts.append(statement)
         elif not isinstance(statement, Function) or statement.decorator_list:
             made.may_act.append(statement)
+
+
+def _declared_global(statement: ast.stmt) -> set[str]:
+    """Names of the module that the functions in a statement may bind anew."""
+    return {name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names}
 
 
 def imports(node: ast.Import | ast.ImportFrom, home: str, package: bool) -> Iterator[tuple[str, Ref]]:
@@ -135,7 +165,11 @@ def _says_nothing(node: ast.AST) -> bool:
 def _only_binds(node: ast.stmt) -> bool:
     """Whether a statement does no more than to bind names, but for what the calls in it do."""
     if isinstance(node, ast.If | ast.Try):
-        parts = [*node.body, *node.orelse, *([*node.finalbody, *(s for h in node.handlers for s in h.body)] if isinstance(node, ast.Try) else [])]
+        parts = [
+            *node.body,
+            *node.orelse,
+            *([*node.finalbody, *(s for h in node.handlers for s in h.body)] if isinstance(node, ast.Try) else []),
+        ]
         return all(map(_only_binds, parts))
     if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -151,10 +185,11 @@ def chain(node: ast.AST) -> tuple[str, ...] | None:
     return (*inner, node.attr) if inner and isinstance(node, ast.Attribute) else None
 
 
-def bound_in(nodes: Iterable[ast.AST]) -> set[str]:
-    """Names that statements bind in their own scope, imports among them; what is declared global or nonlocal is not of it."""
+def bound_in(nodes: Iterable[ast.AST]) -> tuple[set[str], list[ast.Import | ast.ImportFrom]]:
+    """Names that statements bind in their own scope, and the imports among them; what is declared global or nonlocal is not of it."""
     names: set[str] = set()
     outer: set[str] = set()
+    found: list[ast.Import | ast.ImportFrom] = []
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
@@ -171,13 +206,14 @@ def bound_in(nodes: Iterable[ast.AST]) -> set[str]:
             names.add(node.id)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+            found.append(node)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             outer |= set(node.names)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
             name = node.rest if isinstance(node, ast.MatchMapping) else node.name
             names |= {name} if name else set()
         waiting += ast.iter_child_nodes(node)
-    return names - outer
+    return names - outer, found
 
 
 def reads_annotations(node: Function) -> bool:
@@ -197,7 +233,10 @@ def _last(node: ast.expr) -> str:
 
 
 def text(node: object, annotated: bool = False, within: ast.ClassDef | None = None) -> str:
-    """A tree in normalised words. annotated: something reads the annotations of this function; within: the class of which these are the body."""
+    """A tree in normalised words.
+
+    annotated: something reads the annotations of this function; within: the class whose body these statements are.
+    """
     if isinstance(node, list):
         kept = [one for one in node if not _left_out(one, annotated, within)]
         return f"[{','.join(text(one, annotated, within) for one in kept)}]"
@@ -221,7 +260,9 @@ def text(node: object, annotated: bool = False, within: ast.ClassDef | None = No
 def _left_out(node: object, annotated: bool, within: ast.ClassDef | None) -> bool:
     if isinstance(node, ast.AnnAssign) and node.value is None:
         return not (annotated or within)
-    return isinstance(node, ast.Import | ast.ImportFrom) or (isinstance(node, ast.AST) and (_says_nothing(node) or _for_type_checkers(node)))
+    return isinstance(node, ast.Import | ast.ImportFrom) or (
+        isinstance(node, ast.AST) and (_says_nothing(node) or _for_type_checkers(node))
+    )
 
 
 def _annotated_assignment(node: ast.AnnAssign, annotated: bool, within: ast.ClassDef | None) -> str:
@@ -231,7 +272,11 @@ def _annotated_assignment(node: ast.AnnAssign, annotated: bool, within: ast.Clas
         return f"Assign(targets=[{text(node.target)}],value={value})"
     kinds = sorted(FIELD_KINDS & {part for one in ast.walk(node.annotation) for part in (chain(one) or ())})
     told = _annotation(node.annotation) if annotated else " ".join(kinds)
-    return f"Field({text(node.target)},{told},{value})" if annotated or _has_fields(within) else f"Assign(targets=[{text(node.target)}],value={value})"
+    return (
+        f"Field({text(node.target)},{told},{value})"
+        if annotated or _has_fields(within)
+        else f"Assign(targets=[{text(node.target)}],value={value})"
+    )
 
 
 def _has_fields(node: ast.ClassDef | None) -> bool:
@@ -279,13 +324,9 @@ class _Reader(ast.NodeVisitor):
     @contextmanager
     def inside(self, body: Iterable[ast.AST], names: Iterable[str] = (), of_class: bool = False) -> Iterator[None]:
         """In the scope of a function, class or comprehension."""
-        nodes = list(body)
-        found: dict[str, Ref] = {}
-        for node in nodes:
-            for one in ast.walk(node):
-                if isinstance(one, ast.Import | ast.ImportFrom):
-                    found |= dict(imports(one, self.home.name, self.home.package))
-        self.scopes.append(_Scope(bound_in(nodes) | set(names), found, of_class))
+        bound, found = bound_in(body)
+        imported = dict(pair for one in found for pair in imports(one, self.home.name, self.home.package))
+        self.scopes.append(_Scope(bound | set(names), imported, of_class))
         yield
         self.scopes.pop()
 
@@ -380,14 +421,17 @@ class _Reader(ast.NodeVisitor):
         with self.inside([], {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}):
             for generator in others:
                 self.visit(generator.iter)
-            for part in (*(i for g in node.generators for i in g.ifs), *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])):
+            for part in (
+                *(i for g in node.generators for i in g.ifs),
+                *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]),
+            ):
                 self.visit(part)
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = comprehension
 
 
 def uses(statement: ast.stmt, home: Module, on_import: bool = False) -> Uses:
-    """What a top-level statement reads, writes into and calls, in the order of its text; on_import: what importing the module runs of it."""
+    """What a top-level statement reads, writes into and calls, in the order of its text. on_import: only what importing the module runs."""
     reader = _Reader(home, on_import)
     reader.visit(statement)
     return reader.uses

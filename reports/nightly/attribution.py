@@ -60,7 +60,9 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     if device:
         return Attribution("this GPU", device)
     incomparable = source_changed(old, new) is None and bool(old and new)
-    return Attribution("unknown", ("the source cannot be compared: its hashes before and after follow different rules",) if incomparable else ())
+    return Attribution(
+        "unknown", ("the source cannot be compared: its hashes before and after follow different rules",) if incomparable else ()
+    )
 
 
 def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
