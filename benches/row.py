@@ -70,7 +70,7 @@ class Row(BaseModel):
     options: dict[str, str] = {}  # every option of the op, those above among them
     label: str | None = None
     config: str | None = None  # of the kernel that ran
-    source_hash: str | None = None  # of the Python that made operands and kernel, comments left out
+    source_hash: str | None = None  # "v2:…", of the code that the kernel depends on (kernels/fingerprint.py)
     machine_code_hash: str | None = None  # of the Triton kernels that ran on a GPU
 
     status: Status

@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, settings
 
 from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import Missing, missing_for_cpu
+from studies.crossvalidate import VARIABLE as H100_TIMINGS
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
 STEERS_PYTEST = ("PYTEST_XDIST", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 STEERS_OUTPUT = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_STEP_SUMMARY")
 STEERS_US = ("MICROBENCH_",)
+HERE = Path(__file__).resolve().parent
 COLUMNS = "80"  # as where no terminal says otherwise; Rich would ask the terminal that pytest runs in
 
 # The same examples on every machine and in every run, however slow the machine; `--hypothesis-profile explore` looks for new ones.
@@ -33,7 +35,8 @@ settings.load_profile("same")
 def surroundings() -> None:
     """Tests start pytest as a user would (pytest-benchmark switches itself off where it finds xdist's variables), and read plain text of
     80 columns."""
-    for name in [name for name in os.environ if name.startswith((*STEERS_PYTEST, *STEERS_OUTPUT, *STEERS_US))]:
+    steering = (*STEERS_PYTEST, *STEERS_OUTPUT, *STEERS_US)
+    for name in [name for name in os.environ if name.startswith(steering) and name != H100_TIMINGS]:
         del os.environ[name]
     os.environ["COLUMNS"] = COLUMNS
 
@@ -60,7 +63,14 @@ def missing_board() -> Missing | None:
     return None if has_gpu() else Missing("no NVIDIA GPU", "run `pytest -m cuda tests/` on a GPU node")
 
 
-MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board}  # by the marker of the tests that need it
+def missing_timings() -> Missing | None:
+    """Where the variable is set and wrong, the tests run and fail."""
+    unchecked = "the README's errors of the cost model on others' H100 timings were not checked"
+    return None if os.environ.get(H100_TIMINGS) else Missing(unchecked, f"set {H100_TIMINGS} to the folder of these timings")
+
+
+# By the marker of the tests that need it.
+MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board, "timings": missing_timings}
 
 
 SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
@@ -76,6 +86,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need what this machine lacks are skipped. Files with most slow tests come first: at the end, when a core has nothing left
     to do, the other one is not in a long file."""
+    if empty := without_cases(items):
+        raise pytest.UsageError("\n".join(f"{name}: parametrized over an empty list, so that it cannot fail" for name in empty))
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
     for marker, find in MISSING.items():
@@ -83,6 +95,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if needing and (missing := find()):
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=missing.reason), append=False)
+
+
+def without_cases(items: list[pytest.Item], folder: Path = HERE) -> list[str]:
+    """Tests in a folder that are parametrized over an empty list. pytest skips such a test, and says so in the reason alone."""
+    own = [item for item in items if folder in item.path.parents]
+    return [
+        item.nodeid for item in own if any("empty parameter set" in str(mark.kwargs.get("reason")) for mark in item.iter_markers("skip"))
+    ]
 
 
 def left_out(skipped: list[Any]) -> Iterator[str]:

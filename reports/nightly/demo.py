@@ -159,7 +159,7 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
             regime="sustained",
             cache="cold",
             config=("64x64x32 w4 s3" if changed else "128x256x64 w8 s3") if point.impl == "triton" else None,
-            source_hash="5d1f0c52" if changed else "77ab41e0",
+            source_hash="v2:5d1f0c5277ab41e0" if changed else "v2:77ab41e05d1f0c52",
             machine_code_hash=("c09e4413" if changed else "1b7d90aa") if point.impl == "triton" else None,
             conditions=conditions(night, gpu, rng),
         )

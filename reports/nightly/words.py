@@ -27,7 +27,7 @@ def change_words(change: Change) -> str:
 def cause(change: Change) -> str:
     """The likeliest cause in words."""
     if change.attribution.cause == "unknown":
-        return "cause unknown: neither code, versions, sentinels, clocks nor the node moved with it"
+        return "cause unknown: no change of code, versions, sentinels, clocks or the node was seen with it"
     return f"likeliest cause: {change.attribution.cause}"
 
 

@@ -164,12 +164,28 @@ def test_a_cpus_comparison_says_how_far_runs_differ(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_differs_in_a_pair_is_noted(tmp_path: Path) -> None:
-    a = [row.model_copy(update={"config": "128x128x64", "source_hash": "1"}) for row in rows_of()]
+    """The source only where its hashes follow the same rules, and the machine code does not say what ran."""
+    known, same = {"source_hash": "v2:1", "machine_code_hash": "a"}, {"config": "128x128x64", "source_hash": "v2:1"}
+    cases = [
+        (same, {"config": "64x64x64", "source_hash": "v2:2"}, "kernel config, source"),
+        (same, {"source_hash": "v3:2"}, ""),
+        ({"source_hash": "1"}, {"source_hash": "v2:1"}, ""),
+        ({"source_hash": "1"}, {"source_hash": "2"}, "source"),
+        (same, {"source_hash": None}, ""),
+        (known, {"source_hash": "v2:2"}, ""),
+        (known, {"source_hash": "v2:2", "machine_code_hash": "b"}, "machine code"),
+        (known, {"source_hash": "v2:2", "machine_code_hash": None}, "source"),
+    ]
+    a = rows_of()
+    places = [i for i, row in enumerate(a) if row.median_s is not None][: len(cases)]
+    for place, (before, _, _) in zip(places, cases, strict=True):
+        a[place] = a[place].model_copy(update=before)
     b = rerun(a)
-    b[0] = b[0].model_copy(update={"config": "64x64x64", "source_hash": "2"})
+    for place, (_, after, _) in zip(places, cases, strict=True):
+        b[place] = b[place].model_copy(update=after)
     noted = compared(tmp_path, a, b).table.set_index("point")["noted"]
-    assert noted[b[0].point] == "kernel config, source"
-    assert set(noted.drop(b[0].point)) == {""}
+    assert [noted[a[place].point] for place in places] == [expected for _, _, expected in cases]
+    assert set(noted.drop([a[place].point for place in places])) == {""}
 
 
 @pytest.mark.slow
