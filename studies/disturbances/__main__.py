@@ -2,7 +2,7 @@
 
     python -m studies.disturbances [--quiet N] [--each N] [--sweep NAME|PATH] [--write]
 
-Takes about nine minutes on two cores (13 runs of 53 points) and wants an idle machine. Exit 1 where more than 5% of the ok rows are off, 2
+Takes about eight minutes on two cores (15 runs of 27 points) and wants an idle machine. Exit 1 where more than 5% of the ok rows are off, 2
 where no point was right in enough quiet runs.
 """
 
@@ -22,9 +22,9 @@ from studies.disturbances.work import KINDS, Work
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m studies.disturbances", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quiet", type=int, default=5, metavar="N", help="quiet runs (default: 5)")
+    parser.add_argument("--quiet", type=int, default=7, metavar="N", help="quiet runs (default: 7)")
     parser.add_argument("--each", type=int, default=2, metavar="N", help="runs beside each kind of work (default: 2)")
-    parser.add_argument("--sweep", default="smoke", metavar="NAME|PATH", help="whose fp32 points of PyTorch are measured (default: smoke)")
+    parser.add_argument("--sweep", default="smoke", metavar="NAME|PATH", help="of whose fp32 points half are measured (default: smoke)")
     parser.add_argument("--write", action="store_true", help="write docs/disturbances.md")
     options = parser.parse_args(arguments)
     if options.quiet <= LEAST or options.each < 1:
