@@ -55,7 +55,10 @@ def spin(work: Work, seed: int) -> None:
 
 @contextmanager
 def beside(work: Work | None, cores: int) -> Iterator[None]:
-    """Runs the work meanwhile, once all its processes have begun; nothing for None. Raises RuntimeError where one ends instead (no SCHED_IDLE)."""
+    """Runs the work meanwhile, once all its processes have begun; nothing for None.
+
+    Raises RuntimeError where one ends instead of beginning, as on a system without SCHED_IDLE.
+    """
     with ExitStack() as stack:
         for command in commands(work, cores):
             process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
