@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from benches.devices.cores import ThreadsError, threads_asked
 from kernels.console import open_console
 from kernels.op import OpError, Platform, Point
 from kernels.precisions import PRECISIONS
@@ -61,6 +63,12 @@ def rate(text: str) -> float:
 
 
 def main(given: argparse.Namespace) -> int:
+    try:
+        if given.device != "cuda":
+            threads_asked(os.environ.get("OMP_NUM_THREADS"))  # before torch is imported, whose OpenMP would add a line of its own
+    except ThreadsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     from benches.train.session import Session
     from benches.train.show import show
     from benches.train.where import Refused, where

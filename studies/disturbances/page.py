@@ -60,7 +60,7 @@ def off_lines(found: Sequence[Found]) -> list[str]:
 def write_page(found: Sequence[Found], spread: tuple[float, float, float], quiet: int, each: int, sweep: str, threads: int) -> Path:
     """docs/disturbances.md, whole."""
     made = f"Made {datetime.now(UTC):%Y-%m-%d} on {cpu_model()} with {threads} threads, Python {platform.python_version()}, "
-    made += f"torch {version('torch')}: PyTorch's fp32 points of sweep {sweep}, {quiet} quiet runs and {each} of each other kind."
+    made += f"torch {version('torch')}: half of PyTorch's fp32 points of sweep {sweep}, {quiet} quiet runs and {each} of each other kind."
     off = ["", "Off:", "", *off_lines(found)] if off_lines(found) else []
     PAGE.write_text(
         "\n".join([INTRODUCTION, "## Found", "", *table(found), "", spread_line(spread, quiet), *off, "", made, ""]), encoding="utf-8"

@@ -23,8 +23,8 @@ POINT_LIMIT_S = 120.0
 
 
 def points(sweep: str) -> list[Point]:
-    """PyTorch's fp32 points of a sweep: what a CPU times in a moment."""
-    return [point for point in load_sweeps([sweep]).points if point.impl == "torch" and point.precision == "fp32"]
+    """Every second one of PyTorch's fp32 points of a sweep: what a CPU times in a moment, and not all of it."""
+    return [point for point in load_sweeps([sweep]).points if point.impl == "torch" and point.precision == "fp32"][::2]
 
 
 def measure(asked: Sequence[Point], folder: Path, work: Work | None, described: dict[str, Any] | None, cores: int) -> Run:

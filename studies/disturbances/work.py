@@ -55,13 +55,16 @@ def spin(work: Work, seed: int) -> None:
 
 @contextmanager
 def beside(work: Work | None, cores: int) -> Iterator[None]:
-    """Runs the work meanwhile, once all its processes have begun; nothing for None."""
+    """Runs the work meanwhile, once all its processes have begun; nothing for None.
+
+    Raises RuntimeError where one ends instead of beginning, as on a system without SCHED_IDLE.
+    """
     with ExitStack() as stack:
         for command in commands(work, cores):
             process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
             stack.callback(process.kill)
-            assert process.stdout is not None
-            process.stdout.readline()
+            if process.stdout is None or not process.stdout.readline():
+                raise RuntimeError(f"{' '.join(command)} did not begin")
         yield
 
 

@@ -6,14 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
+from benches.__main__ import main
 from benches.devices import cores
 from benches.devices.cores import ThreadsError, core_count, default_threads, quota_cores, siblings_of, thread_count, threads_asked
 from benches.devices.opening import NoDevice, open_device
-from benches.train.where import Refused, where
+from benches.first_contact import steps
 from kernels.guard import ROOT
 
 
@@ -87,6 +89,15 @@ def test_what_openmp_bound_the_main_thread_to_is_not_the_mask(monkeypatch: pytes
     assert [cores.allowed_cpus(set_) for set_ in ({}, {"OMP_PROC_BIND": "true"}, {"GOMP_CPU_AFFINITY": ""})] == [{0}, {0, 1}, {0}]
 
 
+@pytest.mark.parametrize(("mask", "expected"), [(range(16), 12), (range(5), 3), ({7}, 1), (None, 4)])
+def test_a_first_contact_starts_no_more_workers_than_the_mask_has_cpus(
+    monkeypatch: pytest.MonkeyPatch, mask: Collection[int] | None, expected: int
+) -> None:
+    monkeypatch.setattr(steps, "allowed_cpus", lambda: mask)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert steps.workers() == expected
+
+
 def test_no_mask_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert cores.cpus_now() is None
@@ -120,13 +131,14 @@ def test_the_variable_comes_before_the_cores(monkeypatch: pytest.MonkeyPatch) ->
         assert thread_count() == expected
 
 
-def test_devices_and_training_refuse_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest makes exit 4 of NoDevice, and `train` exit 2 of Refused."""
+def test_devices_and_training_refuse_nonsense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """pytest makes exit 4 of NoDevice; `train` ends with 2."""
     monkeypatch.setenv("OMP_NUM_THREADS", "lots")
     with pytest.raises(NoDevice, match="OMP_NUM_THREADS: 'lots'"):
         open_device("cpu", {"ceilings": {"peak_flops_per_s": {"fp32": 1e11}, "bandwidth_bytes_per_s": 1e10}})
-    with pytest.raises(Refused, match="OMP_NUM_THREADS: 'lots'"):
-        where("cpu")
+    for device in ("cpu", "auto"):
+        assert main(["train", "--device", device, "--steps", "1"]) == 2
+        assert re.fullmatch("error: OMP_NUM_THREADS: 'lots' is not .*\n", capsys.readouterr().err)
 
 
 IN_A_WORKER = """

@@ -92,6 +92,22 @@ def test_too_few_quiet_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert "--quiet: more than 3 runs" in capsys.readouterr().err
 
 
+def test_a_machine_on_which_nothing_is_right_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    noisy = run(1.0, "noisy", DISTURBED)
+    monkeypatch.setattr("studies.disturbances.__main__.all_runs", lambda *asked: ([noisy] * 5, [(KINDS[0], [noisy])]))
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: no point ended ok in 3 quiet runs: the machine is not idle\n"
+
+
+@pytest.mark.parametrize(("median_s", "code"), [(1.05, 0), (1.3, 1)])
+def test_the_command_ends_by_what_is_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], median_s: float, code: int
+) -> None:
+    monkeypatch.setattr("studies.disturbances.__main__.all_runs", lambda *asked: ([run(1.0)] * 5, [(KINDS[0], [run(median_s)])]))
+    assert main([]) == code
+    assert f"| {KINDS[0].name} | 1 | 1 | 0 | 0 | {code} |" in capsys.readouterr().out
+
+
 class Stop(Exception):
     pass
 
@@ -150,5 +166,6 @@ def test_work_begins_before_a_run_and_ends_with_it(monkeypatch: pytest.MonkeyPat
 
 def test_points_are_those_a_cpu_times_in_a_moment() -> None:
     points = trial.points("smoke")
-    assert len(points) > 40
+    assert len(points) > 20
+    assert len({point.op for point in points}) > 6
     assert {(point.impl, point.precision) for point in points} == {("torch", "fp32")}
