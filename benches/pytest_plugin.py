@@ -254,7 +254,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run goes on."""
     if wants_benches(config):
         out = config.stash[OUT] = Stream(1, sys.stdout, shared=True)
-        sys.stdout = Rendered(out)  # type: ignore[assignment]
+        sys.stdout = Rendered(out)
         if sys.__stderr__ is None:  # closed: pytest asks it for its descriptor, to show the stack of a crash
             sys.__stderr__ = Stream(2, None)  # type: ignore[misc]
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")

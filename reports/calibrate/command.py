@@ -84,7 +84,7 @@ class Calibrated:
 def _calibrate_cpu(runs: Runs, others: list[Runs]) -> Calibrated:
     model, fits, qualities = calibrate_cpu(runs)
     judged = [quality_table(f"and on {other.source}", judge(other.observations, model, other.ceilings, held_out=True)) for other in others]
-    shown = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
+    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
     return Calibrated(cpu_yaml(model), "in configs/cpus/, under any name", shown)
 
 
@@ -94,5 +94,5 @@ def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
         raise CalibrationError(f"neither {gpu.name} nor {START} has constants to begin with")
     model, fits, qualities = calibrate_gpu(runs, gpu, present)
     judged = [quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)) for other in others]
-    shown = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
+    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
     return Calibrated(gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml", shown)
