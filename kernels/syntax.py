@@ -65,7 +65,7 @@ class Ref:
 
 @dataclass
 class Uses:
-    """What a statement reads and imports, what it writes into besides the names that it binds, what it calls or decorates with; its bases."""
+    """What a statement reads and imports, what it writes into besides the names that it binds, what it calls or decorates with."""
 
     reads: list[Ref] = field(default_factory=list)
     imported: list[Ref] = field(default_factory=list)

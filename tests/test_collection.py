@@ -1,4 +1,4 @@
-"""What the whole suite holds of its own tests: none is skipped, and none can pass, without a word."""
+"""What the whole suite holds of its own tests: none is left out, and none can pass, without a word."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from pathlib import Path
 import pytest
 
 from studies.crossvalidate import VARIABLE
-from tests.conftest import missing_timings, without_cases
+from tests.conftest import missing_timings, pytest_runtest_setup
 
 CASES = """
 import pytest
 @pytest.mark.parametrize("x", [])
-def test_none(x): assert x
+def test_none(x): pass
 @pytest.mark.parametrize("x", [0])
 @pytest.mark.parametrize("y", [])
-def test_half(x, y): assert x
+def test_half(x, y): pass
 @pytest.mark.parametrize("x", [1])
-def test_one(x): assert x
+def test_one(x): pass
 @pytest.mark.skip(reason="another")
 def test_skipped(): pass
 """
 
 
 class Recorder:
-    """What `without_cases` finds among the collected tests."""
+    """How each test ended before its teardown."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.found: list[str] = []
+    pytest_runtest_setup = staticmethod(pytest_runtest_setup)
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self.found = [name.split("::")[1].split("[")[0] for name in without_cases(items, self.folder)]
+    def __init__(self) -> None:
+        self.ended: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "teardown":
+            self.ended[report.nodeid.split("::")[1].split("[")[0]] = report.outcome
 
 
-def test_a_test_without_cases_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "test_made.py"
-    path.write_text(CASES, encoding="utf-8")
-    recorder = Recorder(tmp_path)
-    alone = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", str(tmp_path / "none.ini"), "--rootdir", str(tmp_path)]
+def test_a_test_without_cases_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "test_made.py").write_text(CASES, encoding="utf-8")
     (tmp_path / "none.ini").write_text("[pytest]\n", encoding="utf-8")
-    assert pytest.main(["--collect-only", "-q", *alone, str(path)], plugins=[recorder]) == 0
-    assert recorder.found == ["test_none", "test_half"]
+    recorder = Recorder()
+    alone = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", str(tmp_path / "none.ini"), "--rootdir", str(tmp_path)]
+    assert pytest.main([*alone, str(tmp_path / "test_made.py")], plugins=[recorder]) == 1
+    assert recorder.ended == {"test_none": "failed", "test_half": "failed", "test_one": "passed", "test_skipped": "skipped"}
+    assert "parametrized over an empty list" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", [None, "", "/somewhere"])

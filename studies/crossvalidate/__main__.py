@@ -1,6 +1,6 @@
 """Repeats the fits behind configs/gpus/h100_sxm5.yaml and prints their errors on rows not fitted; `--write` puts them into the docs.
 
-    MICROBENCH_H100_DATA=../shared/h100 python -m studies.crossvalidate [--write]
+    MICROBENCH_H100_DATA=DIR python -m studies.crossvalidate [--write]
 
 Exit 1 where an error is above its limit, 2 without the data.
 """

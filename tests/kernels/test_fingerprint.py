@@ -253,9 +253,7 @@ def test_other_rules_are_another_version(folder: Path) -> None:
             True,
         ),  # no __init__.py
         (
-            {
-                "k.py": "import far\nclass B:\n  def __init_subclass__(cls): B.a = cls\nclass C(B): y = far.Y\ndef build(): return B"
-            },
+            {"k.py": "import far\nclass B:\n  def __init_subclass__(cls): B.a = cls\nclass C(B): y = far.Y\ndef build(): return B"},
             True,
         ),
         ({"k.py": "import far\nclass B: pass\nclass C(B):\n    y = far.Y\ndef build(): return B"}, False),
