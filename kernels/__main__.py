@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from kernels import interpreter
 from kernels.guard import check_imports
-from kernels.printing import escape_unprintable
+from kernels.printing import print_safely
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,5 +77,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    escape_unprintable()
+    print_safely()
     sys.exit(main(sys.argv[1:]))

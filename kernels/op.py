@@ -121,6 +121,11 @@ class Inputs:
     updated: tuple[Any, ...] = ()
 
 
+def never(point: Point) -> bool:
+    """False: for an implementation that writes to `Inputs.out` whatever the point."""
+    return False
+
+
 @dataclass(frozen=True)
 class Impl:
     """One implementation. `build` names `f(point, inputs) -> Kernel`, which may raise Unsupported; `unsupported` returns why a point cannot
@@ -129,7 +134,7 @@ class Impl:
     name: str
     build: str
     unsupported: Callable[[Point, Platform], str | None]
-    allocates: Callable[[Point], bool] = lambda point: False  # whether each run returns new tensors: `Inputs.out` then needs no memory
+    allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
 
     def load(self) -> Callable[[Point, Inputs], Kernel]:
         return resolve_name(self.build)

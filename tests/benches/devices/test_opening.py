@@ -90,6 +90,7 @@ def test_a_torch_that_never_answers_counts_as_none(monkeypatch: pytest.MonkeyPat
 def test_a_run_ends_with_what_its_device_lacks(environment: dict[str, Any], lines: list[str]) -> None:
     session = pytest_plugin.Session.__new__(pytest_plugin.Session)
     session._run = SimpleNamespace(environment=environment)  # type: ignore[assignment]
+    session.lost = []
     session.left_out = lambda: []  # type: ignore[method-assign]
     written: list[str] = []
     reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda line, **markup: written.append(line))
