@@ -16,4 +16,4 @@ with guard["missing_package_in_a_line"]():
 if not has_gpu():
     interpreter.interpret_unless_set()
 
-pytest_plugins = ["benches.pytest_plugin", "reports.pytest_plugin"]
+pytest_plugins = ["benches.pytest_plugin.selection", "benches.pytest_plugin.hooks", "reports.pytest_plugin"]

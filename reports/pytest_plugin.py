@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.pytest_plugin import KEY, OUT
+from benches.pytest_plugin.session import KEY, OUT
 from benches.run.journal import read_journal
 from kernels.escaping import one_line
 from kernels.guard import ROOT

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
-from benches.former_files import point_of
+from benches.pytest_plugin.former_files import point_of
 from benches.run.json_file import read_json
 from reports.history.record import UnusableRun, run_id, started_utc
 from reports.history.schema import SCHEMA

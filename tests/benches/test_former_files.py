@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benches import former_files, pytest_plugin
+from benches.pytest_plugin import former_files, hooks
+from benches.pytest_plugin.session import KEY
 from benches.run.replay import ReplayClock
 from kernels.guard import ROOT
 from kernels.registry import OPS
@@ -90,7 +91,7 @@ POINTS = {point.id: point for point in MADE}
 def wanting(file: str, fixtures: list[str]) -> tuple[Any, list[Any]]:
     """A test of a file in benches/, as pytest collects it in a session of two points, and what it was parametrised with."""
     given: list[Any] = []
-    config = SimpleNamespace(stash={pytest_plugin.KEY: SimpleNamespace(points=POINTS, clock=ReplayClock())})
+    config = SimpleNamespace(stash={KEY: SimpleNamespace(points=POINTS, clock=ReplayClock())})
     definition = SimpleNamespace(path=Path(ROOT, "benches", file))
     test = SimpleNamespace(
         config=config, fixturenames=fixtures, definition=definition, parametrize=lambda name, values, **_: given.append((name, values))
@@ -100,19 +101,19 @@ def wanting(file: str, fixtures: list[str]) -> tuple[Any, list[Any]]:
 
 def test_every_point_is_collected_whatever_its_op() -> None:
     test, given = wanting("test_points.py", ["point", "bench"])
-    pytest_plugin.pytest_generate_tests(test)
+    hooks.pytest_generate_tests(test)
     (name, values), *more = given
     assert (name, more) == ("point", [])
     assert [value.id for value in values] == [value.values[0] for value in values] == list(POINTS)
     assert [{mark.name for mark in value.marks} for value in values] == [{"benchmark", p.op, p.impl, p.precision} for p in POINTS.values()]
     timers = {(mark.kwargs["group"], mark.kwargs["timer"]) for value in values for mark in value.marks if mark.name == "benchmark"}
-    assert timers == {(f"{op} bf16", test.config.stash[pytest_plugin.KEY].clock) for op in ("matmul", "einops")}
+    assert timers == {(f"{op} bf16", test.config.stash[KEY].clock) for op in ("matmul", "einops")}
 
 
 def test_no_other_test_collects_points_again() -> None:
     test, given = wanting("test_sigmoid.py", ["point", "bench"])
     with pytest.raises(pytest.Collector.CollectError, match=r"test_sigmoid\.py: benches/test_points\.py collects the points of every op"):
-        pytest_plugin.pytest_generate_tests(test)
+        hooks.pytest_generate_tests(test)
     other, _ = wanting("test_other.py", ["benchmark"])
-    pytest_plugin.pytest_generate_tests(other)
+    hooks.pytest_generate_tests(other)
     assert given == []

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from benches.pytest_plugin import KEY, NAMED, Session, lost_points, pytest_sessionfinish
+from benches.pytest_plugin.hooks import NAMED, lost_points, pytest_sessionfinish
+from benches.pytest_plugin.session import KEY, Session
 from benches.run.narrowing import narrowed_by, together
 from kernels.guard import ROOT
 
