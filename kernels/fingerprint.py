@@ -16,7 +16,7 @@ LENGTH = 16  # hexadecimal digits kept: 64 bits
 
 
 def source_hash(op: Op, impl: str) -> str | None:
-    """ "v2:" and 16 digits, of the code that an implementation's behaviour depends on: its `build` and `allocates`, the op's `make_inputs`,
+    """The hash ("v2:…") of the code that an implementation's behaviour depends on: its `build` and `allocates`, the op's `make_inputs`,
     what they call, the constants and defaults that they read, and PyTorch's switches; across modules, also outside the tree, but for
     installed packages. Of the op itself no more counts than these: not its cost, its reference or its other implementations.
 
@@ -31,7 +31,7 @@ def source_hash(op: Op, impl: str) -> str | None:
 
 
 def _name(function: Any) -> str:
-    """ "module:name" of a function, of what a functools.partial calls, or of an object's class."""
+    """The name ("module:name") of a function, of what a functools.partial calls, or of an object's class."""
     function = getattr(function, "func", function)
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
