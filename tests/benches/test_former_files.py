@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,3 +119,17 @@ def test_no_other_test_collects_points_again() -> None:
     other, _ = wanting("test_other.py", ["benchmark"])
     hooks.pytest_generate_tests(other)
     assert given == []
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_collecting_leaves_the_collector_of_garbage_as_it_was(enabled: bool) -> None:
+    before = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with suppress(ZeroDivisionError), hooks.no_garbage_collection():
+            assert not gc.isenabled()
+            raise ZeroDivisionError  # a mistake in a sweep ends a collection too
+        assert gc.isenabled() == enabled
+    finally:
+        gc.unfreeze()
+        gc.enable() if before else gc.disable()
