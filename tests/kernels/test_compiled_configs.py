@@ -12,10 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch._inductor import config as inductor
-from torch._inductor.codecache import PyCodeCache
-from torch._inductor.graph import GraphLowering
-from torch._inductor.utils import fresh_cache
 
 from benches.devices.tensors import TensorWorkload
 from kernels import torch_modes
@@ -83,6 +79,8 @@ def test_configs_for_a_reader(configs: list[tuple[dict[str, int], int, int]], ex
 
 
 def test_compiled_code_is_pinned_and_found_anew_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.codecache import PyCodeCache  # Inductor takes four seconds to import, which collecting tests need not wait for
+
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(torch, "compile", lambda function, **settings: asked.append(settings) or function)
     monkeypatch.setattr(torch_modes, "_compiled", {})
@@ -141,6 +139,10 @@ def test_a_config_is_read_after_the_run() -> None:
 @pytest.mark.slow
 @pytest.mark.compiler
 def test_forward_and_backward_are_compiled_with_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config as inductor
+    from torch._inductor.graph import GraphLowering
+    from torch._inductor.utils import fresh_cache
+
     seen: list[tuple[bool, bool]] = []
     codegen = GraphLowering.codegen
 
