@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.judge import FALSE_DISCOVERY, LEVEL
-from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.compare.noise import CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pairing import MIN_SAMPLES
 from reports.compare.side import Side
