@@ -5,9 +5,10 @@ No peaks and nothing derived from them are stored, so correcting a GPU's YAML ne
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from kernels.op import Cost, Point
 
@@ -58,10 +59,10 @@ class Row(BaseModel):
     impl: str
     precision: str
     dims: dict[str, int]
-    layout: str | None = None
+    layout: str | None = None  # these three follow from the options, whatever is given
     equation: str | None = None
     function: str | None = None
-    options: dict[str, str] = {}  # every option of the op, those above among them
+    options: dict[str, str] = {}  # every option of the op
     label: str | None = None
     config: str | None = None  # of the kernel that ran
     source_hash: str | None = None  # of the Python that made operands and kernel, comments left out
@@ -103,13 +104,25 @@ class Row(BaseModel):
     started_utc: str | None = None  # ISO 8601
     wall_s: float | None = None  # everything the point took: inputs, gate, timing
 
+    @model_validator(mode="after")
+    def derive(self) -> Self:
+        """Fills in what follows from the options. A row without any, as old journals have, keeps what it says."""
+        if self.options:
+            for name, value in columns_of(self.options).items():
+                setattr(self, name, value)
+        return self
+
+
+def columns_of(options: Mapping[str, str]) -> dict[str, str | None]:
+    """What `layout`, `equation` and `function` hold, for readers of the file: the options of those names, or einops' that say the same."""
+    if "pattern" in options:
+        reduction = options.get("reduction", "none")
+        return {"layout": None, "equation": options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
+    return {name: options.get(name) for name in ("layout", "equation", "function")}
+
 
 def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None, **fields: object) -> Row:
     """A row with the point's identity and analytic cost filled in."""
-    identity = {name: point.options.get(name) for name in ("layout", "equation", "function")}
-    if "pattern" in point.options:  # einops: what its axes become, and what is computed
-        reduction = point.options["reduction"]
-        identity |= {"equation": point.options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
     return Row.model_validate(
         {
             "point": point.id,
@@ -125,7 +138,6 @@ def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None,
             "bytes_read": cost.bytes_read,
             "bytes_written": cost.bytes_written,
             "memory_bytes": cost.memory_bytes,
-            **identity,
             **fields,
         }
     )

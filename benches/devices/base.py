@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from benches.correctness import Verdict
 from kernels.gpus import Gpu
-from kernels.op import Cost, Platform, Point
+from kernels.op import Cost, Language, Platform, Point
 
 Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]
@@ -145,8 +145,8 @@ class Device(Protocol):
 
     settings: Settings
 
-    def platform(self, impl: str) -> Platform:
-        """Where an implementation would run."""
+    def platform(self, language: Language) -> Platform:
+        """Where an implementation in this language would run."""
 
     def disturbance(self) -> str | None:
         """Why what was timed since the last `arm` cannot be trusted, though no sample shows it; or None."""

@@ -1,5 +1,6 @@
 """The shipped sweeps hold what they promise, and the models' layers follow from the published architectures."""
 
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,36 @@ def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
 @pytest.mark.parametrize("name", ["smoke", "nightly"])
 def test_every_op_in_every_implementation_and_precision(name: str):
     found = {(point.op, point.impl, point.precision) for point in load_sweep(name).points}
-    assert {impl for op, impl, _ in found if op == "matmul"} == set(OPS["matmul"].impls)
-    for op in OPS:
-        assert {impl for o, impl, _ in found if o == op} == set(OPS[op].impls)
-        if "triton" in OPS[op].impls:
-            assert {precision for o, impl, precision in found if (o, impl) == (op, "triton")} == runs_in(op, "triton")
-        precisions = runs_in(op)
-        assert {precision for o, _, precision in found if o == op} == precisions
+    assert missing_entries(found) == [], f"add what is missing to configs/sweeps/{name}.yaml"
+
+
+def missing_entries(found: Set[tuple[str, str, str]]) -> list[str]:
+    """What a sweep of these ops, implementations and precisions lacks, one line each: every implementation, and every precision in which
+    an op runs, in Triton's case in every precision in which that runs."""
+    lines = []
+    for op in OPS.values():
+        if not any(o == op.name for o, _, _ in found):
+            lines.append(f"no entry with op: {op.name}")
+            continue
+        lines += [f"op: {op.name} without impl: {i}" for i in op.impls if not any((o, impl) == (op.name, i) for o, impl, _ in found)]
+        present = {precision for o, _, precision in found if o == op.name}
+        lines += [f"op: {op.name} without precision: {precision}" for precision in sorted(runs_in(op.name) - present)]
+        for impl in (impl.name for impl in op.impls.values() if impl.language == "triton"):
+            met = {precision for o, i, precision in found if (o, i) == (op.name, impl)}
+            lines += [f"op: {op.name}, impl: {impl} without precision: {precision}" for precision in sorted(runs_in(op.name, impl) - met)]
+    return lines
+
+
+@pytest.mark.slow
+def test_what_a_sweep_lacks_is_named() -> None:
+    found = {(point.op, point.impl, point.precision) for point in load_sweep("smoke").points}
+    kept = {key for key in found if key[:2] != ("layout", "triton") and key[0] != "einops" and key != ("optimizer", "triton", "bf16")}
+    assert missing_entries(kept) == [
+        "op: layout without impl: triton",
+        *(f"op: layout, impl: triton without precision: {precision}" for precision in sorted(runs_in("layout", "triton"))),
+        "no entry with op: einops",
+        "op: optimizer, impl: triton without precision: bf16",
+    ]
 
 
 def test_smoke_is_small_enough_for_a_laptop():
