@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-from kernels import einops_op, einsum, elementwise, gradient, layout, matmul, optimizer, training, transformer
 from kernels.op import Impl, Language, Op, OpError, Point
 from kernels.parts import VECTOR_PRECISION
 from kernels.precisions import PRECISIONS
 
-FAMILIES = (matmul, elementwise, einsum, layout, einops_op, optimizer, gradient, transformer, training)
+FOLDERS = (  # of kernels/, each of which gives an OP
+    "matmul",
+    "elementwise",
+    "einsum",
+    "layout",
+    "einops_op",
+    "optimizer",
+    "gradient",
+    "transformer",
+    "training",
+)
 
-OPS: dict[str, Op] = {family.OP.name: family.OP for family in FAMILIES}
+OPS: dict[str, Op] = {op.name: op for op in (import_module(f"kernels.{folder}").OP for folder in FOLDERS)}
 
 
 def compute_precision(op: str, precision: str) -> str:
