@@ -55,7 +55,7 @@ def interpreted(frame: pd.DataFrame) -> pd.DataFrame:
     """Points that Triton's interpreter checked, by op and implementation; others are verified where timing was switched off."""
     verified = frame[frame["status"] == "verified"]
     in_triton = [language_of(op, impl) != "torch" for op, impl in zip(verified["op"], verified["impl"], strict=True)]
-    return verified[in_triton].sort_values(["op", "impl"], kind="stable")
+    return verified[np.array(in_triton, bool)].sort_values(["op", "impl"], kind="stable")
 
 
 def _chart(paired: pd.DataFrame) -> Chart:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from benches.correctness import check, compare, fill_nan
-from benches.doctor.selftest import shipped_examples
 from kernels.op import Kernel
 from kernels.registry import OPS
-from studies import planted_any
 from studies.planted import Case, every_case, judge
 from tests.runs_in import runs_in
 
@@ -31,17 +28,6 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
     assert covered == {(op, precision) for op in OPS for precision in runs_in(op)}
-
-
-def test_an_op_without_errors_of_its_own_has_those_that_any_kernel_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OPS, "another", replace(OPS["elementwise"], name="another"))
-    examples = {op: [replace(p, op=op) for p in found] for op, found in {"another": shipped_examples()["elementwise"][:1]}.items()}
-    monkeypatch.setattr(planted_any, "shipped_examples", lambda: examples)
-    found = list(planted_any.cases(["another"]))
-    assert {case.error for case in found} == {"unwritten_end", "neighbours", "other_operand"}
-    for case in found:
-        good, bad = judge(case)
-        assert (good.ok, bad.ok) == (True, False), case.point.id
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])

@@ -94,6 +94,7 @@ def test_the_page_sets_it_apart_and_compares_it_with_pytorch(mine: Point) -> Non
     rows = [row_of(mine, "verified"), row_of(eager(mine), "verified"), row_of(mine, "ok", 2e-6), row_of(eager(mine), "ok", 1e-6)]
     frame = pd.DataFrame([row.model_dump() | {"dims": str(row.dims), "options": str(row.options)} for row in rows])
     assert interpreted(frame)["impl"].tolist() == ["mine"]
+    assert interpreted(frame[:0]).columns.tolist() == frame.columns.tolist()
     paired = pairs(frame[frame["status"] == "ok"])
     assert paired[["impl", "speedup"]].to_numpy().tolist() == [["mine", 0.5]]
 
