@@ -59,7 +59,7 @@ class Row(BaseModel):
     impl: str
     precision: str
     dims: dict[str, int]
-    layout: str | None = None  # these three follow from the options, whatever is given
+    layout: str | None = None  # these three follow from the options
     equation: str | None = None
     function: str | None = None
     options: dict[str, str] = {}  # every option of the op
@@ -106,9 +106,9 @@ class Row(BaseModel):
 
     @model_validator(mode="after")
     def derive(self) -> Self:
-        """Fills in what follows from the options. A row without any, as old journals have, keeps what it says."""
-        if self.options:
-            for name, value in columns_of(self.options).items():
+        """Fills in what follows from the options. A row of an old journal has none, and keeps what it says."""
+        for name, value in columns_of(self.options).items():
+            if value is not None:
                 setattr(self, name, value)
         return self
 
