@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,14 +55,17 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
 
 def report(run_dir: Path) -> str:
     """Makes the page; the line that says where it is, or why it is not."""
+    from kernels.escaping import one_line
+
+    again = shlex.join(["python", "-m", "reports", "html", str(run_dir)])
     try:
         from reports.build import build_report
 
-        return f"report: {build_report(run_dir)}"
+        return one_line(f"report: {build_report(run_dir)}")
     except ModuleNotFoundError as e:  # on a node that only measures
-        return f"no report ({e.name} is not installed): pip install -r requirements.txt, then python -m reports html {run_dir}"
+        return f"no report ({e.name} is not installed): pip install -r requirements.txt, then {again}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
-        return f"no report ({type(e).__name__}: {e}); try: python -m reports html {run_dir}"
+        return one_line(f"no report ({type(e).__name__}: {e}); try: {again}")
 
 
 def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
@@ -87,6 +91,8 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The last line of the output."""
+    from benches.pytest_plugin import OUT
+
     line = config.stash.get(REPORT, None)
     if line:
-        print(line)
+        print(line, file=config.stash.get(OUT, None))

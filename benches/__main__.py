@@ -10,16 +10,19 @@ from kernels.guard import check_imports, missing_package_in_a_line
 
 check_imports()  # first: a stranger's package must not be imported
 
-with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
-    from rich.console import Console
+from kernels.printing import print_safely  # noqa: E402
 
+if __name__ == "__main__":
+    print_safely()
+
+with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
     from benches.doctor.command import add_command as add_doctor
     from benches.first_contact.command import add_command as add_first_contact
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.command import add_command as add_train
+    from kernels.console import open_console
     from kernels.gpus import GpuError, gpu_names, load_gpu
-    from kernels.printing import escape_unprintable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +51,7 @@ def _plan(given: argparse.Namespace) -> int:
         return _refuse(f"error: --gpu: {error}")
     except OSError as error:
         return _refuse(f"error: cannot write {given.out}: {error.strerror}")
-    show(plan, Console())
+    show(plan, open_console())
     if given.out:
         print(f"{len(plan.points)} points in {given.out}")
     return 0
@@ -61,5 +64,4 @@ def _refuse(*lines: str) -> int:
 
 
 if __name__ == "__main__":
-    escape_unprintable()
     sys.exit(main())

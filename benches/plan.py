@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benches.devices.base import Settings
@@ -22,6 +23,7 @@ from benches.sweep.load import Sweep
 from benches.timing.expected import expected_samples, sampling_s
 from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
+from kernels.escaping import cell
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS, impl_of
@@ -146,7 +148,7 @@ def write_csv(plan: Plan, path: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows(rows(plan))
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows(plan))
     write_text(path, text.getvalue())
 
 
@@ -155,9 +157,9 @@ def show(plan: Plan, console: Console) -> None:
     console.print(_summary(plan))
     console.print(_longest(plan))
     for line in _left_out(plan):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"[bold]{plan.sweep.name} on {plan.gpu.name}: {int(plan.runs.sum())} of {len(plan.points)} points run, "
+        f"[bold]{escape(plan.sweep.name)} on {plan.gpu.name}: {int(plan.runs.sum())} of {len(plan.points)} points run, "
         f"about {time_text(plan.total_s)} in all[/bold]\n{_sampling_line(plan)}\n{_rest_line(plan)}",
         highlight=False,
     )
@@ -184,7 +186,11 @@ def _rest_line(plan: Plan) -> str:
 
 def _summary(plan: Plan) -> Table:
     table = Table(
-        title=f"{plan.sweep.name} on {plan.gpu.name}, predicted", box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1)
+        title=f"{escape(plan.sweep.name)} on {plan.gpu.name}, predicted",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 0, 0, 1),
     )
     for heading in ("op", "precision", "impl"):
         table.add_column(heading, overflow="fold")
@@ -216,7 +222,7 @@ def _longest(plan: Plan) -> Table:
             shown.add(work)
             p = plan.prediction
             moved, held = bytes_text(int(p.bytes_read[i] + p.bytes_written[i])), bytes_text(int(p.memory_bytes[i]))
-            table.add_row(point.id, time_text(float(seconds[i])), str(p.bound[i]), f"{float(p.flops[i]):.3g}", moved, held)
+            table.add_row(escape(point.id), time_text(float(seconds[i])), str(p.bound[i]), f"{float(p.flops[i]):.3g}", moved, held)
         if len(shown) == LONGEST:
             break
     return table

@@ -28,19 +28,24 @@ from benches.run import environment
 from benches.run.bench import Bench
 from benches.run.isolation import InProcess, Isolated, Measurer, WorkerError
 from benches.run.journal import JournalError
+from benches.run.narrowing import narrowed_by
 from benches.run.order import shuffled
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweeps
+from kernels.escaping import one_line
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
+from kernels.printing import Rendered, Stream, end, say_what_was_lost
 from kernels.registry import OPS
 
 BENCHES = ROOT / "benches"
 PROGRESS_EVERY_S = 30.0
 CALLS_OF_A_LONG_POINT = 18
 DEFAULT_SEED = 20260101
+NAMED = 10  # points without a row
+MEASURE_NOTHING = ("collectonly", "setuponly", "setupplan", "benchmark_skip")  # options of pytest and pytest-benchmark
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,6 +91,7 @@ class Session:
         self.clock = ReplayClock()
         self.unsupported: Counter[str | None] = Counter()  # points by reason
         self._run: Run | None = None
+        self.lost: list[str] = []  # points that were selected and have no row
         self.progress = Progress(config)
 
     def ids(self, op: str) -> list[str]:
@@ -107,6 +113,11 @@ class Session:
             self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
+
+    def without_row(self, items: list[pytest.Item]) -> list[str]:
+        """Returns the points of these tests that have no row in the run."""
+        recorded = self._run.recorded if self._run else set()
+        return [name for name in map(point_id, items) if name in self.points and name not in recorded]
 
     def left_out(self) -> list[str]:
         """A line for what this machine lacks, where points needed it."""
@@ -134,6 +145,7 @@ class Session:
             processes=self.config.getoption("--processes"),
             resuming=self.resumed is not None,
             retry=self.config.getoption("--retry-failed"),
+            narrowed_by=narrowed_by(vars(self.config.option), named_paths(self.config), BENCHES),
         )
 
     def _open_measurer(self, run_dir: Path) -> Measurer:
@@ -151,6 +163,7 @@ class Session:
 
 
 KEY = pytest.StashKey[Session]()
+OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
@@ -180,8 +193,13 @@ def use_triton_interpreter(device_kind: str) -> None:
 
 def wants_benches(config: pytest.Config) -> bool:
     """Whether the command line names something in benches/, or a folder that holds it."""
-    paths = [Path(config.invocation_params.dir, arg.split("::")[0]).resolve() for arg in config.args]
-    return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path in paths)
+    return any(path == BENCHES or BENCHES in path.parents or path in BENCHES.parents for path, _ in named_paths(config))
+
+
+def named_paths(config: pytest.Config) -> list[tuple[Path, str]]:
+    """Files and folders of the command line, each with the test that is named in it, or ""."""
+    parts = [arg.partition("::") for arg in config.args]
+    return [(Path(config.invocation_params.dir, path).resolve(), test) for path, _, test in parts]
 
 
 # Options of pytest-xdist, -forked, -parallel and -run-parallel, by which tests run at the same time or in processes of their own.
@@ -200,11 +218,25 @@ def refuse_company(config: pytest.Config) -> None:
         raise pytest.UsageError("a worker of pytest-xdist: points are measured one after the other, in one process")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist, which would start its workers, and before anything is written."""
-    if wants_benches(config) and not config.option.help and not config.option.version:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Around the whole session: before pytest-xdist, which would start its workers, and before anything is written; and after pytest has
+    put back the standard streams. It flushes them once more, and where they cannot be written to its exit code would be another."""
+    if not wants_benches(config) or config.option.help or config.option.version:
+        return (yield)
+    error = Stream(2, sys.stderr, shared=True)
+    try:
         refuse_company(config)
+        return (yield)
+    except pytest.UsageError as e:
+        print(*(f"ERROR: {message}\n" for message in e.args), sep="\n", file=error)
+        return pytest.ExitCode.USAGE_ERROR  # type: ignore[return-value]
+    finally:
+        end(sys.stdout, 1)
+        out = config.stash.get(OUT, None)
+        if out is not None:
+            sys.stdout = out
+            say_what_was_lost(out, error)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -217,7 +249,14 @@ def pytest_collection(session: pytest.Session) -> None:
         raise pytest.UsageError("\n".join(e.problems)) from None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run goes on."""
+    if wants_benches(config):
+        out = config.stash[OUT] = Stream(1, sys.stdout, shared=True)
+        sys.stdout = Rendered(out)
+        if sys.__stderr__ is None:  # closed: pytest asks it for its descriptor, to show the stack of a crash
+            sys.__stderr__ = Stream(2, None)  # type: ignore[misc]
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     for name in sorted({*OPS, *PRECISIONS, *(impl for op in OPS.values() for impl in op.impls)}):
         config.addinivalue_line("markers", f"{name}: points with this op, implementation or precision")
@@ -253,6 +292,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         for name in (point.op, point.impl, point.precision):
             item.add_marker(name)
+        item.extra_keyword_matches.add(point.id)  # in the test's own name pytest escapes what is not ASCII, and -k would miss it
         closest = item.get_closest_marker("benchmark")  # only the closest counts to pytest-benchmark, so merge
         options = {"group": f"{point.op} {point.precision}", **(closest.kwargs if closest else {}), "timer": session.clock}
         item.add_marker(pytest.mark.benchmark(**options), append=False)
@@ -268,13 +308,13 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     try:
         run = session.run()
     except (RunError, NoDevice, WorkerError) as e:
-        pytest.exit(f"error: {e}", returncode=pytest.ExitCode.USAGE_ERROR)
+        pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def measure(point_id: str) -> None:
         try:
             row = run.measure(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
-            pytest.exit(f"error: {e}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+            pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)
         except SystemExit as e:  # pytest would call the test failed and go on
             code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
             pytest.exit(f"SystemExit: {e.code}", returncode=code)
@@ -292,9 +332,9 @@ def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:
         benchmark.extra_info.update(info)
         replay(benchmark, clock, row.samples_s)
     elif row.status in FAILED:
-        pytest.fail(f"{row.status}: {row.reason}", pytrace=False)
+        pytest.fail(one_line(f"{row.status}: {row.reason}"), pytrace=False)
     elif row.status != "verified":
-        pytest.skip(f"{row.status}: {row.reason}")
+        pytest.skip(one_line(f"{row.status}: {row.reason}"))
 
 
 class Progress:
@@ -304,7 +344,8 @@ class Progress:
         self.config = config
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self.shown = self.terminal is not None and sys.stderr.isatty() and sys.stdout.isatty() and config.get_verbosity() >= 0
+        at_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))  # None: closed
+        self.shown = self.terminal is not None and at_terminal and config.get_verbosity() >= 0
         self.start = self.last = time.monotonic()
         self.done = 0
 
@@ -315,7 +356,7 @@ class Progress:
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             for note in notes:
                 self.terminal.ensure_newline()
-                self.terminal.write_line(note, yellow=True)
+                self.terminal.write_line(one_line(note), yellow=True)
 
     def step(self, total: int) -> None:
         self.done += 1
@@ -345,9 +386,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
     """Also after Ctrl-C, and before other plug-ins, which may fail: pytest-benchmark, where its JSON cannot be written."""
     found = session.config.stash.get(KEY, None)
-    if found is not None and found.started is not None:
+    if found is not None:
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-        found.started.finish(interrupted=exitstatus not in ended)
+        if found.started is not None:
+            found.started.finish(interrupted=exitstatus not in ended)
+        stopped = session.shouldfail or session.shouldstop  # by -x, --maxfail, --stepwise
+        if exitstatus in ended and not stopped and not any(session.config.getoption(name, False) for name in MEASURE_NOTHING):
+            found.lost = found.without_row(session.items)
+        if found.lost and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
 
 
@@ -355,6 +402,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The last lines before pytest's closing one: what was left out, and what the figures lack."""
     session = config.stash.get(KEY, None)
-    for line in [*session.left_out(), *session.limits()] if session is not None else ():
+    if session is None:
+        return
+    for line in [*session.left_out(), *session.limits()]:
         terminalreporter.ensure_newline()
-        terminalreporter.write_line(line, yellow=True)
+        terminalreporter.write_line(one_line(line), yellow=True)
+    if session.lost:
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(one_line(f"error: {lost_points(session.lost)}"), red=True)
+
+
+def lost_points(lost: list[str]) -> str:
+    """Names at most NAMED of the points without a row."""
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    have = "1 selected point has" if len(lost) == 1 else f"{len(lost)} selected points have"
+    return f"{have} no row: {', '.join(lost[:NAMED])}{more}"

@@ -5,10 +5,11 @@ No peaks and nothing derived from them are stored, so correcting a GPU's YAML ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, Self
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator, model_validator
 
 from kernels.op import Cost, Point
 
@@ -34,6 +35,10 @@ DEVICE_LOST = "device lost"  # no further point can be measured
 CONTEXT_LOST = "context lost"  # the process's CUDA context may be beyond repair
 TIMED: tuple[Status, ...] = ("ok", "noisy", "throttled")
 FAILED: tuple[Status, ...] = ("oom", "wrong", "impossible", "timeout", "crashed", "error")
+Cache = Literal["cold", "hot"]
+Mode = Literal["graph", "events", "wall", "host"]
+KNOWN: dict[str, tuple[str, ...]] = {"status": get_args(Status), "cache": get_args(Cache), "mode": get_args(Mode)}
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,59}")  # what a newer version may call a field or a status: anything else is damage
 
 
 class Conditions(BaseModel):
@@ -65,7 +70,7 @@ class Row(BaseModel):
     options: dict[str, str] = {}  # every option of the op
     label: str | None = None
     config: str | None = None  # of the kernel that ran
-    source_hash: str | None = None  # of the Python that made operands and kernel, comments left out
+    source_hash: str | None = None  # "v2:…", of the code that the kernel depends on (kernels/fingerprint.py)
     machine_code_hash: str | None = None  # of the Triton kernels that ran on a GPU
 
     status: Status
@@ -80,8 +85,8 @@ class Row(BaseModel):
     process_medians_s: list[float] = []  # of each fresh process, where there were several: the interval is then theirs
     timer: str | None = None
     regime: str | None = None
-    cache: Literal["cold", "hot"] | None = None
-    mode: Literal["graph", "events", "wall", "host"] | None = None  # benches/timing/method.py says what each is
+    cache: Cache | None = None
+    mode: Mode | None = None  # benches/timing/method.py says what each is
     launches: int | None = None  # in a sample, which is their mean
     sets: int | None = None  # of inputs and outputs that the launches rotated through, each touched; 1: none, or a read before each
     dropped: dict[str, int] = {}  # samples that do not count, by cause; never for their value
@@ -119,6 +124,48 @@ def columns_of(options: Mapping[str, str]) -> dict[str, str | None]:
         reduction = options.get("reduction", "none")
         return {"layout": None, "equation": options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
     return {name: options.get(name) for name in ("layout", "equation", "function")}
+
+
+def _or_a_word(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Returns a value that this version knows, or a word that it does not. Raises ValidationError."""
+    try:
+        return check(value)
+    except ValidationError:
+        if isinstance(value, str) and WORD.fullmatch(value):
+            return value
+        raise
+
+
+KeepsWords = WrapValidator(_or_a_word), PlainSerializer(lambda value: value)
+
+
+class NewerConditions(Conditions):
+    """With fields that this version does not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class NewerRow(Row):
+    """A row that a newer version wrote: its unknown fields, and the words that it says how a point ended and was timed by, are kept as they
+    are. A status, cache or mode that is unknown here is neither a success nor a failure, whatever its type says."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Annotated[Status, *KeepsWords]
+    cache: Annotated[Cache | None, *KeepsWords] = None
+    mode: Annotated[Mode | None, *KeepsWords] = None
+    conditions: NewerConditions = NewerConditions()
+
+    def unknown(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the fields that this version does not know, those of the conditions among them."""
+        yield from (self.model_extra or {}).items()
+        yield from (self.conditions.model_extra or {}).items()
+
+    def unknown_names(self) -> Iterator[str]:
+        """What this version does not know of it: `status preempted`, `field fan_rpm`."""
+        told = {"status": self.status, "cache": self.cache, "mode": self.mode}
+        yield from (f"{name} {value}" for name, value in told.items() if value is not None and value not in KNOWN[name])
+        yield from (f"field {name}" for name, _ in self.unknown())
 
 
 def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None, **fields: object) -> Row:

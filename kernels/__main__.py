@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kernels.guard import check_imports
-from kernels.printing import escape_unprintable
+from kernels.printing import print_safely
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,5 +76,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    escape_unprintable()
+    print_safely()
     sys.exit(main(sys.argv[1:]))

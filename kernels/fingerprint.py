@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from kernels.guard import ROOT
+from kernels import closure as closures
+from kernels.closure import closure
 from kernels.op import Op
 
-PACKAGE = "kernels"
+VERSION = "v2"  # of the rules by which sources are hashed: another for every change of kernels/closure.py or syntax.py that changes a hash
+SWITCHES = "kernels.torch_modes:set_precision_mode"  # called before every point, by whatever measures it
 LENGTH = 16  # hexadecimal digits kept: 64 bits
 
 
-def source_hash(op: Op, impl: str) -> str:
-    """Of what an implementation and its operands are made by: their modules and all that these import from kernels/.
+def source_hash(op: Op, impl: str) -> str | None:
+    """The hash ("v2:…") of the code that an implementation's behaviour depends on: its `build` and `allocates`, the op's `make_inputs`,
+    what they call, the constants and defaults that they read, and PyTorch's switches; across modules, also outside the tree, but for
+    installed packages. Of the op itself no more counts than these: not its cost, its reference or its other implementations.
 
-    Comments, docstrings and layout do not count.
+    Annotations, docstrings, comments and layout do not count; where a name cannot be resolved, its whole module does. None where the
+    code cannot be found.
     """
-    return _hash_of_modules(frozenset(name.split(":")[0] for name in (op.impls[impl].build, op.make_inputs)))
+    one = op.impls[impl]
+    roots = (one.build, op.make_inputs, _name(one.allocates), SWITCHES)
+    if (op.name, roots) not in _hashes:
+        _hashes[op.name, roots] = _hash(roots, op)
+    return _hashes[op.name, roots]
 
 
-@lru_cache
-def _hash_of_modules(names: frozenset[str]) -> str:
-    found: dict[str, str] = {}
-    waiting = sorted(names)
-    while waiting:
-        name = waiting.pop()
-        path = _path(name)
-        if name in found or path is None:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        waiting += _imported(tree)
-        found[name] = _code(tree)
-    return digest("\n".join(f"{name} {code}" for name, code in sorted(found.items())).encode())
+def _name(function: Any) -> str:
+    """The name ("module:name") of a function, of what a functools.partial calls, or of an object's class."""
+    function = getattr(function, "func", function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
-def _path(module: str) -> Path | None:
-    base = ROOT.joinpath(*module.split("."))
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+_hashes: dict[tuple[str, tuple[str, ...]], str | None] = {}
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Modules of this package that a file names; `from kernels import x` may name a module or something in one."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+def _hash(roots: tuple[str, ...], op: Op) -> str | None:
+    try:
+        return f"{VERSION}:{digest(closure(roots, op).encode())}"
+    except (LookupError, OSError, RecursionError):  # a module without a file, or an expression nested too deeply to be walked
+        return None
 
 
-def _code(tree: ast.Module) -> str:
-    """The tree without docstrings and line numbers."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            del body[0]
-    return ast.dump(tree)
+def forget() -> None:
+    """Reads all sources again from now on: within a process they are read once, as the process imports them once."""
+    closures.forget()
+    _hashes.clear()
+
+
+def version(source_hash: str) -> str:
+    """By which rules a source was hashed; empty for the hashes of before rules had a version."""
+    return source_hash.rpartition(":")[0]
+
+
+def source_changed(before: str | None, after: str | None) -> bool | None:
+    """Whether two hashes are of different sources; None where that cannot be told: one is missing, or they follow different rules."""
+    return before != after if before and after and version(before) == version(after) else None
 
 
 def machine_code_hash(compiled: Sequence[Any]) -> str | None:

@@ -27,7 +27,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 import triton
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from triton.backends.compiler import GPUTarget
@@ -35,6 +34,7 @@ from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
 
 from kernels.compilation import ALIGNMENT, Compilation, Function
+from kernels.console import open_console
 from kernels.gpus import Gpu
 from kernels.op import Impl, Op
 from kernels.precisions import PRECISIONS
@@ -285,7 +285,7 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
     ops = list(ops)
     compilations = gather(ops, only)
     missing = unlisted(ops) if only is None else []
-    progress = Console(stderr=True)
+    progress = open_console(error=True)
     findings = examine_all(
         compilations,
         gpu,
@@ -301,7 +301,7 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
     )
     if json_file:
         write_text(json_file, json.dumps(to_json(findings, gpu), indent=1) + "\n")
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = open_console(width=None if sys.stdout.isatty() else 160)
     console.print(table(findings, gpu))
     count = Counter(f.status for f in findings)
     for finding in findings:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
+from kernels.console import open_console
 from kernels.precisions import PRECISIONS, Precision
 
 TINY, HUGE = 1e-8, 1e5  # a small gradient, and a number beyond fp16
@@ -61,4 +61,4 @@ def show() -> None:
         table.add_column(column.title, justify="right" if i else "left", overflow="fold")
     for row in rows():
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    open_console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -47,6 +47,11 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
+def not_written(path: Path, error: OSError) -> str:
+    """Returns a line that says why a file is not there, and what to do."""
+    return f"{path}: cannot be written ({error.strerror or error}): name another place with -o"
+
+
 def straight_through(path: Path) -> bool:
     """Returns whether `path` names a device, a FIFO or an open descriptor, which must not be replaced by a file."""
     return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())

@@ -9,7 +9,11 @@ from kernels.guard import check_imports
 
 check_imports()
 
-from kernels.printing import escape_unprintable  # noqa: E402
+from kernels.printing import print_safely  # noqa: E402
+
+if __name__ == "__main__":
+    print_safely()
+
 from reports import build  # noqa: E402  (after the guard: a stranger's package must not be imported first)
 from reports.calibrate import command as calibrate  # noqa: E402
 from reports.compare import command as compare  # noqa: E402
@@ -41,5 +45,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    escape_unprintable()
     sys.exit(main())

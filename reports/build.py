@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
-from kernels.writing import write_text
+from kernels.writing import not_written, write_text
 from reports.page import page
 from reports.payload import libraries, pack, payload
 from reports.report import Report, RunError, load_report
 from reports.sections import SECTIONS
 from reports.store import write_tables
 
+NAME = "report.html"
 TITLE = "H100 microbenchmarks"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
 
@@ -29,10 +30,16 @@ def build_report(run_dir: Path, out: Path | None = None) -> Path:
 
 def write_report(report: Report, out: Path | None = None) -> Path:
     """The same for a report that is already loaded."""
-    out = out or report.run_dir / "report.html"
-    text = html(report)
-    write_tables(report.frame, report.run_dir)
-    write_text(out, text)
+    beside = out is None
+    out = out or report.run_dir / NAME
+    write_text(out, html(report))
+    try:
+        write_tables(report.frame, report.run_dir)
+    except OSError as error:
+        if beside:
+            raise
+        # The page that was asked for is there; the run may lie where nothing can be written.
+        print(f"note: {report.run_dir}: rows.parquet and rows.csv were not written ({error.strerror})", file=sys.stderr)
     return out
 
 
@@ -46,7 +53,7 @@ def html(report: Report) -> str:
         sections,
         SCRIPTS,
         [*libraries(), ("data", pack(data))],
-        instead="rows.csv beside this file holds every point",
+        instead="rows.csv in the run directory holds every point",
         source=JOURNAL,
         simulated=report.environment.kind == "simulated",
         problems=report.problems,
@@ -66,11 +73,14 @@ def run(given: argparse.Namespace) -> int:
         return 2
     try:
         report = load_report(given.run_dir)
-        for problem in report.problems:
-            print(f"warning: {problem}", file=sys.stderr)
         path = write_report(report, given.out)
-    except (RunError, OSError) as error:
+    except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {not_written(given.out or given.run_dir / NAME, error)}", file=sys.stderr)
+        return 2
+    for problem in report.problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(path)
     return 0

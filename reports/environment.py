@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from benches.run.json_file import read_json
 from kernels.cpu_model import CpuError, CpuModel, cpu_model_for
 from kernels.gpus import Ceilings, Gpu, GpuError, gpu_for_board, load_gpu, with_board_l2
+from kernels.precisions import PRECISIONS
 
 NAME = "environment.json"
 UNKNOWN = "not known"
@@ -68,7 +69,7 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
         try:
             model = _cpu_model(fields.get("cpu"))
             source = f"measured in this run; times by constants {model.fitted_on}" if model else "measured in this run"
-            return Ceilings.model_validate(measured).model_copy(update={"cpu_model": model}), source
+            return Ceilings.model_validate(_known(measured)).model_copy(update={"cpu_model": model}), source
         except CpuError as error:
             return None, str(error)
         except ValidationError as error:
@@ -81,6 +82,17 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
         name = fields.get("device_name")
         return None, f"no file in configs/gpus names {quoted(str(name)) if name else 'it'}"
     return _on_its_board(gpu, fields.get("l2_bytes"))
+
+
+def _known(measured: Any) -> Any:
+    """Ceilings without what a newer version measured besides: other fields, and peaks of other precisions."""
+    if not isinstance(measured, dict):
+        return measured
+    kept = {name: value for name, value in measured.items() if name in Ceilings.model_fields}
+    peaks = kept.get("peak_flops_per_s")
+    if isinstance(peaks, dict):
+        kept["peak_flops_per_s"] = {name: peak for name, peak in peaks.items() if name in PRECISIONS}
+    return kept
 
 
 def _on_its_board(gpu: Gpu, l2_bytes: Any) -> tuple[Gpu, str]:

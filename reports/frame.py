@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from benches.row import Conditions, Row
-from reports.columns import COLUMNS
+from benches.row import Conditions, NewerRow, Row
+from reports.columns import BY_NAME, COLUMNS
 from reports.derive import derive
 from reports.environment import Environment
 
 
 def build_frame(rows: Sequence[Row], environment: Environment) -> pd.DataFrame:
     """Columns of the rows and the derived ones, in the order of the column list."""
-    base = pd.DataFrame([_record(row) for row in rows], columns=_base_columns())
+    records = [_record(row) for row in rows]
+    newer = dict.fromkeys(name for row in rows if isinstance(row, NewerRow) for name, _ in _unknown(row))
+    base = pd.DataFrame(records, columns=[*_base_columns(), *newer])
     for name in _numeric_columns():
         base[name] = _numbers(base[name])
     frame = base.assign(**derive(rows, base, environment))
@@ -25,8 +27,9 @@ def build_frame(rows: Sequence[Row], environment: Environment) -> pd.DataFrame:
 
 def _record(row: Row) -> dict[str, object]:
     """One row, flat: nested objects that differ from op to op stay JSON, so that the columns are the same for every sweep."""
-    record = row.model_dump()
-    conditions = record.pop("conditions")
+    record = row.model_dump(include=set(Row.model_fields))
+    conditions = row.conditions.model_dump(include=set(Conditions.model_fields))
+    del record["conditions"]
     reasons = conditions["throttle_reasons"]
     record |= conditions
     record["throttle_reasons"] = ", ".join(reasons) if reasons else None
@@ -37,10 +40,17 @@ def _record(row: Row) -> dict[str, object]:
     record["phases_s"] = _json(row.phases_s) if row.phases_s else None
     record["shape"] = "×".join(map(str, row.dims.values()))
     record["samples"] = len(row.samples_s)
-    return record
+    return record | dict(_unknown(row)) if isinstance(row, NewerRow) else record
 
 
-def _json(value: Mapping[str, object] | Sequence[float]) -> str:
+def _unknown(row: NewerRow) -> Iterator[tuple[str, str | None]]:
+    """Fields that this version does not know, as text; one that is named like a column of this version gets another name."""
+    for name, value in row.unknown():
+        column = f"newer {name}" if name in BY_NAME or name in _base_columns() else name
+        yield column, None if value is None else value if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -48,18 +48,9 @@ def load_report(run_dir: Path) -> Report:
         contents = read_journal(run_dir)
     except OSError as error:
         raise RunError(f"{run_dir}: no readable {NAME}: {error.strerror}") from error
-    problems = _damage(contents.problems)
+    problems = contents.notes()
     if not contents.rows:
         raise RunError(f"{run_dir / NAME}: no rows" + (f" ({problems[0]})" if problems else ""))
     environment = load_environment(run_dir)
     frame = build_frame(contents.rows, environment)
     return Report(run_dir, frame, environment, problems + environment.problems)
-
-
-def _damage(problems: list[str], shown: int = 3) -> list[str]:
-    """One line: how many journal lines are no rows, and the first of them."""
-    if not problems:
-        return []
-    more = f" and {len(problems) - shown} more" if len(problems) > shown else ""
-    lines = "1 damaged line" if len(problems) == 1 else f"{len(problems)} damaged lines"
-    return [f"{lines} in {NAME} left out: {'; '.join(problems[:shown])}{more}"]

@@ -5,11 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 from benches.doctor.selftest import shipped_examples, small
-from kernels.op import Platform
+from kernels.op import Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
-examples = lru_cache(shipped_examples)  # reading all shipped sweeps takes a third of a second
+
+@lru_cache  # reading all shipped sweeps takes a third of a second
+def examples() -> dict[str, list[Point]]:
+    """By op, points of the shipped sweeps. An op without one would be left out of every test that goes by these."""
+    found = shipped_examples()
+    lacking = [op for op, points in found.items() if not points]
+    assert not lacking, f"no shipped sweep has an entry for {', '.join(lacking)}: add one to configs/sweeps/smoke.yaml and nightly.yaml"
+    return found
+
+
 H100 = Platform("cuda", (9, 0))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from benches.correctness import Verdict
 from kernels.gpus import Gpu
 from kernels.op import Cost, Language, Platform, Point
+
+if TYPE_CHECKING:
+    from benches.correctness import Verdict  # which imports torch
 
 Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]

@@ -1,18 +1,108 @@
-"""What other processes took of the CPU while something was timed.
+"""What other work took of the CPU while something was timed.
 
 Two OpenMP threads on two cores of which one is taken wait for each other at every barrier: such a median can be thirty times too long and
-have a narrow interval, so that no statistic of the samples shows it.
+have a narrow interval, so that no statistic of the samples shows it. Nor does the machine's load: thirty samples of 20 us lie within
+another process's burst of 45 ms, and the kernel reports what cores did in ticks of 10 ms. What does show it is how long this process's own
+threads were ready to run and did not: the kernel counts that in nanoseconds, by thread.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 TOLERATED = 0.1  # cores taken from a thread, on average
 TICK_S = 0.01  # in which the kernel counts CPU time
+# Of the time in which samples were taken, that threads waited or the hypervisor stole: samples as long as the disturbance's own period
+# become longer by so much, of shorter ones fewer than so many do. On an idle machine only the kernel's own threads are waited for: some
+# tens of microseconds some tens of times a second, a thousandth of the time.
+WAITING = 0.05
+WAITED_S = 2e-4  # and so long in all: where samples take a millisecond together, one of the kernel's threads is 5% of it
+# Each time a thread runs, it may have waited so long, for the switch. Waking a sleeping core takes longer, but is not counted: Linux lets
+# such a core put the thread on its queue itself (kernel/sched/core.c: ttwu_queue_cond). Where another process has the core, the wait is
+# its time slice: 0.7 ms at least (kernel/sched/fair.c: sysctl_sched_base_slice).
+SWITCH_S = 1e-5
+# Where the kernel does not count waits, its count of preemptions has to do: each costs a time slice if it is another process's, and next
+# to nothing if it is the kernel's own.
+PREEMPTED_PER_S, PREEMPTED = 50.0, 5  # so often a second, and so often at all
+TASKS = Path("/proc/self/task")
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Of one thread, so far: seconds in which it was ready and another one ran, and how often it was given a core."""
+
+    seconds: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the system has counted so far: only differences mean something."""
+
+    wall_s: float
+    stolen_s: float = 0.0  # of all cores, by the hypervisor
+    preempted: int | None = None  # how often a thread of this process lost its core; None: not known
+    waits: Mapping[int, Waits] | None = None  # by thread of this process; None: not counted on this system
+
+
+def count(tasks: Path = TASKS) -> Counters:
+    """As of now. Takes about 15 us a thread."""
+    stolen_s = float(getattr(psutil.cpu_times(), "steal", 0.0))
+    linux = sys.platform == "linux"  # elsewhere a preemption may be one by nobody, at the end of a time slice
+    preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if linux else None
+    return Counters(time.perf_counter(), stolen_s, preempted, read_waits(tasks))
+
+
+def read_waits(tasks: Path) -> dict[int, Waits] | None:
+    """By thread; None without /proc/self/task, and in a kernel that does not count (CONFIG_SCHED_INFO), which writes zeros."""
+    found = {}
+    try:
+        threads = os.listdir(tasks)
+    except OSError:
+        return None
+    for thread in threads:
+        try:  # a thread may end meanwhile
+            _, waited_ns, runs = map(int, (tasks / thread / "schedstat").read_text(encoding="utf-8").split())
+        except (OSError, ValueError):
+            continue
+        found[int(thread)] = Waits(waited_ns / 1e9, runs)
+    return found if any(waits.runs for waits in found.values()) else None
+
+
+def waited_s(before: Mapping[int, Waits], after: Mapping[int, Waits]) -> float:
+    """Seconds of all threads together, beyond what switches take. A thread that began meanwhile counts from its beginning."""
+    total = 0.0
+    for thread, now in after.items():
+        then = before.get(thread, Waits(0.0, 0))
+        total += max(0.0, now.seconds - then.seconds - SWITCH_S * (now.runs - then.runs))
+    return total
+
+
+def held_up(before: Counters, after: Counters) -> str | None:
+    """Why samples taken between the two cannot be trusted, or None: threads waited, were preempted, or the hypervisor took their time."""
+    elapsed = after.wall_s - before.wall_s
+    if elapsed <= 0:
+        return None
+    stolen = (after.stolen_s - before.stolen_s - TICK_S) / elapsed  # the count may be a tick ahead
+    if stolen > WAITING:
+        return f"the hypervisor gave {stolen:.0%} of a core to others while it was timed: wait until the host is idle"
+    if before.waits is not None and after.waits is not None:
+        waited = waited_s(before.waits, after.waits)
+        if waited > max(WAITED_S, WAITING * elapsed):
+            return f"its threads waited {waited / elapsed:.0%} of the time for cores that other work had: wait until the machine is idle"
+    elif before.preempted is not None and after.preempted is not None:
+        preempted = after.preempted - before.preempted
+        if preempted >= PREEMPTED and preempted > PREEMPTED_PER_S * elapsed:
+            return f"its threads lost their cores {preempted / elapsed:.0f} times a second to other work: wait until the machine is idle"
+    return None
 
 
 class OtherWork:

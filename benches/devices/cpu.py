@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform as host_platform
 import time
 from collections.abc import Callable
@@ -14,8 +13,9 @@ import torch
 
 from benches.devices.allocations import allocated, held_by_tensors
 from benches.devices.base import Method, Reading, Settings, Shot
-from benches.devices.busy import OtherWork, disturbed
+from benches.devices.busy import Counters, OtherWork, count, disturbed, held_up
 from benches.devices.ceilings import measure_ceilings
+from benches.devices.cores import thread_count
 from benches.devices.heap import keep_freed_memory, return_freed_memory
 from benches.devices.tensors import TensorWorkload
 from benches.devices.toolchain import missing_for_cpu
@@ -35,8 +35,8 @@ class CpuDevice:
     l2_bytes: int | None = None
 
     def __init__(self, ceilings: Ceilings | None = None) -> None:
-        """`ceilings`: measured earlier in this run; None measures them now."""
-        self.threads = threads_asked() or psutil.cpu_count(logical=False) or 1
+        """`ceilings`: measured earlier in this run; None measures them now. Raises ThreadsError."""
+        self.threads = thread_count()
         torch.set_num_threads(self.threads)
         self.keeps_freed_memory = keep_freed_memory()
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
@@ -44,6 +44,7 @@ class CpuDevice:
         fitted = cpu_model_for(cpu_model(), torch.get_num_threads())
         self.ceilings = (ceilings or measure_ceilings()).model_copy(update={"cpu_model": fitted})
         self._others = OtherWork()
+        self._counted: list[Counters] = []  # before the first and after the last block of samples
 
     def platform(self, language: Language) -> Platform:
         if language == "triton":
@@ -76,11 +77,12 @@ class CpuDevice:
 
     def arm(self, workload: TensorWorkload, method: Method) -> Method:
         workload.rotate(method.sets)
-        self._others = OtherWork()
+        self._others, self._counted = OtherWork(), []
         return method
 
     def disturbance(self) -> str | None:
-        return disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
+        waited = held_up(*self._counted) if len(self._counted) == 2 else None
+        return waited or disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
     def take(self, workload: TensorWorkload, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
         return [Shot(wall_s(workload.launch, method.launches), reading=self.read() if watch else None)]
@@ -103,6 +105,9 @@ class CpuDevice:
         return Reading()
 
     def counters(self, energy: bool = False) -> Reading:
+        """Nothing that slows a CPU is reported, but these are the moments before and after samples are taken."""
+        if not energy:
+            self._counted[1:] = [count()]
         return Reading()
 
     def rest(self, seconds: float) -> None:
@@ -127,12 +132,6 @@ class CpuDevice:
                 "keeps_freed_memory": self.keeps_freed_memory,
             },
         }
-
-
-def threads_asked() -> int | None:
-    """OMP_NUM_THREADS, as PyTorch itself takes it: fewer than the cores leave some to whatever else runs on a shared machine."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else None
 
 
 def wall_s(call: Callable[[], Any], times: int) -> float:

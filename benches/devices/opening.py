@@ -8,6 +8,7 @@ import sys
 from typing import Any, Literal
 
 from benches.devices.base import Device
+from benches.devices.cores import ThreadsError
 from benches.devices.nvml import gpu_count
 from kernels.cpu_model import CpuError
 from kernels.gpus import Ceilings
@@ -73,5 +74,5 @@ def open_device(kind: str, described: dict[str, Any] | None = None, generation: 
 
     try:
         return CpuDevice(Ceilings.model_validate(described["ceilings"]) if described else None)
-    except CpuError as e:
+    except (CpuError, ThreadsError) as e:
         raise NoDevice(str(e)) from e

@@ -16,6 +16,7 @@ from rich.console import Console
 from benches.doctor.facts import Facts
 from benches.doctor.judge import can_measure, judge
 from benches.doctor.show import show, write_json
+from kernels.console import open_console
 
 if TYPE_CHECKING:
     from benches.doctor.selftest import Check
@@ -37,8 +38,9 @@ def main(given: argparse.Namespace) -> int:
 
     facts = probe(given.run_dir or RUNS)
     findings = judge(facts)
-    console = Console()
-    show(findings, console)
+    console = open_console()
+    if given.selftest:
+        show(findings, console)  # first: the checks take minutes
     checks = selftest(facts, console) if given.selftest else None
     if given.json:
         try:
@@ -46,6 +48,8 @@ def main(given: argparse.Namespace) -> int:
         except OSError as error:
             print(f"error: cannot write {given.json}: {error.strerror}", file=sys.stderr)
             return 2
+    if not given.selftest:
+        show(findings, console)
     failed = any(check.verdict == "fail" for check in checks or ()) or checks == []
     return 0 if can_measure(findings) and not failed else 1
 

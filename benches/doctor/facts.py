@@ -101,7 +101,7 @@ class HostFacts:
     cpu_model: str | None = None
     physical_cores: int | None = None
     logical_cores: int | None = None
-    allowed_cores: int | None = None  # that this process may run on
+    allowed_cores: int | None = None  # physical ones that this process may run on
     quota_cores: float | None = None  # CPU time a container may use each second
     governor: str | None = None
     load_1min: float | None = None
@@ -111,6 +111,7 @@ class HostFacts:
     memory_limit_bytes: int | None = None  # of the container
     clock_source: str | None = None
     clock_read_s: float | None = None  # what reading perf_counter_ns costs
+    threads_problem: str | None = None  # of OMP_NUM_THREADS
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from benches.doctor.facts import Facts, Package
@@ -144,7 +145,7 @@ def cpu(facts: Facts) -> Finding | None:
 
 
 def cores(facts: Facts) -> Finding | None:
-    """PyTorch starts a thread for each physical core; with fewer to run on, they wait for one another."""
+    """PyTorch runs on a thread for each physical core that it may use: with fewer of them, times are not the machine's."""
     host = facts.host
     if host.physical_cores is None:
         return None
@@ -152,7 +153,7 @@ def cores(facts: Facts) -> Finding | None:
     for words, limit in limits.items():
         if limit is not None and limit < host.physical_cores:
             level: Level = "note" if facts.nvidia.gpus and limit >= 2 else "warning"
-            text = f"{words} {limit:g} of {host.physical_cores} cores: threads take turns, and CPU times are not the machine's"
+            text = f"{words} {limit:g} of {host.physical_cores} cores: PyTorch has no more threads, and CPU times are not the machine's"
             do = (
                 f"docker run --cpus={host.physical_cores}, or the limits of the pod"
                 if words.startswith("the")
@@ -160,6 +161,14 @@ def cores(facts: Facts) -> Finding | None:
             )
             return Finding(level, "cores", "CPU", text, do)
     return None
+
+
+def threads(facts: Facts) -> Finding | None:
+    problem = facts.host.threads_problem
+    if problem is None:
+        return None
+    level: Level = "note" if facts.nvidia.gpus else "blocks"
+    return Finding(level, "threads", "CPU", problem, "unset OMP_NUM_THREADS")
 
 
 def governor(facts: Facts) -> Finding | None:
@@ -225,7 +234,9 @@ def space(facts: Facts) -> Finding | None:
     text = f"{gigabytes(disk.free_bytes)} free for {disk.folder}"
     if disk.free_bytes < LOW_FREE_BYTES:
         level: Level = "blocks" if disk.free_bytes < BLOCKING_FREE_BYTES else "warning"
-        return Finding(level, "space", "disk", f"{text}: a long run may fill it", f"make room (du -sh {disk.folder}/*), or --run-dir DIR")
+        return Finding(
+            level, "space", "disk", f"{text}: a long run may fill it", f"make room (du -sh {shlex.quote(disk.folder)}/*), or --run-dir DIR"
+        )
     return Finding("ok", "space", "disk", text)
 
 
@@ -241,5 +252,5 @@ def fsync(facts: Facts) -> Finding | None:
 
 RULES: tuple[Callable[[Facts], Finding | None], ...] = (
     *(driver, torch_cuda, visible, versions, reporting, interpreter, torch_fp8, compiler),
-    *(cpu, cores, governor, busy, memory, clock, writable, space, fsync),
+    *(cpu, cores, threads, governor, busy, memory, clock, writable, space, fsync),
 )

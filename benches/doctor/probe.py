@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 
+from benches.devices.cores import ThreadsError, cgroup_files, quota_cores, read, threads_asked, usable_cores
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.doctor.facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
 from benches.doctor.nvml import probe_nvidia
@@ -41,11 +42,6 @@ def attempt(question: Callable[[], Any]) -> Any:
         return question()
     except (OSError, ValueError, IndexError, AttributeError, ArithmeticError, NotImplementedError, psutil.Error):
         return None
-
-
-def read(path: Path) -> str | None:
-    """A small file's text, stripped; None where there is none to read."""
-    return attempt(lambda: path.read_text(encoding="utf-8").strip())
 
 
 def probe_software(project: Path = ROOT / "pyproject.toml") -> SoftwareFacts:
@@ -100,8 +96,9 @@ def probe_host() -> HostFacts:
         cpu_model=attempt(_cpu_model) or platform.processor() or platform.machine() or None,
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
-        allowed_cores=attempt(lambda: len(os.sched_getaffinity(0))),
+        allowed_cores=usable_cores(),
         quota_cores=quota_cores(),
+        threads_problem=threads_problem(),
         governor=read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         load_1min=attempt(lambda: os.getloadavg()[0]),
         busy=attempt(busy_processes),
@@ -111,6 +108,15 @@ def probe_host() -> HostFacts:
         clock_source=read(Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
         clock_read_s=_clock_read_s(),
     )
+
+
+def threads_problem() -> str | None:
+    """What is wrong with OMP_NUM_THREADS."""
+    try:
+        threads_asked(os.environ.get("OMP_NUM_THREADS"))
+    except ThreadsError as error:
+        return str(error)
+    return None
 
 
 def _cpu_model() -> str | None:
@@ -141,33 +147,6 @@ def busy_processes() -> tuple[Process, ...]:
 def _cpu_s(process: psutil.Process) -> float | None:
     times = attempt(process.cpu_times)
     return times.user + times.system if times else None
-
-
-def cgroup_files(name_v2: str, controller: str, name_v1: str, root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
-    """Where a limit of this process may stand: in its own group or, as seen from inside a container, at the root; v2 or v1."""
-    groups = [line.split(":", 2) for line in (read(Path("/proc/self/cgroup")) or "").splitlines() if line.count(":") >= 2]
-    paths = [root / name_v2, root / controller / name_v1]
-    for _, controllers, path in groups:
-        if not controllers:
-            paths.append(root / path.lstrip("/") / name_v2)
-        elif controller in controllers.split(","):
-            paths.append(root / controller / path.lstrip("/") / name_v1)
-    return paths
-
-
-def quota_cores() -> float | None:
-    """CPU time a second that the container may use, in cores; the smallest of the limits found."""
-    found = [_quota(path) for path in cgroup_files("cpu.max", "cpu", "cpu.cfs_quota_us")]
-    return min((cores for cores in found if cores is not None), default=None)
-
-
-def _quota(path: Path) -> float | None:
-    """v2 holds "quota period" in one file, v1 the period beside it; "max" and -1 mean no limit."""
-    words = (read(path) or "").split()
-    if not words or words[0] in ("max", "-1"):
-        return None
-    period = words[1] if len(words) > 1 else read(path.with_name("cpu.cfs_period_us"))
-    return attempt(lambda: int(words[0]) / int(period or ""))
 
 
 def memory_limit() -> int | None:

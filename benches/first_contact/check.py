@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kernels.escaping import one_line
+
 Value = float | int | str | None
 Verdict = Literal["pass", "fail", "skipped", "unfinished"]
 MAX_SUMMARY = 8000  # bytes of summary.txt
@@ -79,7 +81,7 @@ def summary(checks: Sequence[Check], title: str) -> str:
     counts = {step: Counter(check.verdict for check in checks if check.step == step) for step in dict.fromkeys(c.step for c in checks)}
     steps = [f"{step:14} {', '.join(f'{n} {verdict}' for verdict, n in sorted(count.items()))}" for step, count in counts.items()]
     verdict = {0: "everything is as expected", 1: "not everything is as expected", 3: "not finished"}[exit_code(checks)]
-    head = [title, *steps, ""]
+    head = [one_line(title), *steps, ""]
     foot = ["", f"{verdict}: {len(checks)} checks, {sum(c.verdict == 'fail' for c in checks)} failed"]
     order = ("fail", "unfinished", "skipped", "pass")
     shown = [check for check in checks if check.verdict != "pass" or (check.step not in COUNTED and isinstance(check.value, float))]

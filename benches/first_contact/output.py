@@ -38,15 +38,15 @@ def append(folder: Path, name: str, measured: Any) -> None:
 
 
 def read_measured(folder: Path) -> dict[str, Any]:
-    """What clockwork.jsonl holds so far, by name; a line that a kill cut short is left out."""
+    """What clockwork.jsonl holds so far, by name; a line that a kill cut short, or of another form, is left out."""
     path = folder / CLOCKWORK
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)
-        except ValueError:
+            found[str(entry["name"])] = entry["measured"]
+        except (ValueError, TypeError, KeyError):
             continue
-        found[entry["name"]] = entry["measured"]
     return found
 
 

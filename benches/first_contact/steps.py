@@ -17,6 +17,7 @@ from typing import Any
 
 import pynvml
 
+from benches.devices.cores import allowed_cpus
 from benches.devices.nvml import ask
 from benches.doctor import selftest
 from benches.first_contact import clock_checks, clockwork, counters, facts, faults, rows
@@ -171,8 +172,8 @@ def build_ahead(name: str, gpu: Gpu) -> float | str:
 
 
 def workers() -> int:
-    """Processes that compile or check side by side."""
-    return max(1, min(WORKERS, (os.cpu_count() or 1) - CORES_LEFT))
+    """Processes that compile or check side by side, on the logical CPUs that this process may use."""
+    return max(1, min(WORKERS, len(allowed_cpus() or range(os.cpu_count() or 1)) - CORES_LEFT))
 
 
 def build_point(point: Point, seed: int) -> float | str:

@@ -34,15 +34,24 @@ def package_versions() -> dict[str, str | None]:
     return versions
 
 
-def git(*arguments: str) -> str | None:
-    """Output of a git command in this repository, or None where there is no git or no repository."""
+def git(*arguments: str) -> tuple[str | None, str]:
+    """Returns the output of a git command in this repository, or None and on one line why it failed."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=False
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, str(error)
+    return (None, " ".join(done.stderr.split())) if done.returncode else (done.stdout.strip(), "")
+
+
+def commit() -> tuple[str | None, str | None]:
+    """Returns the commit of this repository, and a note where there is a repository and git does not tell: where it belongs to another
+    user, git refuses ("dubious ownership") and says what to do. An archive of the suite has no commit, and no note."""
+    found, why = git("rev-parse", "HEAD")
+    if found or not any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):
+        return found, None
+    return None, f"the commit is not known, since git failed: {why}"
 
 
 def host() -> str:
@@ -60,14 +69,17 @@ def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
 
     `dirty`: whether a tracked file differs from the commit. An untracked one, as a report of an earlier run, changes nothing measured.
     """
-    status = git("status", "--porcelain", "--untracked-files=no")
+    status, _ = git("status", "--porcelain", "--untracked-files=no")
+    at, note = commit()
+    notes = [*device.get("notes", []), *([note] if note else [])]
     return {
         "started_utc": now_utc(),
         "host": host(),
         **device,
+        **({"notes": notes} if notes else {}),
         "versions": package_versions(),
         "variables": recorded(os.environ),
-        "commit": git("rev-parse", "HEAD"),
+        "commit": at,
         "dirty": None if status is None else bool(status),
         "load_1m": os.getloadavg()[0],
         "os": platform.platform(),

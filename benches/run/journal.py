@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from benches.row import Row
+from benches.row import WORD, NewerRow, Row
 from benches.run.plausible import implausible
 
 NAME = "rows.jsonl"
 SYNC = getattr(os, "fdatasync", os.fsync)  # the data and the file's size, not its times: a fifth less to wait for
+NEWER = "written by a newer version of this suite"
+NAMED = 3  # lines of each kind
+MAX_UNKNOWN = 50  # fields of a newer version: a line with more is damaged
 MAX_LINE = 4_000_000  # bytes; a row of 1,000 samples is about 20 kB
 
 
@@ -48,40 +52,112 @@ class Journal:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a journal holds. `problems` name the lines that are no rows: a torn last one after a kill, or damage."""
+    """What a journal holds. Rows that a newer version wrote are NewerRow. `problems` name the lines that are no rows: a torn last one after
+    a kill, or damage; `unread` those of a newer version that this one cannot read."""
 
     rows: list[Row]
     problems: list[str]
+    unread: list[str] = field(default_factory=list)
+
+    @property
+    def newer(self) -> bool:
+        """Whether a newer version wrote any of it."""
+        return bool(self.unread) or any(isinstance(row, NewerRow) for row in self.rows)
+
+    def notes(self) -> list[str]:
+        """Returns a sentence each for what is damaged, what a newer version wrote, and what of that is not read."""
+        found = []
+        if self.problems:
+            found.append(f"{_count(self.problems, 'damaged line')} in {NAME} left out: {_first(self.problems)}")
+        if self.unread:
+            found.append(f"{_count(self.unread, 'line')} in {NAME} left out, {NEWER}: {_first(self.unread)}")
+        newer = [row for row in self.rows if isinstance(row, NewerRow)]
+        if newer:
+            unknown = ", ".join(sorted({name for row in newer for name in row.unknown_names()}))
+            found.append(f"{_count(newer, 'row')} in {NAME} {'was' if len(newer) == 1 else 'were'} {NEWER} ({unknown}): shown as written")
+        return found
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return f"{'; '.join(lines[:NAMED])}{more}"
+
+
+@dataclass(frozen=True)
+class NoRow:
+    """Why a line is none; `newer`: this version cannot read it because a newer one wrote it."""
+
+    why: str
+    newer: bool = False
 
 
 def read_journal(run_dir: Path) -> Contents:
     """Every readable row in order; a point that was run again counts once, by its last row. Raises FileNotFoundError."""
     path = run_dir / NAME
     rows: dict[str, Row] = {}
-    problems = []
+    problems, unread = list[str](), list[str]()
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file), 1):
             if not line.strip():
                 continue
-            row = _row(line)
+            row = parse_row(line)
             if isinstance(row, Row):
                 rows[row.point] = row
+            elif row.newer:
+                unread.append(f"{path.name}:{number}: {row.why}")
             else:
-                problems.append(f"{path.name}:{number}: no row: {row}")
-    return Contents(list(rows.values()), problems)
+                problems.append(f"{path.name}:{number}: no row: {row.why}")
+    return Contents(list(rows.values()), problems, unread)
 
 
-def _row(line: bytes) -> Row | str:
-    """The row, or why the line is none."""
+def parse_row(line: bytes) -> Row | NoRow:
+    """The row, of this version or a NewerRow, or why the line is none."""
     if len(line) > MAX_LINE:
-        return f"longer than {MAX_LINE} bytes"
+        return NoRow(f"longer than {MAX_LINE} bytes")
     if b'"point"' not in line:  # ten times as fast to see as by the parser: a file of nothing else is refused in no time
-        return "names no point"
+        return NoRow("names no point")
     try:
         row = Row.model_validate_json(line)
     except ValidationError as e:
-        return str(e.errors(include_input=False, include_url=False)[0]["msg"])
-    return implausible(row) or row
+        found = _newer_row(line)
+        if found is None:
+            return NoRow(_message(e))
+        if isinstance(found, NoRow):
+            return found
+        row = found
+    why = implausible(row)
+    return NoRow(why) if why else row
+
+
+def _newer_row(line: bytes) -> NewerRow | NoRow | None:
+    """The row of a newer version, or why it cannot be read; None where nothing in the line says that it is one's."""
+    try:
+        row = NewerRow.model_validate_json(line)
+    except ValidationError as e:
+        return NoRow(_message(e), newer=True) if _has_unknown_fields(line) else None
+    names = [name for name, _ in row.unknown()]
+    return row if len(names) <= MAX_UNKNOWN and all(map(WORD.fullmatch, names)) else None
+
+
+def _has_unknown_fields(line: bytes) -> bool:
+    """Whether the line is an object with the fields that name a row, and others that this version does not know."""
+    try:
+        fields = from_json(line)
+    except ValueError:
+        return False
+    if not isinstance(fields, dict) or not all(isinstance(fields.get(name), str) for name in ("point", "op", "status")):
+        return False
+    unknown = fields.keys() - Row.model_fields.keys()
+    return 0 < len(unknown) <= MAX_UNKNOWN and all(map(WORD.fullmatch, unknown))
+
+
+def _message(error: ValidationError) -> str:
+    found = error.errors(include_input=False, include_url=False)[0]
+    return str(found["msg"])
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

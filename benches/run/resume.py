@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from pydantic import ValidationError
+from pydantic_core import from_json
 
 from benches.row import CHECKED_ONLY, INTERRUPTED, Row
 from benches.run.environment import LATER
@@ -17,6 +18,7 @@ from benches.run.variables import changing_times
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # NFS without lockd, FUSE, some cluster file systems
 # What a figure depends on: a run whose parts differ in one of these is two runs.
 FIXED = (
     "host",
@@ -67,8 +69,8 @@ def repair(run_dir: Path) -> str | None:
         return None
     start = data.rfind(b"\n") + 1
     try:
-        Row.model_validate_json(data[start:])
-    except ValidationError:
+        from_json(data[start:])
+    except ValueError:
         with path.open("r+b") as file:
             file.truncate(start)
             os.fsync(file.fileno())
@@ -78,12 +80,21 @@ def repair(run_dir: Path) -> str | None:
     return None
 
 
-def lock(run_dir: Path) -> IO[str] | None:
-    """Holds the directory until the returned file is closed or the process ends; None where another run holds it."""
+class HeldElsewhere(Exception):
+    """Another run holds the directory."""
+
+
+def lock(run_dir: Path) -> tuple[IO[str], str | None]:
+    """Holds the directory until the returned file is closed or the process ends. A note where its file system has no locks, and nothing is
+    held. Raises HeldElsewhere, and OSError for whatever else goes wrong."""
     file = (run_dir / LOCK).open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return file, f"{run_dir}: its file system has no locks ({error.strerror}): see to it that no other run writes there"
         file.close()
-        return None
-    return file
+        if isinstance(error, BlockingIOError):
+            raise HeldElsewhere from error
+        raise
+    return file, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,8 @@ from benches.row import DEVICE_LOST, TIMED, Row
 from benches.run import environment, resume
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import Interrupted, Measurer
-from benches.run.journal import NAME, Journal, read_journal
+from benches.run.journal import NAME, NEWER, Journal, read_journal
+from benches.run.narrowing import together
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -37,7 +39,7 @@ def default_run_dir() -> Path:
     """runs/<UTC time>-<host>-<short commit>; the host's name is reduced to what a file name takes."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     host = re.sub(r"[^A-Za-z0-9.]+", "_", environment.host())[:40]
-    return ROOT / "runs" / f"{stamp}-{host}-{(environment.git('rev-parse', 'HEAD') or 'nocommit')[:8]}"
+    return ROOT / "runs" / f"{stamp}-{host}-{(environment.commit()[0] or 'nocommit')[:8]}"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,12 @@ class Request:
     processes: int = 1  # fresh ones a point
     resuming: bool = False
     retry: bool = False  # with resuming: measure again what timed out, crashed or raised
+    narrowed_by: str | None = None  # options by which some points only were selected
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
         how = {"regime": "sustained", "cache": None, "energy": False} | self.settings
-        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, **how}
+        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, "narrowed_by": self.narrowed_by, **how}
 
 
 class Run:
@@ -66,13 +69,13 @@ class Run:
         self.dir, self._request = run_dir, request
         self.notes: list[str] = []
         self._done: dict[str, Row] = {}
+        self.recorded: set[str] = set()  # points that have a row
         try:
             fresh = not run_dir.exists()
             if not request.resuming:
                 run_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = resume.lock(run_dir)
-            if self._lock is None:
-                raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir")
+            self._lock, unlocked = resume.lock(run_dir)
+            self.notes += [unlocked] if unlocked else []
             if not request.resuming and (run_dir / NAME).exists():
                 raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another --run-dir")
             self._measurer = open_measurer()
@@ -90,6 +93,8 @@ class Run:
                 environment.write(run_dir, self.environment)
                 write_text(run_dir / "sweep.yaml", request.resolved)
             self.journal = Journal(run_dir)
+        except resume.HeldElsewhere:
+            raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir") from None
         except OSError as e:
             raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
 
@@ -100,13 +105,19 @@ class Run:
             changed.append("the sweep")
         if changed:
             self._measurer.close()
-            raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}")
+            _, why = environment.commit()
+            raise RunError(f"{self.dir} cannot be resumed, since this changed: {'; '.join(changed)}{f' ({why})' if why else ''}")
+        if read_journal(self.dir).newer:
+            self._measurer.close()
+            raise RunError(f"{self.dir} cannot be resumed: it was {NEWER}: resume it with that version")
         repaired = resume.repair(self.dir)
         contents = read_journal(self.dir)
-        self.notes = [*([repaired] if repaired else []), *contents.problems]
+        self.notes += [*([repaired] if repaired else []), *contents.problems]
         self._done = resume.finished(contents.rows, self._request.retry)
+        self.recorded.update(self._done)
         # What an earlier part found out at its start holds for the whole run.
-        self.environment = before | {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
+        again = {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
+        self.environment = before | again | {"narrowed_by": together(before.get("narrowed_by"), self._request.narrowed_by)}
 
     def measure(self, point: Point, timing: bool = True) -> Row:
         """One point, journalled before this returns; a point that is finished already is not measured again.
@@ -120,14 +131,18 @@ class Run:
             row = self._measure(point, timing)
         except Interrupted as e:
             with deferred_interrupt():
-                self.journal.append(e.row)
+                self._record(e.row)
             raise e.__cause__ or e from None
         with deferred_interrupt():
-            self.journal.append(row)
+            self._record(row)
         if row.cause == DEVICE_LOST:
-            again = f"pytest benches/ --benchmark-only --resume {self.dir} --retry-failed"
+            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed"])
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
+
+    def _record(self, row: Row) -> None:
+        self.journal.append(row)
+        self.recorded.add(row.point)
 
     def _measure(self, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,9 @@ class Reading:
     median_s: float
     sm_clock_hz: float | None = None
     temperature_c: float | None = None
+
+
+READ = tuple(field.name for field in fields(Reading))
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,9 @@ def read_sentinels(run_dir: Path) -> list[Reading]:
     found = []
     for line in lines:
         try:
-            found.append(Reading(**json.loads(line)))
-        except (ValueError, TypeError):
+            written = json.loads(line)
+            found.append(Reading(**{name: value for name, value in written.items() if name in READ}))  # a newer version may write more
+        except (ValueError, TypeError, AttributeError):
             continue
     return found
 

@@ -239,7 +239,7 @@ class _Reader:
 
     def condition(self, node: Scalar, key: str, names: set[str]) -> list[Where]:
         try:
-            where = parse_where(node.text)
+            where = parse_where(node.text, names)
         except WhereError as error:
             self.problems.add(node.spot, key, f"{quote(node.text)}: {error}")
             return []

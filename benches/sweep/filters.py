@@ -8,15 +8,19 @@ point takes microseconds.
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 MAX_TEXT = 300
 MAX_PARTS = 100
 MAX_BITS = 2048  # of any value on the way
 DIM_BITS = 32
+OPERATORS = ("and", "or", "not")
+CANNOT_BE_READ = "cannot be read; write a condition such as m >= k"
 
 Number = Callable[[Mapping[str, int]], int]
 Truth = Callable[[Mapping[str, int]], bool]
@@ -53,21 +57,41 @@ class Where:
     test: Truth
 
 
-def parse_where(text: str) -> Where:
-    """Raises WhereError for anything but a condition of the grammar above."""
+def parse_where(text: str, dims: Collection[str] = ()) -> Where:
+    """Returns the condition. Raises WhereError for anything but one of the grammar above.
+
+    dims: names that may stand in it, also those that Python's parser would take for something else: `lambda`, `in`, or `µ`, which it
+    turns into another letter.
+    """
     if len(text) > MAX_TEXT:
         raise WhereError(f"longer than {MAX_TEXT} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "1is" and the like: a warning in 3.12, an error below
-            tree = ast.parse(text, mode="eval").body
+            replaced, originals = _stand_ins(text, dims)
+            tree = ast.parse(replaced, mode="eval").body
         parts = sum(isinstance(node, ast.expr | ast.operator) for node in ast.walk(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise WhereError("cannot be read; write a condition such as m >= k") from None
+        taken = next((name for name in OPERATORS if name in dims), None)
+        raise WhereError(f"{CANNOT_BE_READ}; {taken!r} is an operator here: rename the dim" if taken else CANNOT_BE_READ) from None
     if parts > MAX_PARTS:
         raise WhereError(f"has more than {MAX_PARTS} parts")
-    names = tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    for node in named:
+        node.id = originals.get(node.id, node.id)
+    names = tuple(dict.fromkeys(node.id for node in named))
     return Where(text, names, parts, _truth(tree))
+
+
+def _stand_ins(text: str, dims: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Returns the text with other names for dims that Python's parser does not take as they are, and the dims by those names."""
+    prefix = "d"
+    while prefix in text:
+        prefix += "_"
+    awkward = [name for name in dims if name not in OPERATORS and (keyword.iskeyword(name) or not name.isascii())]
+    names = {name: f"{prefix}{i}" for i, name in enumerate(awkward)}
+    replaced = re.sub(r"(?<!\w)[^\W\d]\w*", lambda found: names.get(found[0], found[0]), text)
+    return replaced, {name: dim for dim, name in names.items()}
 
 
 def _truth(node: ast.expr) -> Truth:

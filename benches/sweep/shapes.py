@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
 from kernels.strict_yaml.values import choices, chosen, integer, known_keys, word
 
 MODELS = ROOT / "configs" / "models"
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 MAX_COLUMNS = 32
 MAX_CELLS = 400_000  # of a table
 MAX_NAME = 40  # characters of a dim's name
@@ -67,7 +68,8 @@ def _listed(node: Node, folder: Path, problems: Problems) -> list[Map]:
             return _table(value.text, Spot(value.spot.file, value.spot.line + 1), problems)
         problems.add(value.spot, kind, f"needs lines of text, not {describe(value)}")
     elif (name := word(value, kind, problems)) is not None:
-        return _table(read_text(folder / name, value.spot, kind, problems), Spot(str(folder / name), 1), problems)
+        file = str(folder / name)
+        return _table(read_text(folder / name, value.spot, kind, problems, file), Spot(file, 1), problems)
     return []
 
 
@@ -88,9 +90,12 @@ def _table(text: str, start: Spot, problems: Problems) -> list[Map]:
                 continue
             if not header:
                 header = values
-                if len(set(header)) < len(header) or "" in header or len(header) > MAX_COLUMNS:
-                    problems.add(spot, "header", f"needs up to {MAX_COLUMNS} names, each once")
+                if why := _header_problem(header):
+                    problems.add(spot, "header", why)
                     return []
+            elif len(values) == 1 < len(header) and (why := _separated(cells[0], ";\t|")):
+                problems.add(spot, "row", why)
+                return []
             elif len(values) != len(header):
                 problems.add(spot, "row", f"{len(values)} values under {len(header)} names")
             else:
@@ -101,6 +106,24 @@ def _table(text: str, start: Spot, problems: Problems) -> list[Map]:
     if not maps and len(problems) == before:
         problems.add(start, "header", "no shapes: needs a header such as m,n,k and a line for each shape")
     return maps
+
+
+def _header_problem(header: Sequence[str]) -> str | None:
+    """Why these cannot be the names of a table's columns, or None."""
+    for name in header:
+        if why := _separated(name, ";\t|" if len(header) > 1 else ";\t| "):
+            return why
+    if any(re.fullmatch(r"[+-]?[\d.]+", name) for name in header):
+        return "holds numbers where names belong: put a line such as m,n,k above it"
+    if len(set(header)) < len(header) or "" in header or len(header) > MAX_COLUMNS:
+        return f"needs up to {MAX_COLUMNS} names, each once"
+    return next((why for name in header if (why := dim_name_problem(name, {}))), None)
+
+
+def _separated(cell: str, by: str) -> str | None:
+    """What to do about a cell that is a whole line, its values separated by one of these characters; None for any other cell."""
+    found = next((character for character in by if character in cell), None)
+    return None if found is None else f"values are separated by {SEPARATORS[found]}, not by commas: save it with commas"
 
 
 def _row(node: Map, options: Mapping[str, Option], reserved: Mapping[str, object], problems: Problems) -> Row | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from benches.devices.cores import ThreadsError, threads_asked
+from kernels.console import open_console
 from kernels.op import OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -62,17 +63,23 @@ def rate(text: str) -> float:
 
 
 def main(given: argparse.Namespace) -> int:
+    try:
+        if given.device != "cuda":
+            threads_asked(os.environ.get("OMP_NUM_THREADS"))  # before torch is imported, whose OpenMP would add a line of its own
+    except ThreadsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     from benches.train.session import Session
     from benches.train.show import show
     from benches.train.where import Refused, where
     from kernels.training.checkpoint import CheckpointError
     from kernels.training.tokens import DataError
 
-    console = Console()
+    console = open_console()
     try:
         place = where(given.device)
         session = Session(given, point_of(given, place.platform), place)
-        console.print(session.begun(), highlight=False, soft_wrap=True)
+        console.print(session.begun(), markup=False, highlight=False, soft_wrap=True)
         stopped = session.run(console)
     except (Refused, DataError, CheckpointError, OpError) as error:
         print(f"error: {error}", file=sys.stderr)

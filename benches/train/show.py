@@ -19,7 +19,7 @@ from kernels.training.tokens import ENTROPY
 def show(result: Result, console: Console) -> None:
     """Prints loss, rates, memory and the breakdown."""
     for line in lines(result):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if result.phases_s:
         console.print(breakdown(result))
 

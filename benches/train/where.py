@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from benches.devices.cores import thread_count
 from kernels.gpus import Gpu, gpu_for_board
 from kernels.op import Platform
 
@@ -28,10 +29,14 @@ class Where:
 
 
 def where(name: str) -> Where:
-    """`auto`, `cuda` or `cpu`. Raises Refused where there is no CUDA device and one was asked for."""
+    """`auto`, `cuda` or `cpu`, which runs on as many threads as a sweep does.
+
+    Raises Refused where there is no CUDA device and one was asked for, and ThreadsError where OMP_NUM_THREADS is no number of threads.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device")
     if name == "cpu" or not torch.cuda.is_available():
+        torch.set_num_threads(thread_count())
         return Where(torch.device("cpu"), Platform("cpu"), None)
     gpu = gpu_for_board(torch.cuda.get_device_name())
     return Where(torch.device("cuda"), Platform("cuda", torch.cuda.get_device_capability()), gpu)

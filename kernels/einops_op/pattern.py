@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,9 @@ from kernels.layout.strided import Strided, steps
 from kernels.op import OpError
 
 Group = tuple[str, ...]  # axes that make up one dim, outermost first; () is a dim of one element
+
+
+ADVICE = "It is discouraged to use axes names that are keywords"  # einops' warning; here no code is made of a name
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,9 @@ def parse(text: str) -> Pattern:
     if len(sides) != 2:
         raise wrong("needs one `->` between the operand's axes and the result's")
     try:
-        left, right = (ParsedExpression(side) for side in sides)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ADVICE)
+            left, right = (ParsedExpression(side) for side in sides)
     except EinopsError as error:
         raise wrong(str(error).splitlines()[0]) from error
     if left.has_ellipsis or right.has_ellipsis:

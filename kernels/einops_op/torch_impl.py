@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import einops
 import torch
 
-from kernels.einops_op.pattern import parse
+from kernels.einops_op.pattern import ADVICE, parse
 from kernels.einops_op.spec import is_view, result
 from kernels.op import Inputs, Kernel, Point
 from kernels.torch_modes import compile_for, with_kernel_configs
+
+warnings.filterwarnings("ignore", ADVICE)  # for the process: a call that is timed cannot do it
 
 
 def function(point: Point) -> Callable[[torch.Tensor], torch.Tensor]:

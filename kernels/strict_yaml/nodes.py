@@ -6,6 +6,7 @@ while reading: libyaml's own composer recurses in C, and a document of a few lin
 
 from __future__ import annotations
 
+import codecs
 import re
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from kernels.strict_yaml.problems import Problems, Spot, quote
 MAX_BYTES = 4_000_000  # of a file; 100,000 listed points take about 2 MB
 MAX_NODES = 150_000  # with every alias written out; 20,000 listed shapes of three dims are 140,000
 MAX_DEPTH = 20  # a sweep needs 7
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TAGS = {None} | {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 
@@ -71,8 +73,11 @@ def describe(node: Node) -> str:
     return "a list" if isinstance(node, Seq) else "a mapping"
 
 
-def read_text(path: Path, spot: Spot, key: str, problems: Problems) -> str:
-    """The text of a regular file of UTF-8, within MAX_BYTES. Anything else is a problem at `spot`, and raises SweepError."""
+def read_text(path: Path, spot: Spot, key: str, problems: Problems, file: str | None = None) -> str:
+    """The text of a regular file of UTF-8, within MAX_BYTES. Anything else is a problem at `spot`, and raises SweepError.
+
+    file: how problems in the text itself name the file that they lie in, with their own line; None where that is spot's.
+    """
     name = quote(str(path))
     try:
         mode = path.stat().st_mode
@@ -80,8 +85,8 @@ def read_text(path: Path, spot: Spot, key: str, problems: Problems) -> str:
             problems.fail(spot, key, f"{name} is a directory, not a file")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             problems.fail(spot, key, f"{name} is no regular file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with path.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         problems.fail(spot, key, f"there is no file {name}")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -91,10 +96,17 @@ def read_text(path: Path, spot: Spot, key: str, problems: Problems) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        problems.fail(Spot(spot.file, data.count(b"\n", 0, error.start) + 1), key, f"{name} is no UTF-8 text (byte {error.start})")
+        found = "is UTF-16" if data.startswith(UTF_16) else f"is not UTF-8 (byte {error.start})"
+        problems.fail(Spot(file or spot.file, _line(data, error.start)), key, f"{name} {found}: save it as UTF-8")
     if "\0" in text:  # libyaml would take it for the end of the document
-        problems.fail(Spot(spot.file, text.count("\n", 0, text.index("\0")) + 1), key, f"{name} is binary: it holds a NUL byte")
+        place = data.index(b"\0")
+        problems.fail(Spot(file or spot.file, _line(data, place)), key, f"{name} is UTF-16 or no text: it holds a NUL byte (byte {place})")
     return text
+
+
+def _line(data: bytes, place: int) -> int:
+    """The line, from 1, that a byte is on."""
+    return len(re.findall(rb"\r\n|\r|\n", data[:place])) + 1
 
 
 def read_yaml(text: str, file: str, problems: Problems, what: str = "sweep") -> Map:

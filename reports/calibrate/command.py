@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.table import Table
 
 from benches.row import Status
+from kernels.console import open_console
 from kernels.gpus import Gpu, GpuError, load_gpu
+from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
 from reports.calibrate.observations import CalibrationError, Runs, load_runs
-from reports.calibrate.show import quality_table, show
+from reports.calibrate.show import quality_table, refusals, show
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
 
 START = "h100_sxm5"  # whose constants a GPU without any begins with
@@ -34,18 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Exit code 2 for runs that nothing can be fitted to, and a line that says why."""
     statuses: tuple[Status, ...] = ("ok", "noisy") if given.noisy else ("ok",)
-    console = Console()
     try:
         runs = load_runs(given.run_dir, given.impl, statuses)
         others = [load_runs([path], given.impl, statuses) for path in given.judge]
         gpu = _gpu(runs, given.gpu)
-        text, used = _calibrate_cpu(runs, others, console) if gpu is None else _calibrate_gpu(runs, gpu, others, console)
-        out = given.out or given.run_dir[-1] / "calibration.yaml"
-        write(text, out)
+        made = _calibrate_cpu(runs, others) if gpu is None else _calibrate_gpu(runs, gpu, others)
     except (CalibrationError, GpuError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"predictions use these constants once the file is {used}")
+    out = given.out or given.run_dir[-1] / "calibration.yaml"
+    try:
+        write(made.text, out)
+    except OSError as error:
+        print(f"error: {not_written(out, error)}", file=sys.stderr)
+        return 2
+    show(made.shown, open_console())
+    print(f"predictions use these constants once the file is {made.used}")
     print(out)
     return 0
 
@@ -64,28 +72,27 @@ def _gpu(runs: Runs, name: str | None) -> Gpu | None:
     return runs.ceilings
 
 
-def _calibrate_cpu(runs: Runs, others: list[Runs], console: Console) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Calibrated:
+    """The constants as YAML, the file that predictions read them from, and what a reader is shown of the fit."""
+
+    text: str
+    used: str
+    shown: Sequence[Table | str]
+
+
+def _calibrate_cpu(runs: Runs, others: list[Runs]) -> Calibrated:
     model, fits, qualities = calibrate_cpu(runs)
-    show(f"fitted to {runs.source}", qualities, fits, console)
-    _left_out(runs)
-    for other in others:
-        found = judge(other.observations, model, other.ceilings, held_out=True)
-        console.print(quality_table(f"and on {other.source}", found))
-    return cpu_yaml(model), "in configs/cpus/, under any name"
+    judged = [quality_table(f"and on {other.source}", judge(other.observations, model, other.ceilings, held_out=True)) for other in others]
+    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
+    return Calibrated(cpu_yaml(model), "in configs/cpus/, under any name", shown)
 
 
-def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs], console: Console) -> tuple[str, str]:
+def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
     present = gpu.model or load_gpu(START).model
     if present is None:
         raise CalibrationError(f"neither {gpu.name} nor {START} has constants to begin with")
     model, fits, qualities = calibrate_gpu(runs, gpu, present)
-    show(f"fitted to {runs.source}", qualities, fits, console)
-    _left_out(runs)
-    for other in others:
-        console.print(quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)))
-    return gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml"
-
-
-def _left_out(runs: Runs) -> None:
-    for line in runs.left_out:
-        print(line)
+    judged = [quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)) for other in others]
+    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
+    return Calibrated(gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml", shown)

@@ -13,11 +13,10 @@ from reports.calibrate.quality import WITHIN, Quality
 from reports.calibrate.result import Fitted
 
 
-def show(title: str, qualities: Sequence[Quality], fits: Sequence[Fitted], console: Console) -> None:
-    """Prints both."""
-    console.print(quality_table(title, qualities))
-    for line in refusals(fits):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+def show(found: Sequence[Table | str], console: Console) -> None:
+    """Prints tables and lines."""
+    for one in found:
+        console.print(one, highlight=False, soft_wrap=isinstance(one, str), markup=False)
 
 
 def quality_table(title: str, qualities: Sequence[Quality]) -> Table:

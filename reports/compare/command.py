@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from kernels.console import open_console
+from kernels.writing import not_written
 from reports.report import RunError, load_report
 
 
@@ -58,12 +58,15 @@ def run(given: argparse.Namespace) -> int:
         return 2
     try:
         found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
-        for problem in (*found.a.problems, *found.b.problems):
-            print(f"warning: {problem}", file=sys.stderr)
-        show(found, Console(), given.all)
         write_page(found, out)
-    except (RunError, OSError) as error:
+    except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {not_written(out, error)}", file=sys.stderr)
+        return 2
+    for problem in (*found.a.problems, *found.b.problems):
+        print(f"warning: {problem}", file=sys.stderr)
+    show(found, open_console(), given.all)
     print(out)
     return 1 if given.fail_on_slower and found.worse else 0

@@ -12,7 +12,7 @@ from reports.environment import UNKNOWN
 from reports.sections.about import EXPECTED, flat
 
 # Differ between any two runs, and say nothing about what was compared.
-PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings", "power_source", "notes")
+PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings", "power_source", "notes", "narrowed_by")
 # What a reader asks about first.
 FIRST = (
     "device_kind",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benches.row import FAILED, TIMED
+from kernels.fingerprint import source_changed
 from reports.compare.noise import replicated, size_class, within
 from reports.compare.side import HOW, Record
 
@@ -44,7 +45,7 @@ def _became(row: Record) -> tuple[str, str, str]:
         if differ:
             return "not paired", "; ".join(differ), ""
         lacking = [f"{row[f'present_{run}']} of {run.upper()}" for run in "ab" if isinstance(row[f"present_{run}"], str)]
-        return "", "", ", ".join([*(words for name, words in CODE.items() if _differs(row, name)), *lacking])
+        return "", "", ", ".join([*(words for name, words in CODE.items() if _differs(row, name) and not _overruled(row, name)), *lacking])
     if a == b:
         return "untimed", f"{b} in both{_reason(row, 'b')}", ""
     change = "fails now" if b in FAILED and a not in FAILED else "works now" if a in FAILED and b not in FAILED else "other status"
@@ -61,6 +62,12 @@ def _differs(row: Record, name: str) -> bool:
     """Where both runs say it: a run of an older version says less."""
     a, b = row[f"{name}_a"], row[f"{name}_b"]
     return not pd.isna(a) and not pd.isna(b) and a != b
+
+
+def _overruled(row: Record, name: str) -> bool:
+    """A source whose hashes follow different rules, or whose machine code is known in both runs: that is what ran."""
+    known = not any(pd.isna(row[f"machine_code_hash_{run}"]) for run in "ab")
+    return name == "source_hash" and (known or not source_changed(row["source_hash_a"], row["source_hash_b"]))
 
 
 def measured(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from reports.compare.comparison import CHANGED, Comparison
-from reports.compare.words import count_line, run_line, sentinel_words, shift_line
+from reports.compare.words import count_line, one_run_line, run_line, sentinel_words, shift_line
 from reports.palette import VERDICTS
 from reports.units import MISSING, significant
 from reports.units import show as shown
@@ -27,7 +27,9 @@ def show(found: Comparison, console: Console, everything: bool = False) -> None:
         console.print(f"[bold]{name}[/bold] {escape(run_line(report))}", highlight=False)
     differs = " · ".join(found.differs) or "nothing that was recorded, but the time"
     console.print(f"[bold]Differs[/bold] {escape(differs)}", highlight=False)
-    console.print(f"{shift_line(found)}{sentinel_words(found)}.", markup=False, highlight=False)
+    for line in (f"{shift_line(found)}{sentinel_words(found)}", one_run_line(found)):
+        if line:
+            console.print(f"{line}.", markup=False, highlight=False)
     if found.a.environment.kind == "simulated":
         console.print("[yellow]SIMULATED: no GPU was involved; these times come from a model of one.[/yellow]")
     limit = len(found.table) if everything else SHORT

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.judge import FALSE_DISCOVERY, LEVEL
-from reports.compare.noise import MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
+from reports.compare.noise import BETWEEN_CPU_RUNS, CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pairing import MIN_SAMPLES
 from reports.compare.side import Side
 from reports.sections.summary import Remark
@@ -43,7 +43,9 @@ def count_line(found: Comparison) -> str:
 
 def remarks(found: Comparison) -> list[Remark]:
     """What stands out, worst first."""
-    return [*_changes(found), *_called(found), *_families(found), *_whole_run(found), Remark("neutral", f"{count_line(found)}.")]
+    changed = [*_changes(found), *_called(found), *_families(found), *_whole_run(found)]
+    one_run = [Remark("neutral", f"{one_run_line(found)}.")] if one_run_line(found) else []
+    return [*changed, *one_run, Remark("neutral", f"{count_line(found)}.")]
 
 
 def _changes(found: Comparison) -> Iterator[Remark]:
@@ -96,6 +98,14 @@ def shift_line(found: Comparison) -> str:
     trusted = int(found.pairs["doubt"].eq("").sum())
     ends = f"{show(found.shift.low, 'ratio')} to {show(found.shift.high, 'ratio')}"
     return f"B takes {show(found.shift.median, 'ratio')} A's time in the median of {trusted:,} pairs ({ends}); every ratio contains this"
+
+
+def one_run_line(found: Comparison) -> str:
+    """What the intervals of one run a side do not hold, on a CPU; else ""."""
+    if found.assumed.alone < CPU.alone or not found.pairs["single"].any():
+        return ""
+    calls = f"so that one run a side calls nothing below {found.assumed.alone:g}×"
+    return f"Each run's interval holds for that run: {BETWEEN_CPU_RUNS}, {calls}"
 
 
 def sentinel_words(found: Comparison) -> str:

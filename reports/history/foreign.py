@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ class Benchmark(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str
+    fullname: str | None = None  # with the file that holds the test
     group: str | None = None
     stats: Stats
     extra_info: dict[str, Any] = {}
@@ -66,19 +70,37 @@ def benchmark_table(path: Path) -> pa.Table:
     machine, commit = document.machine_info, document.commit_info
     cpu = machine.get("cpu")
     device = str(cpu.get("brand_raw") or machine.get("machine")) if isinstance(cpu, dict) else str(machine.get("machine"))
-    environment = {"started_utc": document.datetime, "host": machine.get("node"), "commit": commit.get("id"), "device_name": device}
+    points = distinct(document.benchmarks)
+    environment = {
+        **{"started_utc": document.datetime, "host": machine.get("node"), "commit": commit.get("id"), "device_name": device},
+        # Runs that began at the same time are told apart by what they measured.
+        "sweeps": [[point, one.stats.median] for point, one in zip(points, document.benchmarks, strict=True)],
+    }
     of_run = {
         **{"run": run_id(environment, started), "run_dir": str(path.resolve()), "started_utc": started, "device_kind": KIND},
         **{"host": str(machine.get("node") or "unknown"), "device_name": device, "sweep": path.stem},
         **{"commit": commit.get("id"), "dirty": commit.get("dirty")},
     }
-    return pa.Table.from_pylist([of_run | _line(one) for one in document.benchmarks], schema=SCHEMA)
+    lines = [of_run | _line(point, one) for point, one in zip(points, document.benchmarks, strict=True)]
+    return pa.Table.from_pylist(lines, schema=SCHEMA)
 
 
-def _line(one: Benchmark) -> dict[str, Any]:
-    point = one.extra_info.get("point")
+def distinct(benchmarks: Sequence[Benchmark]) -> list[str]:
+    """Returns a name for each: this suite's point or the test's name; of several with the same one the full name, with the file, or a
+    number where those are the same too."""
+    names = [str(one.extra_info.get("point") or one.name) for one in benchmarks]
+    several = {name for name, count in Counter(names).items() if count > 1}
+    full = [one.fullname or name if name in several else name for name, one in zip(names, benchmarks, strict=True)]
+    taken, found = set(full), dict[str, None]()
+    for name in full:
+        numbered = (f"{name} ({number})" for number in count_from(2))
+        found[name if name not in found else next(one for one in numbered if one not in taken and one not in found)] = None
+    return list(found)
+
+
+def _line(point: str, one: Benchmark) -> dict[str, Any]:
     return {
-        "point": str(point or one.name),
+        "point": point,
         "op": one.group or one.name.split("[")[0],
         "impl": "",
         "precision": "",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benches.row import Row
+from benches.row import Conditions, Row
 from benches.run.journal import NAME, read_journal
 from benches.run.sentinels import read_sentinels
 from benches.run.variables import changing_times
@@ -28,19 +28,26 @@ class UnusableRun(ValueError):
 
 
 def run_table(run_dir: Path) -> pa.Table:
-    """The lines of a run, whole or interrupted. Raises UnusableRun where there are no rows, no environment or no time of start."""
+    """The lines of a run, whole or interrupted. Raises UnusableRun as `read_run` does."""
+    return read_run(run_dir)[0]
+
+
+def read_run(run_dir: Path) -> tuple[pa.Table, list[str]]:
+    """The lines of a run, whole or interrupted, and notes on damage in its journal and on what a newer version wrote. Raises UnusableRun
+    where there are no rows, no environment or no time of start."""
     try:
-        rows = read_journal(run_dir).rows
+        contents = read_journal(run_dir)
     except OSError as error:
         raise UnusableRun(f"{run_dir}: no readable {NAME}: {error.strerror}") from error
-    if not rows:
-        raise UnusableRun(f"{run_dir / NAME}: no rows: nothing was measured")
+    notes = contents.notes()
+    if not contents.rows:
+        raise UnusableRun(f"{run_dir / NAME}: no rows: {'; '.join(notes) or 'nothing was measured'}")
     environment = load_environment(run_dir).fields
     if not environment:
         raise UnusableRun(f"{run_dir / ENVIRONMENT}: missing or unreadable: which machine and versions were measured is not known")
     of_run = run_fields(environment, run_dir)
-    lines = [of_run | line for line in (*map(_point, rows), *_sentinels(run_dir))]
-    return pa.Table.from_pylist(lines, schema=SCHEMA)
+    lines = [of_run | line for line in (*map(_point, contents.rows), *_sentinels(run_dir))]
+    return pa.Table.from_pylist(lines, schema=SCHEMA), notes
 
 
 def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "commit": _text(environment.get("commit")),
         "dirty": environment["dirty"] if isinstance(environment.get("dirty"), bool) else None,
         "sweep": ", ".join(map(str, sweeps)) if isinstance(sweeps, list) else _text(sweeps),
+        "narrowed_by": _text(environment.get("narrowed_by")),
     }
 
 
@@ -100,7 +108,7 @@ def _text(value: object) -> str | None:
 
 
 def _point(row: Row) -> dict[str, Any]:
-    conditions = row.conditions.model_dump()
+    conditions = row.conditions.model_dump(include=set(Conditions.model_fields))
     reasons = conditions.pop("throttle_reasons")
     conditions.pop("energy_j")
     names = ("point", "op", "impl", "precision", "regime", "cache", "mode", "status", "reason", "median_s", "ci_low_s", "ci_high_s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours
+VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours. It grows where a column changes its type or goes
 MARK = b"microbench_history"
 
 RUN = {  # the same on every line of a file
@@ -27,6 +27,7 @@ RUN = {  # the same on every line of a file
     "commit": pa.string(),
     "dirty": pa.bool_(),
     "sweep": pa.string(),
+    "narrowed_by": pa.string(),  # pytest options that selected some of its points; null: all, or not recorded
 }
 POINT = {
     "point": pa.string(),
@@ -56,7 +57,7 @@ POINT = {
 }
 ADDED = {  # in SQL; a file from before these were kept lacks them, and they are null on its lines
     **{"mode": "VARCHAR", "duty": "DOUBLE"},
-    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables"), "VARCHAR"),
+    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables", "narrowed_by"), "VARCHAR"),
 }
 SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
 SENTINEL = "sentinel"

@@ -16,9 +16,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benches.run.journal import NEWER
 from kernels.writing import write_file
 from reports.history.record import UnusableRun, run_table
-from reports.history.schema import ADDED, MARK, SCHEMA
+from reports.history.schema import ADDED, MARK, SCHEMA, VERSION
 
 SET_ASIDE = "set-aside"
 FOREIGN = "not written by this suite"
@@ -55,7 +56,7 @@ def add_table(history: Path, table: pa.Table) -> str:
 
 def _foreign(path: Path) -> bool:
     try:
-        return damage(path) == FOREIGN
+        return damage(path) == Problem(FOREIGN)
     except FileNotFoundError:
         return False
 
@@ -79,33 +80,49 @@ def open_history(history: Path, first: str = "") -> Opened:
             continue  # pruned, or set aside, by another process a moment ago
         if problem is None:
             good.append(glob.escape(str(path)))  # DuckDB takes a name for a pattern
+        elif problem.newer:
+            notes.append(f"{path.name} was left out: {NEWER}: {problem.why}")  # and stays where that version looks for it
         else:
-            notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: {problem}")
+            notes.append(f"{path.name} was set aside, into {SET_ASIDE}/: {problem.why}")
             set_aside(path)
     database = duckdb.connect()
     for setting in SETTINGS:
         database.execute(f"SET {setting}")
     if good:
         found = database.from_parquet(good, union_by_name=True)
-        lacking = [f"NULL::{kind} AS {name}" for name, kind in ADDED.items() if name not in found.columns]
-        found.project(", ".join(["*", *lacking])).create_view("history")
+        # Of all columns only those that this version knows: what newer ones add may be of any type.
+        known = [f'"{name}"' if name in found.columns else f"NULL::{ADDED[name]} AS {name}" for name in SCHEMA.names]
+        found.project(", ".join(known)).create_view("history")
     else:
         database.register("history", SCHEMA.empty_table())
     return Opened(database, len(good), tuple(notes))
 
 
-def damage(path: Path) -> str | None:
+@dataclass(frozen=True)
+class Problem:
+    """Why a file cannot be read as one of a history. `newer`: a newer version wrote it, which can."""
+
+    why: str
+    newer: bool = False
+
+
+def damage(path: Path) -> Problem | None:
     """Returns why a file is not a history file, by its footer alone, or None where it is one. Raises FileNotFoundError."""
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        return f"damaged ({str(error).splitlines()[0][:120]})"
-    if MARK not in (schema.metadata or {}):
-        return FOREIGN
+        return Problem(f"damaged ({str(error).splitlines()[0][:120]})")
+    mark = (schema.metadata or {}).get(MARK)
+    if mark is None:
+        return Problem(FOREIGN)
+    newer = mark.isdigit() and int(mark) > int(VERSION)
     lacking = [name for name in SCHEMA.names if name not in schema.names and name not in ADDED]
-    return f"lacks {', '.join(lacking)}" if lacking else None
+    if lacking:
+        return Problem(f"lacks {', '.join(lacking)}", newer)
+    other = [name for name in SCHEMA.names if name in schema.names and schema.field(name).type != SCHEMA.field(name).type]
+    return Problem(f"holds another type of {', '.join(other)}", newer=True) if newer and other else None
 
 
 def set_aside(path: Path) -> None:

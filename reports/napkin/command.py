@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from kernels.console import open_console
 from kernels.gpus import GpuError
 from kernels.strict_yaml.problems import SweepError
 from reports.napkin.answer import answer
@@ -40,14 +39,15 @@ def run(given: argparse.Namespace) -> int:
         print("\n".join(problems), file=sys.stderr)
         return 2
     answers = [answer(question) for question in questions]
-    console = Console()
-    for one in answers:
-        show(one, console)
     if given.out:
         try:
             write_page(answers, given.out)
         except OSError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+    console = open_console()
+    for one in answers:
+        show(one, console)
+    if given.out:
         print(given.out)
     return 0

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from kernels.fingerprint import source_changed, version
 from reports.nightly.model import Attribution, NodeShift
 from reports.nightly.variables import variable_changes
 
-CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration", "source_hash": "the source"}
+CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration"}
 SOFTWARE = {
     **{"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"},
     **{"cuda_runtime": "the CUDA runtime", "cudnn": "cuDNN"},
@@ -40,9 +41,14 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     Code is asked first, since it changes one series and leaves the machine alone; then software; then the node, whose every series moved
     that night; then this GPU, if others of the history did not move, or its sentinels or conditions did. What a whole GPU moved by is
     taken out of a series before it is judged, so the machine's own moves are no evidence beside a change of code.
+
+    Of code, the machine code is asked first: where it is known on both sides, the source says nothing more. Source hashes that follow
+    different rules say nothing either, and where nothing else moved, that is said.
     """
     before, after = (lines[lines["night"].isin(list(nights))] for nights in (step.before, step.after))
-    code, software = tuple(changed(CODE, before, after)), (*changed(SOFTWARE, before, after), *changed_variables(before, after))
+    old, new = comparable_sources(before, after)
+    code = (*changed(CODE, before, after), *([f"the source changed: {old} → {new}"] if source_changed(old, new) else []))
+    software = (*changed(SOFTWARE, before, after), *changed_variables(before, after))
     if code or software:
         return Attribution("kernel code" if code else "software", (*code, *software))
     clocks = moved(CLOCKS, before, after, -1 if step.difference > 0 else 1)
@@ -51,7 +57,12 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     node = tuple(moved_node(step, shifts))
     if node:
         return Attribution("the node", (*node, *device))
-    return Attribution("this GPU", device) if device else Attribution("unknown")
+    if device:
+        return Attribution("this GPU", device)
+    incomparable = source_changed(old, new) is None and bool(old and new)
+    return Attribution(
+        "unknown", ("the source cannot be compared: its hashes before and after follow different rules",) if incomparable else ()
+    )
 
 
 def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
@@ -60,6 +71,18 @@ def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -
         old, new = _commonest(before[name]), _commonest(after[name])
         if old is not None and new is not None and old != new:
             yield f"{words} changed: {old} → {new}"
+
+
+def comparable_sources(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str | None, str | None]:
+    """The commonest source hashes before and after, of one version if both sides have one; None where the machine code says what ran."""
+    if _commonest(before["machine_code_hash"]) and _commonest(after["machine_code_hash"]):
+        return None, None
+    old, new = before["source_hash"].dropna(), after["source_hash"].dropna()
+    shared = set(old.map(version)) & set(new.map(version))
+    if shared:
+        newest = version(new[new.map(version).isin(shared)].iloc[-1])
+        old, new = old[old.map(version) == newest], new[new.map(version) == newest]
+    return _commonest(old), _commonest(new)
 
 
 def changed_variables(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
-from rich.console import Console
 
+from kernels.console import open_console
 from kernels.strict_yaml.problems import SweepError
 from kernels.writing import write_text
 from reports.history.record import UnusableRun
@@ -29,6 +29,7 @@ from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
 
+PAGE = "the page (-o names another place)"
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's page
 
 
@@ -68,14 +69,14 @@ def run(given: argparse.Namespace) -> int:
         traceback.print_exc()
         return 2
     judged = night.judged
+    page_at = attempt(PAGE, lambda: write_pages(night, given.out))
+    written = [page_at, *(attempt(str(path), partial(_write, path, make)) for path, make in _asked(judged, given))]
     if given.webhook_text:
         print("\n".join(summary(judged.verdict)))
     else:
-        show(judged.verdict, Console())
-    page_at = attempt("the page", lambda: write_pages(night, given.out))
+        show(judged.verdict, open_console())
     if page_at:
         print(f"page: {page_at}" if given.webhook_text else page_at)
-    written = [page_at, *(attempt(str(path), partial(_write, path, make)) for path, make in _asked(judged, given))]
     return judged.verdict.exit_code or (0 if all(written) else 2)  # the verdict stands
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from benches.row import Row, new_row
 from benches.run import environment
 from benches.run.sentinels import NAME as SENTINELS
 from benches.run.sentinels import Reading
 from benches.sweep.load import load_sweep
+from kernels.console import open_console
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.op import Point
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"SIMULATED: {NIGHTS} nights of {SERIES} points on {len(GPUS)} GPUs in {given.folder}, the last {JUDGED} judged; of the last:")
-    show(last.judged.verdict, Console())
+    show(last.judged.verdict, open_console())
     print(page)
     print(history / index_page.NAME)
     return last.judged.verdict.exit_code
@@ -160,7 +160,7 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
             regime="sustained",
             cache="cold",
             config=("64x64x32 w4 s3" if changed else "128x256x64 w8 s3") if in_triton else None,
-            source_hash="5d1f0c52" if changed else "77ab41e0",
+            source_hash="v2:5d1f0c5277ab41e0" if changed else "v2:77ab41e05d1f0c52",
             machine_code_hash=("c09e4413" if changed else "1b7d90aa") if in_triton else None,
             conditions=conditions(night, gpu, rng),
         )

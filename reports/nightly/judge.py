@@ -63,6 +63,7 @@ def judge(
     least = np.log1p(found.series["op"].map(thresholds.of).to_numpy(float))
     scanned = scan(shifted.values, least, rule)
     before = read.previous_run(database, tonight)
+    before_alike = read.previous_run(database, tonight, read.SAME_POINTS)
     line_before = read.run_line(database, before) if before else None
     environment = suspect.environment_changes(line_before, tonight)
     upgraded = [change for change in environment if suspect.begins_anew(change)]
@@ -87,7 +88,7 @@ def judge(
         changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night, said)),
         warnings=tuple(_warnings(found, scanned, shifted, least, rule, read.gpu_of(tonight))),
         statuses=status_changes(
-            read.lines(database, before) if before else None,
+            read.lines(database, before_alike) if before_alike else None,
             read.earlier_statuses(database, tonight, failing, night),
             lines,
             last or f"{tonight['started_utc']:%Y-%m-%d}",
@@ -103,6 +104,7 @@ def judge(
             suspect.usual_for(str(tonight["device_kind"]), thresholds.node),
             interrupted,
             _sentinels(database, tonight, night, last),
+            suspect.missing_points(read.expected_points(database, tonight, night), set(lines["point"])),
         ),
         environment=environment,
         notes=(*notes, *upgrade, *([] if each_run else _missing(found)), *_helpless(scanned)),

@@ -11,8 +11,8 @@ from typing import TypeVar
 import duckdb
 
 from reports.environment import load_environment
-from reports.history.record import UnusableRun
-from reports.history.store import Opened, add_run, first_of_nights, open_history, prune, set_unreadable_aside
+from reports.history.record import UnusableRun, read_run
+from reports.history.store import Opened, add_table, first_of_nights, open_history, prune, set_unreadable_aside
 from reports.nightly import index, index_page, page
 from reports.nightly.fleet import GpuTonight, fleet
 from reports.nightly.judge import Judged, judge
@@ -48,14 +48,15 @@ def judge_run(
     is of; None for a night a day. Raises UnusableRun, OSError."""
     thresholds = thresholds or load_thresholds()
     night_sql = night_sql or night_from(thresholds.night_starts_utc)
-    run_id = add_run(history, run_dir)
+    table, of_journal = read_run(run_dir)
+    run_id = add_table(history, table)
     pruned = prune(history, prune_days) if prune_days is not None else []
     index.forget(history, pruned)
     if run_id in pruned:
         raise UnusableRun(f"{run_dir}: began more than {prune_days:g} days ago, so --prune deleted it")
     environment = load_environment(run_dir).fields
     cut = environment.get("interrupted") is True or not environment.get("finished_utc")
-    notes = [f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else []
+    notes = [*of_journal, *([f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else [])]
 
     def open_and_judge() -> Judged:
         opened = enough_nights(history, run_id, night_sql)

@@ -20,6 +20,8 @@ WAY = ("point", "regime", "cache")  # with `mode`, what a series is within a run
 POINT_KEY = (*WAY, "mode")
 MACHINE = tuple(name for name in SERIES if name not in POINT_KEY)  # one value a run
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
+SAME_POINTS = ("sweep", "narrowed_by", *KEPT)  # runs that agree in these are to have the same points
+RECENT = 7  # nights, whose points tonight's run is to have
 DETAILS = (  # each column of each file costs time
     *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
     *("cuda_runtime", "cudnn", "variables"),
@@ -169,20 +171,39 @@ def levels(database: duckdb.DuckDBPyConnection, last: dict[str, Any], night: str
     return series[[*POINT_KEY, "op", "impl", "precision"]].join(found.set_index("series"))
 
 
-def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]) -> str | None:
-    """The last run before tonight's on the same kind of device, of the same sweep, on this GPU if it ran there."""
+def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], names: Sequence[str] = ("sweep", *KEPT)) -> str | None:
+    """The last run before tonight's that agrees with it in `names`, on this GPU if it ran there."""
     found = database.execute(
         f"""
-        SELECT run FROM history WHERE started_utc < $started AND sweep IS NOT DISTINCT FROM $sweep
-        AND {" AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)}
+        SELECT run FROM history WHERE started_utc < $started
+        AND {" AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in names)}
         ORDER BY {GPU} = $gpu DESC, started_utc DESC LIMIT 1
         """,
         {
-            **{name: tonight[name] for name in ("sweep", *KEPT)},
+            **{name: tonight[name] for name in names},
             **{"started": tonight["started_utc"], "gpu": gpu_of(tonight)},
         },
     ).fetchone()
     return str(found[0]) if found else None
+
+
+def expected_points(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> list[str]:
+    """Points, timed or not, that at least half of the last RECENT nights before tonight's had, in the runs that are to have the same points
+    (SAME_POINTS); empty on a first night. night: SQL."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in SAME_POINTS)
+    found = database.execute(
+        f"""
+        WITH placed AS (
+            SELECT DISTINCT point, {night} AS night FROM history WHERE {same} AND started_utc < $started AND status <> '{SENTINEL}'
+        ), last AS (
+            SELECT DISTINCT night FROM placed WHERE night < (SELECT {night} FROM history WHERE run = $run LIMIT 1)
+            ORDER BY night DESC LIMIT {RECENT}
+        )
+        SELECT point FROM placed JOIN last USING (night) GROUP BY point HAVING 2 * count(*) >= (SELECT count(*) FROM last) ORDER BY point
+        """,
+        {name: tonight[name] for name in SAME_POINTS} | {"started": tonight["started_utc"], "run": tonight["run"]},
+    ).fetchall()
+    return [str(point) for (point,) in found]
 
 
 def earlier_statuses(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], points: Sequence[str], night: str) -> pd.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +23,15 @@ DEVICES = ("cuda", "cpu", "simulated")
 
 
 def measure_again(run_dir: Path, environment: Mapping[str, Any], points: Sequence[str]) -> tuple[dict[str, float], str | None]:
-    """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, and are added to no history.
+    """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, or in a temporary folder where
+    nothing can be written there, and are added to no history.
 
     environment: of the run, so that caches and regime are the same; points: the first MOST of them.
     """
-    target, count = run_dir / FOLDER, 1
+    folder = run_dir if os.access(run_dir, os.W_OK) else Path(tempfile.mkdtemp(prefix="microbench-"))
+    target, count = folder / FOLDER, 1
     while target.exists():
-        target, count = run_dir / f"{FOLDER}-{count}", count + 1
+        target, count = folder / f"{FOLDER}-{count}", count + 1
     command = [sys.executable, "-m", "pytest", "benches/", "--benchmark-only", "-q", "--no-inspect", "-p", "no:cacheprovider"]
     command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points[:MOST])]
     command += how_measured(environment)

@@ -1,14 +1,15 @@
 """Why a run is not to be trusted: its environment or the way of timing changed, the device was throttled, it drifted or moved as a whole,
-it did not end."""
+it lacks points that the nights before had, it did not end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from benches.row import KNOWN
 from benches.run.sentinels import DRIFT, Reading, drift
 from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
@@ -17,7 +18,8 @@ from reports.nightly.nights import WAY
 from reports.nightly.variables import variable_changes
 
 THROTTLED = 0.05  # of the timed points
-NAMED = 3  # points of each change of mode
+COMPLETE = 0.95  # of the points that the nights before had
+NAMED = 3  # points of each change of mode, and of those that are missing
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
 LATER = ("cuda_runtime", "cudnn")  # null on the lines of earlier versions, which match any
 OF_A_BOARD = ("vbios",)  # as well, and another board may have another
@@ -66,8 +68,10 @@ def reasons(
     usual: Usual,
     interrupted: bool,
     sentinels: float | None = None,
+    missing: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio."""
+    """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio.
+    missing: a line where too many points are."""
     found = [*map(_environment, environment), *([_modes(modes)] if modes else [])]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
@@ -77,9 +81,30 @@ def reasons(
         found.append(f"{throttled} of {timed} timed points were throttled: look at cooling and power (python -m benches doctor).")
     found += [f"The device drifted while it ran: {one}; at most {usual.drift:.0%} is usual." for one in drift(readings, usual.drift)]
     found += [_moved(one, sentinels, usual) for one in shifts if one.moved is not None and abs(one.moved - 1) > usual.node]
+    found += missing
+    unknown = lines[~lines["status"].isin(KNOWN["status"])]
+    if len(unknown):
+        names = ", ".join(sorted(unknown["status"].unique()))
+        count = "1 point" if len(unknown) == 1 else f"{len(unknown)} points"
+        found.append(
+            f"{count} ended with a status that this version does not know ({names}): judge the run with the version that wrote it."
+        )
     if interrupted:
         found.append("The run did not come to its end: the points that are missing were not judged.")
     return tuple(found)
+
+
+def missing_points(expected: Sequence[str], present: Container[str]) -> list[str]:
+    """A line where fewer than COMPLETE of the points that the nights before had are there, which names NAMED of the others."""
+    missing = [point for point in expected if point not in present]
+    here = len(expected) - len(missing)
+    if here >= COMPLETE * len(expected):
+        return []
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return [
+        f"{here} of {len(expected)} points that the nights before had were measured: {', '.join(missing[:NAMED])}{more} "
+        f"{'is' if len(missing) == 1 else 'are'} missing. Look at how the run was started and how it ended."
+    ]
 
 
 def begins_anew(change: str) -> bool:

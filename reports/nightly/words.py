@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+from kernels.escaping import chat
 from reports.nightly.model import Change, StatusChange, Verdict, Warned
 from reports.units import show
+
+COMMIT = re.compile("[0-9a-f]{7,64}")  # SHA-1 or SHA-256, whole or short
 
 
 def change_line(change: Change) -> str:
@@ -21,14 +27,14 @@ def change_words(change: Change) -> str:
 def cause(change: Change) -> str:
     """The likeliest cause in words."""
     if change.attribution.cause == "unknown":
-        return "cause unknown: neither code, versions, sentinels, clocks nor the node moved with it"
+        return "cause unknown: no change of code, versions, sentinels, clocks or the node was seen with it"
     return f"likeliest cause: {change.attribution.cause}"
 
 
 def commits_line(change: Change) -> str:
-    """The commits between, as git takes them; empty where they are not known."""
+    """The commits between, as git takes them; empty where they are not known, or are no hashes: git would take other text for an option."""
     before, after = change.commits
-    if before is None or after is None:
+    if before is None or after is None or not (COMMIT.fullmatch(before) and COMMIT.fullmatch(after)):
         return ""
     if before == after:
         return f"commit {after[:10]} on both sides: this repository did not change"
@@ -36,8 +42,9 @@ def commits_line(change: Change) -> str:
 
 
 def rerun_command(point: str, run_dir: str) -> str:
-    """Measures one point again, in a run of its own; options other than the sweep are those of that run's environment.json."""
-    return f'pytest benches/ --benchmark-only --sweep {run_dir}/sweep.yaml -k "{point}" --processes 3'
+    """Measures one point again, in a run of its own; options other than the sweep are those of that run's environment.json. Quoted for a
+    shell: both names come from the run."""
+    return shlex.join(["pytest", "benches/", "--benchmark-only", "--sweep", f"{run_dir}/sweep.yaml", "-k", point, "--processes", "3"])
 
 
 def status_line(change: StatusChange) -> str:
@@ -59,8 +66,9 @@ def warning_line(warned: Warned) -> str:
 
 
 def summary(verdict: Verdict) -> list[str]:
-    """A few lines for a webhook: the headline, then what a reader must know first."""
+    """A few lines for a webhook: the headline, then what a reader must know first. Names in them mention nobody and are no links."""
     lines = [("SIMULATED: " if verdict.simulated else "") + verdict.headline, *verdict.suspect]
     lines += [f"{change.direction}: {change_line(change)} ({change.attribution.cause})" for change in verdict.confirmed[:5]]
     lines += [f"broke: {status_line(change)}" for change in verdict.broken[:5]]
-    return lines + [f"accepted: {change_line(change)}: {change.accepted}" for change in verdict.accepted[:5]]
+    lines += [f"accepted: {change_line(change)}: {change.accepted}" for change in verdict.accepted[:5]]
+    return [chat(line) for line in lines]

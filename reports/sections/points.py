@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.page import render
-from reports.palette import STATUSES
+from reports.palette import STATUSES, UNKNOWN_STATUS
 from reports.report import Report
 from reports.sections.base import Section
 
@@ -16,6 +16,8 @@ LEAD = (
 def points(report: Report) -> Section:
     """Chips with the number of points of each status, and a menu for each thing to filter by."""
     counts = report.frame["status"].value_counts()
-    chips = [(status, int(counts[status])) for status in STATUSES if status in counts]
+    statuses = STATUSES | dict.fromkeys(sorted(set(counts.index) - set(STATUSES)), UNKNOWN_STATUS)
+    chips = [(status, int(counts[status])) for status in statuses if status in counts]
     menus = [(name, sorted(report.frame[name].unique())) for name in ("op", "impl", "precision")]
-    return Section("points", "Every point", LEAD, render("points.html.j2", chips=chips, menus=menus, total=len(report.frame)))
+    body = render("points.html.j2", chips=chips, menus=menus, total=len(report.frame), statuses=statuses)
+    return Section("points", "Every point", LEAD, body)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benches.run.sentinels import drift, read_sentinels
 from kernels.registry import OPS
+from reports.compare.noise import BETWEEN_CPU_RUNS
 from reports.page import render
 from reports.palette import STATUSES
 from reports.pick import largest
@@ -37,6 +38,7 @@ class Remark:
 def summary(report: Report) -> Section:
     """Three lines, computed from the data."""
     remarks = [*_failures(report), *_machine(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
+    remarks += _one_run(report)
     body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [_nothing(report)])
     return Section("summary", "Summary", LEAD, body)
 
@@ -125,6 +127,14 @@ def _unsure(report: Report) -> list[Remark]:
             text = f"{len(rows)} of {len(report.timed):,} timed points {status} ({what}); the widest interval:"
             remarks.append(Remark("caution", text, widest["point"], f" ±{show(widest['ci_half_width'], 'fraction')}"))
     return remarks
+
+
+def _one_run(report: Report) -> list[Remark]:
+    """How far an interval can be trusted on a CPU, where a row's is of a single process."""
+    if not report.on_cpu or not (report.timed["status"] == "ok").any():
+        return []
+    text = f"An ok and its interval hold for this run: {BETWEEN_CPU_RUNS}. compare --vs, with several runs a side, measures it."
+    return [Remark("neutral", text)]
 
 
 def _best(report: Report) -> list[Remark]:

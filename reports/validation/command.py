@@ -36,6 +36,8 @@ def run(given: argparse.Namespace) -> int:
         contact = load_contact(given.dir)
         if given.out is None and contact.environment.kind != "cuda":
             raise ContactError(f"{given.dir}: of a simulated board, which is no evidence: name another folder with -o")
+        for note in contact.notes:
+            print(f"warning: {note}", file=sys.stderr)
         target = folder_for(contact, given.out or VALIDATION)
         write(contact, target)
         if given.out is None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from benches.first_contact.check import Check
+from benches.first_contact.check import Check, Verdict
 from benches.first_contact.output import SUMMARY, read_measured
-from benches.row import Row
-from benches.run.journal import read_journal
+from benches.row import WORD, Row
+from benches.run.journal import NEWER, Contents, read_journal
 from benches.run.json_file import read_json
 from reports.environment import Environment, load_environment
 
 CHECKS = TypeAdapter(list[Check])
+FIELDS = tuple(field.name for field in fields(Check))
+VERDICTS = get_args(Verdict)
 PRIVATE = ("host", "device_uuid", "variables", "load_1m")  # of environment.json: whose machine it was, and paths on it
 
 
@@ -34,6 +36,7 @@ class Contact:
     environment: Environment
     rows: Sequence[Row]
     measured: dict[str, Any]
+    notes: Sequence[str] = ()  # what of it is damaged, or by a newer version
 
     @property
     def board(self) -> str:
@@ -50,23 +53,49 @@ class Contact:
 
 def load_contact(path: Path) -> Contact:
     """Raises ContactError."""
-    checks = load_checks(path / SUMMARY)
+    checks, notes = load_checks(path / SUMMARY)
     environment = load_environment(path)
     if not environment.fields.get("started_utc"):
         raise ContactError(f"{path}: {'; '.join(environment.problems) or 'environment.json has no started_utc'}")
-    rows = read_journal(path).rows if (path / "rows.jsonl").is_file() else []
-    return Contact(path, checks, environment, rows, read_measured(path))
+    contents = read_journal(path) if (path / "rows.jsonl").is_file() else Contents([], [])
+    return Contact(path, checks, environment, contents.rows, read_measured(path), [*notes, *contents.notes()])
 
 
-def load_checks(path: Path) -> list[Check]:
-    """Raises ContactError."""
+def load_checks(path: Path) -> tuple[list[Check], list[str]]:
+    """The checks, and a note where a newer version wrote them: its verdicts are kept as they are, and what else it says of a check becomes
+    part of the check's note. Raises ContactError."""
     try:
-        return CHECKS.validate_python(read_json(path))
+        written = read_json(path)
+        unknown = sorted({word for one in written for word in _unknown(one)}) if isinstance(written, list) else []
+        checks = CHECKS.validate_python([_known(one) for one in written] if unknown else written)
+        verdicts = [one["verdict"] for one in written] if unknown else [check.verdict for check in checks]
+        note = [f"{path.name} was {NEWER} ({', '.join(unknown)}): shown as written"] if unknown else []
+        return [replace(check, verdict=verdict) for check, verdict in zip(checks, verdicts, strict=True)], note
     except FileNotFoundError as error:
         raise ContactError(f"{path.parent}: no {path.name}: not the output of `python -m benches first-contact`") from error
     except (OSError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise ContactError(f"{path}: cannot be read: {reason}") from error
+
+
+def _unknown(check: Any) -> Iterator[str]:
+    """`verdict flaky`, `field gpu`: what this version does not know of a check."""
+    if not isinstance(check, dict):
+        return
+    verdict = check.get("verdict")
+    if isinstance(verdict, str) and WORD.fullmatch(verdict) and verdict not in VERDICTS:
+        yield f"verdict {verdict}"
+    yield from (f"field {name}" for name in check if name not in FIELDS and WORD.fullmatch(name))
+
+
+def _known(check: Any) -> Any:
+    """A check of a newer version as one of this: its verdict stands for itself after validation."""
+    if not isinstance(check, dict):
+        return check
+    more = [f"{name}: {value}" for name, value in check.items() if name not in FIELDS]
+    known = {name: value for name, value in check.items() if name in FIELDS}
+    stand_in = {"verdict": "skipped"} if any(word.startswith("verdict ") for word in _unknown(check)) else {}
+    return known | stand_in | {"note": "; ".join(filter(None, [check.get("note", ""), *more]))}
 
 
 def public(environment: dict[str, Any]) -> dict[str, Any]:

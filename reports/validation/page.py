@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from benches.first_contact.check import COUNTED, Check, exit_code
 from benches.row import TIMED, Row
 from kernels.cost_model import predict
+from kernels.escaping import code, markdown
 from kernels.gpus import Gpu
 from kernels.registry import OPS, point_of
 from reports.environment import Environment
-from reports.validation.contact import Contact
+from reports.validation.contact import VERDICTS, Contact
 from reports.validation.model import Fit, constants
 
 ENDED = {0: "Everything is as expected.", 1: "Not everything is as expected.", 3: "It did not finish."}
@@ -24,13 +25,13 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
     versions = environment.fields.get("versions") or {}
     built_with = [(name, str(version)) for name, version in sorted(versions.items()) if version]
     sections = [
-        f"# {environment.text('device_name')}, {contact.date}",
+        f"# {markdown(environment.text('device_name'))}, {contact.date}",
         "Made by `python -m reports validation` from the output of `python -m benches first-contact`; nothing here is written by hand. "
         f"{ENDED[exit_code(checks)]}",
         "## What it was",
         table(("", ""), [*((name, environment.text(name)) for name in FACTS), ("uncommitted changes", dirty(environment)), *built_with]),
         "## What was checked",
-        table(("step", "pass", "fail", "skipped", "unfinished"), counts(checks)),
+        table(("step", *verdicts(checks)), counts(checks)),
         *failures(checks),
         "## What was measured of the board",
         table(
@@ -46,15 +47,19 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
         "±0.5%. ![measured over predicted](measured.svg)",
         table(("point", "status", "mode", "median", "rate", "measured / predicted", "error / tolerance", "config"), kernels(contact)),
         "## Constants of the cost model",
-        fitted if isinstance(fitted, str) else constants_table(fitted),
+        markdown(fitted) if isinstance(fitted, str) else constants_table(fitted),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. A cell's | and line breaks would end it."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+    """A Markdown table; its cells are text, but where they are Code."""
+    shown = ([code(cell, in_table=True) if isinstance(cell, Code) else markdown(str(cell)) for cell in line] for line in rows)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *shown))
+
+
+class Code(str):
+    """A cell that Markdown shows as code."""
 
 
 def dirty(environment: Environment) -> str:
@@ -67,14 +72,19 @@ def counts(checks: Sequence[Check]) -> list[tuple[str, ...]]:
     """Of each step, how many of each verdict."""
     found = []
     for step in dict.fromkeys(check.step for check in checks):
-        count = Counter(check.verdict for check in checks if check.step == step)
-        found.append((step, *(str(count[verdict] or "") for verdict in ("pass", "fail", "skipped", "unfinished"))))
+        count = Counter[str](check.verdict for check in checks if check.step == step)
+        found.append((step, *(str(count[verdict] or "") for verdict in verdicts(checks))))
     return found
+
+
+def verdicts(checks: Sequence[Check]) -> list[str]:
+    """Every verdict, those of a newer version last."""
+    return list(dict.fromkeys([*VERDICTS, *sorted(check.verdict for check in checks)]))
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
     """A table of what was not as expected, unfinished checks of one step and note in one line; nothing where all was."""
-    wrong = [check for check in checks if check.verdict == "fail"]
+    wrong = [check for check in checks if check.verdict not in ("pass", "skipped", "unfinished")]  # of a newer version too
     rows = [(check.step, check.check, f"{figure(check.value)} {check.unit}".strip(), check.expected, check.note) for check in wrong]
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in checks:
@@ -99,7 +109,7 @@ def kernels(contact: Contact) -> list[tuple[str, ...]]:
     predicted = predictions(contact)
     return [
         (
-            f"`{row.point}`",
+            Code(row.point),
             row.status,
             row.mode or "",
             f"{row.median_s * 1e6:.4g} us" if row.median_s and row.status in TIMED else "",

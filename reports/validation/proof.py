@@ -80,7 +80,7 @@ def load_evidence(folder: Path) -> list[Evidence]:
     for path in sorted(folder.glob(f"*/{CHECKS}"), key=lambda path: path.parent.name[-10:]):
         environment = read_json(path.parent / "environment.json")
         if environment.get("device_kind") == "cuda":
-            found.append(Evidence(path.parent.name, load_checks(path)))
+            found.append(Evidence(path.parent.name, load_checks(path)[0]))
     return found
 
 

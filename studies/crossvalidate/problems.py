@@ -1,23 +1,24 @@
-"""Timings that others measured on H100s, as problems for the fit. Data: shared/h100 beside this checkout (sources in its README).
+"""Timings that others measured on H100s, as problems for the fit. Their folder is named by MICROBENCH_H100_DATA (sources in its README).
 
 Some of these measurements include more than the kernel; what that adds is fitted beside the model, and is no part of a prediction.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kernels.calibrated import Calibration, Contractions, TileFit
 from kernels.gpus import load_gpu
-from kernels.guard import ROOT
 from reports.calibrate.fit import Array, Problem, Some
 from reports.calibrate.gpu import Contracted, Streamed, batch_problem, stream_problem, tile_problem
+from studies.crossvalidate import VARIABLE
 
-DATA = ROOT.parent / "shared" / "h100"
 GPU = load_gpu("h100_sxm5")
 if GPU.model is None:
     raise RuntimeError("configs/gpus/h100_sxm5.yaml has no fitted constants to begin with")
@@ -37,8 +38,16 @@ class Study:
     note: str  # what the measurement includes, or what is held
 
 
+def table(name: str) -> pd.DataFrame:
+    """The rows of one file. Raises LookupError where VARIABLE names no folder."""
+    folder = os.environ.get(VARIABLE)
+    if not folder or not Path(folder).is_dir():
+        raise LookupError(f"{VARIABLE} names no folder of measured H100 timings: {folder or 'it is not set'}")
+    return pd.read_csv(Path(folder) / name)
+
+
 def _table(name: str) -> pd.DataFrame:
-    rows = pd.read_csv(DATA / name)
+    rows = table(name)
     return rows if "batch" in rows else rows.assign(batch=1)
 
 
@@ -117,7 +126,7 @@ def batched(shared: Mapping[str, float]) -> Study:
 
 def stream(op: str) -> Study:
     """`add` runs at the memory's speed; `mlp_act`, a gated activation that loads 2 bytes a thread at a time, at that of its requests."""
-    rows = pd.read_csv(DATA / "elementwise_fp16.csv").query("op == @op")
+    rows = table("elementwise_fp16.csv").query("op == @op")
     zero, cold = np.zeros(len(rows)), np.zeros(len(rows), bool)
     streamed = Streamed(rows.bytes.to_numpy(float), zero, cold, rows.latency_us.to_numpy() * 1e-6, _groups(rows, ("tokens", "bytes")))
     problem = stream_problem(f"elementwise fp16 {op}", streamed, PRESENT.stream, PRESENT.batched, GPU)

@@ -67,7 +67,8 @@ def read_sweep(folder: Path) -> tuple[str, Sequence[str]]:
 
 def read_rows(folder: Path) -> tuple[str, Sequence[str]]:
     contents = read_journal(folder)
-    return f"{'rows' if contents.rows else 'no rows'}, {'problems' if contents.problems else 'no problems'}", contents.problems
+    problems = [*contents.problems, *contents.unread]
+    return f"{'rows' if contents.rows else 'no rows'}, {'problems' if problems else 'no problems'}", problems
 
 
 def read_environment(folder: Path) -> tuple[str, Sequence[str]]:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from benches.devices.cpu import cpu_model
+from kernels.console import open_console
 from studies.perf import collection, kernels_on_cpu, nightly_page, overhead, page, planning
 
 
@@ -48,7 +48,7 @@ def main(names: list[str]) -> int:
         for figure in (Figure(*fields) for fields in PARTS[name]()):
             met &= figure.met
             table.add_row(figure.name, f"{figure.value:.3g} {figure.unit}", f"{figure.limit:g}", "met" if figure.met else "NOT MET")
-    Console().print(table)
+    open_console().print(table)
     return 0 if met else 1
 
 

@@ -161,26 +161,11 @@ def test_boards_without_a_driver_are_seen_on_the_bus(tmp_path: Path) -> None:
     assert probe_nvidia(missing, tmp_path / "absent").on_pci_bus is None
 
 
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"cpu.max": "200000 100000\n"}, 2.0),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "150000\n"}, None),
-        ({"cpu.max": "rubbish\n"}, None),
-        ({"cpu.max": "100 0\n"}, None),
-        ({}, None),
-    ],
-)
-def test_cpu_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: float | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    of = probe.cgroup_files
-    monkeypatch.setattr(probe, "cgroup_files", lambda *names: of(*names, root=tmp_path))
-    assert probe.quota_cores() == cores
+@pytest.mark.parametrize(("text", "problem"), [("2,1", None), ("", None), ("two", "OMP_NUM_THREADS: 'two' is not a number of threads")])
+def test_what_is_wrong_with_the_number_of_threads(monkeypatch: pytest.MonkeyPatch, text: str, problem: str | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    found = probe.threads_problem()
+    assert found is None if problem is None else found is not None and found.startswith(problem)
 
 
 @pytest.mark.parametrize(("text", "limit"), [("1000000000\n", 10**9), ("max\n", None), ("9223372036854771712\n", None)])

@@ -1,20 +1,21 @@
-"""The cost model's errors on timings measured on H100s, which lie beside the repository and are no part of it."""
+"""The cost model's errors on timings measured on H100s, which MICROBENCH_H100_DATA names and which are no part of the repository."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-import pandas as pd
 import pytest
 
 from kernels.cost_model import Cache, predict
 from kernels.gpus import load_gpu
 from kernels.registry import OPS
 from reports.calibrate.quality import by_regime, quality
-from studies.crossvalidate import problems
-from studies.crossvalidate.study import Result, everything, extrapolated
+from studies.crossvalidate import VARIABLE, problems
+from studies.crossvalidate.__main__ import main
+from studies.crossvalidate.study import BORDERS, Result, everything, extrapolated
 
 H100 = load_gpu("h100_sxm5")
-pytestmark = pytest.mark.skipif(not problems.DATA.is_dir(), reason=f"no measured H100 timings at {problems.DATA}")
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,7 @@ def results() -> dict[str, Result]:
 
 
 @pytest.mark.slow
+@pytest.mark.timings
 @pytest.mark.parametrize(
     ("name", "precision", "cache", "mape", "ratio"),
     [
@@ -33,7 +35,7 @@ def results() -> dict[str, Result]:
     ],
 )
 def test_shipped_constants(name: str, precision: str, cache: Cache, mape: float, ratio: tuple[float, float]) -> None:
-    rows = pd.read_csv(problems.DATA / name)
+    rows = problems.table(name)
     dims = [d for d in ("batch", "m", "n", "k") if d in rows]
     points = [OPS["matmul"].point("torch", precision, dict(zip(dims, map(int, size), strict=True))) for size in rows[dims].to_numpy()]
     found = quality(name, "all", predict(points, H100, cache).predicted_s, rows.latency_us.to_numpy() * 1e-6, held_out=False)
@@ -41,8 +43,9 @@ def test_shipped_constants(name: str, precision: str, cache: Cache, mape: float,
     assert ratio[0] <= found.ratio <= ratio[1]
 
 
+@pytest.mark.timings
 def test_shipped_stream_constants() -> None:
-    rows = pd.read_csv(problems.DATA / "elementwise_fp16.csv").query("op == 'add'")
+    rows = problems.table("elementwise_fp16.csv").query("op == 'add'")
     sizes = rows[["tokens", "hidden"]].to_numpy()
     points = [OPS["elementwise"].point("torch", "fp16", {"m": int(m), "n": int(n)}, {"function": "add"}) for m, n in sizes]
     assert [OPS["elementwise"].cost(p, "cuda").bytes for p in points] == rows["bytes"].astype(int).tolist()
@@ -52,6 +55,7 @@ def test_shipped_stream_constants() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timings
 def test_errors_on_rows_not_fitted(results: dict[str, Result]) -> None:
     assert {name: result.held_out[0].mape for name, result in results.items() if not result.met} == {}
     bf16 = results["matmul bf16"].held_out
@@ -61,6 +65,7 @@ def test_errors_on_rows_not_fitted(results: dict[str, Result]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timings
 def test_constants_are_those_that_are_shipped(results: dict[str, Result]) -> None:
     model = problems.PRESENT
     shipped = {"matmul bf16": model.matmul_for("bf16"), "matmul fp8 block": model.matmul_for("fp8_e4m3")}
@@ -72,11 +77,26 @@ def test_constants_are_those_that_are_shipped(results: dict[str, Result]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timings
 def test_beyond_the_rows_that_were_fitted() -> None:
     """The form carries over a border of m, n or k: what a fit on one side says of the other."""
-    for q in extrapolated(problems.bf16(), problems.bf16_work()):
+    found = extrapolated(problems.bf16(), problems.bf16_work())
+    assert len(found) == len(BORDERS)
+    for q in found:
         assert q.mape <= 0.11, (q.name, q.regime)
         assert 0.94 <= q.ratio <= 1.06, (q.name, q.regime)
+
+
+@pytest.mark.parametrize("folder", [None, "", "nowhere"])
+def test_without_the_timings_the_study_says_what_to_set(
+    folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if folder is not None:
+        monkeypatch.setenv(VARIABLE, folder)
+    assert main([]) == 2
+    assert capsys.readouterr().err == f"error: {VARIABLE} names no folder of measured H100 timings: {folder or 'it is not set'}\n"
 
 
 def test_regimes_are_the_issues() -> None:

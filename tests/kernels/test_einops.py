@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import einops
 import pytest
 import torch
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
 from benches.timing.measure import gate
+from kernels.einops_op.pattern import ADVICE, parse
 from kernels.einops_op.spec import result
+from kernels.einops_op.torch_impl import function
 from kernels.op import Cost, OpError, Platform, Point
 from kernels.registry import OPS
 from tests.tensor_memory import peak_bytes
@@ -48,6 +52,16 @@ def test_refusals_are_one_line_that_says_what_is_wrong(pattern: str, reduction: 
     assert str(error.value).startswith(f"pattern {pattern!r}: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_axes_may_be_named_like_keywords_or_in_greek() -> None:
+    parse.cache_clear()
+    found = point("lambda (in α) -> in lambda α", {"lambda": 2, "in": 3, "α": 5})
+    assert found.id == "einops-torch-fp32-lambda.in:α-in.lambda.α-2x3x5"
+    operand = torch.arange(30.0).reshape(2, 15)
+    warnings.filterwarnings("ignore", ADVICE)  # as a worker has it: pytest undoes what importing the implementation did
+    assert torch.equal(function(found)(operand), operand.reshape(2, 3, 5).transpose(0, 1))
 
 
 def test_dims_must_be_the_axes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import re
@@ -9,16 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
 from benches.row import Row
 from kernels.guard import ROOT
 from reports.__main__ import main
 from reports.compare.comparison import VERDICTS, Comparison, compare
 from reports.compare.differences import differences, fields
+from reports.compare.noise import CPU, GPU, Assumed
 from reports.compare.plots import MOST_TICKS, ratio_ticks
+from reports.compare.show import show
+from reports.compare.words import one_run_line, remarks
 from reports.palette import VERDICTS as MARKS
 from reports.report import load_report
 from tests.reports.conftest import COMMON, ENVIRONMENTS, VERSIONS, fake_rows, sweep, write_run
@@ -136,14 +143,49 @@ def test_only_an_overwhelming_effect_outweighs_noise(tmp_path: Path, kind: str, 
     assert verdict(compared(tmp_path, a, b, kind), a[place].point)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("assumed", "single", "said"), [(CPU, [True, False], True), (CPU, [False], False), (CPU, [], False), (GPU, [True], False)]
+)
+def test_an_interval_of_one_run_on_a_cpu_is_not_how_far_runs_differ(assumed: Assumed, single: list[bool], said: bool) -> None:
+    """Several runs a side show that themselves."""
+    line = one_run_line(cast(Comparison, SimpleNamespace(assumed=assumed, pairs=pd.DataFrame({"single": pd.Series(single, dtype=bool)}))))
+    expected = "Each run's interval holds for that run: runs of the same code on a shared CPU differ by 1% in some points"
+    assert line.startswith(expected) if said else line == ""
+
+
+@pytest.mark.slow
+def test_a_cpus_comparison_says_how_far_runs_differ(tmp_path: Path) -> None:
+    rows = rows_of("cpu")
+    found = compared(tmp_path, rows, rerun(rows), "cpu")
+    assert one_run_line(found) + "." in [remark.text for remark in remarks(found)]
+    show(found, Console(file=(terminal := io.StringIO()), width=80))
+    assert one_run_line(found) in " ".join(terminal.getvalue().split())
+
+
 @pytest.mark.slow
 def test_what_differs_in_a_pair_is_noted(tmp_path: Path) -> None:
-    a = [row.model_copy(update={"config": "128x128x64", "source_hash": "1"}) for row in rows_of()]
+    """The source only where its hashes follow the same rules, and the machine code does not say what ran."""
+    known, same = {"source_hash": "v2:1", "machine_code_hash": "a"}, {"config": "128x128x64", "source_hash": "v2:1"}
+    cases = [
+        (same, {"config": "64x64x64", "source_hash": "v2:2"}, "kernel config, source"),
+        (same, {"source_hash": "v3:2"}, ""),
+        ({"source_hash": "1"}, {"source_hash": "v2:1"}, ""),
+        ({"source_hash": "1"}, {"source_hash": "2"}, "source"),
+        (same, {"source_hash": None}, ""),
+        (known, {"source_hash": "v2:2"}, ""),
+        (known, {"source_hash": "v2:2", "machine_code_hash": "b"}, "machine code"),
+        (known, {"source_hash": "v2:2", "machine_code_hash": None}, "source"),
+    ]
+    a = rows_of()
+    places = [i for i, row in enumerate(a) if row.median_s is not None][: len(cases)]
+    for place, (before, _, _) in zip(places, cases, strict=True):
+        a[place] = a[place].model_copy(update=before)
     b = rerun(a)
-    b[0] = b[0].model_copy(update={"config": "64x64x64", "source_hash": "2"})
+    for place, (_, after, _) in zip(places, cases, strict=True):
+        b[place] = b[place].model_copy(update=after)
     noted = compared(tmp_path, a, b).table.set_index("point")["noted"]
-    assert noted[b[0].point] == "kernel config, source"
-    assert set(noted.drop(b[0].point)) == {""}
+    assert [noted[a[place].point] for place in places] == [expected for _, _, expected in cases]
+    assert set(noted.drop([a[place].point for place in places])) == {""}
 
 
 @pytest.mark.slow

@@ -227,6 +227,34 @@ def test_import_of_pytest_benchmark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tests", "points"),
+    [
+        ([("test_a", "t/x.py::test_a"), ("test_b", "t/y.py::test_b")], ["test_a", "test_b"]),
+        ([("test_a", "t/x.py::test_a"), ("test_a", "t/y.py::test_a")], ["t/x.py::test_a", "t/y.py::test_a"]),
+        ([("test_a", None), ("test_a", None), ("test_a", None)], ["test_a", "test_a (2)", "test_a (3)"]),
+        ([("a", "x.py::a"), ("a", "x.py::a"), ("a (2)", None)], ["x.py::a", "x.py::a (2)", "a (2)"]),
+        ([("a (2)", None), ("a", None), ("a", None)], ["a (2)", "a", "a (3)"]),
+        ([("a[1]", "x.py::A::a[1]"), ("a[1]", "x.py::B::a[1]")], ["x.py::A::a[1]", "x.py::B::a[1]"]),
+    ],
+)
+def test_tests_of_one_name_are_all_kept(tests: list[tuple[str, str | None]], points: list[str], tmp_path: Path) -> None:
+    benchmarks = [{"name": name, "fullname": full, "stats": {"median": 1 + i}} for i, (name, full) in enumerate(tests)]
+    path = tmp_path / "0001.json"
+    path.write_text(json.dumps(BENCHMARK_JSON | {"benchmarks": benchmarks}), encoding="utf-8")
+    table = benchmark_table(path)
+    assert table["point"].to_pylist() == points
+    assert table["median_s"].to_pylist() == [1 + i for i in range(len(tests))]
+
+
+def test_files_of_the_same_second_are_two_runs_and_a_file_added_again_is_one(tmp_path: Path) -> None:
+    for name, median in (("a", 0.5), ("b", 0.25), ("again", 0.5)):
+        benchmarks = [{"name": "test_x", "fullname": f"{name}.py::test_x", "stats": {"median": median}}]
+        (tmp_path / f"{name}.json").write_text(json.dumps(BENCHMARK_JSON | {"benchmarks": benchmarks}), encoding="utf-8")
+        add_table(tmp_path / "h", benchmark_table(tmp_path / f"{name}.json"))
+    assert count(tmp_path / "h") == (2, 2)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("[]", "not a pytest-benchmark JSON"),

@@ -205,6 +205,7 @@ def sentinel(*seconds: float) -> pd.DataFrame:
 
 QUIET = sentinel(1.0, 1.001, 0.999, 1.0)
 NODE = [NodeShift("a", "n3", 1.05, 100)]
+INCOMPARABLE = "the source cannot be compared: its hashes before and after follow different rules"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,30 @@ NODE = [NodeShift("a", "n3", 1.05, 100)]
             ("the machine code changed: 1 → 2",),
         ),
         (lines(source_hash=["1", "1", None, "2"]), QUIET, [], "kernel code", ("the source changed: 1 → 2",)),
+        (lines(source_hash=["v2:1", "v2:1", "v2:2", None]), QUIET, [], "kernel code", ("the source changed: v2:1 → v2:2",)),
+        (lines(source_hash=["1", "1", "v2:1", "v2:1"]), QUIET, [], "unknown", (INCOMPARABLE,)),
+        (lines(source_hash=["v2:1", "v2:1", "v3:1", "v3:1"]), QUIET, [], "unknown", (INCOMPARABLE,)),
+        (lines(source_hash=["1", "v2:1", "v2:1", "v2:1"]), QUIET, [], "unknown", ()),  # the same by the rules that both sides have
+        (lines(source_hash=["1", "v2:1", "v2:2", "v2:2"]), QUIET, [], "kernel code", ("the source changed: v2:1 → v2:2",)),
+        (lines(source_hash=["1", "1", "1", "v2:1"]), QUIET, [], "unknown", ()),
+        (lines(source_hash=[None, None, "v2:1", "v2:1"]), QUIET, [], "unknown", ()),
+        (lines(source_hash=["1", "1", "v2:1", "v2:1"], cublas=["1", "1", "2", "2"]), QUIET, [], "software", ("cuBLAS changed: 1 → 2",)),
+        (lines(source_hash=["1", "1", "v2:1", "v2:1"]), QUIET, NODE, "the node", ("every series on a moved that night: +5.0%",)),
+        (lines(source_hash=["v2:1", "v2:1", "v2:2", "v2:2"], machine_code_hash=["a"] * 4), QUIET, [], "unknown", ()),  # the same code ran
+        (
+            lines(source_hash=["v2:1", "v2:1", "v2:2", "v2:2"], machine_code_hash=["a", "a", "b", "b"]),
+            QUIET,
+            [],
+            "kernel code",
+            ("the machine code changed: a → b",),
+        ),
+        (
+            lines(source_hash=["v2:1", "v2:1", "v2:2", "v2:2"], machine_code_hash=[None, None, "b", "b"]),
+            QUIET,
+            [],
+            "kernel code",
+            ("the source changed: v2:1 → v2:2",),
+        ),
         (lines(cublas=["12.8", "12.8", "12.9", "12.9"]), QUIET, [], "software", ("cuBLAS changed: 12.8 → 12.9",)),
         (lines(cudnn=["91900", "91900", "92000", "92000"]), QUIET, [], "software", ("cuDNN changed: 91900 → 92000",)),
         (lines(cuda_runtime=["12.8", "12.8", "13.0", None]), QUIET, [], "software", ("the CUDA runtime changed: 12.8 → 13.0",)),
@@ -418,7 +443,7 @@ def test_exit_codes(fields: dict[str, object], code: int) -> None:
 
 def test_names_are_text_everywhere() -> None:
     verdict = Verdict(**(vars(VERDICT) | {"changes": (CHANGE,)}))
-    assert "`p\\|&lt;b>`" in files.to_markdown(verdict)
+    assert "`p\\|<b>`" in files.to_markdown(verdict)
     assert ET.fromstring(files.to_junit(verdict)).find("testcase[failure]").get("name") == "p|<b>"  # type: ignore[union-attr]
     assert summary(verdict)[1].startswith("slower: p|<b>  +5.0% (+3.0% … +7.0%)")
     assert "since 2026-11-01" in change_line(CHANGE)

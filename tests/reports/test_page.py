@@ -14,7 +14,7 @@ import pytest
 from reports.build import build_report
 from reports.report import load_report
 from reports.sections import SECTIONS
-from reports.sections.summary import _duration
+from reports.sections.summary import _duration, summary
 from reports.sections.versus import pairs
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,9 @@ def test_each_section_says_how_to_read_it_and_an_empty_one_why(make_run: Callabl
     skipped = [row for row in _rows(make_run("cpu")) if row.status in ("skipped", "wrong")]
     bare = load_report(make_run("cpu", "bare", rows=skipped))
     for made in (report, bare):
-        for section in filter(None, (make(made) for make in SECTIONS)):
+        sections = list(filter(None, (make(made) for make in SECTIONS)))
+        assert len(sections) > 1
+        for section in sections:
             assert section.lead.endswith(".")
             assert bool(section.body) != bool(section.empty)
             assert not section.empty or section.empty.endswith(".") or ":" in section.empty
@@ -91,6 +93,13 @@ def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callabl
     page = page_of(make_run("cpu"))
     assert "Triton is not timed on a CPU" in page
     assert "129×131×137" in page, "the shape that matmul's rule shrinks 1024×1024×1024 to"
+
+
+def test_a_cpu_says_that_an_interval_is_of_one_run_and_how_far_runs_differ(make_run: Callable[..., Path]) -> None:
+    said = "An ok and its interval hold for this run: runs of the same code on a shared CPU differ by 1% in some points"
+    nothing_ok = [row for row in _rows(make_run("cpu")) if row.status != "ok"]
+    runs = make_run("cpu"), make_run("cuda"), make_run("cpu", "doubtful", rows=nothing_ok)
+    assert [said in summary(load_report(run)).body for run in runs] == [True, False, False]
 
 
 def test_pairs_differ_in_the_implementation_alone(make_run: Callable[..., Path]) -> None:

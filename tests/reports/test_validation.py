@@ -192,7 +192,9 @@ def test_every_pattern_of_a_claim_names_a_step() -> None:
 
 
 def test_every_figure_of_docs_validation_has_its_source_beside_it() -> None:
-    for path in VALIDATION.glob("*/checks.json"):
+    found = list(VALIDATION.glob("*/checks.json"))
+    assert found
+    for path in found:
         assert {"README.md", "environment.json", "rows.jsonl"} <= {other.name for other in path.parent.iterdir()}
         assert "host" not in json.loads((path.parent / "environment.json").read_text())
     assert VALIDATION.is_relative_to(ROOT)

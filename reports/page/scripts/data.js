@@ -13,6 +13,12 @@ function unpacked(id) {
 const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 const escapeHtml = text => String(text).replace(/[&<>"']/g, c => escaped[c]);
 
+// A value as a CSV's cell that no spreadsheet takes for a formula: kernels/escaping.py's cell, and quotes where it needs them.
+const csvCell = value => {
+  const text = typeof value === "string" && /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : String(value ?? "");
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
 // columns: descriptions; values and texts: by column name, one entry a row (texts only where a number is shown otherwise).
 class Rows {
   constructor(data) { Object.assign(this, data); this.count = data.values.point.length; }

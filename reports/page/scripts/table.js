@@ -80,10 +80,10 @@ class PointTable {
 
   // Every column of the rows that pass the filters, in the order shown; numbers as SI values.
   csv() {
-    const { rows } = this, quote = value => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+    const { rows } = this;
     const lines = this.table.rows({ search: "applied", order: "applied" }).data().toArray()
-      .map(([row]) => rows.columns.map(c => quote(String(rows.value(c.name, row) ?? ""))).join(","));
-    return [rows.columns.map(c => c.name).join(","), ...lines].join("\n") + "\n";
+      .map(([row]) => rows.columns.map(c => csvCell(rows.value(c.name, row))).join(","));
+    return [rows.columns.map(c => csvCell(c.name)).join(","), ...lines].join("\n") + "\n";
   }
 
   tell(text) { document.getElementById("told").textContent = text; }

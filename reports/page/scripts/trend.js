@@ -104,7 +104,7 @@ class Trends {
     const times = this.measured(row), number = log => Number.isFinite(log) ? Math.exp(log).toPrecision(7) : "";
     const names = times.map((_, gpu) => `measured_s ${this.gpus[gpu]}`);
     const lines = this.nights.map((night, i) => [night, number(this.of(row)[i]), ...times.map(values => number(values[i]))].join(","));
-    return [["night", "median_s without shift", ...names].join(","), ...lines].join("\n") + "\n";
+    return [["night", "median_s without shift", ...names].map(csvCell).join(","), ...lines].join("\n") + "\n";
   }
 
   // What the dialog shows of a series ahead of its figures.

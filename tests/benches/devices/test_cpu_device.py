@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from benches.devices import heap
-from benches.devices.cpu import CpuDevice, threads_asked
+from benches.devices.cpu import CpuDevice
 from kernels.gpus import Ceilings
 from kernels.guard import ROOT
 
@@ -76,12 +76,6 @@ def test_a_c_library_without_mallopt_is_no_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     assert heap.keep_freed_memory() is False
     assert heap.return_freed_memory(0) is False
-
-
-@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("", None), ("0", None), ("many", None), ("4,2", None)])
-def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, threads: int | None) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", text)
-    assert threads_asked() == threads
 
 
 def test_fewer_threads_are_not_fewer_cores(monkeypatch: pytest.MonkeyPatch) -> None:

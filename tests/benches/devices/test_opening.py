@@ -91,6 +91,7 @@ def test_a_run_ends_with_what_its_device_lacks(environment: dict[str, Any], line
     session = pytest_plugin.Session.__new__(pytest_plugin.Session)
     session._run = SimpleNamespace(environment=environment)  # type: ignore[assignment]
     session.left_out = lambda: []  # type: ignore[method-assign]
+    session.lost = []
     written: list[str] = []
     reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda line, **markup: written.append(line))
     pytest_plugin.pytest_terminal_summary(reporter, SimpleNamespace(stash={pytest_plugin.KEY: session}))  # type: ignore[arg-type]

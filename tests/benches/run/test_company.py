@@ -36,6 +36,13 @@ def pytest_runtest_call(item):
     finally:
         signal.alarm(0)
 """
+SKIPPING = f"""
+import pytest
+
+def pytest_runtest_setup(item):
+    if "{HANGING}" in item.name:
+        pytest.skip("quarantined")
+"""
 
 
 @pytest.fixture
@@ -112,6 +119,16 @@ def test_whole_errors_are_kept_in_a_file_of_their_point(sweep: Path, tmp_path: P
     assert "RuntimeError: scripted: no kernel image" in raised.read_text(encoding="utf-8")
     assert "Segmentation fault" in crashed.read_text(encoding="utf-8")
     assert all(row.error_file is None for name, row in rows.items() if name not in (HANGING, crashing))
+
+
+@pytest.mark.slow
+def test_points_that_another_plug_in_skips_fail_the_session(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "skipper.py").write_text(SKIPPING, encoding="utf-8")
+    done = run(tmp_path, "-p", "skipper", "-k", "bf16  and torch", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert f"error: 1 selected point has no row: {HANGING}\n" in done.stdout
+    assert len(read_journal(tmp_path / "run").rows) == 2
+    assert environment.read(tmp_path / "run")["narrowed_by"] == "-k 'bf16 and torch' test_matmul.py"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Every mistake is one line, `file:line: key: what is wrong (did you mean …?)`, and all of them come at once."""
 
+import codecs
 import os
 from pathlib import Path
 
@@ -220,7 +221,7 @@ FILES = {
     "a: b: c": "1: YAML: mapping values are not allowed in this context",
     f"sweeps: [{ONE}}}]\n---\nb: 1": "2: YAML: a second document: a file holds one sweep",
     "sweeps: \x07": "1: YAML: a character that YAML does not allow (control characters are not allowed)",
-    "a: 1\nb: \0": "2: sweep: '{path}' is binary: it holds a NUL byte",
+    "a: 1\nb: \0": "2: sweep: '{path}' is UTF-16 or no text: it holds a NUL byte (byte 8)",
     "%YAML 1.1\n---\na: 1": "1: YAML: directives (%…) are not accepted",
     "a: &a [*a]": "1: YAML: alias *a stands inside what it names",
     "a: *b": "1: YAML: alias *b names no anchor before it",
@@ -312,6 +313,17 @@ CSVS = {
     "m,n,k,layout\n1,1,1,nt\n1,1,1,xx\n": "shapes.csv:3: layout: unknown layout 'xx'; valid: nn, nt, tn, tt",
     "m,n\n1,2\n": "shapes.csv:2: dims: missing dim k; valid: m, n, k",
     "m,n,k,q\n1,2,3,4\n": "shapes.csv:2: q: unknown dim 'q'; valid: m, n, k",
+    "m,n,k,q r\n1,2,3,4\n1,2,3,4\n": "shapes.csv:1: header: 'q r' cannot be the name of a dim: letters, digits and _, at most 40",
+    "m;n;k\n1;2;3\n4;5;6\n": "shapes.csv:1: header: values are separated by semicolons, not by commas: save it with commas",
+    '"m;n;k"\n"1;2;3"\n': "shapes.csv:1: header: values are separated by semicolons, not by commas: save it with commas",
+    "\nm\tn\tk\n1\t2\t3\n": "shapes.csv:2: header: values are separated by tabs, not by commas: save it with commas",
+    "m|n|k\n1|2|3\n": "shapes.csv:1: header: values are separated by bars, not by commas: save it with commas",
+    "m n k\n1 2 3\n": "shapes.csv:1: header: values are separated by spaces, not by commas: save it with commas",
+    "sep=;\nm;n;k\n1;2;3\n": "shapes.csv:1: header: values are separated by semicolons, not by commas: save it with commas",
+    "m,n,k\n1;2;3\n4;5;6\n": "shapes.csv:2: row: values are separated by semicolons, not by commas: save it with commas",
+    "1,2,3\n4,5,6\n7,8,9\n": "shapes.csv:1: header: holds numbers where names belong: put a line such as m,n,k above it",
+    "4096,4096,nt\n1,2,nt\n": "shapes.csv:1: header: holds numbers where names belong: put a line such as m,n,k above it",
+    "64.5\n": "shapes.csv:1: header: holds numbers where names belong: put a line such as m,n,k above it",
     'm,n,k\n1,2,"3\n': "shapes.csv:2: row: cannot be read: unexpected end of data",
     "m,n,k\n" + "1,1,1\n" * 200_000: "shapes.csv:1: header: more than 400000 values",
 }
@@ -325,6 +337,34 @@ def test_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
     with pytest.raises(SweepError) as error:
         load_sweep("s.yaml")
     assert error.value.problems == [CSVS[text]]
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "problem"),
+    [
+        ("m,n,k,label\n1,2,3,ä\n".encode("latin-1"), 2, "is not UTF-8 (byte 18): save it as UTF-8"),
+        ("m,n,k,label\r1,2,3,a\r1,2,3,€\r".encode("cp1252"), 3, "is not UTF-8 (byte 26): save it as UTF-8"),
+        ("m,n,k\n1,2,3\n".encode("utf-16"), 1, "is UTF-16: save it as UTF-8"),
+        (codecs.BOM_UTF16_BE + "m,n,k\n1,2,3\n".encode("utf-16-be"), 1, "is UTF-16: save it as UTF-8"),
+        ("m,n,k\n1,2,3\n".encode("utf-16-le"), 1, "is UTF-16 or no text: it holds a NUL byte (byte 1)"),
+        (b"m,n,k\n1,2,3\n4,\x00,6\n", 3, "is UTF-16 or no text: it holds a NUL byte (byte 14)"),
+    ],
+)
+def test_a_csv_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, line: int, problem: str):
+    """The problem is in the CSV, and so is the line."""
+    monkeypatch.chdir(tmp_path)
+    Path("shapes.csv").write_bytes(data)
+    Path("s.yaml").write_text("sweeps:\n - op: matmul\n   precision: bf16\n   points: {csv: shapes.csv}", encoding="utf-8")
+    with pytest.raises(SweepError) as error:
+        load_sweep("s.yaml")
+    assert error.value.problems == [f"shapes.csv:{line}: csv: 'shapes.csv' {problem}"]
+
+
+def test_a_csv_as_spreadsheets_save_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("shapes.csv").write_bytes("m, n ,k\r\n16,16,16\r\n".encode("utf-8-sig"))
+    Path("s.yaml").write_text("sweeps: [{op: matmul, impl: torch, precision: bf16, points: {csv: shapes.csv}}]", encoding="utf-8")
+    assert [point.dims for point in load_sweep("s.yaml").points] == [{"m": 16, "n": 16, "k": 16}]
 
 
 def test_a_csv_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -341,7 +381,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert problems("no.yaml") == ["1: sweep: there is no file 'no.yaml'"]
     assert problems(f"{tmp_path}/") == [f"1: sweep: {quoted(tmp_path)!r} is a directory, not a file"]
     assert problems("pipe.yaml") == ["1: sweep: 'pipe.yaml' is no regular file"]
-    assert problems("latin.yaml") == ["2: sweep: 'latin.yaml' is no UTF-8 text (byte 8)"]
+    assert problems("latin.yaml") == ["2: sweep: 'latin.yaml' is not UTF-8 (byte 8): save it as UTF-8"]
     assert problems("big.yaml") == ["1: sweep: 'big.yaml' is larger than 4000000 bytes"]
     Path("latin.yaml").chmod(0)
     if not os.access("latin.yaml", os.R_OK):  # who is root, or has its capabilities, may read everything

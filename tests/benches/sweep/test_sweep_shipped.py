@@ -11,19 +11,23 @@ from kernels.op import Platform
 from kernels.registry import OPS
 from tests.runs_in import runs_in
 
-BANDS = {"smoke": (60, 160), "nightly": (600, 1000), "full": (4000, 20000), "edges": (500, 2000)}
+BANDS = {
+    **{"smoke": (60, 160), "nightly": (600, 1000), "full": (4000, 20000), "edges": (500, 2000), "calibrate": (500, 900)},
+    **{"first_contact": (100, 160), "gradients": (80, 120), "layout": (80, 120), "models": (40, 80), "optimizer": (60, 100)},
+    **{"training": (30, 60)},
+}
 H100 = Platform("cuda", (9, 0))
 
 
 def test_every_shipped_sweep_has_a_band():
-    assert set(BANDS) <= set(sweep_names())
+    assert set(BANDS) == set(sweep_names())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sweep_names())
+@pytest.mark.parametrize("name", BANDS)
 def test_loads_and_resolves(name: str, tmp_path: Path):
     sweep = load_sweep(name)
-    low, high = BANDS.get(name, (1, 20000))
+    low, high = BANDS[name]
     assert low <= len(sweep.points) <= high
     assert sweep.name == name
     assert len({point.id for point in sweep.points}) == len(sweep.points)
@@ -37,7 +41,7 @@ def test_loads_and_resolves(name: str, tmp_path: Path):
 def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
     points = load_sweep(name).points
     unsupported = [point for point in points if OPS[point.op].impls[point.impl].unsupported(point, H100)]
-    assert len(unsupported) <= 0.02 * len(points)
+    assert len(unsupported) <= max(2, 0.02 * len(points))
     assert max(OPS[point.op].cost(point, "cuda").memory_bytes for point in points) < 80e9 / 4  # references in fp64 take four times as much
 
 
@@ -102,8 +106,8 @@ def test_nightly_takes_half_an_hour():
 PARAMETERS = {"llama3_8b": 8.03e9, "llama3_70b": 70.6e9, "gpt3_175b": 174.6e9}
 
 
-def test_models():
-    assert set(model_names()) >= set(PARAMETERS)
+def test_every_shipped_model_has_its_published_size():
+    assert set(model_names()) == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

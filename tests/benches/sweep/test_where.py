@@ -38,6 +38,41 @@ def test_names_are_those_asked_for_once_each():
     assert parse_where("m >= k and k > n // m").names == ("m", "k", "n")
 
 
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("lambda >= 8 and class < 4", True),
+        ("in % 3 == 0 and not in > 3", True),
+        ("None == True", False),
+        ("not (is == if or is < if)", True),
+        ("α * 2 == β", True),
+        ("µ == 5 and ﬁ == 7", True),  # which Python's parser takes for μ and fi
+        ("d0 == 1 and lambda == 8", True),
+        ("m > 0x10 and lambda * 1_0 == 80", True),
+    ],
+)
+def test_dims_may_have_any_name_that_an_equation_takes(text: str, holds: bool):
+    dims = {"lambda": 8, "class": 3, "in": 3, "None": 1, "True": 2, "is": 2, "if": 1, "α": 4, "β": 8, "µ": 5, "ﬁ": 7, "d0": 1, "m": 17}
+    where = parse_where(text, dims)
+    assert where.test(dims) is holds
+    assert set(where.names) <= set(dims)
+
+
+@pytest.mark.parametrize(
+    ("text", "dims", "words"),
+    [
+        ("and > 1", ("and", "m"), "cannot be read; write a condition such as m >= k; 'and' is an operator here: rename the dim"),
+        ("m > not", ("m", "not"), "cannot be read; write a condition such as m >= k; 'not' is an operator here: rename the dim"),
+        ("lambda > 1", ("m",), "cannot be read; write a condition such as m >= k"),
+        ("lambda > class.x", ("lambda", "class"), "'class.x' is no dim, integer or sum, difference, product, // , % or ** of them"),
+    ],
+)
+def test_names_that_cannot_stand_in_a_condition(text: str, dims: tuple[str, ...], words: str):
+    with pytest.raises(WhereError) as error:
+        parse_where(text, dims)
+    assert str(error.value) == words
+
+
 REFUSED = {
     "m": "'m' is no comparison",
     "m % 2": "'m % 2' is no comparison",
