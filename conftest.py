@@ -19,6 +19,7 @@ guard["check_imports"]()
 with guard["missing_package_in_a_line"]():
     from benches.devices.nvml import has_gpu
     from benches.run.journal import read_journal
+    from kernels.registry import language_of
 
 if not has_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet
@@ -74,7 +75,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     """
     if config.getoption("--no-inspect"):
         return False
-    rows = [row for row in read_journal(run_dir).rows if row.impl == "triton" and row.config]
+    rows = [row for row in read_journal(run_dir).rows if language_of(row.op, row.impl) == "triton" and row.config]
     chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
     if not chosen:
         return False
