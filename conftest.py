@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent
 guard = runpy.run_path(str(ROOT / "kernels" / "guard.py"))  # by its path: `kernels` may be the very package that it is about
@@ -18,81 +11,9 @@ guard["check_imports"]()
 
 with guard["missing_package_in_a_line"]():
     from benches.devices.nvml import has_gpu
-    from benches.run.journal import read_journal
-    from kernels.registry import language_of
+    from kernels import interpreter
 
 if not has_gpu():
-    os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which no module has done yet
+    interpreter.interpret_unless_set()
 
-pytest_plugins = ["benches.pytest_plugin"]
-REPORT = pytest.StashKey[str]()
-GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """The page, also after Ctrl-C, and before other plug-ins, which may fail. It is made here because benches/ must not import reports/."""
-    make_page(session, exitstatus)
-    return (yield)
-
-
-def make_page(session: pytest.Session, exitstatus: int) -> None:
-    from benches.pytest_plugin import KEY
-
-    found = session.config.stash.get(KEY, None)
-    if found is None or found.started is None:
-        return
-    run_dir = found.started.dir
-    session.config.stash[REPORT] = report(run_dir)
-    if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        try:
-            inspected = inspect_kernels(run_dir, session.config)
-        except KeyboardInterrupt:
-            return  # the page is there, without this section
-        if inspected:
-            session.config.stash[REPORT] = report(run_dir)
-
-
-def report(run_dir: Path) -> str:
-    """Makes the page; the line that says where it is, or why it is not."""
-    from kernels.escaping import one_line
-
-    again = shlex.join(["python", "-m", "reports", "html", str(run_dir)])
-    try:
-        from reports.build import build_report
-
-        return one_line(f"report: {build_report(run_dir)}")
-    except ModuleNotFoundError as e:  # on a node that only measures
-        return f"no report ({e.name} is not installed): pip install -r requirements.txt, then {again}"
-    except Exception as e:  # the rows are safe in the journal, and the page can be made again
-        return one_line(f"no report ({type(e).__name__}: {e}); try: {again}")
-
-
-def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
-    """Compiles the Triton kernels that this run checked in the interpreter for a GPU, ahead of time: inspect.json in the run directory.
-
-    False where there was nothing to compile.
-    """
-    if config.getoption("--no-inspect"):
-        return False
-    rows = [row for row in read_journal(run_dir).rows if language_of(row.op, row.impl) == "triton" and row.config]
-    chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
-    if not chosen:
-        return False
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None and config.get_verbosity() >= 0:
-        terminal.ensure_newline()
-        terminal.write_line(f"compiling the run's Triton kernels for {GPU_WITHOUT_GPU} (--no-inspect skips this)")
-    only = [argument for kernel in chosen for argument in ("--only", kernel)]
-    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", GPU_WITHOUT_GPU, "--json", str(run_dir / "inspect.json"), *only]
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
-    return True
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last line of the output."""
-    from benches.pytest_plugin import OUT
-
-    line = config.stash.get(REPORT, None)
-    if line:
-        print(line, file=config.stash.get(OUT, None))
+pytest_plugins = ["benches.pytest_plugin.selection", "benches.pytest_plugin.hooks", "reports.pytest_plugin"]

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
+from kernels import interpreter
 from kernels.guard import check_imports
 from kernels.printing import print_safely
 
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> int:
 
         show()
         return 0
-    if os.environ.pop("TRITON_INTERPRET", None):  # triton reads it when imported, and would compile nothing
+    if interpreter.compile_kernels():  # triton may be imported by now
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from kernels import interpreter
 from kernels.guard import NAMES, ROOT, check_imports
 
 MAY_IMPORT = {"kernels": {"kernels"}, "benches": {"kernels", "benches"}, "reports": {"kernels", "benches", "reports"}}
@@ -284,6 +285,37 @@ def test_the_floors_see(path: str, code: str, says: str) -> None:
 )
 def test_the_floors_let_pass(path: str, code: str) -> None:
     assert upward(path, code) == []
+
+
+def functions_called(name: str, code: str) -> list[int]:
+    """Lines that define a function or method of this name."""
+    functions = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return sorted(function.lineno for function in functions if function.name == name)
+
+
+@pytest.mark.slow
+def test_one_function_is_called_measure() -> None:
+    """A reader of `measure(…)` knows which it is: the one that turns a point into a row with its time."""
+    files = [path for folder in NAMES for path in sources(folder)]
+    assert [str(p.relative_to(ROOT)) for p in files for _ in functions_called("measure", p.read_text(encoding="utf-8"))] == [
+        "benches/timing/measure.py"
+    ]
+    assert functions_called("measure", "class A:\n    def measure(self): ...\n\ndef measured(): ...\nasync def measure(): ...") == [2, 5]
+
+
+def test_one_file_reads_and_sets_how_triton_runs() -> None:
+    files = [path for folder in NAMES for path in sources(folder)] + [ROOT / "conftest.py"]
+    assert [str(p.relative_to(ROOT)) for p in files if interpreter.VARIABLE in p.read_text(encoding="utf-8")] == ["kernels/interpreter.py"]
+
+
+def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:
+    """Pages are reports' own plug-in's, which imports what makes them when a session has ended."""
+    root = ast.parse((ROOT / "conftest.py").read_text(encoding="utf-8"))
+    assert [node.name for node in ast.walk(root) if isinstance(node, ast.FunctionDef)] == []
+    plugin = ast.parse((ROOT / "reports" / "pytest_plugin.py").read_text(encoding="utf-8"))
+    at_start = ast.unparse(ast.Module([node for node in plugin.body if isinstance(node, ast.Import | ast.ImportFrom)], []))
+    needed = {module.partition(".")[0] for _, module in modules_of(at_start)} - set(sys.stdlib_module_names)
+    assert needed == {"pytest", "benches", "kernels"}
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from rich.console import Console
 from benches.doctor.facts import Facts
 from benches.doctor.judge import can_measure, judge
 from benches.doctor.show import show, write_json
+from kernels import interpreter
 from kernels.console import open_console
 
 if TYPE_CHECKING:
@@ -61,10 +62,7 @@ def selftest(facts: Facts, console: Console) -> list[Check]:
 
     kind = "cuda" if facts.software.cuda_available else "cpu"
     try:
-        if kind == "cpu":
-            from benches.doctor.interpreter import use_interpreter
-
-            use_interpreter()
+        interpreter.choose(kind)
         from benches.doctor.selftest import SEED, run
 
         console.print(f"\nself-test on {kind}", highlight=False)

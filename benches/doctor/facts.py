@@ -88,7 +88,7 @@ class SoftwareFacts:
     torch_cuda: str | None = None  # the CUDA runtime that torch was built with; None: a CPU build
     cuda_available: bool | None = None
     fp8: bool | None = None  # torch has the fp8 types
-    interpret: str | None = None  # TRITON_INTERPRET
+    interpret: str | None = None  # kernels.interpreter.setting
     visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES
     cuda_uuids: tuple[str, ...] | None = None  # of the devices that torch finds, without "GPU-" or "MIG-"; None where it finds none
     missing_compiler: Missing | None = None  # what torch.compile, and on a GPU Triton, lack to build what they generate

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from benches.doctor.facts import Facts, Package
 from benches.doctor.finding import Finding, Level, gigabytes
 from benches.doctor.visible import visible_gpus
+from kernels.interpreter import VARIABLE, is_on
 
 INSTALL = "pip install -r requirements.txt"
 CORE = ("torch", "triton")  # shown whatever their version; requirements.txt leaves them to the node
@@ -114,12 +115,12 @@ def _listed(wrong: Sequence[Package]) -> str:
 
 def interpreter(facts: Facts) -> Finding | None:
     value = facts.software.interpret
-    if value is None or value.lower() in ("", "0", "false", "off"):
+    if not is_on(value):
         return None
     if facts.nvidia.gpus:
-        text = f"TRITON_INTERPRET={value}: Triton kernels would run in Python instead of on the GPU"
-        return Finding("blocks", "interpreter", "triton", text, "unset TRITON_INTERPRET")
-    return Finding("ok", "interpreter", "triton", f"TRITON_INTERPRET={value}, as it should be without a GPU")
+        text = f"{VARIABLE}={value}: Triton kernels would run in Python instead of on the GPU"
+        return Finding("blocks", "interpreter", "triton", text, f"unset {VARIABLE}")
+    return Finding("ok", "interpreter", "triton", f"{VARIABLE}={value}, as it should be without a GPU")
 
 
 def torch_fp8(facts: Facts) -> Finding | None:

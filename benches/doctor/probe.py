@@ -21,6 +21,7 @@ from benches.devices.cores import ThreadsError, cgroup_files, quota_cores, read,
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.doctor.facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
 from benches.doctor.nvml import probe_nvidia
+from kernels import interpreter
 from kernels.guard import ROOT
 
 RUNS = ROOT / "runs"
@@ -60,7 +61,7 @@ def probe_software(project: Path = ROOT / "pyproject.toml") -> SoftwareFacts:
         torch_cuda=cuda,
         cuda_available=available,
         fp8=fp8,
-        interpret=os.environ.get("TRITON_INTERPRET"),
+        interpret=interpreter.setting(),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         cuda_uuids=uuids,
         missing_compiler=missing_for_cuda() if available else missing_for_cpu(),

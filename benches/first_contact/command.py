@@ -23,6 +23,7 @@ from benches.first_contact.output import used_already, write_summary
 from benches.first_contact.steps import QUICK, STEPS, Contact, Step, run_steps
 from benches.run import environment
 from benches.run.isolation import Isolated, WorkerError
+from kernels import interpreter
 
 DEFAULT_BUDGET_S, LEAST_BUDGET_S = 480.0, 60.0
 RESERVE_S = 6.0  # for the last worker to end and the summary to be written
@@ -79,9 +80,8 @@ def prepare_environment(scratch: Path, kind: str) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(scratch / "triton")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "inductor")
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # workers compile side by side: each would start a pool of its own
-    os.environ.pop("TRITON_INTERPRET", None)
-    if kind == "cuda":
-        os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # so that a cubin's hash is that of its instructions
+    interpreter.compile_kernels()
+    interpreter.choose(kind)
 
 
 def describe(contact: Contact) -> dict[str, Any]:

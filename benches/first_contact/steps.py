@@ -223,7 +223,7 @@ def measure_all(contact: Contact, points: Sequence[Point], asked: dict[str, Any]
             if contact.left_s() <= 0:
                 return
             point = by_id[name]
-            yield contact.note(measurer.measure(point, timing=True)), predicted(point, contact.gpu)
+            yield contact.note(measurer.row_of(point, timing=True)), predicted(point, contact.gpu)
     finally:
         measurer.close()
 
@@ -239,7 +239,7 @@ def step_faults(contact: Contact) -> Iterator[Check]:
     measurer = Isolated(contact.opening(QUICK), contact.log, FAULT_S, call=faults.measure_planted)
     try:
         for point in faults.points():
-            yield faults.judge_row(point.label, contact.note(measurer.measure(point, timing=True)))
+            yield faults.judge_row(point.label, contact.note(measurer.row_of(point, timing=True)))
     finally:
         measurer.close()
     if before is not None:

@@ -31,7 +31,7 @@ class Bench:
         self._seed, self._run_dir = seed, run_dir
         self._sentinels = Sentinels(self.device, run_dir, seed)
 
-    def measure(self, point: Point, timing: bool) -> Row:
+    def row_of(self, point: Point, timing: bool) -> Row:
         """The sentinels first, if it is time for them."""
         if timing:
             self._tick()

@@ -55,7 +55,7 @@ class Measurer(Protocol):
     def platform(self, language: Language) -> Platform:
         """Where an implementation in this language would run. Raises what opening the device raises."""
 
-    def measure(self, point: Point, timing: bool) -> Row:
+    def row_of(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does. Raises Interrupted."""
 
     def renew(self) -> None:
@@ -77,10 +77,10 @@ class InProcess:
     def platform(self, language: Language) -> Platform:
         return self._bench.device.platform(language)
 
-    def measure(self, point: Point, timing: bool) -> Row:
+    def row_of(self, point: Point, timing: bool) -> Row:
         started, start = datetime.now(UTC), time.perf_counter()
         try:
-            return self._bench.measure(point, timing)
+            return self._bench.row_of(point, timing)
         except BaseException as e:
             raise Interrupted(lost_row(self._bench.device.kind, point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
 
@@ -147,7 +147,7 @@ class Isolated:
             future = self._pool.schedule(function, args=arguments, timeout=limit_s)
         return future.result()
 
-    def measure(self, point: Point, timing: bool) -> Row:
+    def row_of(self, point: Point, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
             if not self._opened:

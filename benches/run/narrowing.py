@@ -10,6 +10,7 @@ from typing import Any
 EXPRESSIONS = {"keyword": "-k", "markexpr": "-m"}  # by the name under which pytest's configuration holds them
 LISTS = {"deselect": "--deselect", "ignore": "--ignore", "ignore_glob": "--ignore-glob"}
 SWITCHES = {"lf": "--last-failed"}
+POINTS, TEST = "test_points.py", "test_point"  # which collect every point
 OR = "; "  # between the parts of a resumed run
 
 
@@ -22,7 +23,8 @@ def narrowed_by(options: Mapping[str, Any], paths: Sequence[tuple[Path, str]], b
     words = [word for name, option in EXPRESSIONS.items() if (text := _one_line(options.get(name))) for word in (option, text)]
     words += [word for name, option in LISTS.items() for value in options.get(name) or () for word in (option, _one_line(value))]
     words += [option for name, option in SWITCHES.items() if options.get(name)]
-    if not any((path == benches or path in benches.parents) and not test for path, test in paths):
+    whole = {(benches, ""), (benches / POINTS, ""), (benches / POINTS, TEST), *((folder, "") for folder in benches.parents)}
+    if not whole & set(paths):
         inside = sorted((path.relative_to(benches).as_posix(), test) for path, test in paths if benches in path.parents)
         words += [f"{path}::{test}" if test else path for path, test in inside]
     return shlex.join(words) or None

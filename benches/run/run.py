@@ -119,7 +119,7 @@ class Run:
         again = {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
         self.environment = before | again | {"narrowed_by": together(before.get("narrowed_by"), self._request.narrowed_by)}
 
-    def measure(self, point: Point, timing: bool = True) -> Row:
+    def row_of(self, point: Point, timing: bool = True) -> Row:
         """One point, journalled before this returns; a point that is finished already is not measured again.
 
         Raises JournalError, DeviceLostError once the row of the point that met it is safe, and likewise whatever ended the wait for a row:
@@ -128,7 +128,7 @@ class Run:
         if point.id in self._done:
             return self._done[point.id]
         try:
-            row = self._measure(point, timing)
+            row = self._new_row(point, timing)
         except Interrupted as e:
             with deferred_interrupt():
                 self._record(e.row)
@@ -144,13 +144,13 @@ class Run:
         self.journal.append(row)
         self.recorded.add(row.point)
 
-    def _measure(self, point: Point, timing: bool) -> Row:
+    def _new_row(self, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:
-            return self._measurer.measure(point, timing)
+            return self._measurer.row_of(point, timing)
         rows = []
         for _ in range(self._request.processes):
             self._measurer.renew()
-            rows.append(self._measurer.measure(point, timing))
+            rows.append(self._measurer.row_of(point, timing))
             if rows[-1].status not in TIMED:
                 break
         return combine_rows(rows, HALF_WIDTH.get(self.environment["device_kind"], 0.005))

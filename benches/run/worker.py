@@ -60,7 +60,7 @@ def platform(language: Language) -> Platform:
 
 def measure_point(point: Point, timing: bool) -> tuple[str, bool]:
     """The row as JSON, and whether the device says that this process should not go on."""
-    row = bench().measure(point, timing).model_dump_json()
+    row = bench().row_of(point, timing).model_dump_json()
     return row, bool(getattr(bench().device, "spoilt", False))
 
 

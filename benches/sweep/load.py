@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -40,13 +41,20 @@ NAME = re.compile(r"[A-Za-z0-9_.+-]+")
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to measure. `resolved` is YAML that gives the same points on its own, from any directory."""
+    """What to measure."""
 
     name: str
     path: Path
     points: tuple[Point, ...]  # ids are unique: the first of equal points stays, with the labels of all
-    resolved: str
     duplicates: int  # points left out because an equal one came before
+    max_points: int
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def resolved(self) -> str:
+        """YAML that gives the same points on its own, from any directory. Written when it is asked for: to plan or collect takes none."""
+        document = {"name": self.name, "max_points": self.max_points, "sweeps": [_written(entry) for entry in self.entries]}
+        return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
 def sweep_names() -> list[str]:
@@ -106,9 +114,9 @@ def _sweep(files: Sequence[_File]) -> Sweep:
         if first is not point and point.label and point.label not in first.label.split(", "):
             unique[point.id] = replace(first, label=", ".join(filter(None, (first.label, point.label))))
     name = "+".join(file.name for file in files)[:MAX_NAME]
-    entries = [entry for file in files for entry in file.entries]
+    entries = tuple(entry for file in files for entry in file.entries)
     max_points = min(sum(file.max_points for file in files), HIGHEST_MAX_POINTS)
-    return Sweep(name, files[0].path, tuple(unique.values()), _resolved(name, max_points, entries), len(points) - len(unique))
+    return Sweep(name, files[0].path, tuple(unique.values()), len(points) - len(unique), max_points, entries)
 
 
 def _find(name: str, problems: Problems) -> tuple[Path, str]:
@@ -182,11 +190,6 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 
 _Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
-
-
-def _resolved(name: str, max_points: int, entries: Sequence[Entry]) -> str:
-    document = {"name": name, "max_points": max_points, "sweeps": [_written(entry) for entry in entries]}
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
 def _written(entry: Entry) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
+from benches.pytest_plugin.former_files import point_of
 from benches.run.json_file import read_json
 from reports.history.record import UnusableRun, run_id, started_utc
 from reports.history.schema import SCHEMA
@@ -29,7 +30,7 @@ class Stats(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """One test of the file; `extra_info` holds this suite's point where it wrote the file."""
+    """One test of the file; `extra_info` holds this suite's point where it wrote the file, and older names of its tests hold it too."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -88,7 +89,7 @@ def benchmark_table(path: Path) -> pa.Table:
 def distinct(benchmarks: Sequence[Benchmark]) -> list[str]:
     """Returns a name for each: this suite's point or the test's name; of several with the same one the full name, with the file, or a
     number where those are the same too."""
-    names = [str(one.extra_info.get("point") or one.name) for one in benchmarks]
+    names = [str(one.extra_info.get("point") or point_of(one.name) or one.name) for one in benchmarks]
     several = {name for name, count in Counter(names).items() if count > 1}
     full = [one.fullname or name if name in several else name for name, one in zip(names, benchmarks, strict=True)]
     taken, found = set(full), dict[str, None]()

@@ -55,7 +55,7 @@ class Measured:
         return self.flops / self.seconds / MFU_PEAK_FLOPS_PER_S
 
 
-def measure(run_dir: Path, model: Model, impl: str, precision: str, tokens: int | None) -> Measured:
+def layer_times(run_dir: Path, model: Model, impl: str, precision: str, tokens: int | None) -> Measured:
     """The layers' times in a run, at the largest m at which all were timed, or at m = `tokens`.
 
     Raises MeasuredError, which names every layer that is missing, where no m has all of them.

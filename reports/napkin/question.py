@@ -18,7 +18,7 @@ from kernels.strict_yaml.nodes import Map, Node, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
 from kernels.strict_yaml.values import chosen, integer, word
 from reports.napkin.keys import ASKS, CONVENTION, KEYS
-from reports.napkin.measured import Measured, MeasuredError, measure
+from reports.napkin.measured import Measured, MeasuredError, layer_times
 from reports.napkin.reader import Assumption, Reader, looks_like_a_number, number, one_of
 from reports.units import compact
 
@@ -197,7 +197,7 @@ def _mfu(root: Reader, model: Model | None) -> tuple[float | None, Measured | No
         root.problems.add(part.spot("measured"), "mfu.measured", "needs a `model` of configs/models, whose layers the run timed")
         return None, None
     try:
-        measured = measure(Path(run), model, impl, precision, tokens)
+        measured = layer_times(Path(run), model, impl, precision, tokens)
     except MeasuredError as error:
         root.problems.add(part.spot("measured"), "mfu.measured", str(error))
         return None, None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benches.devices.cores import thread_count, usable_cores
 from studies.disturbances.page import REACH, off_lines, spread_line, table, write_page
-from studies.disturbances.trial import LEAST, Found, Run, describe, judge, judge_quiet, measure, points, reference, spread
+from studies.disturbances.trial import LEAST, Found, Run, describe, judge, judge_quiet, points, reference, run_points, spread
 from studies.disturbances.work import KINDS, Work
 
 
@@ -49,7 +49,7 @@ def all_runs(sweep: str, quiet: int, each: int) -> tuple[list[Run], list[tuple[W
         described = describe(Path(folder))
         for done, work in enumerate(plan):
             print(f"{work.name if work else 'quiet'} ({done + 1} of {len(plan)})", file=sys.stderr)
-            run = measure(asked, Path(folder), work, described, usable_cores())
+            run = run_points(asked, Path(folder), work, described, usable_cores())
             next(runs for kind, runs in made if kind == work).append(run)
     return made[0][1], [(work, runs) for work, runs in made if work is not None]
 

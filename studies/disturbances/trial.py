@@ -28,14 +28,14 @@ def points(sweep: str) -> list[Point]:
     return [point for point in load_sweeps([sweep]).points if point.impl == baseline_of(point.op) and point.precision == "fp32"][::2]
 
 
-def measure(asked: Sequence[Point], folder: Path, work: Work | None, described: dict[str, Any] | None, cores: int) -> Run:
+def run_points(asked: Sequence[Point], folder: Path, work: Work | None, described: dict[str, Any] | None, cores: int) -> Run:
     """Every point in a fresh worker, with other work beside it. described: what an earlier worker said of the device."""
     opening = {"kind": "cpu", "run_dir": folder, "seed": 1, "asked": {}, "described": described}
     measurer = Isolated(opening, folder / "worker.log", POINT_LIMIT_S)
     try:
         measurer.describe()
         with beside(work, cores):
-            return {point.id: measurer.measure(point, timing=True) for point in asked}
+            return {point.id: measurer.row_of(point, timing=True) for point in asked}
     finally:
         measurer.close()
 

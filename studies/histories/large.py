@@ -83,7 +83,7 @@ def _column(field: pa.Field, told: dict[str, object], fixed: dict[str, object], 
     return pa.repeat(pa.scalar(fixed.get(field.name), field.type), points)
 
 
-def measure(directory: Path, runs: int) -> Measured:
+def cost_of_a_verdict(directory: Path, runs: int) -> Measured:
     """To be called in a fresh process, whose memory is then the verdict's."""
     began = time.perf_counter(), time.process_time()
     opened = enough_nights(directory, run_id(runs - 1), night_from(12))
@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> int:
         if not directory.exists():
             fill(directory, options.runs, options.points)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            measured = pool.submit(measure, directory, options.runs).result()
+            measured = pool.submit(cost_of_a_verdict, directory, options.runs).result()
     lines = table(measured, options.points)
     planted = -(-options.points // 500)
     print("\n".join([*lines, "", f"{measured.confirmed} changes confirmed; {planted} steps of 5% planted, three nights old"]))

@@ -28,6 +28,7 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
+from kernels import interpreter
 from studies.hopper.board import serve
 from studies.hopper.compiling import Compiled, compile_variant, inspect
 from studies.hopper.plan import Job, compilations, jobs
@@ -140,7 +141,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 1) - 3), help="that compile")
     parser.add_argument("--inspect", action="store_true", help="only compile, and describe the machine code")
     options = parser.parse_args(arguments)
-    os.environ.pop("TRITON_INTERPRET", None)  # triton reads it when it is imported, and would compile nothing
+    interpreter.compile_kernels()
     if options.inspect:
         found = inspect(compilations(), options.processes)
         print("\n".join(found))

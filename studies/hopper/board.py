@@ -42,7 +42,7 @@ def serve(connection: Connection, warmup_s: float) -> None:
                     versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "triton": triton.__version__}
                     connection.send({"device": board.properties.name} | versions)
                 else:
-                    connection.send(board.measure(job))
+                    connection.send(board.record_of(job))
             except Exception as error:  # whatever a kernel raises is a result of this study
                 connection.send({"status": "error", "reason": first_line(error)})
                 return
@@ -92,7 +92,7 @@ class Board:
         self.reference = a.double() @ b.double()
         self.case = case
 
-    def measure(self, job: Job) -> dict[str, Any]:
+    def record_of(self, job: Job) -> dict[str, Any]:
         """Checks the variant, times it, and checks it again. A wrong result has no time."""
         import torch
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -23,10 +23,12 @@ def test_trivial(i, benchmark):
 
 
 def seconds(*arguments: str, cwd: Path) -> float:
-    start = time.perf_counter()
+    """Returns the CPU seconds of the command and its children: on a shared machine its wall time is also that of others' work."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", "--benchmark-only", *arguments]
     subprocess.run(command, cwd=cwd, capture_output=True, check=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def figures() -> list[tuple[str, float, float, str]]:
@@ -37,6 +39,6 @@ def figures() -> list[tuple[str, float, float, str]]:
         trivial.write_text(TRIVIAL, encoding="utf-8")
         ratios = []
         for _ in range(PAIRS):
-            ours = seconds("benches/test_matmul.py", "--sweep", str(sweep), "--device", "cpu", cwd=ROOT)
+            ours = seconds("benches/", "--sweep", str(sweep), "--device", "cpu", cwd=ROOT)
             ratios.append(ours / seconds(str(trivial), cwd=Path(folder)))
-    return [("collecting 10,000 points / 10,000 trivial tests", median(ratios), 2.0, "×")]
+    return [("collecting 10,000 points / 10,000 trivial tests, CPU time", median(ratios), 2.0, "×")]

@@ -35,7 +35,7 @@ def figures() -> list[tuple[str, float, float, str]]:
     with tempfile.TemporaryDirectory() as folder:
         sweep, run_dir = Path(folder) / "perf.yaml", Path(folder) / "run"
         sweep.write_text(SWEEP, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "benches/test_elementwise.py", "--benchmark-only", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "benches/", "--benchmark-only", "-q", "-p", "no:cacheprovider"]
         subprocess.run([*command, "--sweep", sweep, "--run-dir", run_dir, "--device", "cpu"], cwd=ROOT, capture_output=True, check=True)
         rows = read_journal(run_dir).rows
         between = overhead_s(rows)

@@ -34,7 +34,7 @@ def test_the_point_tells_devices_apart() -> None:
 def test_predictions() -> None:
     h100 = load_gpu("h100_sxm5")
     assert (predict([POINT], h100).memory_bytes[0], predict([POINT], CEILINGS).memory_bytes[0]) == (GPU.memory_bytes, CPU.memory_bytes)
-    sweep = Sweep("one", Path("one.yaml"), (POINT,), "", 0)
+    sweep = Sweep("one", Path("one.yaml"), (POINT,), 0, 1, ())
     assert make_plan(sweep, h100).prediction.bytes_read[0] == GPU.bytes_read
 
 
@@ -60,6 +60,6 @@ def test_rows_of_a_worker_that_was_lost(tmp_path: Path, monkeypatch: pytest.Monk
         raise RuntimeError("the pool is broken")
 
     monkeypatch.setattr(isolated, "_open", fail)
-    row = isolated.measure(POINT, timing=True)
+    row = isolated.row_of(POINT, timing=True)
     isolated.close()
     assert (row.status, row.memory_bytes) == ("error", OP.cost(POINT, where).memory_bytes)

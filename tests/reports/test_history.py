@@ -226,6 +226,13 @@ def test_import_of_pytest_benchmark(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["test_matmul[matmul-torch-bf16-1x2x3]", "test_point[matmul-torch-bf16-1x2x3]"])
+def test_imported_points_pair_whatever_their_test_was_called(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "0001.json"
+    path.write_text(json.dumps(BENCHMARK_JSON | {"benchmarks": [{"name": name, "stats": {"median": 0.5}}]}), encoding="utf-8")
+    assert benchmark_table(path)["point"].to_pylist() == ["matmul-torch-bf16-1x2x3"]
+
+
 @pytest.mark.parametrize(
     ("tests", "points"),
     [

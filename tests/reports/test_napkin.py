@@ -22,7 +22,7 @@ from kernels.strict_yaml.problems import SweepError
 from reports.__main__ import main
 from reports.napkin.answer import Answer, answer
 from reports.napkin.keys import KEYS
-from reports.napkin.measured import MeasuredError, measure
+from reports.napkin.measured import MeasuredError, layer_times
 from reports.napkin.page import html
 from reports.napkin.plots import plots
 from reports.napkin.question import load_question, question_names
@@ -282,11 +282,11 @@ def test_a_simulated_mfu_is_not_called_measured(ask: Callable[[str], Answer], tm
 def test_a_layer_that_was_not_timed_is_named(tmp_path: Path) -> None:
     model = read_model("llama3_8b")
     run = layers_run(tmp_path / "run", 0.5, leave_out="down")
-    assert measure(run, model, "torch", "bf16", None).tokens == 64, "the largest m with all layers"
+    assert layer_times(run, model, "torch", "bf16", None).tokens == 64, "the largest m with all layers"
     with pytest.raises(MeasuredError, match=r"no timed torch bf16 matmul at m 4096 of llama3_8b's down \(n 4096, k 14336, oom\)$"):
-        measure(run, model, "torch", "bf16", 4096)
+        layer_times(run, model, "torch", "bf16", 4096)
     with pytest.raises(MeasuredError, match=r"no timed triton bf16 matmul of llama3_8b's qkv .*attn_out .*gate_up .*down .*lm_head"):
-        measure(run, model, "triton", "bf16", None)
+        layer_times(run, model, "triton", "bf16", None)
 
 
 def test_a_measured_mfu_is_of_the_convention(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pynvml
 import pytest
 
-from benches import pytest_plugin
 from benches.devices import opening
 from benches.devices.opening import automatic_kind, torch_finds_cuda
+from benches.pytest_plugin import hooks
+from benches.pytest_plugin.session import KEY, Session
 
 
 def script_nvml(monkeypatch: pytest.MonkeyPatch, answer: int) -> None:
@@ -88,17 +89,18 @@ def test_a_torch_that_never_answers_counts_as_none(monkeypatch: pytest.MonkeyPat
     [({}, []), ({"notes": []}, []), ({"notes": ["no peaks", "no throttle detection"]}, ["note: no peaks", "note: no throttle detection"])],
 )
 def test_a_run_ends_with_what_its_device_lacks(environment: dict[str, Any], lines: list[str]) -> None:
-    session = pytest_plugin.Session.__new__(pytest_plugin.Session)
+    session = Session.__new__(Session)
     session._run = SimpleNamespace(environment=environment)  # type: ignore[assignment]
+    session.lost = []
     session.left_out = lambda: []  # type: ignore[method-assign]
     session.lost = []
     written: list[str] = []
     reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda line, **markup: written.append(line))
-    pytest_plugin.pytest_terminal_summary(reporter, SimpleNamespace(stash={pytest_plugin.KEY: session}))  # type: ignore[arg-type]
+    hooks.pytest_terminal_summary(reporter, SimpleNamespace(stash={KEY: session}))  # type: ignore[arg-type]
     assert written == lines
 
 
 def test_a_session_that_measured_nothing_has_no_notes() -> None:
-    session = pytest_plugin.Session.__new__(pytest_plugin.Session)
+    session = Session.__new__(Session)
     session._run = None
     assert session.limits() == []

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from benches import plan, pytest_plugin
+from benches import plan
 from benches.devices import cpu, toolchain
 from benches.devices.toolchain import Missing, missing_for_cpu, missing_for_cuda
+from benches.pytest_plugin import session as session_module
+from benches.pytest_plugin.session import Session
 from benches.sweep.load import load_sweep
 from benches.timing.measure import refuse
 from kernels.gpus import load_gpu
@@ -144,11 +146,17 @@ def test_a_plan_is_of_this_machine_only_where_it_has_a_gpu(path: Path, monkeypat
 def test_the_end_of_a_run_counts_what_was_left_out(path: Path) -> None:
     unsupported = Counter({NO_GXX: 12, "TF32 is another thing": 3})
     session = SimpleNamespace(device_kind="cpu", unsupported=unsupported)
-    assert pytest_plugin.Session.left_out(session) == [f"note: 12 points unsupported: {NO_GXX}"]  # type: ignore[arg-type]
+    assert Session.left_out(session) == [f"note: 12 points unsupported: {NO_GXX}"]  # type: ignore[arg-type]
     session.device_kind = "cuda"
-    assert pytest_plugin.Session.left_out(session) == []  # type: ignore[arg-type]
+    assert Session.left_out(session) == []  # type: ignore[arg-type]
     session.unsupported = Counter({NO_GCC: 1})
-    assert pytest_plugin.Session.left_out(session) == [f"note: 1 point unsupported: {NO_GCC}"]  # type: ignore[arg-type]
+    assert Session.left_out(session) == [f"note: 1 point unsupported: {NO_GCC}"]  # type: ignore[arg-type]
+
+
+def test_a_run_that_left_nothing_out_looks_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "missing_for_cpu", lambda: pytest.fail("it takes a third of a second"))
+    session = SimpleNamespace(device_kind="cpu", unsupported=Counter())
+    assert Session.left_out(session) == []  # type: ignore[arg-type]
 
 
 def test_the_end_of_the_tests_counts_what_was_skipped(path: Path) -> None:

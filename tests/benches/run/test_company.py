@@ -56,7 +56,7 @@ def run(tmp_path: Path, *arguments: str | Path, faults: str = "") -> subprocess.
     options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     variables = {**os.environ, "MICROBENCH_FAULTS": faults, "PYTHONPATH": path}
-    command = [sys.executable, "-m", "pytest", "benches/test_matmul.py", *options]
+    command = [sys.executable, "-m", "pytest", "benches/", *options]
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
 

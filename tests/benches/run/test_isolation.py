@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: str | Path, faults: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", "-q", *map(str, arguments)]
-    command = [sys.executable, "-m", "pytest", "benches/test_matmul.py", *options]
+    command = [sys.executable, "-m", "pytest", "benches/", *options]
     variables = {**os.environ, "MICROBENCH_FAULTS": faults, **environment}
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
@@ -236,8 +236,8 @@ def test_the_workers_memory_is_limited(tmp_path: Path, monkeypatch: pytest.Monke
         measurer.describe()
         big = op.point("torch", "fp32", {"m": 2**15, "n": 2**14}, {"function": "copy"})
         small = op.point("torch", "fp32", {"m": 127, "n": 131}, {"function": "copy"})
-        assert measurer.measure(big, False).status == "oom"
-        assert measurer.measure(small, False).status == "verified"
+        assert measurer.row_of(big, False).status == "oom"
+        assert measurer.row_of(small, False).status == "verified"
     finally:
         measurer.close()
 
@@ -268,7 +268,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, 
         "--run-dir",
         str(run_dir),
     ]
-    command = [sys.executable, "-c", program, "benches/test_matmul.py", *options]
+    command = [sys.executable, "-c", program, "benches/", *options]
     variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # the limit would cut compiled modules short as well
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=300, check=False)
     output = done.stdout + done.stderr

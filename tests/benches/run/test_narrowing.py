@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from benches.pytest_plugin import KEY, NAMED, Session, lost_points, pytest_sessionfinish
+from benches.pytest_plugin.hooks import NAMED, lost_points, pytest_sessionfinish
+from benches.pytest_plugin.session import KEY, Session
 from benches.run.narrowing import narrowed_by, together
 from kernels.guard import ROOT
 
@@ -28,19 +29,24 @@ WHOLE = [(BENCHES, "")]
         ({"keyword": "bf16"}, WHOLE, "-k bf16"),
         ({"keyword": "  bf16   and\ntriton "}, WHOLE, "-k 'bf16 and triton'"),
         ({"markexpr": "matmul", "keyword": "8x"}, WHOLE, "-k 8x -m matmul"),
-        ({"deselect": ["benches/test_matmul.py::test_matmul[a]"]}, WHOLE, "--deselect 'benches/test_matmul.py::test_matmul[a]'"),
+        ({"deselect": ["benches/test_points.py::test_point[a]"]}, WHOLE, "--deselect 'benches/test_points.py::test_point[a]'"),
         (
-            {"ignore": [Path("benches/test_layout.py")], "ignore_glob": ["*ein*"]},
+            {"ignore": [Path("benches/test_other.py")], "ignore_glob": ["*ein*"]},
             WHOLE,
-            "--ignore benches/test_layout.py --ignore-glob '*ein*'",
+            "--ignore benches/test_other.py --ignore-glob '*ein*'",
         ),
         ({"lf": True}, WHOLE, "--last-failed"),
         ({}, [(BENCHES.parent, "")], None),
-        ({}, [(BENCHES / "test_matmul.py", "")], "test_matmul.py"),
-        ({}, [(BENCHES / "test_matmul.py", "test_matmul[a b]")], "'test_matmul.py::test_matmul[a b]'"),
-        ({}, [(BENCHES / "test_matmul.py", ""), (BENCHES / "test_einsum.py", "")], "test_einsum.py test_matmul.py"),
-        ({}, [(BENCHES / "test_matmul.py", ""), (BENCHES, "")], None),
-        ({}, [(BENCHES.parent / "tests", ""), (BENCHES / "test_matmul.py", "")], "test_matmul.py"),
+        ({}, [(BENCHES / "test_points.py", "")], None),
+        ({}, [(BENCHES / "test_points.py", "test_point")], None),
+        ({}, [(BENCHES / "test_points.py", "test_point[a b]")], "'test_points.py::test_point[a b]'"),
+        (
+            {},
+            [(BENCHES / "test_points.py", "test_point[b]"), (BENCHES / "test_other.py", "")],
+            "test_other.py 'test_points.py::test_point[b]'",
+        ),
+        ({}, [(BENCHES / "test_points.py", "test_point[a]"), (BENCHES, "")], None),
+        ({}, [(BENCHES.parent / "tests", ""), (BENCHES / "test_points.py", "test_point[a]")], "'test_points.py::test_point[a]'"),
     ],
 )
 def test_what_narrowed_a_run(options: dict[str, Any], paths: list[tuple[Path, str]], expected: str | None) -> None:
@@ -86,7 +92,7 @@ sweeps:
 @pytest.mark.slow
 def test_dims_in_greek_and_keywords_are_selected_by_k(tmp_path: Path) -> None:
     (tmp_path / "names.yaml").write_text(NAMES, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "benches/test_einsum.py", "--co", "-q", "--device", "simulated", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "benches/", "--co", "-q", "--device", "simulated", "-p", "no:cacheprovider"]
     command += ["--sweep", str(tmp_path / "names.yaml"), "-k", "α.γ-16x8x8 or lambda.in"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert done.stdout.splitlines()[-1].startswith("2 tests collected"), done.stdout + done.stderr

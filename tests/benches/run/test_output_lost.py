@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.pytest_plugin import report
+from benches.pytest_plugin.hooks import report
 from benches.row import new_row
 from benches.run.journal import read_journal
 from benches.run.replay import ReplayClock

@@ -81,15 +81,25 @@ def test_rows_report_and_exact_replay(sweep: Path, tmp_path: Path) -> None:
     ("selection", "count"),
     [
         (["benches/", "-k", "bf16 and triton"], 4),
-        (["benches/test_matmul.py"], 17),
-        (["benches/test_elementwise.py", "-m", "fp32 and torch"], 2),
-        (["benches/test_einsum.py"], 0),
-        (["benches/test_matmul.py::test_matmul[matmul-triton-bf16-127x1024x512-nt]"], 1),
+        (["benches/", "-m", "matmul"], 17),
+        (["benches/test_points.py", "-m", "fp32 and torch"], 2),
+        (["benches/", "-m", "einsum"], 0),
+        (["benches/test_points.py::test_point[matmul-triton-bf16-127x1024x512-nt]"], 1),
     ],
 )
 def test_selection(sweep: Path, selection: list[str], count: int) -> None:
     done = run(*selection, "--sweep", sweep, "--collect-only", "-q")
-    assert sum("::test_" in line and "NOTSET" not in line for line in done.stdout.splitlines()) == count, done.stdout
+    assert sum("::test_" in line for line in done.stdout.splitlines()) == count, done.stdout
+
+
+def test_a_former_file_of_an_op_is_a_usage_error(sweep: Path, tmp_path: Path) -> None:
+    """`--sweep=`: pytest takes an existing path behind an option that it does not know yet for its root, and would not find the suite."""
+    done = run("benches/test_matmul.py", f"--sweep={sweep}", f"--run-dir={tmp_path / 'run'}")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line]
+    assert len(lines) == 1, lines
+    assert lines[0].endswith("use -m matmul")
+    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
@@ -104,7 +114,7 @@ def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_run_directory_is_not_overwritten(sweep: Path, tmp_path: Path) -> None:
-    arguments = ("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    arguments = ("benches/", "-m", "elementwise", "--sweep", sweep, "--run-dir", tmp_path / "run")
     assert run(*arguments).returncode == 0
     before = (tmp_path / "run" / "rows.jsonl").read_bytes()
     again = run(*arguments)
@@ -185,7 +195,7 @@ def test_wrong_kernels_fail_and_the_session_goes_on(sweep: Path, tmp_path: Path)
         encoding="utf-8",
     )
     options = ("--isolation", "none", "-p", "planted_fault")  # a worker would not load the plugin
-    arguments = command("benches/test_elementwise.py", "--sweep", sweep, "--run-dir", tmp_path / "run", *options, device="cpu")
+    arguments = command("benches/", "-m", "elementwise", "--sweep", sweep, "--run-dir", tmp_path / "run", *options, device="cpu")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reports.history.store import first_of_nights, open_history
-from studies.histories.large import Measured, fill, measure, run_id, table
+from studies.histories.large import Measured, cost_of_a_verdict, fill, run_id, table
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_planted_step_is_confirmed_and_nothing_else(history: Path) -> None:
-    found = measure(history, RUNS)
+    found = cost_of_a_verdict(history, RUNS)
     assert found.rows == RUNS * POINTS
     assert found.confirmed == 1
 

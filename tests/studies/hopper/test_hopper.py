@@ -335,7 +335,7 @@ def product(variant: Variant, tensors: calls.Operands) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8_e4m3"])
 def test_a_variant_is_checked_and_timed_on_sets_in_rotation(cuda: FakeCuda, precision: str) -> None:
     case = replace(CASE, precision=precision)
-    record = board.Board(0.0).measure(job(POINTER, case))
+    record = board.Board(0.0).record_of(job(POINTER, case))
     assert record["status"] == "ok", record
     assert record["median_s"] == pytest.approx(1e-3)
     assert record["sets"] == case.sets(50_000) == len(board.Board(0.0).sets) + record["sets"]
@@ -349,7 +349,7 @@ def test_a_variant_is_checked_and_timed_on_sets_in_rotation(cuda: FakeCuda, prec
 
 @pytest.mark.slow
 def test_a_wrong_result_has_no_time(cuda: FakeCuda) -> None:
-    record = board.Board(0.0).measure(job(replace(POINTER, stages=1)))
+    record = board.Board(0.0).record_of(job(replace(POINTER, stages=1)))
     assert record["status"] == "wrong"
     assert "median_s" not in record
     assert cuda.replays == 0
@@ -358,7 +358,7 @@ def test_a_wrong_result_has_no_time(cuda: FakeCuda) -> None:
 @pytest.mark.slow
 def test_a_result_that_is_not_written_is_wrong(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "launcher", lambda variant, case, tensors: lambda: None)
-    assert board.Board(0.0).measure(job(POINTER))["status"] == "wrong"
+    assert board.Board(0.0).record_of(job(POINTER))["status"] == "wrong"
 
 
 @pytest.mark.slow

@@ -1,0 +1,145 @@
+"""One pytest session: its sweep, its points in their order, and its run once the first is measured."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benches.devices.opening import automatic_kind
+from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
+from benches.pytest_plugin.progress import Progress
+from benches.pytest_plugin.selection import BENCHES, named_paths
+from benches.run import environment
+from benches.run.bench import Bench
+from benches.run.isolation import InProcess, Isolated, Measurer
+from benches.run.narrowing import narrowed_by
+from benches.run.order import shuffled
+from benches.run.replay import ReplayClock
+from benches.run.run import Request, Run, RunError, default_run_dir
+from benches.sweep.load import Sweep, load_sweeps
+from kernels import interpreter
+from kernels.op import Point
+from kernels.printing import Stream
+
+CALLS_OF_A_LONG_POINT = 18
+DEFAULT_SEED = 20260101
+
+
+class Session:
+    """One pytest session's sweep, and its run once the first point is measured."""
+
+    def __init__(self, config: pytest.Config):
+        self.config, self.pid = config, os.getpid()
+        self.resumed: Path | None = config.getoption("--resume")
+        self.before = before = resumed_environment(self.resumed) if self.resumed else {}
+        self.device_kind: str = config.getoption("--device")
+        if self.device_kind == "auto":
+            self.device_kind = before.get("device_kind") or automatic_kind()
+        asked: int | None = config.getoption("--seed")
+        self.seed = int(before.get("seed", DEFAULT_SEED)) if asked is None else asked
+        default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
+        self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
+        self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
+        self._order = {name: place for place, name in enumerate(shuffled(list(self.points), self.seed))}
+        self.clock = ReplayClock()
+        self.unsupported: Counter[str | None] = Counter()  # points by reason
+        self._run: Run | None = None
+        self.lost: list[str] = []  # points that were selected and have no row
+        self.progress = Progress(config)
+
+    def place(self, item: pytest.Item) -> int:
+        """Returns the place of a test's point in the run's order; a test without a point comes first."""
+        return self._order.get(point_id(item), -1)
+
+    @property
+    def started(self) -> Run | None:
+        return self._run
+
+    def run(self) -> Run:
+        """Opens the device and the run directory at first use. Raises RunError, NoDevice or WorkerError."""
+        if self._run is None:
+            try:
+                interpreter.choose(self.device_kind)
+            except RuntimeError as e:
+                raise RunError(str(e)) from e
+            run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
+            self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
+            self.progress.tell(self._run.notes, important=True)
+        return self._run
+
+    def without_row(self, items: list[pytest.Item]) -> list[str]:
+        """Returns the points of these tests that have no row in the run."""
+        recorded = self._run.recorded if self._run else set()
+        return [name for name in map(point_id, items) if name in self.points and name not in recorded]
+
+    def left_out(self) -> list[str]:
+        """A line for what this machine lacks, where points needed it."""
+        if not self.unsupported:
+            return []  # to look for a compiler takes longer than to collect many points
+        missing = {"cuda": missing_for_cuda, "cpu": missing_for_cpu}.get(self.device_kind, lambda: None)()
+        count = self.unsupported[missing.reason] if missing else 0
+        return [f"note: {count} {'point' if count == 1 else 'points'} unsupported: {missing.reason}"] if missing and count else []
+
+    def limits(self) -> list[str]:
+        """A line for each thing that the device lacks and a reader of its figures must know: peaks on a MIG slice, NVML's readings."""
+        return [f"note: {note}" for note in self._run.environment.get("notes", [])] if self._run else []
+
+    def _request(self) -> Request:
+        if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
+            raise RunError("--memory-limit is for --device cpu: a CUDA context maps far more address space than it uses")
+        asked = {name: self.config.getoption(f"--{name}") for name in ("cache", "regime", "energy")}
+        if self.device_kind == "cpu" and asked["cache"] == "cold":
+            raise RunError("--cache cold: a CPU's caches are not controlled here; points are hot")
+        if self.device_kind != "cpu":  # warm-up, gates and the fewest samples of a long call, within the limit of a point
+            asked["max_call_s"] = self.config.getoption("--point-timeout") / CALLS_OF_A_LONG_POINT
+        return Request(
+            resolved=self.sweep.resolved,
+            sweeps=[self.sweep.name],
+            seed=self.seed,
+            settings={name: value for name, value in asked.items() if value is not None},
+            processes=self.config.getoption("--processes"),
+            resuming=self.resumed is not None,
+            retry=self.config.getoption("--retry-failed"),
+            narrowed_by=narrowed_by(vars(self.config.option), named_paths(self.config), BENCHES),
+        )
+
+    def _open_measurer(self, run_dir: Path) -> Measurer:
+        if self.device_kind == "cpu" and not self.before:
+            self.progress.tell(["measuring what this CPU reaches at best, about 15 s"])
+        opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
+        opening["described"] = self.before if self.before.get("ceilings") else None
+        if self.config.getoption("--isolation") == "none":
+            return InProcess(Bench(**opening))
+        gigabytes: float | None = self.config.getoption("--memory-limit")
+        limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
+        memory = limit if self.device_kind == "cpu" else None
+        limit_s = self.config.getoption("--point-timeout")
+        return Isolated(opening, run_dir / "worker.log", limit_s, memory, ends=(pytest.exit.Exception,))
+
+
+KEY = pytest.StashKey[Session]()
+OUT = pytest.StashKey[Stream]()  # what this session prints to
+
+
+def resumed_environment(run_dir: Path) -> dict[str, Any]:
+    """Returns the environment of the run to resume. Raises pytest.UsageError where the directory holds no run."""
+    try:
+        return environment.read(run_dir)
+    except (OSError, ValueError) as e:
+        raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
+
+
+def free_memory_share() -> int:
+    """Bytes: what a worker may take before it, and not another process, is refused memory."""
+    return int(0.9 * psutil.virtual_memory().available)
+
+
+def point_id(item: pytest.Item) -> str:
+    """The id of a test's point; "" for a test without one."""
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("point")) if callspec else ""

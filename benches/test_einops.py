@@ -1,9 +1,0 @@
-"""Rearrangements and reductions: one test a point of the sweep."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-
-
-def test_einops(point: str, bench: Callable[[str], None]) -> None:
-    bench(point)

@@ -1,9 +1,0 @@
-"""Views and copies: one test a point of the sweep."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-
-
-def test_layout(point: str, bench: Callable[[str], None]) -> None:
-    bench(point)

@@ -1,9 +1,0 @@
-"""Optimizer steps: one test a point of the sweep."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-
-
-def test_optimizer(point: str, bench: Callable[[str], None]) -> None:
-    bench(point)
