@@ -9,6 +9,9 @@ JOBS ?= 2
 READY := $(VENV)/.ready
 BROKEN := $(shell { $(BIN)/python -c "import pip, _pytest" || echo no; } 2>&1)
 
+# A container's image may forbid it: then each of the hundred commands that tests start would compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: bench test test-fast lint perf clean FORCE
 
 bench: $(READY)

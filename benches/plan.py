@@ -26,7 +26,7 @@ from kernels.cost_model import Prediction, predict
 from kernels.escaping import cell
 from kernels.gpus import Gpu
 from kernels.op import Platform, Point
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 from kernels.writing import write_text
 
 # What a point takes besides sampling, fitted to 42 points that an H100 timed (docs/validation/2026-11-26-h100_sxm5-first-look): wall_s less
@@ -35,8 +35,7 @@ SEEN = "fitted to 42 points on one H100, docs/validation/2026-11-26-h100_sxm5-fi
 POINT_S = 0.1  # bookkeeping, small inputs
 CHECKED_S_A_BYTE = 0.5e-9  # inputs, fp64 reference and both checks, by the bytes that the point holds
 TRAINED_S_A_BYTE = 4e-9  # the same where the reference is a forward and a backward pass: 3.0 to 4.9e-9, forward alone 0.8e-9
-TRAINED = ("gradient", "transformer", "train_step")
-COMPILE_S = {"torch_compile": 9.5}  # by implementation, each point
+TORCH_COMPILE_S = 9.5  # of each point that torch.compile builds
 TRITON_COMPILE_S = 0.35  # of each specialisation that Triton has not met before
 
 LONGEST = 5  # points that the summary lists
@@ -81,8 +80,8 @@ class Plan:
         compiled = set(self.specialised)
         seconds = [
             POINT_S
-            + (TRAINED_S_A_BYTE if point.op in TRAINED else CHECKED_S_A_BYTE) * held
-            + (TRITON_COMPILE_S if i in compiled else COMPILE_S.get(point.impl, 0.0))
+            + (TRAINED_S_A_BYTE if OPS[point.op].trains else CHECKED_S_A_BYTE) * held
+            + (TRITON_COMPILE_S if i in compiled else TORCH_COMPILE_S if impl_of(point).by_torch_compile else 0.0)
             for i, (point, held) in enumerate(zip(self.points, self.prediction.memory_bytes.tolist(), strict=True))
         ]
         return np.where(self.runs, seconds, 0.0)
@@ -93,10 +92,10 @@ class Plan:
         first: dict[Hashable, int] = {}
         for i in np.flatnonzero(self.runs).tolist():
             point = self.points[i]
-            if point.impl == "triton":
+            if impl_of(point).language == "triton":
                 options = tuple(value for name, value in point.options.items() if name != "data")
                 sizes = tuple((size == 1, size % 16 == 0) for size in point.dims.values())
-                first.setdefault((point.op, point.precision, options, sizes), i)
+                first.setdefault((point.op, point.impl, point.precision, options, sizes), i)
         return tuple(first.values())
 
     @property
@@ -110,7 +109,7 @@ def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
     plans for another machine."""
     missing = missing_for_cuda() if has_gpu() else None
     platform = Platform("cuda", gpu.compute_capability, no_compiler=missing.reason if missing else None)
-    unsupported = tuple(OPS[point.op].impls[point.impl].unsupported(point, platform) or "" for point in sweep.points)
+    unsupported = tuple(impl_of(point).unsupported(point, platform) or "" for point in sweep.points)
     prediction = predict(sweep.points, gpu)
     return Plan(sweep, gpu, prediction, unsupported, prediction.memory_bytes <= gpu.memory_bytes, Settings())
 
@@ -176,11 +175,12 @@ def _sampling_line(plan: Plan) -> str:
 
 
 def _rest_line(plan: Plan) -> str:
-    compiled = ", ".join(f"{seconds:g} s a point of {impl}" for impl, seconds in COMPILE_S.items())
+    trained = ", ".join(op.name for op in OPS.values() if op.trains)
     return (
         f"the rest {time_text(float(plan.rest_s.sum()))}, an estimate {SEEN}: inputs, references and both checks {POINT_S:g} s a point "
-        f"and {CHECKED_S_A_BYTE * 1e9:g} s a GB that it holds, {TRAINED_S_A_BYTE * 1e9:g} s for {', '.join(TRAINED)}; "
-        f"compilation {compiled}, {TRITON_COMPILE_S:g} s for each of {len(plan.specialised)} Triton kernels."
+        f"and {CHECKED_S_A_BYTE * 1e9:g} s a GB that it holds, {TRAINED_S_A_BYTE * 1e9:g} s for {trained}; "
+        f"compilation {TORCH_COMPILE_S:g} s a point of torch.compile, {TRITON_COMPILE_S:g} s for each of {len(plan.specialised)} Triton "
+        "kernels."
     )
 
 

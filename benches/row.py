@@ -6,10 +6,10 @@ No peaks and nothing derived from them are stored, so correcting a GPU's YAML ne
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator, model_validator
 
 from kernels.op import Cost, Point
 
@@ -64,10 +64,10 @@ class Row(BaseModel):
     impl: str
     precision: str
     dims: dict[str, int]
-    layout: str | None = None
+    layout: str | None = None  # these three follow from the options
     equation: str | None = None
     function: str | None = None
-    options: dict[str, str] = {}  # every option of the op, those above among them
+    options: dict[str, str] = {}  # every option of the op
     label: str | None = None
     config: str | None = None  # of the kernel that ran
     source_hash: str | None = None  # "v2:…", of the code that the kernel depends on (kernels/fingerprint.py)
@@ -108,6 +108,22 @@ class Row(BaseModel):
     conditions: Conditions = Conditions()
     started_utc: str | None = None  # ISO 8601
     wall_s: float | None = None  # everything the point took: inputs, gate, timing
+
+    @model_validator(mode="after")
+    def derive(self) -> Self:
+        """Fills in what follows from the options. A row of an old journal has none, and keeps what it says."""
+        for name, value in columns_of(self.options).items():
+            if value is not None:
+                setattr(self, name, value)
+        return self
+
+
+def columns_of(options: Mapping[str, str]) -> dict[str, str | None]:
+    """What `layout`, `equation` and `function` hold, for readers of the file: the options of those names, or einops' that say the same."""
+    if "pattern" in options:
+        reduction = options.get("reduction", "none")
+        return {"layout": None, "equation": options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
+    return {name: options.get(name) for name in ("layout", "equation", "function")}
 
 
 def _or_a_word(value: Any, check: Callable[[Any], Any]) -> Any:
@@ -154,10 +170,6 @@ class NewerRow(Row):
 
 def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None, **fields: object) -> Row:
     """A row with the point's identity and analytic cost filled in."""
-    identity = {name: point.options.get(name) for name in ("layout", "equation", "function")}
-    if "pattern" in point.options:  # einops: what its axes become, and what is computed
-        reduction = point.options["reduction"]
-        identity |= {"equation": point.options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
     return Row.model_validate(
         {
             "point": point.id,
@@ -173,7 +185,6 @@ def new_row(point: Point, cost: Cost, status: Status, reason: str | None = None,
             "bytes_read": cost.bytes_read,
             "bytes_written": cost.bytes_written,
             "memory_bytes": cost.memory_bytes,
-            **identity,
             **fields,
         }
     )

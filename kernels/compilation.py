@@ -18,7 +18,7 @@ ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or s
 
 
 class Function(NamedTuple):
-    """A jitted function that a kernel takes as a compile-time argument, by name: "package.module:function"."""
+    """A function that a kernel takes, jitted, as a compile-time argument, by name: "package.module:function"."""
 
     name: str
 
@@ -38,10 +38,11 @@ class Compilation:
     num_warps: int
     num_stages: int
     expects: Literal["dot", "wide", "any"]  # the precision's multiply instruction, 128-bit loads, or nothing of the machine code
+    impl: str = ""  # whose kernel it is; filled in by `inspect`
 
     @property
     def id(self) -> str:
-        return f"{self.op}-{self.precision}-{self.variant}-{self.config.replace(' ', '-')}"
+        return f"{self.op}-{self.impl}-{self.precision}-{self.variant}-{self.config.replace(' ', '-')}"
 
 
 def describe(

@@ -24,10 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.cpu_model import cpu_s
 from kernels.gpus import Ceilings, Gpu
-from kernels.op import Cost, DeviceKind, OpError, Point
+from kernels.op import Cost, DeviceKind, Point
 from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
-from kernels.precisions import PRECISIONS
-from kernels.registry import OPS, compute_precision
+from kernels.registry import OPS, compute_precision, point_of
 
 MFU_PEAK_FLOPS_PER_S = 1979e12 / 2  # the convention for every precision: H100 SXM5, bf16, dense; 1979 is the sparse figure
 
@@ -128,16 +127,9 @@ def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> d
 
 
 def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
-    """The point of a row; tables fill the dims and options that a row lacks with None. Unknown ops and dims stream at the row's cost."""
-    some_dims = {name: int(size) for name, size in dims.items() if size is not None and not np.isnan(size)}
-    some_options = {name: value for name, value in options.items() if isinstance(value, str)}
-    unknown = Point("", op, "", precision, {}, {}, label=UNKNOWN)
-    if op not in OPS or precision not in PRECISIONS:
-        return unknown
-    try:
-        return OPS[op].point("", precision, some_dims, some_options)
-    except OpError:  # dims or options of another version
-        return unknown
+    """The point of a row; those of another version's ops and dims stream at the row's cost."""
+    found = point_of({"op": op, "impl": "", "precision": precision, "dims": dims, "options": options})
+    return found or Point("", op, "", precision, {}, {}, label=UNKNOWN)
 
 
 def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, hot: NDArray[np.bool_]) -> Prediction:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from kernels import support
 from kernels.op import Platform, Point
-from kernels.precisions import PRECISIONS
 
 
 def unsupported(point: Point, platform: Platform) -> str | None:
     """Why there is no such product to differentiate, or None."""
-    if PRECISIONS[point.precision].bytes == 1:
+    if support.is_fp8(point.precision):
         return "autograd has no fp8 products: torch._scaled_mm has no derivative"
-    if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
-        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
-    return None
+    return support.matrix_units(point.precision, platform)
 
 
 def compiled_unsupported(point: Point, platform: Platform) -> str | None:

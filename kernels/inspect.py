@@ -16,9 +16,9 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import accumulate
 from multiprocessing import get_context
@@ -36,8 +36,9 @@ from triton.compiler import ASTSource
 from kernels.compilation import ALIGNMENT, Compilation, Function
 from kernels.console import open_console
 from kernels.gpus import Gpu
-from kernels.op import Op
+from kernels.op import Impl, Op
 from kernels.precisions import PRECISIONS
+from kernels.support import FP8_FROM, TF32_FROM
 from kernels.writing import write_text
 
 WARP = 32  # threads
@@ -94,7 +95,7 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
     if precision == "fp32":
         return ("FFMA", "FFMA2")
     fp8 = PRECISIONS[precision].bytes == 1
-    if capability < ((8, 9) if fp8 else (8, 0)):
+    if capability < (FP8_FROM if fp8 else TF32_FROM):
         return ()
     family = {9: ("HGMMA", "QGMMA"), 10: ("UTCHMMA", "UTCQMMA")}.get(capability[0], ("HMMA", "QMMA"))
     return (family[fp8],)
@@ -102,7 +103,7 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
 
 def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | None:
     """What the GPU has no units for, or None."""
-    if any("fp8" in kind for kind in compilation.signature.values()) and capability < (8, 9):
+    if any("fp8" in kind for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 came with compute capability 8.9"
     if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
         return f"no matrix units for {compilation.precision} before compute capability 8.0"
@@ -190,11 +191,17 @@ def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
     """Triton's compiled kernel, ahead of time."""
     kernel = resolve_name(compilation.kernel)
     names = kernel.arg_names
-    constexprs = {k: resolve_name(v.name) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
+    constexprs = {k: _jitted(v) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
     attributes = {(names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in compilation.aligned}
     source = ASTSource(kernel, dict(compilation.signature), constexprs, attributes)
     options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages}
     return triton.compile(source, target=GPUTarget("cuda", _number(capability), WARP), options=options)
+
+
+def _jitted(function: Function) -> Any:
+    """A function that its module leaves undecorated, so that it can be read without Triton, is decorated here."""
+    found = resolve_name(function.name)
+    return found if hasattr(found, "arg_names") else triton.jit(found)
 
 
 def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
@@ -233,9 +240,32 @@ def _first_line(error: Exception) -> str:
 
 def gather(ops: Iterable[Op], only: list[str] | None = None) -> list[Compilation]:
     """The compilations that the ops' Triton modules name; with `only`, those of an op, precision and config, "op:precision:config"."""
-    modules = dict.fromkeys(op.impls["triton"].build.partition(":")[0] for op in ops if "triton" in op.impls)
-    found = [compilation for module in modules for compilation in import_module(module).compilations()]
+    found = [replace(c, impl=impl.name) for _, impl, listed in triton_modules(ops) if listed for c in listed()]
     return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
+
+
+def unlisted(ops: Iterable[Op]) -> list[str]:
+    """A line for each Triton implementation whose module names no compilations."""
+    return [
+        f"FAIL {op.name}-{impl.name}: {_module(impl)} has no compilations(), so nothing of it can be compiled here: add that function, "
+        "as in kernels/elementwise/triton_impl.py"
+        for op, impl, listed in triton_modules(ops)
+        if not listed
+    ]
+
+
+def triton_modules(ops: Iterable[Op]) -> Iterator[tuple[Op, Impl, Callable[[], Iterable[Compilation]] | None]]:
+    """Each Triton implementation with its module's `compilations`, if it has one; the first of those that share a module."""
+    met = set()
+    for op in ops:
+        for impl in op.impls.values():
+            if impl.language == "triton" and _module(impl) not in met:
+                met.add(_module(impl))
+                yield op, impl, getattr(import_module(_module(impl)), "compilations", None)
+
+
+def _module(impl: Impl) -> str:
+    return impl.build.partition(":")[0]
 
 
 Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
@@ -252,7 +282,9 @@ def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: 
 
 def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None) -> int:
     """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
+    ops = list(ops)
     compilations = gather(ops, only)
+    missing = unlisted(ops) if only is None else []
     progress = open_console(error=True)
     findings = examine_all(
         compilations,
@@ -275,9 +307,11 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
     for finding in findings:
         if finding.status == "fail":
             console.print(f"FAIL {finding.compilation.id}: {'; '.join(finding.reasons)}", markup=False, highlight=False, soft_wrap=True)
+    for line in missing:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     unsupported = f", {count['unsupported']} unsupported" if count["unsupported"] else ""
     console.print(f"{gpu.name}: {len(findings)} compilations, {count['pass']} passed, {count['fail']} failed{unsupported}", highlight=False)
-    return 1 if count["fail"] else 0
+    return 1 if count["fail"] or missing else 0
 
 
 def to_json(findings: list[Finding], gpu: Gpu) -> dict[str, Any]:
@@ -299,6 +333,7 @@ def record(finding: Finding) -> dict[str, Any]:
         "status": finding.status,
         "reason": "; ".join(finding.reasons),
         "op": c.op,
+        "impl": c.impl,
         "precision": c.precision,
         "variant": c.variant,
         "config": c.config,
@@ -329,7 +364,7 @@ def table(findings: list[Finding], gpu: Gpu) -> Table:
     """One line a compilation."""
     major, minor = gpu.compute_capability
     result = Table(title=f"Triton {triton.__version__} for {gpu.name} (compute capability {major}.{minor})", pad_edge=False)
-    for name in ("op", "precision", "variant", "config"):
+    for name in ("op", "impl", "precision", "variant", "config"):
         result.add_column(name, no_wrap=True)
     for name, _ in COLUMNS:
         result.add_column(name, justify="left" if name in ("multiplies", "loads") else "right")
@@ -338,5 +373,5 @@ def table(findings: list[Finding], gpu: Gpu) -> Table:
     for f in findings:
         c = f.compilation
         cells = [show(f.code) if f.code else "" for _, show in COLUMNS]
-        result.add_row(c.op, c.precision, c.variant, c.config, *cells, f"[{colours[f.status]}]{f.status}")
+        result.add_row(c.op, c.impl, c.precision, c.variant, c.config, *cells, f"[{colours[f.status]}]{f.status}")
     return result

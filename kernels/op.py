@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any, Literal
 
+from kernels import support
 from kernels.parts import Part, Stream
 
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
+Language = Literal["torch", "triton"]  # what a kernel is written in, and with it where it can run
 DeviceKind = Literal["cuda", "cpu"]  # PyTorch's kernels differ, and with them what they keep and hold; a simulated GPU is "cuda"
 
 
@@ -56,7 +58,7 @@ class Option:
 
     choices: tuple[str, ...]  # empty: free text that the op checks
     default: str | None  # None: must be given
-    doc: str
+    doc: str  # complete sentences, which the reference pages print
     leading: bool = False  # shown in the id before the dims, always
     form: str = "{}"  # how the value is shown in the id
 
@@ -126,28 +128,39 @@ def never(point: Point) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Impl:
-    """One implementation. `build` names `f(point, inputs) -> Kernel`, which may raise Unsupported; `unsupported` returns why a point cannot
-    run, or None."""
-
-    name: str
-    build: str
-    unsupported: Callable[[Point, Platform], str | None]
-    allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
-
-    def load(self) -> Callable[[Point, Inputs], Kernel]:
-        return resolve_name(self.build)
-
-
 def always(point: Point) -> bool:
     """True: for an implementation that allocates its result whatever the point."""
     return True
 
 
-def needs_compiler(unsupported: Callable[[Point, Platform], str | None]) -> Callable[[Point, Platform], str | None]:
-    """The same for an implementation that builds code when it runs. A point's own reasons come first: installing a compiler leaves them."""
-    return lambda point, platform: unsupported(point, platform) or platform.no_compiler
+@dataclass(frozen=True)
+class Impl:
+    """One implementation. Its name is for people; what the suite does with it follows from `language` and `compiled`."""
+
+    name: str
+    build: str  # names f(point, inputs) -> Kernel, which may raise Unsupported
+    refuses: Callable[[Point, Platform], str | None]  # why it cannot run a point, or None; see `unsupported`
+    allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
+    language: Language = "torch"  # Triton: run in its interpreter where there is no GPU, never timed there, compiled by `inspect`
+    compiled: bool = False  # code is built when it runs, by torch.compile or by Triton; always so of Triton
+    left_behind: Callable[[Point], int] = lambda point: 0  # bytes that its operators leave to one another, besides `Cost.memory_bytes`
+
+    def __post_init__(self) -> None:
+        if self.language == "triton":
+            object.__setattr__(self, "compiled", True)
+
+    def load(self) -> Callable[[Point, Inputs], Kernel]:
+        return resolve_name(self.build)
+
+    @property
+    def by_torch_compile(self) -> bool:
+        """Whether PyTorch's compiler builds the code, which takes longest."""
+        return self.compiled and self.language == "torch"
+
+    def unsupported(self, point: Point, platform: Platform) -> str | None:
+        """Why a point cannot run there, or None. A missing compiler comes last: installing one leaves the point's own reasons."""
+        needs = support.triton_needs(platform) if self.language == "triton" else None
+        return needs or self.refuses(point, platform) or (platform.no_compiler if self.compiled else None)
 
 
 def one_stream(point: Point, cost: Cost) -> list[Part]:
@@ -155,9 +168,13 @@ def one_stream(point: Point, cost: Cost) -> list[Part]:
     return [Stream(cost.bytes, cost.flops)]
 
 
+def no_check(point: Point) -> None:
+    """For an op of which every combination of dims and options makes sense, or is unsupported."""
+
+
 @dataclass(frozen=True)
 class Op:
-    """An operation family. The three strings name tensor code:
+    """An operation family, made by `define`. The three strings name tensor code:
 
     make_inputs  f(point, device, seed) -> Inputs      seeded operands and an output buffer
     reference    f(point, operands) -> fp64 tensor     the exact result for the operands as stored
@@ -167,12 +184,12 @@ class Op:
     """
 
     name: str
-    doc: str
+    doc: str  # a complete sentence, which the reference pages print
     options: Mapping[str, Option]
     dim_order: Callable[[Options, Iterable[str]], tuple[str, ...]]  # canonical order of the given dims; OpError if wrong
     check: Callable[[Point], None]  # OpError where the values of dims or options make no sense together
     cost: Callable[[Point, DeviceKind], Cost]  # of a call on such a device; who asks names it
-    shrink: Callable[[Point], Point]  # the same point at a small ragged shape, for Triton's interpreter
+    small_dims: Callable[[Point], Dims]  # of `shrink`
     make_inputs: str
     reference: str
     tolerance: str
@@ -181,7 +198,44 @@ class Op:
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
+    many_launches: bool = False  # a call is many launches, or one that a graph cannot hold
+    trains: bool = False  # a call, and with it the reference, has a backward pass
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
+
+    @classmethod
+    def define(
+        cls,
+        package: str,
+        name: str,
+        doc: str,
+        *,
+        options: Mapping[str, Option],
+        dims: tuple[str, ...] | Callable[[Options, Iterable[str]], tuple[str, ...]],
+        small: Mapping[str, int] | Callable[[Point], Dims],
+        impls: Iterable[Impl],
+        check: Callable[[Point], None] = no_check,
+        **others: Any,
+    ) -> Op:
+        """An op whose tensor code lies in `package`: `data.py` holds make_inputs, reference and tolerance, and an implementation's `build`
+        may name a module beside it, "torch_impl:eager".
+
+        dims: their names in canonical order, or `dim_order`. small: the largest that `shrink` leaves of each, or `small_dims`.
+        others: further fields.
+        """
+        named = [impl if "." in impl.build else replace(impl, build=f"{package}.{impl.build}") for impl in impls]
+        return cls(
+            name=name,
+            doc=doc,
+            options=options,
+            dim_order=dims if callable(dims) else lambda options, given: order_dims(dims, given),
+            small_dims=small if callable(small) else lambda point: {n: min(size, small[n]) for n, size in point.dims.items()},
+            impls={impl.name: impl for impl in named},
+            check=check,
+            make_inputs=f"{package}.data:make_inputs",
+            reference=f"{package}.data:reference",
+            tolerance=f"{package}.data:tolerance",
+            **others,
+        )
 
     def point(self, impl: str, precision: str, dims: Dims, options: Options | None = None, label: str = "") -> Point:
         """A checked point. `dims` in any order. Raises OpError for unknown or missing dims and options and for values that clash."""
@@ -190,6 +244,15 @@ class Op:
         point = Point(self._id(impl, precision, ordered, filled), self.name, impl, precision, ordered, filled, label)
         self.check(point)
         return point
+
+    @property
+    def baseline(self) -> str:
+        """The implementation that others are compared with: the first that PyTorch runs as it is written, else the first."""
+        return next((impl.name for impl in self.impls.values() if impl.language == "torch" and not impl.compiled), next(iter(self.impls)))
+
+    def shrink(self, point: Point) -> Point:
+        """The same point at a small ragged shape: what Triton's interpreter takes."""
+        return self.point(point.impl, point.precision, self.small_dims(point), point.options)
 
     def _fill(self, options: Options) -> dict[str, str]:
         for name, value in options.items():
@@ -217,7 +280,11 @@ class Op:
         return resolve_name(getattr(self, which))
 
 
-DATA = Option(("normal", "zeros", "integers"), "normal", "what the inputs hold; it changes a GPU's power and so its speed")
+DATA = Option(
+    ("normal", "zeros", "integers"),
+    "normal",
+    "What the inputs hold: normally distributed numbers, zeros, or integers from −2 to 2. It changes a GPU's power, and so its speed.",
+)
 
 
 def order_dims(required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = ()) -> tuple[str, ...]:

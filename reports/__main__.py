@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 
 from kernels.guard import check_imports
 
@@ -14,33 +15,28 @@ from kernels.printing import print_safely  # noqa: E402
 if __name__ == "__main__":
     print_safely()
 
-from reports import build  # noqa: E402  (after the guard: a stranger's package must not be imported first)
-from reports.calibrate import command as calibrate  # noqa: E402
-from reports.compare import command as compare  # noqa: E402
-from reports.history import command as history  # noqa: E402
-from reports.napkin import command as napkin  # noqa: E402
-from reports.nightly import command as nightly  # noqa: E402
-from reports.nightly import demo  # noqa: E402
-from reports.validation import command as validation  # noqa: E402
-
-COMMANDS = (
-    ("html", build, "(re)build a run's page, rows.parquet and rows.csv from its journal"),
-    ("compare", compare, "two runs side by side: what became slower, faster or wrong"),
-    ("nightly", nightly, "add a run to a history and judge it: the verdict is the exit code"),
-    ("import", history, "add pytest-benchmark's JSON files to a history"),
-    ("demo-history", demo, "a simulated history with planted changes, to see what `nightly` says"),
-    ("calibrate", calibrate, "fit the cost model's constants to runs, and say how good the fit is"),
-    ("validation", validation, "what a first contact found on a board, as evidence in docs/validation"),
-    ("napkin", napkin, "training time and largest model, from a question in YAML, step by step"),
-)
+# Each command is imported when it is asked for: what one needs takes another seconds to import for nothing.
+COMMANDS = {
+    "html": ("reports.build", "(re)build a run's page, rows.parquet and rows.csv from its journal"),
+    "compare": ("reports.compare.command", "two runs side by side: what became slower, faster or wrong"),
+    "nightly": ("reports.nightly.command", "add a run to a history and judge it: the verdict is the exit code"),
+    "import": ("reports.history.command", "add pytest-benchmark's JSON files to a history"),
+    "demo-history": ("reports.nightly.demo", "a simulated history with planted changes, to see what `nightly` says"),
+    "calibrate": ("reports.calibrate.command", "fit the cost model's constants to runs, and say how good the fit is"),
+    "validation": ("reports.validation.command", "what a first contact found on a board, as evidence in docs/validation"),
+    "napkin": ("reports.napkin.command", "training time and largest model, from a question in YAML, step by step"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description="What was found in runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module, what in COMMANDS:
-        module.add_arguments(commands.add_parser(name, help=what, description=what))
-    given = parser.parse_args(arguments)
+    asked = sys.argv[1:] if arguments is None else arguments
+    for name, (module, what) in COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what)
+        if name in asked[:1]:
+            import_module(module).add_arguments(command)
+    given = parser.parse_args(asked)
     return given.run(given)
 
 

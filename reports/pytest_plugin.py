@@ -14,6 +14,7 @@ from benches.pytest_plugin.session import KEY, OUT
 from benches.run.journal import read_journal
 from kernels.escaping import one_line
 from kernels.guard import ROOT
+from kernels.registry import language_of
 
 REPORT = pytest.StashKey[str]()
 GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
@@ -61,7 +62,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     """
     if config.getoption("--no-inspect"):
         return False
-    rows = [row for row in read_journal(run_dir).rows if row.impl == "triton" and row.config]
+    rows = [row for row in read_journal(run_dir).rows if language_of(row.op, row.impl) == "triton" and row.config]
     chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
     if not chosen:
         return False

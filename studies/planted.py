@@ -177,13 +177,13 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
 
 
 def every_case() -> Iterator[Case]:
-    """Those above, and those of views, copies, optimizer steps and models."""
-    from studies import planted_layout, planted_models, planted_optimizer
+    """Those above, those of views, copies, optimizer steps and models, and for every other op those that any kernel can have."""
+    from studies import planted_any, planted_layout, planted_models, planted_optimizer
 
-    yield from cases()
-    yield from planted_layout.cases()
-    yield from planted_optimizer.cases()
-    yield from planted_models.cases()
+    own = [*cases(), *planted_layout.cases(), *planted_optimizer.cases(), *planted_models.cases()]
+    yield from own
+    covered = {case.point.op for case in own}
+    yield from planted_any.cases([op for op in OPS if op not in covered])
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from studies.crossvalidate import VARIABLE as H100_TIMINGS
 STEERS_PYTEST = ("PYTEST_XDIST", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 STEERS_OUTPUT = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_STEP_SUMMARY")
 STEERS_US = ("MICROBENCH_",)
+WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"  # as on a node without development tools; importing it takes each run half a second
 COLUMNS = "80"  # as where no terminal says otherwise; Rich would ask the terminal that pytest runs in
 
 # The same examples on every machine and in every run, however slow the machine; `--hypothesis-profile explore` looks for new ones.
@@ -38,6 +39,7 @@ def surroundings() -> None:
     for name in [name for name in os.environ if name.startswith(steering) and name != H100_TIMINGS]:
         del os.environ[name]
     os.environ["COLUMNS"] = COLUMNS
+    os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,9 @@ def own_torch_state() -> Iterator[None]:
     torch = sys.modules.get("torch")  # most tests need none of it, and importing it takes seconds
     if torch is not None:
         torch.set_float32_matmul_precision("highest")
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed takes 3 ms: without a GPU it notes who asked, for when there is one
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(0)
         threads = torch.get_num_threads()
     yield
     if torch is not None and torch.get_num_threads() != threads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kernels.gpus import Gpu
-from kernels.op import Cost, Platform, Point
+from kernels.op import Cost, Language, Platform, Point
 
 if TYPE_CHECKING:
     from benches.correctness import Verdict  # which imports torch
@@ -147,8 +147,8 @@ class Device(Protocol):
 
     settings: Settings
 
-    def platform(self, impl: str) -> Platform:
-        """Where an implementation would run."""
+    def platform(self, language: Language) -> Platform:
+        """Where an implementation in this language would run."""
 
     def disturbance(self) -> str | None:
         """Why what was timed since the last `arm` cannot be trusted, though no sample shows it; or None."""

@@ -22,8 +22,8 @@ from benches.devices.toolchain import missing_for_cpu
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
 from kernels.gpus import Ceilings, Gpu
-from kernels.op import Platform, Point
-from kernels.registry import OPS
+from kernels.op import Language, Platform, Point
+from kernels.registry import OPS, impl_of
 
 
 class CpuDevice:
@@ -46,18 +46,19 @@ class CpuDevice:
         self._others = OtherWork()
         self._counted: list[Counters] = []  # before the first and after the last block of samples
 
-    def platform(self, impl: str) -> Platform:
-        if impl == "triton":
+    def platform(self, language: Language) -> Platform:
+        if language == "triton":
             return Platform("cpu", interpreted=True)  # which compiles nothing
         missing = missing_for_cpu()
         return Platform("cpu", no_compiler=missing.reason if missing else None)
 
     def prepare(self, point: Point, seed: int) -> TensorWorkload:
         return_freed_memory()
-        if self.platform(point.impl).interpreted:
+        impl = impl_of(point)
+        if self.platform(impl.language).interpreted:
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
-        if point.impl == "torch_compile":
+        if impl.compiled:
             workload.launch()  # compiling allocates and releases as well
             _, launch = allocated(workload.launch)
         else:

@@ -17,7 +17,7 @@ from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_err
 from benches.devices.toolchain import missing_for_cuda
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, gpu_for_board, with_board_l2
-from kernels.op import Platform, Point
+from kernels.op import Language, Platform, Point
 
 SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
 
@@ -113,7 +113,7 @@ class CudaDevice(Streamed):
         self.settings = Settings()
         super().__init__(CudaStream(l2_bytes), self._board)
 
-    def platform(self, impl: str) -> Platform:
+    def platform(self, language: Language) -> Platform:
         missing = missing_for_cuda()
         return Platform("cuda", (self._properties.major, self._properties.minor), no_compiler=missing.reason if missing else None)
 

@@ -21,7 +21,7 @@ from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import Gpu, load_gpu
-from kernels.op import Cost, Platform, Point
+from kernels.op import Cost, Language, Platform, Point
 from kernels.registry import OPS
 
 GPU = "h100_sxm5"
@@ -146,7 +146,7 @@ class SimulatedDevice(Streamed):
         """Device seconds worked so far."""
         return self._virtual.busy_s
 
-    def platform(self, impl: str) -> Platform:
+    def platform(self, language: Language) -> Platform:
         return Platform("cuda", self.gpu.compute_capability)
 
     def prepare(self, point: Point, seed: int) -> SimulatedWorkload:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benches.doctor.facts import GpuFacts, Process
 from benches.doctor.finding import Finding, Level, gigabytes, megahertz
+from kernels.support import FP8_FROM
 
 CLOCK_STEP_HZ = 15e6  # in which NVIDIA's boards set the SM clock
 SUSTAINED = 0.9  # of the highest clock: what is proposed for a board whose quoted clock is not known
@@ -214,7 +215,7 @@ def fp8(gpu: GpuFacts) -> Finding | None:
     if gpu.capability is None:
         return None
     shown = ".".join(map(str, gpu.capability))
-    if gpu.capability < (8, 9):
+    if gpu.capability < FP8_FROM:
         return _finding(gpu, "note", "fp8", f"compute capability {shown}: fp8 points are unsupported (from 8.9)")
     return _finding(gpu, "ok", "fp8", f"compute capability {shown}: fp8")
 

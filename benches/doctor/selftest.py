@@ -13,7 +13,7 @@ from typing import Any
 from benches.row import Row
 from benches.run.isolation import Measurer
 from benches.sweep.load import load_sweep, sweep_names
-from kernels.op import DATA, Op, OpError, Platform, Point
+from kernels.op import DATA, Language, Op, OpError, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
@@ -48,7 +48,9 @@ class Check:
 
 def run(measurer: Measurer, tell: Callable[[Check], None]) -> list[Check]:
     """Checks every point and gives each outcome to `tell` as it comes."""
-    checks = []
+    checks = [unmet(op) for op, examples in shipped_examples().items() if not examples]
+    for check in checks:
+        tell(check)
     for point in points(cache(measurer.platform)):
         check = Check.of(measurer.row_of(point, timing=False))
         tell(check)
@@ -56,7 +58,13 @@ def run(measurer: Measurer, tell: Callable[[Check], None]) -> list[Check]:
     return checks
 
 
-def points(platform: Callable[[str], Platform]) -> list[Point]:
+def unmet(op: str) -> Check:
+    """The outcome for an op that no shipped sweep has a point of."""
+    detail = f"no shipped sweep has a point of it: add an entry with `op: {op}` to configs/sweeps/smoke.yaml"
+    return Check(op, op, "", "", "fail", detail, 0.0)
+
+
+def points(platform: Callable[[Language], Platform]) -> list[Point]:
     """What the self-test runs on such a platform."""
     return [point for op, examples in shipped_examples().items() for point in op_points(OPS[op], examples, platform)]
 
@@ -78,20 +86,20 @@ def shipped_examples() -> dict[str, list[Point]]:
     return found
 
 
-def op_points(op: Op, examples: list[Point], platform: Callable[[str], Platform]) -> Iterator[Point]:
+def op_points(op: Op, examples: list[Point], platform: Callable[[Language], Platform]) -> Iterator[Point]:
     """Each precision with one choice of options, then the choices not yet met, each with one precision; both lists take turns, so
     that few points meet many pairs."""
     if not examples:
         return
     for impl in op.impls:
-        met = set()
+        met, place = set(), platform(op.impls[impl].language)
         for i, precision in enumerate(PRECISIONS):
-            point = first_supported(op, impl, [precision], turned(examples, i), platform(impl))
+            point = first_supported(op, impl, [precision], turned(examples, i), place)
             met.add(tuple(point.options.items()))
             yield point
         for i, example in enumerate(examples):
             if tuple(example.options.items()) not in met:
-                yield first_supported(op, impl, turned(list(PRECISIONS), i), [example], platform(impl))
+                yield first_supported(op, impl, turned(list(PRECISIONS), i), [example], place)
 
 
 def turned(values: list[Any], by: int) -> list[Any]:

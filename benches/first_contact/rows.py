@@ -5,11 +5,10 @@ from __future__ import annotations
 from benches.first_contact.check import Check, Verdict, one_of, within
 from benches.row import TIMED, Row
 from benches.timing.method import GRAPH_BELOW_S, GRAPH_MAX_S
+from kernels.registry import OPS, impl_of, point_of
 
-SEVERAL_KERNELS = ("optimizer", "gradient", "transformer", "train_step")  # ops whose call is many launches, or cannot be captured
 CLEARLY = 2.0  # a factor: nearer to the limit between modes, either is right
 MEMORY_LOW, MEMORY_HIGH = 0.9, 1.15  # of the analytic memory: the allocator rounds up
-COMPOSED = ("bias_gelu_residual",)  # functions that are several operators in eager PyTorch
 WORKSPACE_BYTES = 36 * 2**20  # where a row does not record what libraries took: cuBLAS 32 MiB a handle and stream, cublasLt 1 MiB
 SMALL_BYTES = 2**20  # constants and scales, which are not worth a formula
 
@@ -37,7 +36,7 @@ def expected_modes(row: Row, predicted_s: float | None) -> tuple[str, ...]:
     slow_host = ("host",) if row.launch_bound else ()
     if row.cache == "cold" and row.sets == 1:  # the cache is flushed before each launch, which no graph can hold
         return ("events", *slow_host)
-    if row.op in SEVERAL_KERNELS:
+    if row.op in OPS and OPS[row.op].many_launches:
         return ("events", "graph", "host")
     seconds = predicted_s if predicted_s is not None else row.median_s
     if row.median_s and (row.sets or 1) * row.median_s > GRAPH_MAX_S / CLEARLY:  # much longer than predicted, a graph would take seconds
@@ -48,12 +47,12 @@ def expected_modes(row: Row, predicted_s: float | None) -> tuple[str, ...]:
 
 
 def judge_memory(step: str, row: Row) -> Check:
-    """The allocator's peak over the analytic memory, both in bytes; what a library took for itself is allowed for, and what PyTorch's
-    eager operators of a formula leave to one another, of which two results at a time are alive."""
+    """The allocator's peak over the analytic memory, both in bytes; what a library took for itself is allowed for, and what the operators
+    of a formula leave to one another."""
     peak = row.peak_memory_bytes or 0
     taken = WORKSPACE_BYTES if row.scratch_bytes is None else row.scratch_bytes
-    if row.impl == "torch" and row.function in COMPOSED:
-        taken += 2 * row.bytes_written
+    if point := point_of(row):
+        taken += impl_of(point).left_behind(point)
     low, high = MEMORY_LOW * row.memory_bytes, MEMORY_HIGH * row.memory_bytes + taken + SMALL_BYTES
     note = f"the analytic memory is {row.memory_bytes} bytes, libraries took {row.scratch_bytes}"
     return within(step, f"{row.point}: peak memory", float(peak) / 1e6, "MB", low / 1e6, high / 1e6, note)

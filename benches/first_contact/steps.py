@@ -36,11 +36,10 @@ from benches.timing.measure import measure
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, load_gpu
 from kernels.op import Platform, Point
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 
 SWEEP = "first_contact"
 QUICK = {"warmup_s": 0.1, "warmup_max_s": 0.1, "max_samples": 30, "max_s": 1.0}  # Settings of all steps but real settings
-COMPILED = ("triton", "torch_compile")  # implementations whose kernels are built when they run
 POINT_S = 40.0  # a point that takes longer is given up
 FAULT_S = 8.0  # a faulty one: that an endless kernel is ended need not take longer
 LEAST_S = 8.0  # a step with less is not started: importing torch and opening a board take most of it
@@ -126,7 +125,7 @@ def step_compile(contact: Contact) -> Iterator[Check]:
     if contact.kind == "simulated":
         yield from compiled_ahead(contact, load_gpu(contact.described["gpu"]))
         return
-    points = kernel_points(lambda point: point.impl in COMPILED)
+    points = kernel_points(lambda point: impl_of(point).compiled)
     arguments = [(point, contact.seed) for point in points]
     yield from compiled(contact, [point.id for point in points], build_point, arguments)
 
@@ -183,7 +182,8 @@ def build_point(point: Point, seed: int) -> float | str:
     A worker whose CUDA context may be beyond repair ends, so that its next point is built in another one.
     """
     device = worker.bench().device
-    why = OPS[point.op].impls[point.impl].unsupported(point, device.platform(point.impl))
+    impl = impl_of(point)
+    why = impl.unsupported(point, device.platform(impl.language))
     if why:
         return f"unsupported: {why}"
     begin = time.perf_counter()
@@ -198,11 +198,11 @@ def build_point(point: Point, seed: int) -> float | str:
 
 
 def step_kernels(contact: Contact) -> Iterator[Check]:
-    yield from measured(contact, "kernels", kernel_points(lambda point: point.impl != "torch_compile"), QUICK)
+    yield from measured(contact, "kernels", kernel_points(lambda point: not impl_of(point).by_torch_compile), QUICK)
 
 
 def step_torch_compile(contact: Contact) -> Iterator[Check]:
-    yield from measured(contact, "torch.compile", kernel_points(lambda point: point.impl == "torch_compile"), QUICK)
+    yield from measured(contact, "torch.compile", kernel_points(lambda point: impl_of(point).by_torch_compile), QUICK)
 
 
 def measured(contact: Contact, step: str, points: Sequence[Point], asked: dict[str, Any]) -> Iterator[Check]:
@@ -300,8 +300,8 @@ def step_counters(contact: Contact) -> Iterator[Check]:
 def step_selftest(contact: Contact) -> Iterator[Check]:
     """`doctor --selftest`, in parallel: each op, implementation and precision against its fp64 reference at a small ragged shape."""
     gpu = contact.gpu or load_gpu("h100_sxm5")
-    found = selftest.points(lambda impl: Platform("cuda", gpu.compute_capability))
-    points = sorted(found, key=lambda point: point.impl == "torch_compile")  # which take longest: they are cut off first
+    found = selftest.points(lambda language: Platform("cuda", gpu.compute_capability))
+    points = sorted(found, key=lambda point: impl_of(point).by_torch_compile)  # which take longest: they are cut off first
     arguments = [(point, selftest.SEED) for point in points]
     for place, result in run_all(check_point, arguments, contact.opening(QUICK), contact.log, workers(), contact.left_s()):
         if isinstance(result, Late):

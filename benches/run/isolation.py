@@ -25,7 +25,7 @@ from benches.run.bench import Bench
 from benches.run.errors import keep_text
 from benches.run.interrupts import deferred_interrupt
 from benches.timing.failure import first_words
-from kernels.op import Platform, Point
+from kernels.op import Language, Platform, Point
 from kernels.registry import OPS
 
 T = TypeVar("T")
@@ -52,8 +52,8 @@ class Measurer(Protocol):
     def describe(self) -> dict[str, Any]:
         """What Device.describe says."""
 
-    def platform(self, impl: str) -> Platform:
-        """Where an implementation would run. Raises what opening the device raises."""
+    def platform(self, language: Language) -> Platform:
+        """Where an implementation in this language would run. Raises what opening the device raises."""
 
     def row_of(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does. Raises Interrupted."""
@@ -74,8 +74,8 @@ class InProcess:
     def describe(self) -> dict[str, Any]:
         return self._bench.device.describe()
 
-    def platform(self, impl: str) -> Platform:
-        return self._bench.device.platform(impl)
+    def platform(self, language: Language) -> Platform:
+        return self._bench.device.platform(language)
 
     def row_of(self, point: Point, timing: bool) -> Row:
         started, start = datetime.now(UTC), time.perf_counter()
@@ -131,9 +131,9 @@ class Isolated:
             raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
         return self._opening["described"]
 
-    def platform(self, impl: str) -> Platform:
+    def platform(self, language: Language) -> Platform:
         """As the worker's device has it."""
-        return self._call(worker.platform, impl, limit_s=OPENING_S)
+        return self._call(worker.platform, language, limit_s=OPENING_S)
 
     def _open(self) -> dict[str, Any]:
         """The worker's device, described. A fresh worker is started for it, which may take longer than a point."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.bench import Bench
-from kernels.op import Platform, Point
+from kernels.op import Language, Platform, Point
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _opening: dict[str, Any] = {}  # arguments of Bench, as `start` was told
@@ -53,9 +53,9 @@ def describe() -> dict[str, Any]:
     return bench().device.describe()
 
 
-def platform(impl: str) -> Platform:
-    """Where an implementation would run. Raises NoDevice."""
-    return bench().device.platform(impl)
+def platform(language: Language) -> Platform:
+    """Where an implementation in this language would run. Raises NoDevice."""
+    return bench().device.platform(language)
 
 
 def measure_point(point: Point, timing: bool) -> tuple[str, bool]:

@@ -17,7 +17,7 @@ from benches.timing.failure import cause_of, first_words
 from benches.timing.sampler import Timing, sample
 from kernels.fingerprint import source_hash
 from kernels.op import Point, Unsupported
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 
 PHASE_ROUNDS = 9
 MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash")  # known after the first launch
@@ -35,7 +35,7 @@ def measure(
     keep: puts an error's whole message away, and returns where it lies (the row's `error_file`).
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    start, where = time.perf_counter(), device.platform(point.impl).kind
+    start, where = time.perf_counter(), device.platform(impl_of(point).language).kind
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
@@ -54,7 +54,7 @@ def measure(
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
         found["error_over_tolerance"] = verdict.worst
-        if device.platform(point.impl).interpreted:
+        if device.platform(impl_of(point).language).interpreted:
             shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
@@ -112,10 +112,12 @@ def impossible(median_s: float, least_s: float) -> str:
 
 def refuse(point: Point, device: Device) -> tuple[Status, str] | None:
     """Why a point is not started at all."""
-    why = OPS[point.op].impls[point.impl].unsupported(point, device.platform(point.impl))
+    impl = impl_of(point)
+    platform = device.platform(impl.language)
+    why = impl.unsupported(point, platform)
     if why:
         return "unsupported", why
-    if device.platform(point.impl).interpreted:
+    if platform.interpreted:
         return None
     expected = device.predict_s(point)
     limit = device.settings.max_call_s

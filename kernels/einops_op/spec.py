@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from kernels import support
 from kernels.einops_op.pattern import parse, rearranged, shape
 from kernels.layout.strided import Strided, steps
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
 OPTIONS = {
-    "pattern": Option((), None, "einops pattern, for example `b (h w) c -> b c h w`; dims name its axes", leading=True),
-    "reduction": Option(("none", "sum", "mean", "max", "min"), "none", "none: rearrange; else what reduce does along the axes left out"),
+    "pattern": Option((), None, "The einops pattern, for example `b (h w) c -> b c h w`. The dims name its axes.", leading=True),
+    "reduction": Option(
+        ("none", "sum", "mean", "max", "min"),
+        "none",
+        "What einops.reduce does along the axes that the right side leaves out. With none, einops.rearrange moves the elements.",
+    ),
     "data": DATA,
 }
 SMALL = 60_000  # elements of a shrunk operand
@@ -70,37 +75,33 @@ def parts(point: Point, cost: Cost) -> list[Part]:
     return [Stream(cost.bytes, cost.flops)] if cost.bytes else []
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """Every dim at most the root of SMALL that makes as many dims."""
     most = max(1, int(SMALL ** (1 / len(point.dims))))
-    return OP.point(point.impl, point.precision, {name: min(size, most) for name, size in point.dims.items()}, point.options)
+    return {name: min(size, most) for name, size in point.dims.items()}
 
 
 def unsupported(point: Point, platform: Platform) -> str | None:
     """What PyTorch's reductions, which einops calls, cannot do, or None."""
-    if point.precision == "tf32":
-        return "TF32 is a way to multiply matrices: einops rearranges and reduces in fp32"
-    if PRECISIONS[point.precision].bytes == 1 and point.options["reduction"] != "none":
-        return "PyTorch has no fp8 arithmetic: einops' reductions are its sum, mean, amax and amin"
-    return None
+    if support.is_fp8(point.precision) and point.options["reduction"] != "none":
+        return f"{support.NO_FP8_ARITHMETIC}: einops' reductions are its sum, mean, amax and amin"
+    return support.no_products(point.precision, "einops rearranges and reduces in fp32")
 
 
-OP = Op(
-    name="einops",
-    doc="einops rearrange and reduce",
+OP = Op.define(
+    "kernels.einops_op",
+    "einops",
+    "Moves elements as einops.rearrange does, or combines them along axes as einops.reduce does.",
     options=OPTIONS,
-    dim_order=dim_order,
+    dims=dim_order,
     check=check,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     is_view=is_view,
     exact_strides=True,
-    make_inputs="kernels.einops_op.data:make_inputs",
-    reference="kernels.einops_op.data:reference",
-    tolerance="kernels.einops_op.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.einops_op.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.einops_op.torch_impl:compiled", needs_compiler(unsupported)),
-    },
+    impls=(
+        Impl("torch", "torch_impl:eager", unsupported),
+        Impl("torch_compile", "torch_impl:compiled", unsupported, compiled=True),
+    ),
 )

@@ -18,8 +18,9 @@ from typing import TypeVar
 
 import opt_einsum
 
+from kernels import support
 from kernels.einsum.grouping import Grouping, group, strides_of
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
@@ -29,8 +30,17 @@ PATH_OPTIMAL_UP_TO = 12  # operands, by dynamic programming over FLOPs; beyond, 
 ELLIPSIS = "..."
 
 OPTIONS = {
-    "equation": Option((), None, "einops-style names, for example `b s h, b t h -> b s t`", leading=True),
-    "operands": Option(("contiguous", "sliced"), "contiguous", "sliced: the first operand is columns of a wider parent"),
+    "equation": Option(
+        (),
+        None,
+        "The contraction in einops-style names, for example `b s h, b t h -> b s t`. Dims that the output does not name are summed.",
+        leading=True,
+    ),
+    "operands": Option(
+        ("contiguous", "sliced"),
+        "contiguous",
+        "How the operands lie in memory. With sliced, the first one is a slice of the columns of a wider matrix.",
+    ),
     "data": DATA,
 }
 
@@ -202,40 +212,29 @@ def check(point: Point) -> None:
     parse(point.options["equation"])
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """Every dim at most 37, at most 3 for those in all operands and the output: ragged, and quick in the interpreter."""
     equation = expand(point)
     everywhere = set(equation.output).intersection(*equation.terms)
-    dims = {name: min(size, 3 if name in everywhere and len(equation.terms) > 1 else 37) for name, size in point.dims.items()}
-    return OP.point(point.impl, point.precision, dims, point.options)
-
-
-def needs(point: Point, platform: Platform) -> str | None:
-    """What the precision asks of the hardware and the platform lacks, or None."""
-    if point.precision == "tf32" and not platform.interpreted and (platform.kind != "cuda" or platform.capability < (8, 0)):
-        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
-    if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
-        return "fp8 matrix units came with compute capability 8.9"
-    return None
+    return {name: min(size, 3 if name in everywhere and len(equation.terms) > 1 else 37) for name, size in point.dims.items()}
 
 
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
     """What torch.einsum cannot do, or None."""
-    if PRECISIONS[point.precision].bytes == 1:
+    if support.is_fp8(point.precision):
         return "torch.einsum has no fp8: PyTorch multiplies fp8 only through torch._scaled_mm (op: matmul)"
-    return needs(point, platform)
+    return support.matrix_units_or_interpreter(point.precision, platform)
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
     """Why the path is no chain of strided batched matmuls on this platform, or None."""
-    if platform.kind != "cuda" and not platform.interpreted:
-        return "Triton needs a GPU or its interpreter"
     steps = path(point)
-    if PRECISIONS[point.precision].bytes == 1 and len(steps) > 1:
+    if support.is_fp8(point.precision) and len(steps) > 1:
         return "an fp8 chain would have to quantise its intermediates"
     if why := next((why for step in steps if (why := step_unsupported(step))), None):
         return why
-    return next((why for grouping in groupings(point) if (why := grouping.unsupported)), None) or needs(point, platform)
+    ungrouped = next((why for grouping in groupings(point) if (why := grouping.unsupported)), None)
+    return ungrouped or support.matrix_units_or_interpreter(point.precision, platform)
 
 
 def groupings(point: Point) -> list[Grouping]:
@@ -281,22 +280,20 @@ def step_part(step: Step, point: Point) -> Part:
     return Contraction(bool(both), batch, m, n, math.prod(size[d] for d in step.summed), p.bytes, traffic)
 
 
-OP = Op(
-    name="einsum",
-    doc="contraction in einops-style names",
+OP = Op.define(
+    "kernels.einsum",
+    "einsum",
+    "Contracts operands whose dims are named as in einops, pairwise along the cheapest path.",
     options=OPTIONS,
-    dim_order=dim_order,
+    dims=dim_order,
     check=check,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     on_matrix_units=True,
-    make_inputs="kernels.einsum.data:make_inputs",
-    reference="kernels.einsum.data:reference",
-    tolerance="kernels.einsum.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.einsum.torch_impl:eager", torch_unsupported, always),
-        "torch_compile": Impl("torch_compile", "kernels.einsum.torch_impl:compiled", needs_compiler(torch_unsupported), always),
-        "triton": Impl("triton", "kernels.einsum.triton_impl:build", needs_compiler(triton_unsupported)),
-    },
+    impls=(
+        Impl("torch", "torch_impl:eager", torch_unsupported, always),
+        Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+    ),
 )

@@ -14,91 +14,17 @@ import triton
 import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe
+from kernels.elementwise import functions
 from kernels.elementwise.configs import Config, choose, configs
 from kernels.elementwise.data import make_inputs
-from kernels.elementwise.spec import FUNCTIONS, OP, out_precision
-from kernels.op import Inputs, Kernel, OpError, Point
+from kernels.elementwise.functions import FUNCTIONS
+from kernels.elementwise.spec import OP, function_of, out_precision
+from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
-# One function a row of spec.FUNCTIONS. x and y are fp32 matrices, v an fp32 row vector; None where the function has fewer.
-
-
-@triton.jit
-def add(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x + y
-
-
-@triton.jit
-def sub(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x - y
-
-
-@triton.jit
-def mul(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x * y
-
-
-@triton.jit
-def div(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return tl.div_rn(x, y)  # `/` is an approximation, off by up to 2 ulp
-
-
-@triton.jit
-def pow2(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x * x
-
-
-@triton.jit
-def sqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return tl.sqrt_rn(x)  # tl.sqrt is an approximation
-
-
-@triton.jit
-def rsqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return tl.rsqrt(x)  # off by up to 2 ulp, half of what 1 / sqrt would add and a tenth of its instructions
-
-
-@triton.jit
-def exp(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return tl.exp(x)
-
-
-@triton.jit
-def relu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
-
-
-@triton.jit
-def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))  # √½
-
-
-@triton.jit
-def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) = 1.5957…
-    return x / (1.0 + tl.exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
-
-
-@triton.jit
-def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x / (1.0 + tl.exp(-x))
-
-
-@triton.jit
-def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x
-
-
-@triton.jit
-def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return y + gelu(x + v, None, None)
-
-
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element
-COMPUTED = {f.fn.__name__: f for f in (add, sub, mul, div, pow2, sqrt, rsqrt, exp, relu, gelu, gelu_tanh, silu, cast, bias_gelu_residual)}
-
-
-MOVED = {"copy": False, "triu": True}  # those whose bits are moved as they are, and whether only the upper triangle
+functions.bind(tl=tl)
+BODIES = {name: triton.jit(f.kernel) for name, f in FUNCTIONS.items()}
 
 
 @triton.jit
@@ -173,7 +99,7 @@ def bind(point: Point, inputs: Inputs, config: Config, compiled: list[Any]) -> A
     """A call that writes to `inputs.out` and returns it, and leaves in `compiled` the kernel that ran."""
     out = inputs.out
     # The interpreter truncates to bf16 and drops the carry of a mantissa rounded up to fp8: there the kernel writes fp32, torch rounds.
-    rounds = INTERPRETED and point.options["function"] in COMPUTED
+    rounds = INTERPRETED and not function_of(point).bits
     target = torch.empty(out.shape, device=out.device) if rounds else out
     kernel, tensors, settings = call(point, Inputs(inputs.operands, target), config)
     launch = kernel[(math.ceil(out.numel() / config.block),)]
@@ -186,23 +112,18 @@ def bind(point: Point, inputs: Inputs, config: Config, compiled: list[Any]) -> A
 
 
 def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Kernel, arguments and compile-time arguments. Raises OpError for a function that has no kernel here."""
-    out, function = inputs.out, point.options["function"]
+    """Kernel, arguments and compile-time arguments."""
+    out, f = inputs.out, function_of(point)
     n = out.shape[1]
     settings: dict[str, Any] = {"BLOCK": config.block, "LONG": out.numel() + config.block > 2**31}
-    if function in MOVED:  # as integers: no number is made of the bits, so NaNs keep their payload
+    if f.bits:  # as integers: no number is made of the bits, so NaNs keep their payload
         bits = BITS[out.element_size()]
         tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
-        return move_kernel, tensors, settings | {"TRIANGLE": MOVED[function]}
-    if function not in COMPUTED:
-        raise OpError(
-            f"elementwise has no Triton kernel for {function!r}: add it to COMPUTED in {__name__}", key="function", valid=COMPUTED
-        )
-    shape = FUNCTIONS[function]
-    matrices, vectors = inputs.operands[: shape.matrices], inputs.operands[shape.matrices :]
+        return move_kernel, tensors, settings | {"TRIANGLE": f.bits == "upper"}
+    matrices, vectors = inputs.operands[: f.matrices], inputs.operands[f.matrices :]
     y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None
     tensors = {"out": out, "x": matrices[0], "y": y, "v": v, "count": out.numel(), "n": n}
-    return compute_kernel, tensors, settings | {"FUNCTION": COMPUTED[function]}
+    return compute_kernel, tensors, settings | {"FUNCTION": BODIES[point.options["function"]]}
 
 
 ALIGNED = {"m": 4096, "n": 4096}
@@ -216,7 +137,7 @@ def compilations() -> Iterator[Compilation]:
     for precision in PRECISIONS:
         if precision != "tf32":  # a way to multiply matrices
             for function in FUNCTIONS if precision == "bf16" else REPRESENTATIVES:
-                if function != "cast":
+                if not FUNCTIONS[function].converts:
                     yield compilation(precision, {"function": function}, 0, ALIGNED)
     for source, to in CASTS:
         yield compilation(source, {"function": "cast", "to": to}, 0, ALIGNED)

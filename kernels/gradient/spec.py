@@ -15,18 +15,25 @@ from collections.abc import Iterable, Iterator
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import DeepLinear, napkin_flops
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, Option, Options, Point, order_dims
 from kernels.parts import Contraction, Part
 from kernels.precisions import PRECISIONS
 
 OPTIONS = {
-    "model": Option(("matmul", "deep_linear"), None, "what is differentiated", leading=True),
-    "pass": Option(("forward", "backward", "both"), None, "backward: through a forward pass made before", leading=True),
+    "model": Option(
+        ("matmul", "deep_linear"),
+        None,
+        "What is differentiated: one product, or a model of linear layers one after the other.",
+        leading=True,
+    ),
+    "pass": Option(
+        ("forward", "backward", "both"), None, "Which passes are timed. With backward, the forward pass is made beforehand.", leading=True
+    ),
     "data": DATA,
 }
 DIMS = {"matmul": ("tokens", "inputs", "outputs"), "deep_linear": ("tokens", "width", "layers")}
 PASSES = {"forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
-LIMIT = 61  # of each size in `shrink`
+LIMIT = 61  # of each size in `small`
 
 
 def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
@@ -119,27 +126,25 @@ def under_way(point: Point) -> int:
     return d + most  # the head's own gradient
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """No size over LIMIT, at most 3 layers."""
-    dims = {name: min(size, 3 if name == "layers" else LIMIT) for name, size in point.dims.items()}
-    return OP.point(point.impl, point.precision, dims, point.options)
+    return {name: min(size, 3 if name == "layers" else LIMIT) for name, size in point.dims.items()}
 
 
-OP = Op(
-    name="gradient",
-    doc="gradients of a product, or of the deep linear model",
+OP = Op.define(
+    "kernels.gradient",
+    "gradient",
+    "Differentiates a product, or the deep linear model: forward pass, backward pass, or both.",
     options=OPTIONS,
-    dim_order=dim_order,
-    check=lambda point: None,
+    dims=dim_order,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     on_matrix_units=True,
-    make_inputs="kernels.gradient.data:make_inputs",
-    reference="kernels.gradient.data:reference",
-    tolerance="kernels.gradient.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.gradient.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.gradient.torch_impl:compiled", needs_compiler(compiled_unsupported)),
-    },
+    many_launches=True,
+    trains=True,
+    impls=(
+        Impl("torch", "torch_impl:eager", unsupported),
+        Impl("torch_compile", "torch_impl:compiled", compiled_unsupported, compiled=True),
+    ),
 )

@@ -6,26 +6,20 @@ of `clone` but reads across rows, so how far it lies below `clone` is what the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from kernels import support
 from kernels.layout.strided import FUNCTIONS, ROWS, refused, result, shares_storage
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Platform, Point, always, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Platform, Point, always
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
 
 OPTIONS = {
-    "function": Option(tuple(FUNCTIONS), None, "the view or copy", leading=True),
+    "function": Option(tuple(FUNCTIONS), None, "The view or copy that is made.", leading=True),
     "data": DATA,
 }
 REFUSAL = (
     "PyTorch raises RuntimeError: view size is not compatible with input tensor's size and stride (at least one dimension spans across "
     "two contiguous subspaces); .reshape(...) copies instead (function: reshape_copy)"
 )
-
-
-def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
-    """m, n. Raises OpError for other names."""
-    return order_dims(("m", "n"), given)
 
 
 def sizes(point: Point) -> tuple[str, int, int]:
@@ -66,45 +60,32 @@ def describe(point: Point) -> str:
     return "" if refused(*sizes(point)) else result(*sizes(point)).describe(is_view(point))
 
 
-def shrink(point: Point) -> Point:
-    """At most 67 × 131: several tiles, the last ones ragged."""
-    dims = {"m": min(point.dims["m"], 67), "n": min(point.dims["n"], 131)}
-    return OP.point(point.impl, point.precision, dims, point.options)
-
-
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
     """What PyTorch refuses, or None."""
-    if point.precision == "tf32":
-        return "TF32 is a way to multiply matrices: its elements lie in memory as fp32's"
-    return REFUSAL if refused(*sizes(point)) else None
+    return support.no_products(point.precision, "its elements lie in memory as fp32's") or (REFUSAL if refused(*sizes(point)) else None)
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the Triton kernel, which copies, cannot run there, or None."""
-    if platform.kind != "cuda" and not platform.interpreted:
-        return "Triton needs a GPU or its interpreter"
+    """Why the Triton kernel, which copies, cannot run the point, or None."""
     if why := torch_unsupported(point, platform):
         return why
     return "a view launches no kernel: there is nothing to write in Triton" if is_view(point) else None
 
 
-OP = Op(
-    name="layout",
-    doc="views and copies of x[m, n]",
+OP = Op.define(
+    "kernels.layout",
+    "layout",
+    "Makes views of x[m, n], which move nothing, and copies that lay it out anew.",
     options=OPTIONS,
-    dim_order=dim_order,
-    check=lambda point: None,
+    dims=("m", "n"),
     cost=cost,
-    shrink=shrink,
+    small={"m": 67, "n": 131},  # several tiles, the last ones ragged
     parts=parts,
     is_view=is_view,
     exact_strides=True,
-    make_inputs="kernels.layout.data:make_inputs",
-    reference="kernels.layout.data:reference",
-    tolerance="kernels.layout.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.layout.torch_impl:eager", torch_unsupported, always),
-        "torch_compile": Impl("torch_compile", "kernels.layout.torch_impl:compiled", needs_compiler(torch_unsupported), always),
-        "triton": Impl("triton", "kernels.layout.triton_impl:build", needs_compiler(triton_unsupported)),
-    },
+    impls=(
+        Impl("torch", "torch_impl:eager", torch_unsupported, always),
+        Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+    ),
 )

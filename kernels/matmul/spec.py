@@ -15,16 +15,25 @@ import math
 import re
 from collections.abc import Iterable
 
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, needs_compiler, order_dims
+from kernels import support
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 
 SLICE_PAD = 64  # a sliced operand is the first columns of a parent this many columns wider; keeps rows 64-byte aligned in fp8
 
 OPTIONS = {
-    "layout": Option(("nn", "nt", "tn", "tt"), "nn", "how A and B are stored"),
-    "rhs": Option(("batched", "shared"), "batched", "with leading dims: (b, m, k) @ (b, k, n), or x(b, m, k) @ w(k, n)"),
-    "operands": Option(("contiguous", "sliced"), "contiguous", "sliced: column slices of wider parents, so rows have a stride"),
+    "layout": Option(("nn", "nt", "tn", "tt"), "nn", "How A and B are stored, as BLAS has it: n as written, t transposed."),
+    "rhs": Option(
+        ("batched", "shared"),
+        "batched",
+        "Whether the leading dims are of both operands, (b, m, k) @ (b, k, n), or B is shared among them, (b, m, k) @ (k, n).",
+    ),
+    "operands": Option(
+        ("contiguous", "sliced"),
+        "contiguous",
+        "How the operands lie in memory. With sliced, they are slices of the columns of wider matrices, so that rows have a stride.",
+    ),
     "data": DATA,
 }
 
@@ -76,25 +85,10 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     return Cost(2 * batch * m * n * k, read, written, held)
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """At most 3 leading, 129 × 131 × 137: more than one tile each way, ragged, and quick in the interpreter."""
     limits = {"m": 129, "n": 131, "k": 137}
-    dims = {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
-    return OP.point(point.impl, point.precision, dims, point.options)
-
-
-def fp8_needs(point: Point, platform: Platform) -> str | None:
-    """Why there are no fp8 matrix units, or None (compute capability 8.9: CUDA programming guide, table of capabilities)."""
-    if PRECISIONS[point.precision].bytes == 1 and platform.kind == "cuda" and platform.capability < (8, 9):
-        return "fp8 matrix units came with compute capability 8.9"
-    return None
-
-
-def tf32_needs(point: Point, platform: Platform) -> str | None:
-    """Why there is no TF32, or None (compute capability 8.0: same table)."""
-    if point.precision == "tf32" and (platform.kind != "cuda" or platform.capability < (8, 0)):
-        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
-    return None
+    return {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
 
 
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
@@ -108,16 +102,12 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
             return "a sliced batch cannot be viewed as the 2-D operand that torch._scaled_mm takes"
         if point.dims["n"] % 16 or point.dims["k"] % 16:
             return "torch._scaled_mm needs n and k to be multiples of 16"
-    return fp8_needs(point, platform) or tf32_needs(point, platform)
+    return support.matrix_units(point.precision, platform)
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the Triton kernel cannot run there, or None; the interpreter runs everything."""
-    if platform.interpreted:
-        return None
-    if platform.kind != "cuda":
-        return "Triton needs a GPU or its interpreter"
-    return fp8_needs(point, platform) or tf32_needs(point, platform)
+    """What the precision needs of the hardware, or None: the kernel takes every shape and layout."""
+    return support.matrix_units_or_interpreter(point.precision, platform)
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:
@@ -137,22 +127,20 @@ def eager_allocates(point: Point) -> bool:
     return PRECISIONS[point.precision].bytes == 1
 
 
-OP = Op(
-    name="matmul",
-    doc="C[…, m, n] = A[…, m, k] · B[…, k, n]",
+OP = Op.define(
+    "kernels.matmul",
+    "matmul",
+    "Multiplies matrices: C[…, m, n] = A[…, m, k] · B[…, k, n].",
     options=OPTIONS,
-    dim_order=dim_order,
+    dims=dim_order,
     check=check,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     on_matrix_units=True,
-    make_inputs="kernels.matmul.data:make_inputs",
-    reference="kernels.matmul.data:reference",
-    tolerance="kernels.matmul.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.matmul.torch_impl:eager", torch_unsupported, eager_allocates),
-        "torch_compile": Impl("torch_compile", "kernels.matmul.torch_impl:compiled", needs_compiler(torch_unsupported), always),
-        "triton": Impl("triton", "kernels.matmul.triton_impl:build", needs_compiler(triton_unsupported)),
-    },
+    impls=(
+        Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
+        Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+    ),
 )

@@ -15,7 +15,7 @@ from kernels import tolerances
 from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Inputs, Point
 from kernels.optimizer.rules import RULES, Rule
-from kernels.optimizer.spec import BETA1, BETA2, STEPS_TAKEN, has_master, state_precision
+from kernels.optimizer.spec import BETA1, BETA2, STEPS_TAKEN, eager, has_master, state_precision
 from kernels.precisions import PRECISIONS
 from kernels.running_error import Rounded
 from kernels.tensors import Maker, dtype_of
@@ -26,7 +26,6 @@ LEAST_SQUARE = 0.0625  # so that no division depends on ε alone, nor on fp16's 
 STEP_UNIT = 4 * tolerances.U32  # of fp32: roots and divisions off by 2 ulp (CUDA programming guide, table of errors), rounded constants
 # Elements whose error is followed at once: what operations pass to one another stays in a CPU's cache, and takes little GPU memory.
 PIECE, PIECE_ON_CPU = 2**24, 2**15
-EAGER = ("torch", "torch_foreach")  # each operation's result is a tensor, rounded to its precision
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,9 @@ def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
 def _errors(point: Point, weight: torch.Tensor, gradient: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, Tensors]:
     """Of the new weight and state before they are stored. Computed in fp32, or rounded after every operation where each is a kernel of
     its own; in 1 − βᵗ the power is off by up to two roundings."""
-    rule, wide, eager = RULES[point.options["method"]], PRECISIONS[state_precision(point)], point.impl in EAGER
-    unit = max(STEP_UNIT, wide.unit_roundoff) if eager else STEP_UNIT
-    tiny = wide.smallest_subnormal if eager else PRECISIONS["fp32"].smallest_subnormal
+    rule, wide, rounded = RULES[point.options["method"]], PRECISIONS[state_precision(point)], eager(point) is not None
+    unit = max(STEP_UNIT, wide.unit_roundoff) if rounded else STEP_UNIT
+    tiny = wide.smallest_subnormal if rounded else PRECISIONS["fp32"].smallest_subnormal
     first, second = (Rounded(v, 2 * STEP_UNIT * (1 - v), unit, tiny) for v in weight.new_tensor(corrections(), dtype=torch.float64))
     piece, found = PIECE_ON_CPU if weight.device.type == "cpu" else PIECE, []
     for pieces in zip(*(t.split(piece) for t in (weight, gradient, *state)), strict=True):

@@ -9,11 +9,13 @@ FLOPs a parameter count each add, subtract, multiply, divide and root of the for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from kernels import support
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Options, Platform, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Platform, Point
 from kernels.precisions import PRECISIONS
 
 
@@ -61,15 +63,15 @@ COUNTER_BYTES = 4  # torch.optim counts the steps of each tensor in a tensor of 
 WITHOUT_COUNTER = ("sgd", "momentum")
 
 OPTIONS = {
-    "method": Option(tuple(METHODS), None, "the update rule", leading=True),
-    "master": Option(("none", "fp32"), "none", "a wider copy of the weights, which the step updates", form="master_{}"),
+    "method": Option(tuple(METHODS), None, "The update rule.", leading=True),
+    "master": Option(
+        ("none", "fp32"),
+        "none",
+        "Whether the step updates a wider copy of the weights, the masters, and rounds the weights from it.",
+        form="master_{}",
+    ),
     "data": DATA,
 }
-
-
-def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
-    """tensors, n. Raises OpError for other names."""
-    return order_dims(("tensors", "n"), given)
 
 
 def has_master(point: Point) -> bool:
@@ -89,12 +91,37 @@ def scheme(point: Point) -> Scheme:
     return Scheme(size, size, mixed.master, mixed.state) if has_master(point) else Scheme(size, size, 0, size)
 
 
+@dataclass(frozen=True)
+class StepImpl(Impl):
+    """An implementation of a step. `eager`: each operation of the formula leaves a tensor, rounded to its precision, for one tensor after
+    the other or for all at once; else a step is fused."""
+
+    eager: Literal["one by one", "all at once"] | None = None
+
+
+def implementation(point: Point) -> Impl | None:
+    """None for one that another version had."""
+    return OP.impls.get(point.impl)
+
+
+def eager(point: Point) -> Literal["one by one", "all at once"] | None:
+    """As in StepImpl; None of an implementation that does not say."""
+    found = implementation(point)
+    return found.eager if isinstance(found, StepImpl) else None
+
+
+def in_triton(point: Point) -> bool:
+    """Whether the point is a Triton kernel's."""
+    found = implementation(point)
+    return found is not None and found.language == "triton"
+
+
 def counters(point: Point, device: DeviceKind) -> int:
     """Step counters in the device's memory: none, one for all tensors (Triton), or one a tensor. PyTorch keeps those of steps that are not
     fused on the host."""
-    if point.options["method"] in WITHOUT_COUNTER or (device == "cuda" and point.impl in ("torch", "torch_foreach")):
+    if point.options["method"] in WITHOUT_COUNTER or (device == "cuda" and eager(point)):
         return 0
-    return 1 if point.impl == "triton" else point.dims["tensors"]
+    return 1 if in_triton(point) else point.dims["tensors"]
 
 
 def temporaries(point: Point) -> int:
@@ -104,8 +131,8 @@ def temporaries(point: Point) -> int:
     """
     tensors = point.dims["tensors"]
     one_by_one, all_at_once = METHODS[point.options["method"]].temporaries(tensors)
-    wide = tensors if has_master(point) and point.impl.startswith("torch") else 0
-    return wide + {"torch": one_by_one, "torch_foreach": all_at_once}.get(point.impl, 0)
+    wide = tensors if has_master(point) and not in_triton(point) else 0
+    return wide + {"one by one": one_by_one, "all at once": all_at_once, None: 0}[eager(point)]
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
@@ -123,21 +150,13 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     return Cost(METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra)
 
 
-def shrink(point: Point) -> Point:
-    """At most 3 × 1291: several tensors, each of several blocks, the last one ragged."""
-    dims = {"tensors": min(point.dims["tensors"], 3), "n": min(point.dims["n"], 1291)}
-    return OP.point(point.impl, point.precision, dims, point.options)
-
-
 def unsupported(point: Point, platform: Platform) -> str | None:
     """What no implementation can do, or None."""
-    if point.precision == "tf32":
-        return "TF32 is a way to multiply matrices: optimizers run in fp32"
-    if PRECISIONS[point.precision].bytes == 1:
-        return "8 bits do not hold weights that are updated: PyTorch has no fp8 arithmetic"
+    if support.is_fp8(point.precision):
+        return f"8 bits do not hold weights that are updated: {support.NO_FP8_ARITHMETIC}"
     if has_master(point) and point.precision == point.options["master"]:
         return "fp32 weights are their own master"
-    return None
+    return support.no_products(point.precision, "optimizers run in fp32")
 
 
 def fused_unsupported(point: Point, platform: Platform) -> str | None:
@@ -151,29 +170,25 @@ def fused_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the Triton kernel cannot run there, or None."""
-    if platform.kind != "cuda" and not platform.interpreted:
-        return "Triton needs a GPU or its interpreter"
+    """Why the Triton kernel cannot run the point, or None."""
     if point.options["method"] != "adamw":
         return "the Triton kernel is AdamW's"
     return unsupported(point, platform)
 
 
-OP = Op(
-    name="optimizer",
-    doc="one step of torch.optim's methods over `tensors` tensors of n parameters",
+OP = Op.define(
+    "kernels.optimizer",
+    "optimizer",
+    "Makes one optimizer step, by one of torch.optim's methods, over `tensors` tensors of n parameters each.",
     options=OPTIONS,
-    dim_order=dim_order,
-    check=lambda point: None,  # every combination makes sense, or is unsupported
+    dims=("tensors", "n"),
     cost=cost,
-    shrink=shrink,
-    make_inputs="kernels.optimizer.data:make_inputs",
-    reference="kernels.optimizer.data:reference",
-    tolerance="kernels.optimizer.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.optimizer.torch_impl:one_by_one", unsupported),
-        "torch_foreach": Impl("torch_foreach", "kernels.optimizer.torch_impl:foreach", unsupported),
-        "torch_fused": Impl("torch_fused", "kernels.optimizer.torch_impl:fused", fused_unsupported),
-        "triton": Impl("triton", "kernels.optimizer.triton_impl:build", needs_compiler(triton_unsupported)),
-    },
+    small={"tensors": 3, "n": 1291},  # several tensors, each of several blocks, the last one ragged
+    many_launches=True,
+    impls=(
+        StepImpl("torch", "torch_impl:one_by_one", unsupported, eager="one by one"),
+        StepImpl("torch_foreach", "torch_impl:foreach", unsupported, eager="all at once"),
+        Impl("torch_fused", "torch_impl:fused", fused_unsupported),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+    ),
 )

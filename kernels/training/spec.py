@@ -14,26 +14,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kernels.matmul.spec import fp8_needs, tf32_needs
+from kernels import support
 from kernels.models.config import DeepLinear
-from kernels.op import Cost, DeviceKind, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
-from kernels.precisions import PRECISIONS
+from kernels.op import Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
 from kernels.training.memory import memory
 from kernels.training.parts import parts
 from kernels.training.recipe import OPTIMIZERS
 from kernels.training.sizes import DIMS, config_of, flops, tokens_of
 
 OPTIONS = {
-    "model": Option(tuple(DIMS), None, "what is trained", leading=True),
+    "model": Option(tuple(DIMS), None, "The model that is trained.", leading=True),
     "checkpointing": Option(
-        ("none", "full"), "none", "full: each block's activations are computed again in backward", form="checkpointing"
+        ("none", "full"),
+        "none",
+        "Whether the backward pass computes the activations of each block again instead of keeping them.",
+        form="checkpointing",
     ),
-    "optimizer": Option(OPTIMIZERS, "adamw", "the update rule; fused where PyTorch fuses it"),
-    "loading": Option(("direct", "ahead"), "direct", "ahead: a thread prepares the next batch while this one is worked on"),
+    "optimizer": Option(OPTIMIZERS, "adamw", "The update rule. Its step is fused where PyTorch can fuse it."),
+    "loading": Option(
+        ("direct", "ahead"), "direct", "When a batch is read. With ahead, a thread prepares the next one while this one is worked on."
+    ),
 }
 FP8_MULTIPLE = 16  # torch._scaled_mm's, of every dim that an operand lies along in forward or backward
 FP8_DIMS = ("tokens", "sequence", "hidden", "feedforward", "width")  # multiples of it make all of these so
-SMALL = {"batch": 2, "sequence": 13, "layers": 2, "heads": 2, "feedforward": 29, "vocab": 31, "tokens": 19, "width": 23}  # in `shrink`
+SMALL = {"batch": 2, "sequence": 13, "layers": 2, "heads": 2, "feedforward": 29, "vocab": 31, "tokens": 19, "width": 23}  # in `small`
 SMALL_HEAD = 11
 
 
@@ -70,41 +74,41 @@ def least_flops(point: Point, cost: Cost) -> int:
     return cost.flops - config.layers * products * batch * sequence * (sequence - 1) * config.hidden
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """A small model of the same kind; ragged, but in fp8."""
     dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
     if "heads" in dims:
         dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
-    if PRECISIONS[point.precision].bytes == 1:
+    if support.is_fp8(point.precision):
         dims |= {name: -(-size // FP8_MULTIPLE) * FP8_MULTIPLE for name, size in dims.items() if name in FP8_DIMS}
-    return OP.point(point.impl, point.precision, dims, point.options)
+    return dims
 
 
 def unsupported(point: Point, platform: Platform) -> str | None:
     """Why a step cannot run in this precision, or None."""
     if point.precision == "fp8_e5m2":
         return "E5M2 is what gradients are quantised to: a training step in fp8 is fp8_e4m3, which uses both"
-    if PRECISIONS[point.precision].bytes == 1:
+    if support.is_fp8(point.precision):
         sizes = {"tokens": tokens_of(point)} | {n: point.dims[n] for n in ("width", "hidden", "feedforward") if n in point.dims}
         ragged = [f"{name} {size}" for name, size in sizes.items() if size % FP8_MULTIPLE]
         if ragged:
             return f"torch._scaled_mm needs multiples of {FP8_MULTIPLE}, not {', '.join(ragged)}"
-    return fp8_needs(point, platform) or tf32_needs(point, platform)
+    return support.matrix_units(point.precision, platform)
 
 
-OP = Op(
-    name="train_step",
-    doc="batch, forward, loss, backward, optimizer, zero_grad",
+OP = Op.define(
+    "kernels.training",
+    "train_step",
+    "Makes one step of a training run: batch, forward pass, loss, backward pass, optimizer step, zero_grad.",
     options=OPTIONS,
-    dim_order=dim_order,
+    dims=dim_order,
     check=check,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     on_matrix_units=True,
     least_flops=least_flops,
-    make_inputs="kernels.training.data:make_inputs",
-    reference="kernels.training.data:reference",
-    tolerance="kernels.training.data:tolerance",
-    impls={"torch": Impl("torch", "kernels.training.torch_impl:build", unsupported)},
+    many_launches=True,
+    trains=True,
+    impls=(Impl("torch", "torch_impl:build", unsupported),),
 )

@@ -16,7 +16,7 @@ from typing import Any
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Options, Point, needs_compiler, order_dims
+from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.transformer.memory import peak
@@ -26,11 +26,19 @@ INDEX = 8  # bytes of a token
 LOSS = 4  # bytes
 
 OPTIONS = {
-    "scope": Option(("block", "model"), None, "one block, or embedding, blocks, head and loss", leading=True),
-    "pass": Option(("forward", "backward", "both"), None, "backward: through a forward pass made before", leading=True),
-    "activation": Option(("swiglu", "gelu"), "swiglu", "the MLP's"),
-    "norm": Option(("rmsnorm", "layernorm"), "rmsnorm", "before attention, MLP and head"),
-    "attention": Option(("sdpa", "plain"), "sdpa", "F.scaled_dot_product_attention, or scores and probabilities in memory"),
+    "scope": Option(
+        ("block", "model"), None, "What is computed: one block, or a whole model of embedding, blocks, head and loss.", leading=True
+    ),
+    "pass": Option(
+        ("forward", "backward", "both"), None, "Which passes are timed. With backward, the forward pass is made beforehand.", leading=True
+    ),
+    "activation": Option(("swiglu", "gelu"), "swiglu", "The activation function of the MLP."),
+    "norm": Option(("rmsnorm", "layernorm"), "rmsnorm", "The normalisation before attention, MLP and head."),
+    "attention": Option(
+        ("sdpa", "plain"),
+        "sdpa",
+        "How attention is computed: by F.scaled_dot_product_attention, or with scores and probabilities in memory.",
+    ),
     "data": DATA,
 }
 BLOCK_DIMS = ("batch", "sequence", "hidden", "heads", "feedforward")
@@ -109,29 +117,29 @@ def least_flops(point: Point, cost: Cost) -> int:
     return cost.flops - c.layers * products * 2 * batch * above * c.hidden
 
 
-def shrink(point: Point) -> Point:
+def small(point: Point) -> Dims:
     """At most the sizes of SMALL, heads of at most SMALL_HEAD."""
     dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
     dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
-    return OP.point(point.impl, point.precision, dims, point.options)
+    return dims
 
 
-OP = Op(
-    name="transformer",
-    doc="passes of a decoder-only Transformer block or model",
+OP = Op.define(
+    "kernels.transformer",
+    "transformer",
+    "Runs the passes of a decoder-only Transformer, of one block or of a whole model.",
     options=OPTIONS,
-    dim_order=dim_order,
+    dims=dim_order,
     check=check,
     cost=cost,
-    shrink=shrink,
+    small=small,
     parts=parts,
     on_matrix_units=True,
     least_flops=least_flops,
-    make_inputs="kernels.transformer.data:make_inputs",
-    reference="kernels.transformer.data:reference",
-    tolerance="kernels.transformer.data:tolerance",
-    impls={
-        "torch": Impl("torch", "kernels.transformer.torch_impl:eager", unsupported),
-        "torch_compile": Impl("torch_compile", "kernels.transformer.torch_impl:compiled", needs_compiler(compiled_unsupported)),
-    },
+    many_launches=True,
+    trains=True,
+    impls=(
+        Impl("torch", "torch_impl:eager", unsupported),
+        Impl("torch_compile", "torch_impl:compiled", compiled_unsupported, compiled=True),
+    ),
 )

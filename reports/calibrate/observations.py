@@ -12,9 +12,9 @@ import numpy as np
 from benches.row import TIMED, Row, Status
 from benches.run.journal import NAME, read_journal
 from kernels.gpus import Ceilings
-from kernels.op import Cost, OpError, Point
+from kernels.op import Cost, Point
 from kernels.parts import Contraction, Part, Stream
-from kernels.registry import OPS
+from kernels.registry import OPS, point_of
 from reports.environment import MAX_NAME, Environment, load_environment
 
 
@@ -103,12 +103,9 @@ def _observations(rows: Iterable[Row], impl: str, statuses: Sequence[Status]) ->
             reasons["timed at the host's pace (mode host)"] += 1
         elif row.op not in OPS:
             reasons[f"op {row.op} is unknown to this version"] += 1
+        elif (point := point_of(row)) is None:
+            reasons["dims or options unknown to this version"] += 1
         else:
-            try:
-                point = OPS[row.op].point(row.impl, row.precision, row.dims, row.options)
-            except OpError:
-                reasons["dims or options unknown to this version"] += 1
-                continue
             cost = Cost(row.flops, row.bytes_read, row.bytes_written, row.memory_bytes)
             found.append(Observation(point, tuple(OPS[row.op].parts(point, cost)), row.cache == "hot", float(row.median_s or 0)))
     return found, reasons

@@ -51,13 +51,6 @@ GPU = Assumed(threshold=0.03, between=0.01, common=0.004, alone=1.0, overwhelmin
 CPU = Assumed(threshold=0.10, between=0.05, common=0.02, alone=2.0, overwhelming=math.inf)
 
 
-# What an interval of one run does not hold, for a reader. Seen in 1,462 pairs of the same code on a shared CPU; why `alone` is what it is.
-BETWEEN_CPU_RUNS = (
-    "runs of the same code on a shared CPU differ by 1% in some points and by 15% in others, which live in a shared cache; of 1,462 pairs "
-    "the furthest differed by 1.83×"
-)
-
-
 @dataclass(frozen=True)
 class Spread:
     """Between runs, of the logarithm of a ratio: what the pairs of a family and size show, and what is used."""

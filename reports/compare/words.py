@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.judge import FALSE_DISCOVERY, LEVEL
-from reports.compare.noise import BETWEEN_CPU_RUNS, CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
+from reports.compare.noise import CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pairing import MIN_SAMPLES
 from reports.compare.side import Side
 from reports.sections.summary import Remark

@@ -26,7 +26,7 @@ from kernels.console import open_console
 from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.op import Point
-from kernels.registry import OPS
+from kernels.registry import OPS, baseline_of, impl_of
 from reports.history.store import add_run
 from reports.nightly import index_page
 from reports.nightly.night import judge_run, write_pages
@@ -97,8 +97,8 @@ def points() -> list[Point]:
 
 def plan(of: list[Point]) -> Plan:
     """The fates of these points, the same each time."""
-    triton = [p.id for p in of if p.impl == "triton"]
-    torch = [p.id for p in of if p.impl == "torch"]
+    triton = [p.id for p in of if impl_of(p).language == "triton"]
+    torch = [p.id for p in of if p.impl == baseline_of(p.op)]
     return Plan(triton[2], torch[3], torch[5], triton[6], torch[8], torch[10])
 
 
@@ -144,6 +144,7 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
         if point.id == fates.broken and night == NIGHTS - 1:
             yield new_row(point, cost, "wrong", "3 of 4096 elements are off; worst at (17, 4): got 3.25, expected 2.87 ± 0.02")
             continue
+        in_triton = impl_of(point).language == "triton"
         changed = point.id == fates.slower and night >= STEP_NIGHT
         median = seconds * factor(point.id, fates, night, gpu) * np.exp(rng.normal(0, NOISE))
         samples = sorted(float(median * np.exp(rng.normal(0, IN_RUN))) for _ in range(31))
@@ -158,9 +159,9 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
             timer="virtual time (simulated)",
             regime="sustained",
             cache="cold",
-            config=("64x64x32 w4 s3" if changed else "128x256x64 w8 s3") if point.impl == "triton" else None,
+            config=("64x64x32 w4 s3" if changed else "128x256x64 w8 s3") if in_triton else None,
             source_hash="v2:5d1f0c5277ab41e0" if changed else "v2:77ab41e05d1f0c52",
-            machine_code_hash=("c09e4413" if changed else "1b7d90aa") if point.impl == "triton" else None,
+            machine_code_hash=("c09e4413" if changed else "1b7d90aa") if in_triton else None,
             conditions=conditions(night, gpu, rng),
         )
 

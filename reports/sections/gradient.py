@@ -12,8 +12,8 @@ import pandas as pd
 from kernels import gradient as gradient_op
 from kernels import transformer as transformer_op
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
-from kernels.op import OpError, Point
-from kernels.registry import OPS
+from kernels.op import Point
+from kernels.registry import point_of
 from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
@@ -37,7 +37,7 @@ MAX_CASES = 300
 def gradient(report: Report) -> Section | None:
     """None where the run has no passes of models."""
     rows = report.frame[report.frame["op"].isin(NAPKIN)]
-    known = {i: point for i, row in rows.iterrows() if (point := _point(row)) is not None}
+    known = {i: point for i, row in rows.iterrows() if (point := point_of(row)) is not None}
     if not known:
         return None
     cases = _cases(rows.loc[list(known)].assign(napkin=[NAPKIN[p.op](p) for p in known.values()], kind=[_kind(p) for p in known.values()]))
@@ -45,14 +45,6 @@ def gradient(report: Report) -> Section | None:
     charts = [] if paired.empty else [_chart(paired)]
     body = render("gradient.html.j2", charts=charts, cases=cases.head(MAX_CASES), more=max(0, len(cases) - MAX_CASES), passes=PASSES)
     return Section("gradient", TITLE, LEAD, body, charts)
-
-
-def _point(row: pd.Series) -> Point | None:
-    """The point of a row; None where its dims or options are another version's."""
-    try:
-        return OPS[row["op"]].point(str(row["impl"]), str(row["precision"]), json.loads(row["dims"]), json.loads(row["options"]))
-    except OpError:
-        return None
 
 
 def _kind(point: Point) -> str:

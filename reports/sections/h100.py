@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
+from kernels.registry import baseline_of
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
 from reports.report import Report
@@ -47,9 +48,8 @@ def _chart(timed: pd.DataFrame) -> Chart:
 
 def _cases(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a case, whatever implements it: PyTorch's where there is one, since it has a time here."""
-    ordered = frame.assign(rank=frame["impl"].map({"torch": 0, "torch_compile": 1}).fillna(2)).sort_values(
-        ["op", "precision", "flops", "rank"]
-    )
+    others, untimed = frame["impl"] != frame["op"].map(baseline_of), frame["median_s"].isna()
+    ordered = frame.assign(others=others, untimed=untimed).sort_values(["op", "precision", "flops", "others", "untimed"], kind="stable")
     cases = ordered.drop_duplicates(CASE)
     rate = cases["flops"] / cases["h100_predicted_s"]
     here = cases["median_s"] / cases["h100_predicted_s"]

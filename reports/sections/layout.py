@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
 from kernels.layout.spec import sizes
 from kernels.layout.strided import FUNCTIONS, refused, result, shares_storage
-from kernels.op import OpError
-from kernels.registry import OPS
+from kernels.registry import point_of
 from reports.page import render
 from reports.report import Report
 from reports.sections.base import Section
@@ -36,9 +33,8 @@ def layout(report: Report) -> Section | None:
 
 def _line(row: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
     """What the function is, where its result lies, and a copy's speed over clone's; None where another version made the row."""
-    try:
-        point = OPS["layout"].point(row["impl"], row["precision"], json.loads(row["dims"]), json.loads(row["options"]))
-    except OpError:
+    point = point_of(row)
+    if point is None:
         return None
     name, m, n = sizes(point)
     told: dict[str, object] = {"row": row, "code": FUNCTIONS[name].code, "over_clone": _over_clone(row, frame)}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import pandas as pd
 
 from kernels.napkin.memory import OPTIMIZER_STATES
-from kernels.op import OpError, Point
+from kernels.op import Point
 from kernels.optimizer.spec import METHODS, OP, scheme
-from kernels.precisions import PRECISIONS
+from kernels.registry import point_of
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
 from reports.pick import largest
@@ -29,7 +28,7 @@ MAX_ROWS = 300
 def optimizer(report: Report) -> Section | None:
     """None where the run has no optimizer steps."""
     steps = report.frame[report.frame["op"] == OP.name]
-    known = {i: point for i, row in steps.iterrows() if (point := _point(row)) is not None}
+    known = {i: point for i, row in steps.iterrows() if (point := point_of(row)) is not None}
     if not known:
         return None
     known = dict(sorted(known.items(), key=lambda item: _order(item[1])))
@@ -39,16 +38,6 @@ def optimizer(report: Report) -> Section | None:
     more = max(0, len(rows) - MAX_ROWS)
     body = render("optimizer.html.j2", charts=charts, kinds=_kinds(known.values()), rows=rows.head(MAX_ROWS), more=more)
     return Section("optimizer", TITLE, LEAD, body, charts)
-
-
-def _point(row: pd.Series) -> Point | None:
-    """The point of a row; None where its precision, dims or options are another version's."""
-    if row["precision"] not in PRECISIONS:
-        return None
-    try:
-        return OP.point(str(row["impl"]), str(row["precision"]), json.loads(row["dims"]), json.loads(row["options"]))
-    except OpError:
-        return None
 
 
 def _order(point: Point) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benches.run.sentinels import drift, read_sentinels
 from kernels.registry import OPS
-from reports.compare.noise import BETWEEN_CPU_RUNS
+from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.page import render
 from reports.palette import STATUSES
 from reports.pick import largest

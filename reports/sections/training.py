@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_phases
-from kernels.op import OpError, Point
-from kernels.precisions import PRECISIONS
+from kernels.op import Point
+from kernels.registry import point_of
 from kernels.training import OP
 from kernels.training.memory import Memory, memory
 from kernels.training.sizes import config_of, flops, tokens_of
@@ -97,11 +97,8 @@ def training(report: Report) -> Section | None:
 
 def _step(report: Report, row: pd.Series) -> Step | None:
     """None where the row's precision, dims or options are another version's."""
-    if row["precision"] not in PRECISIONS:
-        return None
-    try:
-        point = OP.point(str(row["impl"]), str(row["precision"]), json.loads(row["dims"]), json.loads(row["options"]))
-    except OpError:
+    point = point_of(row)
+    if point is None:
         return None
     measured = json.loads(row["phases_s"]) if isinstance(row["phases_s"], str) else {}
     ceilings = report.environment.ceilings

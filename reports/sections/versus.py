@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 
-from kernels.op import OpError
-from kernels.registry import OPS
+from kernels.registry import OPS, baseline_of, language_of, point_of
 from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
@@ -18,14 +15,14 @@ from reports.sections.base import Section
 
 LEAD = "PyTorch's time divided by the other implementation's, for the same case; above 1× the other one is faster, and means are geometric."
 CASE = ["op", "precision", "dims", "options"]
-BASELINE = "torch"
 MAX_VERIFIED = 200
 
 
 def pairs(timed: pd.DataFrame) -> pd.DataFrame:
     """Points of every other implementation, with `speedup` = the time of PyTorch's point of the same case / their own."""
-    baseline = timed[timed["impl"] == BASELINE].drop_duplicates(CASE)[[*CASE, "median_s"]].rename(columns={"median_s": "torch_s"})
-    others = timed[timed["impl"] != BASELINE]
+    is_baseline = timed["impl"] == timed["op"].map(baseline_of)
+    baseline = timed[is_baseline].drop_duplicates(CASE)[[*CASE, "median_s"]].rename(columns={"median_s": "torch_s"})
+    others = timed[~is_baseline]
     joined = others.reset_index().merge(baseline, on=CASE, validate="many_to_one").set_index("index")
     return joined.assign(speedup=joined["torch_s"] / joined["median_s"])
 
@@ -38,7 +35,7 @@ def geometric_mean(values: pd.Series) -> float:
 def versus(report: Report) -> Section:
     """Ratios as a chart and by family; where Triton was only checked, which points and at which shape."""
     paired = pairs(report.timed)
-    verified = report.frame[report.frame["status"] == "verified"]
+    verified = interpreted(report.frame)
     title = "PyTorch against Triton and torch.compile"
     if paired.empty and verified.empty:
         return Section("versus", title, LEAD, empty="No case was timed both in PyTorch and in another implementation.")
@@ -52,6 +49,13 @@ def versus(report: Report) -> Section:
         more=max(0, len(verified) - MAX_VERIFIED),
     )
     return Section("versus", title, LEAD, body, charts)
+
+
+def interpreted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Points that Triton's interpreter checked, by op and implementation; others are verified where timing was switched off."""
+    verified = frame[frame["status"] == "verified"]
+    in_triton = [language_of(op, impl) != "torch" for op, impl in zip(verified["op"], verified["impl"], strict=True)]
+    return verified[np.array(in_triton, bool)].sort_values(["op", "impl"], kind="stable")
 
 
 def _chart(paired: pd.DataFrame) -> Chart:
@@ -77,9 +81,5 @@ def _summary(paired: pd.DataFrame) -> list[dict[str, object]]:
 
 def _checked_shape(row: pd.Series) -> str:
     """The small shape at which Triton's interpreter ran the point, by the op's own rule."""
-    try:
-        op = OPS[row["op"]]
-        point = op.point(row["impl"], row["precision"], json.loads(row["dims"]), json.loads(row["options"]))
-        return "×".join(map(str, op.shrink(point).dims.values()))
-    except (KeyError, OpError):
-        return "not known"  # an op that this checkout does not have
+    point = point_of(row)
+    return "×".join(map(str, OPS[point.op].shrink(point).dims.values())) if point else "not known"

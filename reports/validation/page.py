@@ -10,8 +10,7 @@ from benches.row import TIMED, Row
 from kernels.cost_model import predict
 from kernels.escaping import code, markdown
 from kernels.gpus import Gpu
-from kernels.op import OpError, Point
-from kernels.registry import OPS
+from kernels.registry import OPS, point_of
 from reports.environment import Environment
 from reports.validation.contact import VERDICTS, Contact
 from reports.validation.model import Fit, constants
@@ -135,19 +134,11 @@ def rate(row: Row) -> str:
 def predictions(contact: Contact) -> dict[str, float]:
     """Measured over predicted seconds of every timed row that can be predicted, by point."""
     gpu = contact.environment.ceilings
-    timed = [(row, point) for row in contact.rows if row.median_s and row.status in TIMED and (point := as_point(row)) is not None]
+    timed = [(row, point) for row in contact.rows if row.median_s and row.status in TIMED and (point := point_of(row)) is not None]
     if not isinstance(gpu, Gpu) or not timed:
         return {}
     seconds = predict([point for _, point in timed], gpu).predicted_s
     return {row.point: float(row.median_s or 0) / float(s) for (row, _), s in zip(timed, seconds, strict=True) if s > 0}
-
-
-def as_point(row: Row) -> Point | None:
-    """The point that a row is of; None for one unknown to this version."""
-    try:
-        return OPS[row.op].point(row.impl, row.precision, row.dims, row.options)
-    except (KeyError, OpError):
-        return None
 
 
 def constants_table(fitted: Fit) -> str:

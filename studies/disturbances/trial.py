@@ -14,6 +14,7 @@ from benches.row import DISTURBED, Row
 from benches.run.isolation import Isolated
 from benches.sweep.load import load_sweeps
 from kernels.op import Point
+from kernels.registry import baseline_of
 from studies.disturbances.work import Work, beside
 
 Run = Mapping[str, Row]  # by point
@@ -24,7 +25,7 @@ POINT_LIMIT_S = 120.0
 
 def points(sweep: str) -> list[Point]:
     """Every second one of PyTorch's fp32 points of a sweep: what a CPU times in a moment, and not all of it."""
-    return [point for point in load_sweeps([sweep]).points if point.impl == "torch" and point.precision == "fp32"][::2]
+    return [point for point in load_sweeps([sweep]).points if point.impl == baseline_of(point.op) and point.precision == "fp32"][::2]
 
 
 def run_points(asked: Sequence[Point], folder: Path, work: Work | None, described: dict[str, Any] | None, cores: int) -> Run:

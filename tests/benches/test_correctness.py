@@ -11,7 +11,6 @@ from benches.correctness import check, compare, fill_nan
 from kernels.op import Kernel
 from kernels.registry import OPS
 from studies.planted import Case, every_case, judge
-from tests.kernels.training.cases import PRECISIONS
 from tests.runs_in import runs_in
 
 pytestmark = pytest.mark.slow
@@ -28,9 +27,7 @@ def test_planted_error_is_caught_and_the_right_result_is_not(case: Case) -> None
 
 def test_every_op_and_precision_has_planted_errors() -> None:
     covered = {(c.point.op, c.point.precision) for c in every_case()}
-    covered |= {("train_step", precision) for precision in PRECISIONS}  # planted into a trainer: tests/kernels/training/test_gate.py
-    only_on_a_gpu = {("train_step", "tf32")}
-    assert covered == {(op, precision) for op in OPS for precision in runs_in(op)} - only_on_a_gpu
+    assert covered == {(op, precision) for op in OPS for precision in runs_in(op)}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])

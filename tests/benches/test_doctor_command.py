@@ -24,9 +24,9 @@ from benches.doctor.show import show
 from benches.run.bench import Bench
 from benches.run.isolation import InProcess, Isolated
 from kernels.guard import ROOT
-from kernels.op import Platform
+from kernels.op import Language, Platform
 from kernels.precisions import PRECISIONS
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 
 BLOCKED = Facts(disk=DiskFacts("runs", "Read-only file system"))
 WARNED = Facts(host=HostFacts(governor="powersave"))
@@ -89,8 +89,8 @@ H100, CPU = Platform("cuda", (9, 0)), Platform("cpu")
 @pytest.mark.slow
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_self_test_meets_everything_once(gpu: bool) -> None:
-    def platform(impl: str) -> Platform:
-        return H100 if gpu else replace(CPU, interpreted=impl == "triton")
+    def platform(language: Language) -> Platform:
+        return H100 if gpu else replace(CPU, interpreted=language == "triton")
 
     chosen = points(platform)
     for op in OPS.values():
@@ -103,7 +103,7 @@ def test_the_self_test_meets_everything_once(gpu: bool) -> None:
                 assert name == "data" or met >= set(option.choices) - {"tf32"}, f"{op.name} {impl} {name}"
     assert len({point.id for point in chosen}) == len(chosen)
     assert len(chosen) < 60 * len(OPS), "under five minutes at some two seconds each"
-    able = [point for point in chosen if OPS[point.op].impls[point.impl].unsupported(point, platform(point.impl)) is None]
+    able = [point for point in chosen if impl_of(point).unsupported(point, platform(impl_of(point).language)) is None]
     assert len(able) > 0.75 * len(chosen)
 
 

@@ -6,22 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch._inductor import config as inductor
-from torch._inductor.codecache import PyCodeCache
-from torch._inductor.graph import GraphLowering
-from torch._inductor.utils import fresh_cache
 
 from benches.devices.tensors import TensorWorkload
+from benches.doctor.selftest import small
 from kernels import torch_modes
-from kernels.op import Kernel, Point
+from kernels.op import Kernel, Platform, Point
 from kernels.registry import OPS
 from kernels.torch_modes import PINNED, compile_for, describe_configs, pinned
+from tests.runs_in import examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +82,8 @@ def test_configs_for_a_reader(configs: list[tuple[dict[str, int], int, int]], ex
 
 
 def test_compiled_code_is_pinned_and_found_anew_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.codecache import PyCodeCache  # Inductor takes four seconds to import, which collecting tests need not wait for
+
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(torch, "compile", lambda function, **settings: asked.append(settings) or function)
     monkeypatch.setattr(torch_modes, "_compiled", {})
@@ -94,24 +95,18 @@ def test_compiled_code_is_pinned_and_found_anew_for_each_point(monkeypatch: pyte
     assert PyCodeCache.modules == []
 
 
-COMPILED = [
-    OPS["matmul"].point("torch_compile", "bf16", {"m": 13, "n": 17, "k": 19}),
-    OPS["elementwise"].point("torch_compile", "bf16", {"m": 13, "n": 17}, {"function": "gelu"}),
-    OPS["einsum"].point("torch_compile", "bf16", {"i": 13, "j": 17}, {"equation": "i j -> j i"}),
-    OPS["layout"].point("torch_compile", "bf16", {"m": 13, "n": 17}, {"function": "contiguous"}),
-    OPS["einops"].point("torch_compile", "bf16", {"b": 3, "h": 7}, {"pattern": "b h -> h b"}),
-    OPS["gradient"].point("torch_compile", "bf16", {"tokens": 7, "width": 31, "layers": 2}, {"model": "deep_linear", "pass": "both"}),
-    OPS["transformer"].point(
-        "torch_compile",
-        "bf16",
-        {"batch": 2, "sequence": 5, "hidden": 24, "heads": 3, "feedforward": 41},
-        {"scope": "block", "pass": "both"},
-    ),
-]
+H100 = Platform("cuda", (9, 0))
 
 
-def test_every_op_with_compiled_code_is_here() -> None:
-    assert {point.op for point in COMPILED} == {op.name for op in OPS.values() if "torch_compile" in op.impls}
+def compiled_points() -> Iterator[Point]:
+    """One of each op that torch.compile builds, at a small shape of a shipped sweep."""
+    for op, found in examples().items():
+        for impl in (impl for impl in OPS[op].impls.values() if impl.by_torch_compile):
+            possible = (point for example in found for point in small(OPS[op], impl.name, "bf16", example))
+            yield next(point for point in possible if impl.unsupported(point, H100) is None)
+
+
+COMPILED = list(compiled_points())
 
 
 @pytest.mark.parametrize("point", COMPILED, ids=lambda point: point.op)
@@ -141,6 +136,10 @@ def test_a_config_is_read_after_the_run() -> None:
 @pytest.mark.slow
 @pytest.mark.compiler
 def test_forward_and_backward_are_compiled_with_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config as inductor
+    from torch._inductor.graph import GraphLowering
+    from torch._inductor.utils import fresh_cache
+
     seen: list[tuple[bool, bool]] = []
     codegen = GraphLowering.codegen
 

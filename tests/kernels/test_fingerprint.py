@@ -419,12 +419,20 @@ def test_an_edit_of_the_contract_that_no_kernel_runs_flips_none(old: str, new: s
             "sums = 1 + tl.zeros((BLOCK_M",
             {("matmul", "triton"), ("einsum", "triton")},
         ),  # einsums launch it
-        ("elementwise/triton_impl.py", "return x * x", "return x * x * 1", {("elementwise", "triton")}),
+        ("elementwise/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("elementwise", "triton")}),
+        # A function's entry holds both languages.
+        (
+            "elementwise/functions.py",
+            "return tl.exp(x)",
+            "return tl.exp(x) * 1",
+            {("elementwise", impl) for impl in OPS["elementwise"].impls},
+        ),
         ("layout/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("layout", "triton")}),
         ("optimizer/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("optimizer", "triton")}),
         ("matmul/torch_impl.py", "def compiled(", "def compiled(*,", {("matmul", "torch_compile")}),
         ("matmul/spec.py", "SLICE_PAD = 64", "SLICE_PAD = 128", {("matmul", impl) for impl in OPS["matmul"].impls}),
-        ("matmul/spec.py", "    doc=", "    doc='' + ", set()),
+        ("matmul/spec.py", '"Multiplies matrices', '"Multiplies two matrices', set()),
+        ("registry.py", '    "training",', '    "training", *(),', set()),
         ("matmul/data.py", "def reference(", "def reference(*,", set()),
         ("torch_modes.py", '"highest"', '"medium"', {(op.name, impl) for op in OPS.values() for impl in op.impls}),
     ],

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from benches.row import columns_of, new_row
 from kernels.op import OpError
-from kernels.registry import OPS
+from kernels.registry import OPS, point_of
 
 SCORES = "batch seq1 hidden, batch seq2 hidden -> batch seq1 seq2"
 
@@ -53,3 +59,68 @@ def test_ids(op: str, dims: dict[str, int], options: dict[str, str], id_: str) -
 def test_refusals(op: str, dims: dict[str, int], options: dict[str, str], message: str) -> None:
     with pytest.raises(OpError, match=message.replace("(", r"\(")):
         OPS[op].point("torch", "bf16", dims, options)
+
+
+DOCS = {
+    **{name: op.doc for name, op in OPS.items()},
+    **{f"{name} {key}": option.doc for name, op in OPS.items() for key, option in op.options.items()},
+}
+
+
+@pytest.mark.parametrize("doc", DOCS.values(), ids=DOCS)
+def test_docs_are_sentences(doc: str) -> None:
+    assert doc[0].isupper()
+    assert doc.endswith(".")
+    assert len(doc.split()) > 2
+    assert doc.count("`") % 2 == 0
+    assert "  " not in doc
+
+
+ROW = {"op": "matmul", "impl": "torch", "precision": "bf16", "dims": {"m": 2, "n": 3, "k": 5}, "options": {"layout": "nt"}}
+AS_A_TABLE_FILLS_IT = {"dims": {**ROW["dims"], "b": None, "tokens": math.nan}, "options": {**ROW["options"], "function": None}}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("changed", "known"),
+    [
+        ({}, True),
+        ({"dims": json.dumps(ROW["dims"]), "options": json.dumps(ROW["options"])}, True),
+        (AS_A_TABLE_FILLS_IT, True),
+        ({"impl": "of another version"}, True),
+        ({"op": "of another version"}, False),
+        ({"precision": "fp4"}, False),
+        ({"dims": {"m": 2, "n": 3}}, False),
+        ({"dims": {"m": 2, "n": 3, "k": 5, "q": 7}}, False),
+        ({"options": {"layout": "diagonal"}}, False),
+        ({"options": {"new option": "x"}}, False),
+    ],
+)
+def test_the_point_of_a_row(changed: dict[str, Any], known: bool) -> None:
+    row = ROW | changed
+    for form in (row, SimpleNamespace(**row)):
+        point = point_of(form)
+        assert (point is not None) == known
+        assert point is None or point.id == f"matmul-{row['impl']}-bf16-2x3x5-nt"
+
+
+@pytest.mark.parametrize(
+    ("options", "layout", "equation", "function"),
+    [
+        ({"layout": "nt", "rhs": "shared"}, "nt", None, None),
+        ({"function": "gelu", "to": "none"}, None, None, "gelu"),
+        ({"equation": "i j -> i", "operands": "sliced"}, None, "i j -> i", None),
+        ({"pattern": "h w -> w h", "reduction": "none"}, None, "h w -> w h", "rearrange"),
+        ({"pattern": "h w -> w", "reduction": "max"}, None, "h w -> w", "max"),
+        ({"method": "adamw"}, None, None, None),
+    ],
+)
+def test_columns_follow_from_the_options(options: dict[str, str], layout: str | None, equation: str | None, function: str | None) -> None:
+    assert columns_of(options) == {"layout": layout, "equation": equation, "function": function}
+
+
+def test_a_row_takes_its_columns_from_its_options_else_what_it_says() -> None:
+    point = point_of(ROW)
+    assert point is not None
+    row = new_row(point, OPS["matmul"].cost(point, "cpu"), "ok", layout="tn")
+    assert row.layout == "nt"
+    assert type(row).model_validate(row.model_dump() | {"options": {}, "layout": "tn"}).layout == "tn"

@@ -23,7 +23,7 @@ GROUPED = {
     "b h q k, b k h d -> b q h d": Grouping((("b",), ("h",)), ("q",), ("d",), (("k",),)),
     "b s h, h f -> b s f": Grouping((), ("b", "s"), ("f",), (("h",),)),
     "b s h d, h d e -> b s e": Grouping((), ("b", "s"), ("e",), (("h", "d"),)),
-    "b s h, h n d -> b n s d": Grouping((("b",), ("d",)), ("s",), ("n",), (("h",),)),  # n and d do not merge in the output
+    "b s h, h n l -> b n s l": Grouping((("b",), ("l",)), ("s",), ("n",), (("h",),)),  # n and l do not merge in the output
     "b q k, b h k d -> b h q d": Grouping((("b",), ("h",)), ("q",), ("d",), (("k",),)),
     "i j, j k -> k i": Grouping((), ("i",), ("k",), (("j",),)),
     "i, j -> i j": Grouping((), ("i",), ("j",), ()),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+import triton.language as tl
 
 from benches.correctness import check
-from kernels.elementwise import triton_impl
+from kernels.elementwise import functions, triton_impl
 from kernels.elementwise.configs import choose, configs
 from kernels.elementwise.spec import FUNCTIONS, OP
-from kernels.op import Inputs, Kernel, OpError, Platform, Point
+from kernels.op import Inputs, Kernel, Platform, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import dtype_of
 
@@ -44,15 +47,34 @@ def test_cast(precision: str, to: str) -> None:
     assert_right(point("cast", precision, 67, 131, to))
 
 
-def test_every_function_has_a_kernel() -> None:
-    assert sorted([*triton_impl.COMPUTED, *triton_impl.MOVED]) == sorted(FUNCTIONS)
+@pytest.mark.slow
+def test_a_function_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that no other file knows is right in both languages, in what it costs and in what `inspect` compiles."""
+    monkeypatch.setattr(functions, "FUNCTIONS", {})
+    functions.function(
+        "1 / (1 + e^(−x))",
+        4,
+        reference=lambda x: 1 / (1 + torch.exp(-x)),
+        eager=lambda out, x: torch.sigmoid(x, out=out),
+        new=torch.sigmoid,
+    )(sigmoid)
+    (entry,) = functions.FUNCTIONS.values()
+    for known in (FUNCTIONS, triton_impl.FUNCTIONS):
+        monkeypatch.setitem(known, "sigmoid", entry)
+    monkeypatch.setitem(triton_impl.BODIES, "sigmoid", triton_impl.triton.jit(entry.kernel))
+    choices = (*OP.options["function"].choices, "sigmoid")
+    monkeypatch.setitem(OP.options, "function", replace(OP.options["function"], choices=choices))  # type: ignore[arg-type]
+    assert OP.cost(point("sigmoid", "fp32", 3, 5), "cuda").flops == 4 * 15
+    for precision in FORMATS:
+        assert_right(point("sigmoid", precision, 67, 131))
+    eager = OP.point("torch", "bf16", {"m": 67, "n": 131}, {"function": "sigmoid"})
+    inputs = OP.load("make_inputs")(eager, "cpu", 3)
+    assert check(OP, eager, OP.impls["torch"].load()(eager, inputs), inputs).ok
+    assert "sigmoid" in {c.variant for c in triton_impl.compilations()}
 
 
-def test_a_function_without_a_kernel_is_not_taken_for_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = OP.point("triton", "fp32", {"m": 3, "n": 5}, {"function": "silu"})
-    monkeypatch.delitem(triton_impl.COMPUTED, "silu")
-    with pytest.raises(OpError, match="no Triton kernel for 'silu'"):
-        triton_impl.build(point, OP.load("make_inputs")(point, "cpu", 1))
+def sigmoid(x, y, v):
+    return 1.0 / (1.0 + tl.exp(-x))
 
 
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])

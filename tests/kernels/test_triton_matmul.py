@@ -18,7 +18,7 @@ from kernels.precisions import PRECISIONS
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
 LAYOUTS = OP.options["layout"].choices
 SHAPES: tuple[tuple[Dims, Options], ...] = (
-    ({"m": 129, "n": 131, "k": 137}, {}),  # two tiles each way, all ragged
+    ({"m": 129, "n": 131, "k": 137}, {}),
     ({"m": 127, "n": 1, "k": 31}, {"operands": "sliced"}),
     ({"m": 1, "n": 67, "k": 1}, {}),
     ({"b": 3, "m": 67, "n": 33, "k": 29}, {"operands": "sliced"}),
@@ -44,13 +44,15 @@ def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_config_at_ragged_shapes(precision: str, layout: str) -> None:
-    """The first shape with every config, the others with one each in turn: the interpreter is slow."""
-    for i, (dims, options) in enumerate(SHAPES):
+    """Each config at two of its own tiles each way and two steps of k, all ragged, and SHAPES with one each in turn: the interpreter is
+    slow."""
+    ships = shipped(precision)
+    ragged = [({"m": c.block_m + 1, "n": c.block_n + 3, "k": c.block_k + 9}, {}, c) for c in ships]
+    for dims, options, config in (*ragged, *((*shape, ships[i % len(ships)]) for i, shape in enumerate(SHAPES))):
         p = point(precision, dims, layout=layout, **options)
         inputs = triton_impl.make_inputs(p, DEVICE, 7)
-        for config in shipped(precision) if i == 0 else [shipped(precision)[i % len(shipped(precision))]]:
-            verdict = check(OP, p, build_with(config, p, inputs), inputs)
-            assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+        verdict = check(OP, p, build_with(config, p, inputs), inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
 
 @pytest.mark.slow

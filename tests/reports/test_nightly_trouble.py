@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,17 @@ def keep(night: Night) -> None:
     index.keep(night.history, night.judged.verdict, None)
 
 
-def test_what_a_killed_judge_did_not_say_the_next_night_says(tmp_path: Path) -> None:
-    history = tmp_path / "history"
+@pytest.fixture(scope="module")
+def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of 14 judged nights of the same code, to be copied."""
+    folder = tmp_path_factory.mktemp("fortnight")
     for day in range(14):
-        keep(judge(measured(tmp_path, day), history))
+        keep(judge(measured(folder, day), folder / "history"))
+    return folder / "history"
+
+
+def test_what_a_killed_judge_did_not_say_the_next_night_says(fortnight: Path, tmp_path: Path) -> None:
+    history = shutil.copytree(fortnight, tmp_path / "history")
     confirmed = [judge(measured(tmp_path, day, slower(day)), history) for day in (14, 15, 16)]  # never written: killed each time
     assert [len(night.judged.verdict.regressions) for night in confirmed] == [0, 0, 1]
     later = judge(measured(tmp_path, 17, slower(17)), history)
@@ -74,23 +82,20 @@ def test_what_no_verdict_has_listed_is_news(night: str, point: str, news: bool) 
     assert Said(frozenset({("a", "slower", "2026-11-09")})).covers(point, "slower", night) != news
 
 
-def test_a_cut_run_between_says_nothing_of_the_points_it_lacks(tmp_path: Path) -> None:
+def test_a_cut_run_between_says_nothing_of_the_points_it_lacks(fortnight: Path, tmp_path: Path) -> None:
     """The judge of the confirming night is killed; the next run is cut short before that point; the one after it is whole."""
-    history = tmp_path / "history"
-    for day in range(14):
-        keep(judge(measured(tmp_path, day), history))
+    history = shutil.copytree(fortnight, tmp_path / "history")
     for day in (14, 15, 16):
         judge(measured(tmp_path, day, slower(day)), history)
     keep(judge(measured(tmp_path, 17, [row for row in slower(17) if row.point != SLOW]), history))
     assert [change.point for change in judge(measured(tmp_path, 18, slower(18)), history).judged.verdict.regressions] == [SLOW]
 
 
-def test_a_run_of_few_points_has_the_shift_of_all(tmp_path: Path) -> None:
+def test_a_run_of_few_points_has_the_shift_of_all(fortnight: Path, tmp_path: Path) -> None:
     """The node became 5% slower four nights ago; tonight's run was cut after five points, which by themselves tell no shift."""
-    history = tmp_path / "history"
-    for day in range(18):
-        run = measured(tmp_path, day, rerun(ROWS, seed=day, slower=lambda row, now=day: 1.05 if now >= 14 else 1.0))  # type: ignore[misc]
-        keep(judge(run, history))
+    history = shutil.copytree(fortnight, tmp_path / "history")
+    for day in range(14, 18):
+        keep(judge(measured(tmp_path, day, rerun(ROWS, seed=day, slower=lambda row: 1.05)), history))
     few = [row for row in rerun(ROWS, seed=18, slower=lambda row: 1.05) if row.median_s is not None][:5]
     verdict = judge(measured(tmp_path, 18, few, interrupted=True), history).judged.verdict
     assert verdict.regressions == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,24 @@ from studies.campaign import campaign
 SIZES = range(1, 9)
 
 
+SWEEP = "name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 512, k: 512}}\n"
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     path = tmp_path / "eight.yaml"
-    path.write_text("name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 512, k: 512}}\n")
+    path.write_text(SWEEP)
     return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, to be copied."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "eight.yaml").write_text(SWEEP)
+    done = run("--sweep", folder / "eight.yaml", "--run-dir", folder / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
 
 
 def run(*arguments: str | Path, faults: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -94,11 +108,9 @@ def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep
 
 
 @pytest.mark.slow
-def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(sweep: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
-    whole = (run_dir / NAME).read_bytes()
-    lines = whole.splitlines(keepends=True)
+def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(whole: Path, tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole, tmp_path / "run")
+    lines = (run_dir / NAME).read_bytes().splitlines(keepends=True)
     (run_dir / NAME).write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])
     done = run("--resume", run_dir)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -110,11 +122,10 @@ def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(sweep: Pat
 
 
 @pytest.mark.slow
-def test_resume_refuses_what_changed(sweep: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    assert run("--sweep", sweep, "--run-dir", run_dir).returncode == 0
+def test_resume_refuses_what_changed(whole: Path, tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole, tmp_path / "run")
     other = tmp_path / "other.yaml"
-    other.write_text(sweep.read_text().replace("[1, 8, 1]", "[1, 9, 1]"))
+    other.write_text(SWEEP.replace("[1, 8, 1]", "[1, 9, 1]"))
     before = (run_dir / NAME).read_bytes()
     for arguments, what in ((["--seed", "7"], "seed: "), (["--sweep", str(other)], "the sweep")):
         refused = run("--resume", run_dir, *arguments)

@@ -1,5 +1,6 @@
 """The shipped sweeps hold what they promise, and the models' layers follow from the published architectures."""
 
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,43 @@ def test_few_points_cannot_run_on_an_h100_and_all_fit_in_it(name: str):
 @pytest.mark.parametrize("name", ["smoke", "nightly"])
 def test_every_op_in_every_implementation_and_precision(name: str):
     found = {(point.op, point.impl, point.precision) for point in load_sweep(name).points}
-    assert {impl for op, impl, _ in found if op == "matmul"} == set(OPS["matmul"].impls)
-    for op in OPS:
-        assert {impl for o, impl, _ in found if o == op} == set(OPS[op].impls)
-        if "triton" in OPS[op].impls:
-            assert {precision for o, impl, precision in found if (o, impl) == (op, "triton")} == runs_in(op, "triton")
-        precisions = runs_in(op)
-        assert {precision for o, _, precision in found if o == op} == precisions
+    assert missing_entries(found) == [], f"mend configs/sweeps/{name}.yaml"
+
+
+def missing_entries(found: Set[tuple[str, str, str]]) -> list[str]:
+    """What a sweep of these ops, implementations and precisions lacks, one line each: it must hold every implementation, and just the
+    precisions in which an op runs, and for Triton those in which that runs."""
+    lines = []
+    for op in OPS.values():
+        if not any(o == op.name for o, _, _ in found):
+            lines.append(f"no entry with op: {op.name}")
+            continue
+        lines += [f"op: {op.name} without impl: {i}" for i in op.impls if not any((o, impl) == (op.name, i) for o, impl, _ in found)]
+        lines += lacking(f"op: {op.name}", {precision for o, _, precision in found if o == op.name}, runs_in(op.name))
+        for impl in (impl.name for impl in op.impls.values() if impl.language == "triton"):
+            met = {precision for o, i, precision in found if (o, i) == (op.name, impl)}
+            if met:  # without any, the implementation itself is missing
+                lines += lacking(f"op: {op.name}, impl: {impl}", met, runs_in(op.name, impl))
+    return lines
+
+
+def lacking(entry: str, found: Set[str], runs: Set[str]) -> list[str]:
+    """A line for each precision that is missing, and for each that should not be there."""
+    missing = [f"{entry} without precision: {precision}" for precision in sorted(runs - found)]
+    return missing + [f"{entry} with precision: {precision}, in which it does not run" for precision in sorted(found - runs)]
+
+
+@pytest.mark.slow
+def test_what_a_sweep_lacks_is_named() -> None:
+    found = {(point.op, point.impl, point.precision) for point in load_sweep("smoke").points}
+    left_out = {("matmul", "torch_compile"), ("optimizer", "triton", "bf16")}
+    kept = {key for key in found if key[0] != "einops" and key[:2] not in left_out and key not in left_out}
+    assert missing_entries(kept | {("layout", "torch", "tf32")}) == [
+        "op: matmul without impl: torch_compile",
+        "op: layout with precision: tf32, in which it does not run",
+        "no entry with op: einops",
+        "op: optimizer, impl: triton without precision: bf16",
+    ]
 
 
 def test_smoke_is_small_enough_for_a_laptop():

@@ -11,7 +11,7 @@ from benches.correctness import Verdict
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.simulated import SimulatedDevice
 from benches.timing.measure import measure
-from kernels.op import Platform, Point
+from kernels.op import Language, Platform, Point
 from kernels.registry import OPS
 
 POINT = OPS["matmul"].point("torch", "bf16", {"m": 127, "n": 129, "k": 131})
@@ -30,8 +30,8 @@ class Fake(SimulatedDevice):
     def __post_init__(self) -> None:
         SimulatedDevice.__init__(self)
 
-    def platform(self, impl: str) -> Platform:
-        return replace(super().platform(impl), interpreted=self.interpreted)
+    def platform(self, language: Language) -> Platform:
+        return replace(super().platform(language), interpreted=self.interpreted)
 
     def prepare(self, point: Point, seed: int) -> Any:
         if self.raises:

@@ -1,0 +1,276 @@
+"""The elementwise functions: one entry each, and nothing else needs to know its name.
+
+An entry is a Triton body under `@function(...)`: the formula and what it costs, and PyTorch's three ways of computing it.
+
+Plans read formulas and costs from here without torch and triton, so neither is imported. The bodies name them; a module that calls bodies
+first gives this one what they name: `bind(torch=torch)`, `bind(tl=triton.language)`.
+"""
+
+# ruff: noqa: PLW0108  (torch is not there yet when an entry is made, so `lambda x: torch.exp(x)` cannot be torch.exp)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+    import torch.nn.functional as F
+    import triton.language as tl
+
+    aten = torch.ops.aten
+
+    Call = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of matrices (m, n), then vectors (n,) that are broadcast over the rows."""
+
+    formula: str
+    # Count each add, subtract, multiply, divide, comparison, root and transcendental of the formula; moving and converting cost none.
+    flops: int  # an element
+    reference: Call  # f(*operands), all in fp64
+    eager: Call  # f(out, *operands), in the operands' dtype: PyTorch's call, which writes to `out` unless it `allocates`
+    new: Call  # f(*operands), the same as an expression for torch.compile
+    kernel: Callable[..., Any]  # Triton's body f(x, y, v): fp32 matrices and a row, None where there are fewer; not called where `bits`
+    matrices: int = 1  # operands read
+    vectors: int = 0
+    read: Callable[[int, int], int] | None = None  # elements read, of m and n, where a right kernel need not read all
+    positive: bool = False  # the last operand is moved to |x| + 1/16
+    exact: bool = False  # no rounding: elements are moved or chosen
+    magnitude: Call = lambda expected, operands: expected + operands  # what rounding is relative to, by |result| and the sum of |operands|
+    steps: Callable[..., Any] = lambda unit, expected, *operands: 0.0  # error of what eager PyTorch rounds between; of all the magnitudes
+    operators: int = 1  # kernels of the eager call
+    allocates: bool = False  # the eager call returns a new tensor
+    fp8_in_torch: bool = False  # PyTorch has it in fp8
+    converts: bool = False  # to the precision that the option `to` names
+    bits: Literal["all", "upper"] | None = None  # moved as they are, all or the upper triangle's, instead of computed
+
+
+FUNCTIONS: dict[str, Function] = {}
+
+
+def function(formula: str, flops: int, **others: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers the decorated Triton body as the `kernel` of an entry of its name. others: further fields of Function."""
+
+    def register(kernel: Callable[..., Any]) -> Callable[..., Any]:
+        FUNCTIONS[kernel.__name__] = Function(formula, flops, kernel=kernel, **others)
+        return kernel
+
+    return register
+
+
+def bind(**names: ModuleType | Any) -> None:
+    """Gives the bodies the modules that they name."""
+    globals().update(names)
+
+
+def upper_triangle(m: int, n: int) -> int:
+    """Elements of an (m, n) matrix on and above the diagonal: rows i < min(m, n) keep n − i."""
+    rows = min(m, n)
+    return rows * n - rows * (rows - 1) // 2
+
+
+@function(
+    "x + y",
+    1,
+    matrices=2,
+    reference=lambda x, y: x + y,
+    eager=lambda out, x, y: torch.add(x, y, out=out),
+    new=lambda x, y: torch.add(x, y),
+)
+def add(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x + y
+
+
+@function(
+    "x − y",
+    1,
+    matrices=2,
+    reference=lambda x, y: x - y,
+    eager=lambda out, x, y: torch.sub(x, y, out=out),
+    new=lambda x, y: torch.sub(x, y),
+)
+def sub(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x - y
+
+
+@function(
+    "x · y",
+    1,
+    matrices=2,
+    reference=lambda x, y: x * y,
+    eager=lambda out, x, y: torch.mul(x, y, out=out),
+    new=lambda x, y: torch.mul(x, y),
+)
+def mul(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x * y
+
+
+@function(
+    "x / y",
+    1,
+    matrices=2,
+    positive=True,
+    reference=lambda x, y: x / y,
+    eager=lambda out, x, y: torch.div(x, y, out=out),
+    new=lambda x, y: torch.div(x, y),
+)
+def div(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.div_rn(x, y)  # `/` is an approximation, off by up to 2 ulp
+
+
+@function(
+    "x · x",
+    1,
+    reference=lambda x: x * x,
+    eager=lambda out, x: torch.pow(x, 2, out=out),
+    new=lambda x: x * x,
+)
+def pow2(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x * x
+
+
+@function(
+    "√x",
+    1,
+    positive=True,
+    reference=lambda x: torch.sqrt(x),
+    eager=lambda out, x: torch.sqrt(x, out=out),
+    new=lambda x: torch.sqrt(x),
+)
+def sqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.sqrt_rn(x)  # tl.sqrt is an approximation
+
+
+@function(
+    "1 / √x",
+    2,
+    positive=True,
+    reference=lambda x: 1 / torch.sqrt(x),
+    eager=lambda out, x: torch.rsqrt(x, out=out),
+    new=lambda x: torch.rsqrt(x),
+    steps=lambda unit, expected, x: unit * expected,  # on CPUs the columns that no vector register fills take 1 / (√x rounded)
+)
+def rsqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.rsqrt(x)  # off by up to 2 ulp, half of what 1 / sqrt would add and a tenth of its instructions
+
+
+@function(
+    "eˣ",
+    1,
+    reference=lambda x: torch.exp(x),
+    eager=lambda out, x: torch.exp(x, out=out),
+    new=lambda x: torch.exp(x),
+    magnitude=lambda expected, x: expected * (1 + x),
+)
+def exp(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.exp(x)
+
+
+@function(
+    "max(x, 0)",
+    1,
+    exact=True,
+    reference=lambda x: x.clamp(min=0),
+    eager=lambda out, x: torch.clamp_min(x, 0, out=out),
+    new=lambda x: torch.relu(x),
+)
+def relu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@function(
+    "½ · x · (1 + erf(x · 1/√2))",
+    5,
+    reference=lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))),
+    eager=lambda out, x: aten.gelu.out(x, out=out),
+    new=lambda x: F.gelu(x),
+)
+def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))  # √½
+
+
+@function(
+    "½ · x · (1 + tanh(√(2/π) · (x + 0.044715 · x · x · x)))",
+    9,
+    reference=lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    eager=lambda out, x: aten.gelu.out(x, approximate="tanh", out=out),
+    new=lambda x: F.gelu(x, approximate="tanh"),
+)
+def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) = 1.5957…
+    return x / (1.0 + tl.exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
+
+
+@function(
+    "x / (1 + e^(−x))",
+    4,
+    reference=lambda x: x / (1 + torch.exp(-x)),
+    eager=lambda out, x: aten.silu.out(x, out=out),
+    new=lambda x: F.silu(x),
+)
+def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x / (1.0 + tl.exp(-x))
+
+
+@function(
+    "x where column ≥ row, else 0",
+    0,
+    read=upper_triangle,
+    exact=True,
+    bits="upper",
+    reference=lambda x: torch.triu(x),
+    eager=lambda out, x: torch.triu(x, out=out),
+    new=lambda x: torch.triu(x),
+)
+def triu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: bits are moved."""
+
+
+@function(
+    "x",
+    0,
+    exact=True,
+    allocates=True,
+    fp8_in_torch=True,
+    bits="all",
+    reference=lambda x: x,
+    eager=lambda out, x: x.clone(),
+    new=lambda x: torch.clone(x),
+)
+def copy(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: bits are moved."""
+
+
+@function(
+    "x in another precision",
+    0,
+    allocates=True,
+    fp8_in_torch=True,
+    converts=True,
+    reference=lambda x: x,
+    eager=lambda out, x: x.to(out.dtype, copy=True),
+    new=lambda x: x,  # converted by the caller
+)
+def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return x
+
+
+@function(
+    "r + gelu(x + b), b a row",
+    7,
+    matrices=2,
+    vectors=1,
+    reference=lambda x, r, b: r + 0.5 * (x + b) * (1 + torch.erf((x + b) / math.sqrt(2))),
+    eager=lambda out, x, r, b: torch.add(r, F.gelu(x + b), out=out),
+    new=lambda x, r, b: r + F.gelu(x + b),
+    steps=lambda unit, expected, x, r, b: 2 * 1.13 * unit * (x + b),  # x + b, and gelu of it, whose slope is at most 1.13
+    operators=3,
+)
+def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    return y + 0.5 * (x + v) * (1.0 + tl.erf((x + v) * 0.7071067811865476))

@@ -1,0 +1,53 @@
+"""What a platform can run, whatever the op: each rule and its words stand once. No torch here: plans and reports read this too.
+
+A rule returns why a point cannot run, or None. Compute capabilities: CUDA programming guide, table of features by capability.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernels.precisions import PRECISIONS
+
+if TYPE_CHECKING:  # op.py imports this module
+    from kernels.op import Platform
+
+TF32_FROM = (8, 0)  # compute capability of the first tensor cores with TF32, and with bf16
+FP8_FROM = (8, 9)  # of the first fp8 conversions and fp8 tensor cores
+NO_FP8_ARITHMETIC = "PyTorch has no fp8 arithmetic"
+
+
+def is_fp8(precision: str) -> bool:
+    """Whether an element takes one byte."""
+    return PRECISIONS[precision].bytes == 1
+
+
+def triton_needs(platform: Platform) -> str | None:
+    """A GPU, or Triton's interpreter."""
+    return None if platform.kind == "cuda" or platform.interpreted else "Triton needs a GPU or its interpreter"
+
+
+def matrix_units(precision: str, platform: Platform) -> str | None:
+    """What products in a precision need. A CPU multiplies fp8, converted, but has no TF32."""
+    if is_fp8(precision) and platform.kind == "cuda" and platform.capability < FP8_FROM:
+        return "fp8 matrix units came with compute capability 8.9"
+    if precision == "tf32" and (platform.kind != "cuda" or platform.capability < TF32_FROM):
+        return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
+    return None
+
+
+def matrix_units_or_interpreter(precision: str, platform: Platform) -> str | None:
+    """The same for what Triton's interpreter may run, which has every precision."""
+    return None if platform.interpreted else matrix_units(precision, platform)
+
+
+def fp8_conversions(precisions: set[str], platform: Platform) -> str | None:
+    """What reading or writing these precisions needs."""
+    if any(map(is_fp8, precisions)) and platform.kind == "cuda" and platform.capability < FP8_FROM:
+        return "fp8 conversions came with compute capability 8.9"
+    return None
+
+
+def no_products(precision: str, instead: str) -> str | None:
+    """That an op without matrix products has no TF32; `instead`: what it does with fp32 elements."""
+    return f"TF32 is a way to multiply matrices: {instead}" if precision == "tf32" else None
