@@ -74,7 +74,7 @@ def test_inspect_names_what_it_cannot_compile(mine: Point) -> None:
 
 def test_a_plan_counts_its_compilation(mine: Point) -> None:
     points = (mine, eager(mine))
-    plan = make_plan(Sweep("mine", Path(), points, "", 0), load_gpu("h100_sxm5"))
+    plan = make_plan(Sweep("mine", Path(), points, 0, 0, ()), load_gpu("h100_sxm5"))
     assert plan.specialised == (0,)
     assert plan.rest_s[0] - plan.rest_s[1] == pytest.approx(TRITON_COMPILE_S)
 
@@ -85,7 +85,7 @@ def test_torch_compile_by_another_name_takes_its_time(monkeypatch: pytest.Monkey
         OPS, op.name, replace(op, impls={"built": replace(op.impls["torch_compile"], name="built"), "torch": op.impls["torch"]})
     )
     points = tuple(OPS["matmul"].point(impl, "bf16", {"m": 64, "n": 64, "k": 64}) for impl in ("built", "torch"))
-    plan = make_plan(Sweep("mine", Path(), points, "", 0), load_gpu("h100_sxm5"))
+    plan = make_plan(Sweep("mine", Path(), points, 0, 0, ()), load_gpu("h100_sxm5"))
     assert plan.rest_s[0] - plan.rest_s[1] == pytest.approx(TORCH_COMPILE_S)
     assert baseline_of("matmul") == "torch"
 

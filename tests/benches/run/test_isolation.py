@@ -144,8 +144,8 @@ def test_resume_of_nothing_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_runs_in_one_directory(sweep: Path, tmp_path: Path) -> None:
-    held = lock(tmp_path)
-    assert held is not None
+    held, note = lock(tmp_path)
+    assert note is None
     done = run("--sweep", sweep, "--run-dir", tmp_path)
     held.close()
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
