@@ -15,10 +15,9 @@ import pandas as pd
 from benches.run.sentinels import read_sentinels
 from reports.nightly import nights as read
 from reports.nightly import suspect
-from reports.nightly.attribution import Step, attribute
+from reports.nightly.attribution import Step, attribute, effect
 from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Said, Verdict, Warned
 from reports.nightly.statuses import status_changes
-from reports.nightly.upgrade import effect
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Confirmed, Scan, scan
