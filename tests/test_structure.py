@@ -287,6 +287,67 @@ def test_the_floors_let_pass(path: str, code: str) -> None:
     assert upward(path, code) == []
 
 
+# The rooms of reports/: which others a room imports besides the files of reports/ itself and reports/page, which all may.
+ROOMS: dict[str, set[str]] = {
+    "calibrate": set(),
+    "compare": {"verdict"},
+    "history": set(),
+    "napkin": set(),
+    "nightly": {"compare", "history", "verdict"},
+    "page": set(),
+    "sections": set(),
+    "validation": {"calibrate"},
+    "verdict": set(),
+}
+FRONT = {"__main__", "build", "pytest_plugin"}  # files that put rooms together
+
+
+def into_another_room(path: str, code: str) -> list[str]:
+    """The imports of a file in reports/ that ROOMS does not allow, one line each. A file of reports/ itself imports no room."""
+    own = path.split("/")[1].removesuffix(".py")
+    allowed = set(ROOMS) if own in FRONT else {own, "page"} | ROOMS.get(own, set())
+    found = []
+    for line, module in modules_of(code):
+        package, _, rest = module.partition(".")
+        other = rest.partition(".")[0]
+        if package == "reports" and other in ROOMS and other not in allowed:
+            found.append(
+                f"{path}:{line} imports {module}: reports/{own} may not import reports/{other} (ROOMS in tests/test_structure.py). "
+                "Move what both need to a file of reports/ itself"
+            )
+    return found
+
+
+@pytest.mark.slow
+def test_each_room_of_reports_imports_only_those_that_it_may() -> None:
+    files = sources("reports")
+    wrong = [line for path in files for line in into_another_room(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
+    assert not wrong, "\n".join(wrong)
+    assert {path.parent.name for path in files} - {"reports"} == set(ROOMS), "name the room in ROOMS of tests/test_structure.py"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "sees"),
+    [
+        ("reports/compare/words.py", "from reports.sections.summary import Remark", True),
+        ("reports/verdict/thresholds.py", "def f():\n    from reports.napkin.reader import number", True),
+        ("reports/pick.py", "import reports.sections.versus", True),
+        ("reports/compare/noise.py", "from reports.verdict.robust import prior; from reports.section import Section", False),
+        ("reports/sections/h100.py", "from reports.pick import CASE; from reports.page import render", False),
+        ("reports/build.py", "from reports.sections import SECTIONS", False),
+    ],
+)
+def test_the_rooms_see(path: str, code: str, sees: bool) -> None:
+    assert bool(into_another_room(path, code)) == sees
+
+
+@pytest.mark.slow
+def test_a_page_imports_no_statistics() -> None:
+    """scipy takes a second to import, which a node that only measures and writes its page need not wait for."""
+    code = "import sys, reports.build; sys.exit(bool({'scipy', 'ruptures', 'duckdb'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def functions_called(name: str, code: str) -> list[int]:
     """Lines that define a function or method of this name."""
     functions = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

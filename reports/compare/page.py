@@ -15,7 +15,7 @@ from reports.compare.words import how_judged, remarks, run_line
 from reports.page import page, render
 from reports.palette import VERDICTS
 from reports.payload import libraries, pack, payload
-from reports.sections.base import Section
+from reports.section import Section
 
 TITLE = "Runs side by side"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another

@@ -17,7 +17,7 @@ from reports.nightly.plots import shift_chart
 from reports.page import page, render
 from reports.palette import OUTCOMES
 from reports.payload import libraries, pack, payload
-from reports.sections.base import Section
+from reports.section import Section
 
 NAME = "index.html"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "runs")  # in the order in which they need one another

@@ -20,7 +20,7 @@ from reports.nightly.trends import bundles
 from reports.page import page, render
 from reports.palette import NIGHTLY
 from reports.payload import libraries, pack, payload
-from reports.sections.base import Section
+from reports.section import Section
 
 NAME = "nightly.html"  # in the run directory
 SCRIPTS = ("theme", "data", "charts", "trend", "copy", "detail", "table", "nightly")  # in the order in which they need one another
