@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from benches.row import FAILED, TIMED
 from kernels import interpreter
 from kernels.guard import NAMES, ROOT, check_imports
 
@@ -377,6 +378,59 @@ def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas()
     at_start = ast.unparse(ast.Module([node for node in plugin.body if isinstance(node, ast.Import | ast.ImportFrom)], []))
     needed = {module.partition(".")[0] for _, module in modules_of(at_start)} - set(sys.stdlib_module_names)
     assert needed == {"pytest", "benches", "kernels"}
+
+
+def numbers_in_other_units(code: str) -> list[int]:
+    """Lines whose f-strings scale a number by a power of ten, or write a change with its sign: what reports/units.py is for."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FormattedValue):
+            own = node.value if isinstance(node.value, ast.BinOp) else ast.Constant(None)  # what a function is given, it formats
+            parts = [part for part in ast.walk(own) if isinstance(part, ast.BinOp)]
+            scales = [side.value for part in parts for side in (part.left, part.right) if isinstance(side, ast.Constant)]
+            scaled = any(isinstance(value, float) and value in {10.0**power for power in range(-12, 16, 3) if power} for value in scales)
+            signed = node.format_spec is not None and "+.1%" in ast.unparse(node.format_spec)
+            found += [node.lineno] * (scaled or signed)
+    return found
+
+
+@pytest.mark.slow
+def test_reports_format_numbers_in_one_file() -> None:
+    every = {str(p.relative_to(ROOT)): numbers_in_other_units(p.read_text(encoding="utf-8")) for p in sources("reports")}
+    found = {path: lines for path, lines in every.items() if lines}
+    assert list(found) == ["reports/units.py"], "show(value, unit) of reports/units.py, or a function beside it"
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ('f"{hertz / 1e6:.0f} MHz"', True),
+        ('f"{row.flops / row.median_s / 1e12:.4g} TFLOP/s"', True),
+        ('f"{ratio - 1:+.1%}"', True),
+        ('f"{share:.0%} of {count / 2}"', False),
+        ('f"{compact(seconds * 1e6)} µs"', False),
+    ],
+)
+def test_the_rule_sees_numbers_in_other_units(code: str, wrong: bool) -> None:
+    assert bool(numbers_in_other_units(code)) == wrong
+
+
+def groups_of_statuses(code: str) -> list[int]:
+    """Lines that list the statuses of benches.row.FAILED or TIMED themselves, in whatever order."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            words = {item.value for item in node.elts if isinstance(item, ast.Constant)}
+            found += [node.lineno] * (words in (set(FAILED), set(TIMED)))
+    return found
+
+
+@pytest.mark.slow
+def test_what_failed_and_what_was_timed_is_listed_once() -> None:
+    files = [path for folder in MAY_IMPORT for path in sources(folder)]
+    found = {str(p.relative_to(ROOT)): lines for p in files if (lines := groups_of_statuses(p.read_text(encoding="utf-8")))}
+    assert list(found) == ["benches/row.py"], "import FAILED or TIMED from benches.row"
+    assert groups_of_statuses('BROKEN = ("wrong", "impossible", "oom", "crashed", "timeout", "error")\nSOME = ("oom", "error")') == [1]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from kernels.fingerprint import source_changed, version
 from reports.nightly.model import Attribution, NodeShift
 from reports.nightly.nights import POINT_KEY, WAY
 from reports.nightly.variables import variable_changes
+from reports.units import show
 from reports.verdict.thresholds import Thresholds
 
 CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration"}
@@ -114,7 +115,7 @@ def moved_sentinels(step: Step, sentinels: pd.DataFrame) -> Iterator[str]:
     for name, group in sentinels.groupby("name"):
         old, new = (group.loc[group["night"].isin(list(nights)), "seconds"].median() for nights in (step.before, step.after))
         if old > 0 and abs(new / old - 1) > SENTINEL and (new > old) == (step.difference > 0):
-            yield f"sentinel {name} moved: {new / old - 1:+.1%}"
+            yield f"sentinel {name} moved: {show(new / old, 'change')}"
 
 
 def one_gpu(step: Step, lines: pd.DataFrame, shifts: Sequence[NodeShift]) -> Iterator[str]:
@@ -139,7 +140,7 @@ def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:
     first = step.after[0] if step.after else ""
     for shift in shifts:
         if shift.night == first and abs(shift.unusual - 1) > NODE and (shift.unusual > 1) == (step.difference > 0):
-            yield f"every series on {shift.gpu} moved that night: {shift.unusual - 1:+.1%}"
+            yield f"every series on {shift.gpu} moved that night: {show(shift.unusual, 'change')}"
 
 
 def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], thresholds: Thresholds) -> list[str]:
@@ -156,6 +157,8 @@ def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], 
     moved = (both["log_s_tonight"] - both["log_s"]).groupby([both["op"], both["impl"], both["precision"]]).agg(["mean", "size"])
     large = moved[np.abs(moved["mean"]) > np.log1p([thresholds.of(op) for op, _, _ in moved.index])]
     named = large.reindex(large["mean"].abs().sort_values(ascending=False).index)
-    families = [f"{' '.join(map(str, key))} {np.expm1(row['mean']):+.1%} ({row['size']:.0f} points)" for key, row in named.iterrows()]
+    families = [
+        f"{' '.join(map(str, key))} {show(np.exp(row['mean']), 'change')} ({row['size']:.0f} points)" for key, row in named.iterrows()
+    ]
     told = ", ".join(families[:FAMILIES]) + (f" and {len(families) - FAMILIES} more" if len(families) > FAMILIES else "")
     return [f"Since {', '.join(changes)}, in the mean, of one night: {told or 'no family moved by more than matters'}."]
