@@ -1,4 +1,4 @@
-"""Times and sizes as text, for terminals. Values stay in SI everywhere else."""
+"""Times, sizes and clocks as text, for terminals. Values stay in SI everywhere else."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def bytes_text(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count} B"
+
+
+def gigabytes(count: float) -> str:
+    """A size in GB whatever it is, so that those of one machine read alike."""
+    return f"{count / 1e9:.3g} GB"
+
+
+def megahertz(hertz: float) -> str:
+    """A clock in MHz, as nvidia-smi shows and takes it."""
+    return f"{hertz / 1e6:.0f} MHz"

@@ -16,6 +16,11 @@ from kernels.precisions import PRECISIONS
 NAME = "environment.json"
 UNKNOWN = "not known"
 MAX_NAME = 100  # characters of a device's name that a message repeats
+# What a reader looks for first; whatever else environment.json holds follows.
+EXPECTED = (
+    *("started_utc", "finished_utc", "interrupted", "host", "device_kind", "device_name", "device_uuid", "gpu", "driver"),
+    *("commit", "dirty", "seed", "sweeps", "regime", "cpu", "versions", "ceilings"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,14 @@ def _cpu_model(cpu: Any) -> CpuModel | None:
     if not isinstance(cpu, dict) or not isinstance(cpu.get("model"), str) or not isinstance(cpu.get("threads"), int):
         return None
     return cpu_model_for(cpu["model"], cpu["threads"])
+
+
+def flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and texts of an object's items; those of an object within it with their path: "versions torch"."""
+    pairs: list[tuple[str, str]] = []
+    for name, item in value.items():
+        pairs += flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
+    return pairs
 
 
 def quoted(text: str) -> str:

@@ -97,6 +97,21 @@ def show(value: object, unit: str = "") -> str:
     return form(number) if math.isfinite(number) else MISSING
 
 
+def microseconds(seconds: float, digits: int = DIGITS) -> str:
+    """In us whatever it is, and in ASCII: for a table or drawing whose times are to be read against each other."""
+    return f"{seconds * 1e6:.{digits}g} us"
+
+
+def tera(value: float, unit: str, digits: int = DIGITS) -> str:
+    """In units of 1e12 whatever it is: tera(8.5e14, "FLOP/s") is "850 TFLOP/s"."""
+    return f"{value / 1e12:.{digits}g} T{unit}"
+
+
+def billions(count: float) -> str:
+    """As models' sizes are named: 40.0 B."""
+    return f"{count / 1e9:,.1f} B"
+
+
 def compact(value: float, digits: int = DIGITS) -> str:
     """As people write on a napkin: 1,024, 0.5, 143.9, and 40e9 or 6.3e24 with a power that is a multiple of three."""
     if value == 0 or 1e-3 <= abs(value) < 1e6:

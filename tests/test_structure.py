@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from benches.row import FAILED, TIMED
 from kernels import interpreter
 from kernels.guard import NAMES, ROOT, check_imports
 
@@ -287,6 +288,67 @@ def test_the_floors_let_pass(path: str, code: str) -> None:
     assert upward(path, code) == []
 
 
+# The rooms of reports/: which others a room imports besides the files of reports/ itself and reports/page, which all may.
+ROOMS: dict[str, set[str]] = {
+    "calibrate": set(),
+    "compare": {"verdict"},
+    "history": set(),
+    "napkin": set(),
+    "nightly": {"compare", "history", "verdict"},
+    "page": set(),
+    "sections": set(),
+    "validation": {"calibrate"},
+    "verdict": set(),
+}
+FRONT = {"__main__", "build", "pytest_plugin"}  # files that put rooms together
+
+
+def into_another_room(path: str, code: str) -> list[str]:
+    """The imports of a file in reports/ that ROOMS does not allow, one line each. A file of reports/ itself imports no room."""
+    own = path.split("/")[1].removesuffix(".py")
+    allowed = set(ROOMS) if own in FRONT else {own, "page"} | ROOMS.get(own, set())
+    found = []
+    for line, module in modules_of(code):
+        package, _, rest = module.partition(".")
+        other = rest.partition(".")[0]
+        if package == "reports" and other in ROOMS and other not in allowed:
+            found.append(
+                f"{path}:{line} imports {module}: reports/{own} may not import reports/{other} (ROOMS in tests/test_structure.py). "
+                "Move what both need to a file of reports/ itself"
+            )
+    return found
+
+
+@pytest.mark.slow
+def test_each_room_of_reports_imports_only_those_that_it_may() -> None:
+    files = sources("reports")
+    wrong = [line for path in files for line in into_another_room(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))]
+    assert not wrong, "\n".join(wrong)
+    assert {path.parent.name for path in files} - {"reports"} == set(ROOMS), "name the room in ROOMS of tests/test_structure.py"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "sees"),
+    [
+        ("reports/compare/words.py", "from reports.sections.summary import Remark", True),
+        ("reports/verdict/thresholds.py", "def f():\n    from reports.napkin.reader import number", True),
+        ("reports/pick.py", "import reports.sections.versus", True),
+        ("reports/compare/noise.py", "from reports.verdict.robust import prior; from reports.section import Section", False),
+        ("reports/sections/h100.py", "from reports.pick import CASE; from reports.page import render", False),
+        ("reports/build.py", "from reports.sections import SECTIONS", False),
+    ],
+)
+def test_the_rooms_see(path: str, code: str, sees: bool) -> None:
+    assert bool(into_another_room(path, code)) == sees
+
+
+@pytest.mark.slow
+def test_a_page_imports_no_statistics() -> None:
+    """scipy takes a second to import, which a node that only measures and writes its page need not wait for."""
+    code = "import sys, reports.build; sys.exit(bool({'scipy', 'ruptures', 'duckdb'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def functions_called(name: str, code: str) -> list[int]:
     """Lines that define a function or method of this name."""
     functions = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -316,6 +378,59 @@ def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas()
     at_start = ast.unparse(ast.Module([node for node in plugin.body if isinstance(node, ast.Import | ast.ImportFrom)], []))
     needed = {module.partition(".")[0] for _, module in modules_of(at_start)} - set(sys.stdlib_module_names)
     assert needed == {"pytest", "benches", "kernels"}
+
+
+def numbers_in_other_units(code: str) -> list[int]:
+    """Lines whose f-strings scale a number by a power of ten, or write a change with its sign: what reports/units.py is for."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FormattedValue):
+            own = node.value if isinstance(node.value, ast.BinOp) else ast.Constant(None)  # what a function is given, it formats
+            parts = [part for part in ast.walk(own) if isinstance(part, ast.BinOp)]
+            scales = [side.value for part in parts for side in (part.left, part.right) if isinstance(side, ast.Constant)]
+            scaled = any(isinstance(value, float) and value in {10.0**power for power in range(-12, 16, 3) if power} for value in scales)
+            signed = node.format_spec is not None and "+.1%" in ast.unparse(node.format_spec)
+            found += [node.lineno] * (scaled or signed)
+    return found
+
+
+@pytest.mark.slow
+def test_reports_format_numbers_in_one_file() -> None:
+    every = {str(p.relative_to(ROOT)): numbers_in_other_units(p.read_text(encoding="utf-8")) for p in sources("reports")}
+    found = {path: lines for path, lines in every.items() if lines}
+    assert list(found) == ["reports/units.py"], "show(value, unit) of reports/units.py, or a function beside it"
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ('f"{hertz / 1e6:.0f} MHz"', True),
+        ('f"{row.flops / row.median_s / 1e12:.4g} TFLOP/s"', True),
+        ('f"{ratio - 1:+.1%}"', True),
+        ('f"{share:.0%} of {count / 2}"', False),
+        ('f"{compact(seconds * 1e6)} µs"', False),
+    ],
+)
+def test_the_rule_sees_numbers_in_other_units(code: str, wrong: bool) -> None:
+    assert bool(numbers_in_other_units(code)) == wrong
+
+
+def groups_of_statuses(code: str) -> list[int]:
+    """Lines that list the statuses of benches.row.FAILED or TIMED themselves, in whatever order."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            words = {item.value for item in node.elts if isinstance(item, ast.Constant)}
+            found += [node.lineno] * (words in (set(FAILED), set(TIMED)))
+    return found
+
+
+@pytest.mark.slow
+def test_what_failed_and_what_was_timed_is_listed_once() -> None:
+    files = [path for folder in MAY_IMPORT for path in sources(folder)]
+    found = {str(p.relative_to(ROOT)): lines for p in files if (lines := groups_of_statuses(p.read_text(encoding="utf-8")))}
+    assert list(found) == ["benches/row.py"], "import FAILED or TIMED from benches.row"
+    assert groups_of_statuses('BROKEN = ("wrong", "impossible", "oom", "crashed", "timeout", "error")\nSOME = ("oom", "error")') == [1]
 
 
 @pytest.mark.slow

@@ -1,11 +1,16 @@
-"""What a machine told about itself. None everywhere means: it did not tell. No I/O here, so that tests make facts up."""
+"""What a machine told about itself, and what a rule says of it. None everywhere means: it did not tell. No I/O here, so that tests make
+facts up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from benches.devices.toolchain import Missing
+
+Level = Literal["ok", "note", "warning", "blocks"]
+LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "blocks")
 
 
 @dataclass(frozen=True)
@@ -133,3 +138,17 @@ class Facts:
     software: SoftwareFacts = field(default_factory=SoftwareFacts)
     host: HostFacts = field(default_factory=HostFacts)
     disk: DiskFacts = field(default_factory=lambda: DiskFacts("runs"))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """ok: as it should be. note: good to know. warning: a figure would be spoilt, or say less. blocks: cannot be measured.
+
+    `key` names the rule and stays the same; `do` is what to do about it, a command wherever there is one.
+    """
+
+    level: Level
+    key: str
+    where: str
+    text: str
+    do: str = ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches.doctor.facts import GpuFacts, Process
-from benches.doctor.finding import Finding, Level, gigabytes, megahertz
+from benches.doctor.facts import Finding, GpuFacts, Level, Process
+from benches.units import gigabytes, megahertz
 from kernels.support import FP8_FROM
 
 CLOCK_STEP_HZ = 15e6  # in which NVIDIA's boards set the SM clock

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benches.doctor.facts import Facts
-from benches.doctor.finding import LEVELS, Finding, Level
-from benches.doctor.judge import can_measure
+from benches.doctor.facts import LEVELS, Facts, Finding, Level
+from benches.doctor.rules import can_measure
 from kernels.writing import write_text
 
 STYLE: dict[Level, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "blocks": "bold red"}

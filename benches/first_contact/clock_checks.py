@@ -13,12 +13,12 @@ import numpy as np
 
 from benches.devices import virtual
 from benches.first_contact.check import Check, equal, one_of, within
+from benches.row import TIMED
 
 STEP = "clockwork"
 US = 1e6
 HOLD = "hold: measured over asked"
 TOLERANCE = 0.35  # of a latency: that of another driver or host
-RUNS = ("ok", "noisy", "throttled")  # statuses of a timed row
 
 
 def judge(measured: Mapping[str, Any]) -> list[Check]:
@@ -132,7 +132,7 @@ def judge_load(found: dict[str, Any]) -> list[Check]:
     batch = flops / found["batch_s"] / 1e12 if found["batch_s"] else None
     clock = found["sm_clock_hz"]
     return [
-        one_of(STEP, "product: status by the sampler", sampled["status"], RUNS, str(sampled["reason"])),
+        one_of(STEP, "product: status by the sampler", sampled["status"], TIMED, str(sampled["reason"])),
         within(STEP, "product: bf16 4096³ by the sampler", by_sampler, "TFLOP/s", 530, 900),
         within(STEP, "product: bf16 4096³, 300 back to back", batch, "TFLOP/s", 500, 880),
         within(STEP, "clock: SM under load", clock / 1e6 if clock else None, "MHz", 1100, 2000),
@@ -145,9 +145,9 @@ def judge_slow_hosts(found: dict[str, dict[str, Any]]) -> list[Check]:
     quick, sleeping, waiting = (found[name] for name in ("quick", "sleeping", "waiting"))
     ratio = sleeping["median_s"] / quick["median_s"] if sleeping["median_s"] and quick["median_s"] else None
     return [
-        one_of(STEP, "host sleeps 2 ms in a launch: status", sleeping["status"], RUNS, str(sleeping["reason"])),
+        one_of(STEP, "host sleeps 2 ms in a launch: status", sleeping["status"], TIMED, str(sleeping["reason"])),
         within(STEP, "host sleeps 2 ms in a launch: over a quick one", ratio, "", 0.85, 1.15, "HOLD_S of benches/devices/streamed.py"),
-        one_of(STEP, "host waits in a launch: status", waiting["status"], RUNS, str(waiting["reason"])),
+        one_of(STEP, "host waits in a launch: status", waiting["status"], TIMED, str(waiting["reason"])),
         equal(STEP, "host waits in a launch: mode", waiting["mode"], "host"),
     ]
 

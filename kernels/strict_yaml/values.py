@@ -1,7 +1,9 @@
-"""Values of a sweep: integers, axes and words. Each reader notes what is wrong and then returns None (or leaves the bad part out)."""
+"""Values of a YAML file: integers, numbers, axes and words. Each reader notes what is wrong and then returns None (or leaves the bad part
+out)."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +15,7 @@ MAX_WORD = 300  # characters of an option's value or a label: they go into ids, 
 DIGITS = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)")  # no leading zero: YAML reads 010 as eight
 MAX_DIGITS = 20  # underscores among them; more is too large without looking
 AXES = {"pow2": "{pow2: [lo, hi]}", "range": "{range: [start, stop, step]}"}
+LEAST, MOST = 1e-12, 1e30  # of a number: what is made of them stays far from what a float holds
 EMPTY = ("", "~", "null", "Null", "NULL")
 
 
@@ -34,6 +37,37 @@ def integer(node: Node, key: str, problems: Problems, low: int = 1, high: int = 
         return int(node.text)
     problems.add(node.spot, key, why)
     return None
+
+
+def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: float = MOST) -> float | None:
+    """A number from `low` to `high`, in digits or as 70e9."""
+    if not isinstance(node, Scalar):
+        why = f"needs a number, not {describe(node)}"
+    elif node.plain and node.text in EMPTY:
+        why = "needs a number, and nothing is given"
+    elif not node.plain:
+        why = f"{quote(node.text)} is text: write the number without quotes"
+    elif (value := decimal(node.text)) is None:
+        why = f"{quote(node.text)} is not a number (write it as 70e9, 0.5 or 1024)"
+    elif value < low:
+        why = f"{quote(node.text)} is too small: at least {low:g}"
+    elif value > high:
+        why = f"{quote(node.text)} is too large: at most {high:g}"
+    else:
+        return value
+    problems.add(node.spot, key, why)
+    return None
+
+
+def decimal(text: str) -> float | None:
+    """What a number in digits or as 70e9 is; None for any other text."""
+    if len(text) > 2 * MAX_DIGITS or not text[-1:].isdigit() or not text.isascii():  # float() takes inf, nan and other scripts' digits
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def axis(node: Node, key: str, problems: Problems) -> Sequence[int]:
@@ -58,11 +92,11 @@ def _made_axis(node: Map, key: str, problems: Problems) -> Sequence[int]:
     if len(parts) != AXES[kind].count(",") + 1:
         problems.add(item.spot, key, f"needs {AXES[kind]}")
         return ()
-    numbers = [number for part in parts if (number := integer(part, key, problems)) is not None]
+    numbers = [size for part in parts if (size := integer(part, key, problems)) is not None]
     if len(numbers) < len(parts):
         return ()
     low, high, *step = numbers
-    not_power = [number for number in (low, high) if kind == "pow2" and number.bit_count() != 1]
+    not_power = [size for size in (low, high) if kind == "pow2" and size.bit_count() != 1]
     if low > high:
         problems.add(item.spot, key, f"an empty axis: {kind} from {low} to {high}")
     elif not_power:

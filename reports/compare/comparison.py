@@ -10,6 +10,7 @@ import pandas as pd
 
 from benches.run.sentinels import Reading, read_sentinels
 from benches.timing.interval import Interval
+from benches.units import megahertz
 from reports.compare.differences import Field, differences, fields
 from reports.compare.families import Family, families
 from reports.compare.judge import judge, shift
@@ -125,4 +126,4 @@ def _clocks(pairs: pd.DataFrame) -> list[str]:
     clocks = [pairs[f"sm_clock_hz_{run}"].median() for run in "ab"]
     if not abs(clocks[1] / clocks[0] - 1) > CLOCK_DIFFERS:
         return []
-    return [f"SM clock {clocks[0] / 1e6:.0f} → {clocks[1] / 1e6:.0f} MHz (median of the pairs)"]
+    return [f"SM clock {megahertz(clocks[0]).removesuffix(' MHz')} → {megahertz(clocks[1])} (median of the pairs)"]

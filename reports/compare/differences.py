@@ -8,8 +8,7 @@ from typing import Any
 
 from benches.run.environment import LATER
 from benches.run.variables import changing_times
-from reports.environment import UNKNOWN
-from reports.sections.about import EXPECTED, flat
+from reports.environment import EXPECTED, UNKNOWN, flat
 
 # Differ between any two runs, and say nothing about what was compared.
 PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings", "power_source", "notes", "narrowed_by")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.judge import FALSE_DISCOVERY, LEVEL
 from reports.compare.noise import CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pairing import MIN_SAMPLES
 from reports.compare.side import Side
-from reports.sections.summary import Remark
+from reports.report import BETWEEN_CPU_RUNS
+from reports.section import Remark
 from reports.units import show
 
 FAMILIES = 6  # named in a remark

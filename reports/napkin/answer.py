@@ -14,7 +14,7 @@ from reports.napkin.measured import Measured
 from reports.napkin.question import Question, Training
 from reports.napkin.schemes import bytes_a_parameter, largest_by_scheme, memory_by_scheme
 from reports.napkin.steps import Group, Step
-from reports.units import compact
+from reports.units import billions, compact
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _largest_model(question: Question) -> Answer:
         Step("parameters", f"{compact(every)} B / {compact(on_all)} B", largest, "parameters"),
     ]
     asked = f"What is the largest model whose state fits on {gpus:,} {question.gpu.name}?"
-    headline = f"{compact(largest)} parameters ({largest / 1e9:,.1f} B)"
+    headline = f"{compact(largest)} parameters ({billions(largest)})"
     not_counted = "Activations are not counted" + (f", but for the {compact(question.reserve)} B reserved." if question.reserve else ".")
     return Answer(question, asked, headline, [Group("Largest model", steps), largest_by_scheme(question)], [not_counted])
 

@@ -10,7 +10,7 @@ from reports.napkin.answer import Answer
 from reports.napkin.plots import plots
 from reports.page import page, render
 from reports.payload import libraries, pack
-from reports.sections.base import Section
+from reports.section import Section
 
 TITLE = "Napkin math of training"
 SCRIPTS = ("theme", "data", "charts", "napkin")

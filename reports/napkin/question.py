@@ -16,10 +16,10 @@ from kernels.napkin.setup import Batch, Links, Recompute, Shape, Split
 from kernels.precisions import PRECISIONS
 from kernels.strict_yaml.nodes import Map, Node, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
-from kernels.strict_yaml.values import chosen, integer, word
+from kernels.strict_yaml.values import chosen, integer, number, word
 from reports.napkin.keys import ASKS, CONVENTION, KEYS
 from reports.napkin.measured import Measured, MeasuredError, layer_times
-from reports.napkin.reader import Assumption, Reader, looks_like_a_number, number, one_of
+from reports.napkin.reader import Assumption, Reader, looks_like_a_number, one_of
 from reports.units import compact
 
 QUESTIONS = Path(__file__).parents[2] / "configs" / "napkin"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from kernels.strict_yaml.nodes import Map, Node, Scalar, describe
-from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
-from kernels.strict_yaml.values import EMPTY, MAX_DIGITS, chosen
+from kernels.strict_yaml.problems import Problems, Spot, valid_names
+from kernels.strict_yaml.values import chosen, decimal
 from reports.napkin.keys import KEYS, names
 
 T = TypeVar("T")
 Read = Callable[[Node, str, Problems], T | None]
-LEAST, MOST = 1e-12, 1e30  # of a number: what is made of them stays far from what a float holds
 
 
 @dataclass(frozen=True)
@@ -92,26 +90,6 @@ def _written(node: Node) -> str:
     return "[" + ", ".join(map(_written, node.items)) + "]"
 
 
-def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: float = MOST) -> float | None:
-    """A number from `low` to `high`, in digits or as 70e9."""
-    if not isinstance(node, Scalar):
-        why = f"needs a number, not {describe(node)}"
-    elif node.plain and node.text in EMPTY:
-        why = "needs a number, and nothing is given"
-    elif not node.plain:
-        why = f"{quote(node.text)} is text: write the number without quotes"
-    elif (value := _float(node.text)) is None:
-        why = f"{quote(node.text)} is not a number (write it as 70e9, 0.5 or 1024)"
-    elif value < low:
-        why = f"{quote(node.text)} is too small: at least {low:g}"
-    elif value > high:
-        why = f"{quote(node.text)} is too large: at most {high:g}"
-    else:
-        return value
-    problems.add(node.spot, key, why)
-    return None
-
-
 def one_of(valid: Iterable[str]) -> Read[str]:
     """Reads a word out of `valid`."""
     words = tuple(valid)
@@ -119,14 +97,4 @@ def one_of(valid: Iterable[str]) -> Read[str]:
 
 
 def looks_like_a_number(node: Node) -> bool:
-    return isinstance(node, Scalar) and (not node.plain or _float(node.text) is not None or node.text[:1] in "-+.0123456789")
-
-
-def _float(text: str) -> float | None:
-    if len(text) > 2 * MAX_DIGITS or not text[-1:].isdigit() or not text.isascii():  # float() takes inf, nan and other scripts' digits
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return isinstance(node, Scalar) and (not node.plain or decimal(node.text) is not None or node.text[:1] in "-+.0123456789")

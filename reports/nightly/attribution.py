@@ -1,4 +1,5 @@
-"""Why a series changed: what else changed in the night in which it did. Evidence is named; where there is none, so is that."""
+"""Why a series changed: what else changed in the night in which it did. Evidence is named; where there is none, so is that. And what a new
+environment did to all series, which begin anew with it."""
 
 from __future__ import annotations
 
@@ -6,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kernels.fingerprint import source_changed, version
 from reports.nightly.model import Attribution, NodeShift
+from reports.nightly.nights import POINT_KEY, WAY
 from reports.nightly.variables import variable_changes
+from reports.units import show
+from reports.verdict.thresholds import Thresholds
 
 CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration"}
 SOFTWARE = {
@@ -23,6 +28,7 @@ CLOCKS = {"sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"), "memory_clock_hz": ("m
 AROUND_CLOCKS = {"power_w": ("power", 0.05, 1.0, "W"), "temperature_c": ("temperature", 0.08, 1.0, "°C")}
 SENTINEL = 0.01  # relative; sentinels never change, so what moves them is the device
 NODE = 0.01  # relative, of every series of a node
+FAMILIES = 6  # that are named of those that an upgrade moved
 OTHER_GPU = 0.5  # of the change: GPUs that moved less did not change
 
 
@@ -109,7 +115,7 @@ def moved_sentinels(step: Step, sentinels: pd.DataFrame) -> Iterator[str]:
     for name, group in sentinels.groupby("name"):
         old, new = (group.loc[group["night"].isin(list(nights)), "seconds"].median() for nights in (step.before, step.after))
         if old > 0 and abs(new / old - 1) > SENTINEL and (new > old) == (step.difference > 0):
-            yield f"sentinel {name} moved: {new / old - 1:+.1%}"
+            yield f"sentinel {name} moved: {show(new / old, 'change')}"
 
 
 def one_gpu(step: Step, lines: pd.DataFrame, shifts: Sequence[NodeShift]) -> Iterator[str]:
@@ -134,4 +140,25 @@ def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:
     first = step.after[0] if step.after else ""
     for shift in shifts:
         if shift.night == first and abs(shift.unusual - 1) > NODE and (shift.unusual > 1) == (step.difference > 0):
-            yield f"every series on {shift.gpu} moved that night: {shift.unusual - 1:+.1%}"
+            yield f"every series on {shift.gpu} moved that night: {show(shift.unusual, 'change')}"
+
+
+def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], thresholds: Thresholds) -> list[str]:
+    """What a new driver, torch or triton did to times, in a line; none where the two have no point in common.
+
+    Series begin anew with such a change, so that nothing is confirmed: this is one night against the last of the environment before, by
+    family. before, tonight: as nights.levels makes them.
+    """
+    both = before.merge(tonight[[*POINT_KEY, "log_s"]], on=list(WAY), suffixes=("", "_tonight"))
+    modes = both[["mode", "mode_tonight"]]
+    both = both[(modes["mode"] == modes["mode_tonight"]) | modes.isna().any(axis=1)]  # which of them an older file does not hold
+    if both.empty:
+        return []
+    moved = (both["log_s_tonight"] - both["log_s"]).groupby([both["op"], both["impl"], both["precision"]]).agg(["mean", "size"])
+    large = moved[np.abs(moved["mean"]) > np.log1p([thresholds.of(op) for op, _, _ in moved.index])]
+    named = large.reindex(large["mean"].abs().sort_values(ascending=False).index)
+    families = [
+        f"{' '.join(map(str, key))} {show(np.exp(row['mean']), 'change')} ({row['size']:.0f} points)" for key, row in named.iterrows()
+    ]
+    told = ", ".join(families[:FAMILIES]) + (f" and {len(families) - FAMILIES} more" if len(families) > FAMILIES else "")
+    return [f"Since {', '.join(changes)}, in the mean, of one night: {told or 'no family moved by more than matters'}."]

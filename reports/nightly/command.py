@@ -57,8 +57,8 @@ def run(given: argparse.Namespace) -> int:
     try:
         thresholds = load_thresholds(given.thresholds) if given.thresholds else load_thresholds()
         accepted = load_accepted(given.accepted) if given.accepted else []
-        night_sql = EACH_RUN if given.each_run else night_from(thresholds.night_starts_utc)
-        night = judge_run(given.run_dir, given.history, thresholds, accepted, night_sql, given.prune, given.rerun)
+        calendar = EACH_RUN if given.each_run else night_from(thresholds.night_starts_utc)
+        night = judge_run(given.run_dir, given.history, thresholds, accepted, calendar, given.prune, given.rerun)
     except SweepError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2

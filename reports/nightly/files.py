@@ -9,6 +9,7 @@ from dataclasses import asdict
 from kernels.escaping import code, markdown, printable
 from reports.nightly.model import Verdict
 from reports.nightly.words import cause, change_line, commits_line, rerun_command, status_line, warning_line
+from reports.units import show
 
 JSON_VERSION = 2  # grows where a field changes its meaning or goes; new fields may come. 2: statuses hold what is still broken
 LISTED = 20  # of each list in the Markdown
@@ -56,7 +57,7 @@ def to_markdown(verdict: Verdict) -> str:
     if verdict.confirmed:
         parts += ["| confirmed | point | change | since | likeliest cause |", "|---|---|---|---|---|"]
         parts += [
-            f"| {change.direction} | {code(change.point, in_table=True)} | {change.ratio - 1:+.1%} | {change.first_night} "
+            f"| {change.direction} | {code(change.point, in_table=True)} | {show(change.ratio, 'change')} | {change.first_night} "
             f"| {markdown('; '.join([change.attribution.cause, *change.attribution.evidence]))} |"
             for change in verdict.confirmed[:LISTED]
         ]

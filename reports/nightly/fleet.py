@@ -40,11 +40,11 @@ class GpuTonight:
         return self.timed > 0
 
 
-def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, night: str) -> list[GpuTonight]:
-    """Every GPU of the judged nights, in their order. night: SQL, as `judge` was given."""
+def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, calendar: read.Calendar) -> list[GpuTonight]:
+    """Every GPU of the judged nights, in their order. calendar: as `judge` was given."""
     tonight = read.run_line(database, judged.verdict.run)
-    told = _conditions(database, tonight, night, judged.verdict.night).set_index("gpu")
-    moved = read.sentinel_moves(read.sentinels(database, tonight, night), judged.verdict.night)
+    told = _conditions(database, tonight, calendar, judged.verdict.night).set_index("gpu")
+    moved = read.sentinel_moves(read.sentinels(database, tonight, calendar), judged.verdict.night)
     times = judged.nights.times
     ratios = against_fleet(times[:, -1]) if times.shape[1] else np.full(times.shape[2], np.nan)
     shift = {one.gpu: one.unusual for one in judged.verdict.shifts if one.night == judged.verdict.night}
@@ -78,15 +78,15 @@ def against_fleet(tonight: Array) -> Array:
     return np.exp(medians(away.T))
 
 
-def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, name: str) -> pd.DataFrame:
+def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: read.Calendar, night: str) -> pd.DataFrame:
     same = " AND ".join(f"{column} IS NOT DISTINCT FROM ${column}" for column in read.MACHINE)
     return database.execute(
         f"""
         SELECT {read.GPU} AS gpu, any_value(host) AS host, count(*) FILTER (status = 'throttled') AS throttled,
                {", ".join(f"median({column}) AS {column}" for column in CONDITIONS)}
-        FROM history WHERE {same} AND {night} = $night AND started_utc <= $started AND status <> '{SENTINEL}' GROUP BY ALL
+        FROM history WHERE {same} AND {calendar.sql} = $night AND started_utc <= $started AND status <> '{SENTINEL}' GROUP BY ALL
         """,
-        {column: tonight[column] for column in read.MACHINE} | {"night": name, "started": tonight["started_utc"]},
+        {column: tonight[column] for column in read.MACHINE} | {"night": night, "started": tonight["started_utc"]},
     ).df()
 
 

@@ -9,10 +9,11 @@ import duckdb
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benches.row import FAILED
 from kernels.writing import write_text
 from reports.history.schema import SENTINEL
 from reports.nightly import nights as read
-from reports.nightly.model import BROKEN, NodeShift, Said, Verdict
+from reports.nightly.model import NodeShift, Said, Verdict
 
 FOLDER = "verdicts"
 OUTCOME = {0: "fine", 1: "regressed", 3: "suspect"}  # of an exit code
@@ -78,29 +79,29 @@ def read_kept(history: Path) -> tuple[dict[str, Kept], list[str]]:
     return kept, problems
 
 
-def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, night: str) -> Said | None:
+def last_said(history: Path, database: duckdb.DuckDBPyConnection, run: str, calendar: read.Calendar) -> Said | None:
     """What the verdicts of the nights before this run's listed, so that what a judge was killed before it could say is said tonight. None
-    where there are none. night: SQL."""
-    alike = read.alike(database, run, night)
+    where there are none."""
+    alike = read.alike(database, run, calendar)
     tonight = next(iter(alike.loc[alike["run"] == run, "night"]), "")
     kept, _ = read_kept(history)
     before = [kept[other] for other in alike["run"] if other in kept and kept[other].night < tonight]
     return Said(frozenset(change for one in before for change in one.changes)) if before else None
 
 
-def runs(database: duckdb.DuckDBPyConnection, night: str) -> pd.DataFrame:
-    """A line a run, newest first: OF_A_RUN, run, night, gpu, points, timed, failed. night: SQL."""
+def runs(database: duckdb.DuckDBPyConnection, calendar: read.Calendar) -> pd.DataFrame:
+    """A line a run, newest first: OF_A_RUN, run, night, gpu, points, timed, failed."""
     told = ", ".join(f'any_value("{name}") AS "{name}"' for name in OF_A_RUN)
-    broken = ", ".join(f"'{status}'" for status in BROKEN)
+    failed = ", ".join(f"'{status}'" for status in FAILED)
     found = database.execute(
         f"""
         SELECT run, {told}, any_value({read.GPU}) AS gpu, count(*) FILTER (status <> '{SENTINEL}') AS points,
-               count(*) FILTER ({read.TIMED}) AS timed, count(*) FILTER (status IN ({broken})) AS failed
+               count(*) FILTER ({read.TIMED}) AS timed, count(*) FILTER (status IN ({failed})) AS failed
         FROM history GROUP BY run
         """
     ).df()
     database.register("found_runs", found)
-    return database.execute(f"SELECT *, {night} AS night FROM found_runs ORDER BY started_utc DESC, run DESC").df()
+    return database.execute(f"SELECT *, {calendar.sql} AS night FROM found_runs ORDER BY started_utc DESC, run DESC").df()
 
 
 def with_verdicts(found: pd.DataFrame, kept: dict[str, Kept]) -> pd.DataFrame:

@@ -12,12 +12,13 @@ from kernels.writing import write_text
 from reports.columns import Column
 from reports.nightly import index
 from reports.nightly.model import NodeShift, Verdict
+from reports.nightly.nights import Calendar
 from reports.nightly.page import relative
 from reports.nightly.plots import shift_chart
 from reports.page import page, render
 from reports.palette import OUTCOMES
 from reports.payload import libraries, pack, payload
-from reports.sections.base import Section
+from reports.section import Section
 
 NAME = "index.html"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "runs")  # in the order in which they need one another
@@ -47,10 +48,12 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def write_index(history: Path, database: duckdb.DuckDBPyConnection, night: str, tonight: Verdict, notes: Sequence[str] = ()) -> Path:
-    """Writes the index and returns its path. night: SQL, as `judge` was given; notes: of opening the history. Raises OSError."""
+def write_index(
+    history: Path, database: duckdb.DuckDBPyConnection, calendar: Calendar, tonight: Verdict, notes: Sequence[str] = ()
+) -> Path:
+    """Writes the index and returns its path. calendar: as `judge` was given; notes: of opening the history. Raises OSError."""
     kept, problems = index.read_kept(history)
-    found = index.with_verdicts(index.runs(database, night), kept)
+    found = index.with_verdicts(index.runs(database, calendar), kept)
     out = history / NAME
     text = html(found, index.shifts(kept.values(), tonight.shifts), history, list(dict.fromkeys([*problems, *notes, *tonight.notes])))
     write_text(out, text)

@@ -12,13 +12,14 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from benches.row import FAILED
 from benches.run.sentinels import read_sentinels
 from reports.nightly import nights as read
 from reports.nightly import suspect
-from reports.nightly.attribution import Step, attribute
-from reports.nightly.model import BROKEN, Attribution, Change, Direction, NodeShift, Said, Verdict, Warned
+from reports.nightly.attribution import Step, attribute, effect
+from reports.nightly.model import Attribution, Change, Direction, NodeShift, Said, StatusChange, Verdict, Warned
+from reports.nightly.nights import Calendar
 from reports.nightly.statuses import status_changes
-from reports.nightly.upgrade import effect
 from reports.verdict.accepted import Accepted, which
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import Confirmed, Scan, scan
@@ -41,91 +42,126 @@ class Judged:
     scan: Scan
 
 
+@dataclass(frozen=True)
+class _Tonight:
+    """The run that is judged, in its history: `line` is what every line of it says (schema.RUN), `lines` its points."""
+
+    database: duckdb.DuckDBPyConnection
+    calendar: Calendar
+    line: dict[str, Any]
+    lines: pd.DataFrame
+
+    @property
+    def gpu(self) -> str:
+        return read.gpu_of(self.line)
+
+
 def judge(
     database: duckdb.DuckDBPyConnection,
     run: str,
     thresholds: Thresholds,
     accepted: Sequence[Accepted] = (),
-    night: str | None = None,
+    calendar: Calendar | None = None,
     rule: Rule = DEFAULT,
     notes: Sequence[str] = (),
     interrupted: bool = False,
     said: Said | None = None,
 ) -> Judged:
-    """night: SQL that says which night a run is of; None: from the hour that `thresholds` gives. said: what verdicts
-    before this one have said: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
-    each_run = night == read.EACH_RUN
-    night = night or read.night_from(thresholds.night_starts_utc)
-    tonight = read.run_line(database, run)
-    lines = read.lines(database, run)
-    found = read.nights(database, tonight, night, rule.lookback)
-    shifted = _freed(database, tonight, night, found, rule)
+    """calendar: which night a run is of; None: a night a day, from the hour that `thresholds` gives. said: what verdicts before this one
+    have said: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
+    calendar = calendar or read.night_from(thresholds.night_starts_utc)
+    tonight = _Tonight(database, calendar, read.run_line(database, run), read.lines(database, run))
+    found = read.nights(database, tonight.line, calendar, rule.lookback)
+    night = found.nights[-1] if found.nights else f"{tonight.line['started_utc']:%Y-%m-%d}"
+    shifted = _freed(tonight, found, rule)
+    shifts = _shifts(found, shifted)
     least = np.log1p(found.series["op"].map(thresholds.of).to_numpy(float))
     scanned = scan(shifted.values, least, rule)
-    before = read.previous_run(database, tonight)
-    before_alike = read.previous_run(database, tonight, read.SAME_POINTS)
-    line_before = read.run_line(database, before) if before else None
-    environment = suspect.environment_changes(line_before, tonight)
-    upgraded = [change for change in environment if suspect.begins_anew(change)]
-    upgrade: list[str] = []
-    if line_before and upgraded:
-        upgrade = effect(read.levels(database, line_before, night), read.levels(database, tonight, night), upgraded, thresholds)
-    shifts = _shifts(found, shifted)
-    last = found.nights[-1] if found.nights else ""
-    of_tonight = [shift for shift in shifts if shift.night == last and shift.gpu == read.gpu_of(tonight)]
-    failing = lines.loc[lines["status"].isin(BROKEN), "point"].tolist()
-    run_dir = Path(tonight["run_dir"])
+    environment, upgrade = _since_before(tonight, thresholds)
     verdict = Verdict(
         run=run,
-        run_dir=str(run_dir),
-        night=last or f"{tonight['started_utc']:%Y-%m-%d}",
-        simulated=tonight["device_kind"] == "simulated",
-        device_name=str(tonight["device_name"]),
+        run_dir=str(Path(tonight.line["run_dir"])),
+        night=night,
+        simulated=tonight.line["device_kind"] == "simulated",
+        device_name=str(tonight.line["device_name"]),
         gpus=tuple(found.gpus),
         nights=tuple(found.nights),
         series=len(found.series),
         judged=int(scanned.judged[:, -1].sum()) if found.nights else 0,
-        changes=tuple(_changes(database, tonight, found, shifted, scanned, shifts, accepted, night, said)),
-        warnings=tuple(_warnings(found, scanned, shifted, least, rule, read.gpu_of(tonight))),
-        statuses=status_changes(
-            read.lines(database, before_alike) if before_alike else None,
-            read.earlier_statuses(database, tonight, failing, night),
-            lines,
-            last or f"{tonight['started_utc']:%Y-%m-%d}",
-            accepted,
-        ),
+        changes=tuple(_changes(tonight, found, shifted, scanned, shifts, accepted, said)),
+        warnings=tuple(_warnings(found, scanned, shifted, least, rule, tonight.gpu)),
+        statuses=_statuses(tonight, night, accepted),
         shifts=tuple(shifts),
-        suspect=suspect.reasons(
-            environment,
-            suspect.mode_changes(read.modes_before(database, tonight), lines),
-            lines,
-            read_sentinels(run_dir),
-            of_tonight,
-            suspect.usual_for(str(tonight["device_kind"]), thresholds.node),
-            interrupted,
-            _sentinels(database, tonight, night, last),
-            suspect.missing_points(read.expected_points(database, tonight, night), set(lines["point"])),
-        ),
+        suspect=_suspect(tonight, found, environment, shifts, thresholds, interrupted),
         environment=environment,
-        notes=(*notes, *upgrade, *([] if each_run else _missing(found)), *_helpless(scanned)),
+        notes=(*notes, *upgrade, *([] if calendar == read.EACH_RUN else _missing(found)), *_helpless(scanned)),
     )
     return Judged(verdict, found, shifted, scanned)
 
 
-def _freed(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, found: read.Nights, rule: Rule) -> Shifted:
+def _freed(tonight: _Tonight, found: read.Nights, rule: Rule) -> Shifted:
     """The node's shift removed. A run of few points, cut short or picked by `-k`, does not tell it: then all points of its nights do."""
     if len(found.series) >= FEW * rule.shift_series or not found.nights:
         return remove_shift(found.times, rule)
-    every = read.nights(database, tonight, night, rule.lookback, every=True)
+    every = read.nights(tonight.database, tonight.line, tonight.calendar, rule.lookback, every=True)
     whole = remove_shift(every.times, rule)
     here = [every.nights.index(name) for name in found.nights]
     shift = whole.shift[here]
     return Shifted(freed(found.times, shift), shift, whole.series[here], whole.moved[here])
 
 
-def _sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, last: str) -> float | None:
+def _since_before(tonight: _Tonight, thresholds: Thresholds) -> tuple[tuple[str, ...], list[str]]:
+    """What changed in the environment since the run before, and a line on what that did to the series that begin anew with it."""
+    before = read.previous_run(tonight.database, tonight.line)
+    line_before = read.run_line(tonight.database, before) if before else None
+    environment = suspect.environment_changes(line_before, tonight.line)
+    upgraded = [change for change in environment if suspect.begins_anew(change)]
+    if line_before is None or not upgraded:
+        return environment, []
+    old, new = (read.levels(tonight.database, line, tonight.calendar) for line in (line_before, tonight.line))
+    return environment, effect(old, new, upgraded, thresholds)
+
+
+def _statuses(tonight: _Tonight, night: str, accepted: Sequence[Accepted]) -> tuple[StatusChange, ...]:
+    """What became of each point since the run before that was to have the same points."""
+    before = read.previous_run(tonight.database, tonight.line, read.SAME_POINTS)
+    failing = tonight.lines.loc[tonight.lines["status"].isin(FAILED), "point"].tolist()
+    return status_changes(
+        read.lines(tonight.database, before) if before else None,
+        read.earlier_statuses(tonight.database, tonight.line, failing, tonight.calendar),
+        tonight.lines,
+        night,
+        accepted,
+    )
+
+
+def _suspect(
+    tonight: _Tonight,
+    found: read.Nights,
+    environment: Sequence[str],
+    shifts: Sequence[NodeShift],
+    thresholds: Thresholds,
+    interrupted: bool,
+) -> tuple[str, ...]:
+    """Why the run is not to be trusted, a line each."""
+    last = found.nights[-1] if found.nights else ""
+    expected = read.expected_points(tonight.database, tonight.line, tonight.calendar)
+    return suspect.reasons(
+        environment,
+        suspect.mode_changes(read.modes_before(tonight.database, tonight.line), tonight.lines),
+        tonight.lines,
+        read_sentinels(Path(tonight.line["run_dir"])),
+        [shift for shift in shifts if shift.night == last and shift.gpu == tonight.gpu],
+        suspect.usual_for(str(tonight.line["device_kind"]), thresholds.node),
+        interrupted,
+        _sentinels(tonight, last),
+        suspect.missing_points(expected, set(tonight.lines["point"])),
+    )
+
+
+def _sentinels(tonight: _Tonight, last: str) -> float | None:
     """Median over this GPU's sentinels of tonight's time over that of the nights before; None where there is nothing to compare."""
-    moves = read.sentinel_moves(read.sentinels(database, tonight, night), last).get(read.gpu_of(tonight), [])
+    moves = read.sentinel_moves(read.sentinels(tonight.database, tonight.line, tonight.calendar), last).get(tonight.gpu, [])
     ratios = [ratio for _, _, ratio in moves if not np.isnan(ratio)]
     return float(np.median(ratios)) if ratios else None
 
@@ -145,22 +181,20 @@ def _shifts(found: read.Nights, shifted: Shifted) -> list[NodeShift]:
 
 
 def _changes(
-    database: duckdb.DuckDBPyConnection,
-    tonight: dict[str, Any],
+    tonight: _Tonight,
     found: read.Nights,
     shifted: Shifted,
     scanned: Scan,
     shifts: Sequence[NodeShift],
     accepted: Sequence[Accepted],
-    night: str,
     said: Said | None,
 ) -> list[Change]:
     """Tonight's first, then by size: regressions before improvements."""
     if not scanned.confirmed:
         return []
-    sentinels = read.sentinels(database, tonight, night)
+    sentinels = read.sentinels(tonight.database, tonight.line, tonight.calendar)
     changed = found.series.iloc[sorted({one.series for one in scanned.confirmed})]
-    lines = dict(iter(read.details(database, tonight, changed, night).groupby("series")))
+    lines = dict(iter(read.details(tonight.database, tonight.line, changed, tonight.calendar).groupby("series")))
     changes = [_change(one, found, shifted, lines[one.series], sentinels, shifts, accepted, said) for one in scanned.confirmed]
     return sorted(changes, key=lambda change: (not change.tonight, change.direction == "faster", -abs(np.log(change.ratio))))
 

@@ -90,10 +90,6 @@ class StatusChange:
         return self.since is not None and self.accepted is None
 
 
-WORKED = ("ok", "noisy", "throttled", "verified")
-BROKEN = ("wrong", "impossible", "oom", "crashed", "timeout", "error")
-
-
 @dataclass(frozen=True)
 class NodeShift:
     """What a GPU's every series was slower by in a night: the median over `series` of them. It is taken out of each, and said."""

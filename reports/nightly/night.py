@@ -16,7 +16,7 @@ from reports.history.store import Opened, add_table, first_of_nights, open_histo
 from reports.nightly import index, index_page, page
 from reports.nightly.fleet import GpuTonight, fleet
 from reports.nightly.judge import Judged, judge
-from reports.nightly.nights import comparable_nights, night_from
+from reports.nightly.nights import Calendar, comparable_nights, night_from
 from reports.nightly.rerun import measure_again, with_rerun
 from reports.verdict.accepted import Accepted
 from reports.verdict.rule import DEFAULT
@@ -32,7 +32,7 @@ class Night:
     judged: Judged
     run_dir: Path
     history: Path
-    night_sql: str
+    calendar: Calendar
 
 
 def judge_run(
@@ -40,14 +40,14 @@ def judge_run(
     history: Path,
     thresholds: Thresholds | None = None,
     accepted: Sequence[Accepted] = (),
-    night_sql: str | None = None,
+    calendar: Calendar | None = None,
     prune_days: float | None = None,
     rerun: bool = False,
 ) -> Night:
-    """Adds the run, prunes, judges, and with `rerun` measures again. thresholds: None for the default ones. night_sql: which night a run
-    is of; None for a night a day. Raises UnusableRun, OSError."""
+    """Adds the run, prunes, judges, and with `rerun` measures again. thresholds: None for the default ones. calendar: which night a run is
+    of; None for a night a day. Raises UnusableRun, OSError."""
     thresholds = thresholds or load_thresholds()
-    night_sql = night_sql or night_from(thresholds.night_starts_utc)
+    calendar = calendar or night_from(thresholds.night_starts_utc)
     table, of_journal = read_run(run_dir)
     run_id = add_table(history, table)
     pruned = prune(history, prune_days) if prune_days is not None else []
@@ -59,17 +59,17 @@ def judge_run(
     notes = [*of_journal, *([f"{len(pruned)} runs older than {prune_days:g} days were deleted"] if pruned else [])]
 
     def open_and_judge() -> Judged:
-        opened = enough_nights(history, run_id, night_sql)
+        opened = enough_nights(history, run_id, calendar)
         notes.extend(opened.notes)  # also of a first try
-        said = index.last_said(history, opened.database, run_id, night_sql)
-        return judge(opened.database, run_id, thresholds, accepted, night_sql, notes=notes, interrupted=cut, said=said)
+        said = index.last_said(history, opened.database, run_id, calendar)
+        return judge(opened.database, run_id, thresholds, accepted, calendar, notes=notes, interrupted=cut, said=said)
 
     judged, damaged = mended(history, open_and_judge)
     judged = replace(judged, verdict=replace(judged.verdict, notes=(*damaged, *judged.verdict.notes)))
     if rerun and judged.verdict.warnings:
         points = [warned.point for warned in judged.verdict.warnings]
         judged = replace(judged, verdict=with_rerun(judged.verdict, *measure_again(run_dir, environment, points)))
-    return Night(judged, run_dir, history, night_sql)
+    return Night(judged, run_dir, history, calendar)
 
 
 def mended(history: Path, work: Callable[[], T]) -> tuple[T, list[str]]:
@@ -84,14 +84,14 @@ def mended(history: Path, work: Callable[[], T]) -> tuple[T, list[str]]:
         return work(), notes
 
 
-def enough_nights(history: Path, run_id: str, night_sql: str) -> Opened:
+def enough_nights(history: Path, run_id: str, calendar: Calendar) -> Opened:
     """The history as far back as `lookback` nights of this run's sweep and kind of device reach: others may lie between them."""
     reach, notes = DEFAULT.lookback, list[str]()
     while True:
         first = first_of_nights(history, run_id, reach)
         opened = open_history(history, first)
         notes += opened.notes
-        if not first or comparable_nights(opened.database, run_id, night_sql) >= DEFAULT.lookback:
+        if not first or comparable_nights(opened.database, run_id, calendar) >= DEFAULT.lookback:
             return replace(opened, notes=tuple(notes))
         reach *= 2
 
@@ -103,11 +103,11 @@ def write_pages(night: Night, out: Path | None = None) -> Path:
     around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
 
     def gpus() -> list[GpuTonight]:
-        return fleet(enough_nights(night.history, verdict.run, night.night_sql).database, night.judged, night.night_sql)
+        return fleet(enough_nights(night.history, verdict.run, night.calendar).database, night.judged, night.calendar)
 
     def whole_index() -> None:
         every_run = open_history(night.history)
-        index_page.write_index(night.history, every_run.database, night.night_sql, verdict, [*damaged, *every_run.notes])
+        index_page.write_index(night.history, every_run.database, night.calendar, verdict, [*damaged, *every_run.notes])
 
     told, damaged = mended(night.history, gpus)
     page.write_page(night.judged, told, out, around)

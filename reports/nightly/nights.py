@@ -13,7 +13,6 @@ import pandas as pd
 from reports.history.schema import SENTINEL, SERIES
 from reports.verdict.robust import Array
 
-EACH_RUN = "strftime(started_utc, '%Y-%m-%d %H:%M:%S')"  # a night of its own
 GPU = "coalesce(device_uuid, host, '?')"
 TIMED = "status IN ('ok', 'noisy') AND median_s > 0"  # throttled times say what heat does
 WAY = ("point", "regime", "cache")  # with `mode`, what a series is within a run
@@ -32,6 +31,16 @@ SAME_KEY = f"{SAME_WAY} AND (h.mode = a.mode OR (h.mode IS NULL AND a.oldest))"
 
 
 @dataclass(frozen=True)
+class Calendar:
+    """Which night a run is of: SQL of the night's name, made of the line's `started_utc`."""
+
+    sql: str
+
+
+EACH_RUN = Calendar("strftime(started_utc, '%Y-%m-%d %H:%M:%S')")  # a night of its own
+
+
+@dataclass(frozen=True)
 class Nights:
     """times: log seconds [series, nights, GPUs], NaN where a series was not timed. `series` has a line a series, in that order; `oldest`:
     no other mode of its point was recorded before, so that lines of which none was recorded belong to it."""
@@ -47,9 +56,9 @@ def gpu_of(tonight: Mapping[str, Any]) -> str:
     return str(tonight["device_uuid"] or tonight["host"] or "?")
 
 
-def night_from(hour_utc: int) -> str:
-    """SQL of the night that a run belongs to: the date of the day on which the night began, at that hour."""
-    return f"strftime(started_utc - INTERVAL {hour_utc} HOUR, '%Y-%m-%d')"
+def night_from(hour_utc: int) -> Calendar:
+    """A night a day, which begins at that hour and is named by the date of that day."""
+    return Calendar(f"strftime(started_utc - INTERVAL {hour_utc} HOUR, '%Y-%m-%d')")
 
 
 def run_line(database: duckdb.DuckDBPyConnection, run: str) -> dict[str, Any]:
@@ -65,13 +74,10 @@ def lines(database: duckdb.DuckDBPyConnection, run: str) -> pd.DataFrame:
     return database.execute(f"SELECT * FROM history WHERE run = ? AND status <> '{SENTINEL}'", [run]).df()
 
 
-def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str, lookback: int, every: bool = False) -> Nights:
+def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: Calendar, lookback: int, every: bool = False) -> Nights:
     """The series of tonight's run, over the last `lookback` nights up to it; with `every` those of all its nights' runs. A series has one
-    time a night and GPU: the runs' median.
-
-    night: SQL, EACH_RUN or of `night_from`.
-    """
-    runs = _runs(database, tonight, night)
+    time a night and GPU: the runs' median."""
+    runs = _runs(database, tonight, calendar)
     night_names = sorted(runs["night"].unique())[-lookback:]
     runs = runs[runs["night"].isin(night_names)]
     series = _series(database, runs["run"].tolist(), runs["run"].tolist() if every else [tonight["run"]])
@@ -91,11 +97,11 @@ def nights(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: 
     return Nights(times[:, timed], series, [name for name, told in zip(night_names, timed, strict=True) if told], list(gpu_names))
 
 
-def _runs(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> pd.DataFrame:
+def _runs(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: Calendar) -> pd.DataFrame:
     """run, night and gpu of the runs up to tonight that may be set beside it."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     return database.execute(
-        f"SELECT DISTINCT run, {night} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started",
+        f"SELECT DISTINCT run, {calendar.sql} AS night, {GPU} AS gpu FROM history WHERE {same} AND started_utc <= $started",
         {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"]},
     ).df()
 
@@ -138,26 +144,26 @@ def modes_before(database: duckdb.DuckDBPyConnection, tonight: Mapping[str, Any]
     ).df()
 
 
-def alike(database: duckdb.DuckDBPyConnection, run: str, night: str) -> pd.DataFrame:
-    """run and night of the runs of the same sweep on the same kind of device, this one among them. night: SQL."""
+def alike(database: duckdb.DuckDBPyConnection, run: str, calendar: Calendar) -> pd.DataFrame:
+    """run and night of the runs of the same sweep on the same kind of device, this one among them."""
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM t.{name}" for name in ("sweep", *KEPT))
     return database.execute(
         f"""
-        SELECT DISTINCT h.run, {night} AS night
+        SELECT DISTINCT h.run, {calendar.sql} AS night
         FROM history h, (SELECT {", ".join(("sweep", *KEPT))} FROM history WHERE run = ? LIMIT 1) t WHERE {same}
         """,
         [run],
     ).df()
 
 
-def comparable_nights(database: duckdb.DuckDBPyConnection, run: str, night: str) -> int:
+def comparable_nights(database: duckdb.DuckDBPyConnection, run: str, calendar: Calendar) -> int:
     """Nights of the history with runs of the same sweep on the same kind of device."""
-    return int(alike(database, run, night)["night"].nunique())
+    return int(alike(database, run, calendar)["night"].nunique())
 
 
-def levels(database: duckdb.DuckDBPyConnection, last: dict[str, Any], night: str, count: int = 10) -> pd.DataFrame:
+def levels(database: duckdb.DuckDBPyConnection, last: dict[str, Any], calendar: Calendar, count: int = 10) -> pd.DataFrame:
     """POINT_KEY, op, impl, precision and log_s: medians of log time over the last so many nights of a run's environment, it among them."""
-    runs = _runs(database, last, night)
+    runs = _runs(database, last, calendar)
     placed = runs[runs["night"].isin(sorted(runs["night"].unique())[-count:])]
     series = _series(database, placed["run"].tolist(), placed["run"].tolist())
     database.register("asked", _keys(series))
@@ -187,16 +193,16 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], n
     return str(found[0]) if found else None
 
 
-def expected_points(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> list[str]:
+def expected_points(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: Calendar) -> list[str]:
     """Points, timed or not, that at least half of the last RECENT nights before tonight's had, in the runs that are to have the same points
-    (SAME_POINTS); empty on a first night. night: SQL."""
+    (SAME_POINTS); empty on a first night."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in SAME_POINTS)
     found = database.execute(
         f"""
         WITH placed AS (
-            SELECT DISTINCT point, {night} AS night FROM history WHERE {same} AND started_utc < $started AND status <> '{SENTINEL}'
+            SELECT DISTINCT point, {calendar.sql} AS night FROM history WHERE {same} AND started_utc < $started AND status <> '{SENTINEL}'
         ), last AS (
-            SELECT DISTINCT night FROM placed WHERE night < (SELECT {night} FROM history WHERE run = $run LIMIT 1)
+            SELECT DISTINCT night FROM placed WHERE night < (SELECT {calendar.sql} FROM history WHERE run = $run LIMIT 1)
             ORDER BY night DESC LIMIT {RECENT}
         )
         SELECT point FROM placed JOIN last USING (night) GROUP BY point HAVING 2 * count(*) >= (SELECT count(*) FROM last) ORDER BY point
@@ -206,40 +212,42 @@ def expected_points(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any]
     return [str(point) for (point,) in found]
 
 
-def earlier_statuses(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], points: Sequence[str], night: str) -> pd.DataFrame:
+def earlier_statuses(
+    database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], points: Sequence[str], calendar: Calendar
+) -> pd.DataFrame:
     """point, status and night of every line of these points before tonight's run, on the same kind of device, in time order."""
     if not points:
         return pd.DataFrame(columns=["point", "status", "night"])
     database.register("failing", pd.DataFrame({"point": list(points)}))
     return database.execute(
         f"""
-        SELECT point, status, {night} AS night FROM history JOIN failing USING (point)
+        SELECT point, status, {calendar.sql} AS night FROM history JOIN failing USING (point)
         WHERE started_utc < $started AND {" AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)} ORDER BY started_utc
         """,
         {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},
     ).df()
 
 
-def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, night: str) -> pd.DataFrame:
+def details(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], series: pd.DataFrame, calendar: Calendar) -> pd.DataFrame:
     """Every line of the given series (POINT_KEY) up to tonight, in time order, with its night and GPU: what attribution looks at
     (DETAILS). `series` in the result is the index of its line in `series`."""
     database.register("asked", _keys(series))
     same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM ${name}" for name in MACHINE)
     return database.execute(
         f"""
-        SELECT a.series, {night} AS night, {GPU} AS gpu, {", ".join(DETAILS)} FROM history h JOIN asked a ON {SAME_KEY}
+        SELECT a.series, {calendar.sql} AS night, {GPU} AS gpu, {", ".join(DETAILS)} FROM history h JOIN asked a ON {SAME_KEY}
         WHERE {same} AND started_utc <= $started ORDER BY started_utc
         """,
         {name: tonight[name] for name in MACHINE} | {"started": tonight["started_utc"]},
     ).df()
 
 
-def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], night: str) -> pd.DataFrame:
+def sentinels(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: Calendar) -> pd.DataFrame:
     """Night, GPU, name and median seconds of the sentinels of tonight's kind of device, up to tonight."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in KEPT)
     return database.execute(
         f"""
-        SELECT {night} AS night, {GPU} AS gpu, point AS name, median(median_s) AS seconds FROM history
+        SELECT {calendar.sql} AS night, {GPU} AS gpu, point AS name, median(median_s) AS seconds FROM history
         WHERE status = '{SENTINEL}' AND {same} AND started_utc <= $started GROUP BY ALL ORDER BY ALL
         """,
         {name: tonight[name] for name in KEPT} | {"started": tonight["started_utc"]},

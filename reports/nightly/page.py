@@ -12,16 +12,15 @@ from jinja2.utils import url_quote
 
 from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
-from reports.nightly.columns import COLUMNS, GROUPS, column
 from reports.nightly.fleet import GpuTonight
 from reports.nightly.judge import Judged
 from reports.nightly.sections import about, changes, earlier, node, statuses, summary, unusual
-from reports.nightly.series import series_frame
+from reports.nightly.series import COLUMNS, GROUPS, column, series_frame
 from reports.nightly.trends import bundles
 from reports.page import page, render
 from reports.palette import NIGHTLY
 from reports.payload import libraries, pack, payload
-from reports.sections.base import Section
+from reports.section import Section
 
 NAME = "nightly.html"  # in the run directory
 SCRIPTS = ("theme", "data", "charts", "trend", "copy", "detail", "table", "nightly")  # in the order in which they need one another

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from reports.charts import BARE, Chart, View
 from reports.nightly.model import NodeShift
 from reports.palette import GUIDE
+from reports.units import show
 
 HUES = ("#1a73c8", "#d55e00", "#009e73", "#b5659a", "#e09a12", "#3c9fdc")  # after Okabe and Ito, as in reports.palette
 DASHES = ("solid", "dash", "dot")
@@ -31,8 +32,8 @@ def shift_chart(shifts: Sequence[NodeShift]) -> Chart:
     traces = _lines(gpus, nights, percent) if few else [_map(gpus, nights, percent)]
     worst = max(shifts, key=lambda shift: abs(shift.unusual - 1))
     alt = (
-        f"Shift of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} over {len(nights)} nights; the largest is {worst.unusual - 1:+.1%} on "
-        f"{worst.gpu}, night of {worst.night}."
+        f"Shift of {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} over {len(nights)} nights; the largest is "
+        f"{show(worst.unusual, 'change')} on {worst.gpu}, night of {worst.night}."
     )
     height = 300 if few else 160 + 18 * len(gpus)
     return Chart("shift", alt, [View("shift", go.Figure(traces, _layout(nights, few)), height)], legend=False)

@@ -14,6 +14,7 @@ from typing import Any
 from benches.run.journal import read_journal
 from kernels.guard import ROOT
 from reports.nightly.model import Verdict, Warned
+from reports.units import show
 
 FOLDER = "rerun"  # in the run directory
 AGAIN = 0.5  # of the excess, that counts as seen again
@@ -68,4 +69,4 @@ def _told(warned: Warned, median_s: float | None) -> Warned:
         return replace(warned, again="could not be measured again")
     ratio = median_s / warned.expected_s
     seen = ratio - 1 >= AGAIN * (warned.ratio - 1)
-    return replace(warned, again=f"{'seen again' if seen else 'not seen again'} in a fresh process: {ratio - 1:+.1%}")
+    return replace(warned, again=f"{'seen again' if seen else 'not seen again'} in a fresh process: {show(ratio, 'change')}")

@@ -11,7 +11,7 @@ from reports.nightly.plots import shift_chart
 from reports.nightly.words import cause, change_words, commits_line, rerun_command, status_line, warning_line
 from reports.page import render
 from reports.palette import NIGHTLY, Tone
-from reports.sections.base import Section
+from reports.section import Section
 from reports.units import show
 from reports.verdict.rule import DEFAULT
 

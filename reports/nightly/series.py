@@ -1,4 +1,5 @@
-"""A line a series: what the verdict says of it, and where its time stands tonight. What the page's table shows."""
+"""A line a series: what the verdict says of it, and where its time stands tonight. The page's table, with its columns: label, unit and what
+each is."""
 
 from __future__ import annotations
 
@@ -7,17 +8,44 @@ import json
 import numpy as np
 import pandas as pd
 
-from reports.nightly.columns import BY_NAME, OF_THE_POINT
+from reports.columns import Column, beside
 from reports.nightly.judge import Judged
 from reports.nightly.model import Change
 from reports.nightly.words import cause, warning_line
 from reports.verdict.robust import Array, medians
 
+VERDICT, NIGHTS, POINT = "What became of it", "Over the nights", "What was measured"
+GROUPS = (VERDICT, NIGHTS, POINT)
+COLUMNS = (
+    Column("status", "Status", "", VERDICT, "what the verdict says of the series", True, True),
+    Column("point", "Point", "", POINT, "stable id, the same from night to night", True),
+    Column("nights", "Nights", "count", NIGHTS, "in how many nights it was timed; the line is its time, node shifts taken out", True),
+    Column("change", "Change", "change", NIGHTS, "time after its last confirmed change over the time before", True, True),
+    Column("since", "Since", "", NIGHTS, "first night at the new level", True, True),
+    Column(
+        "ratio",
+        "Tonight/level",
+        "change",
+        NIGHTS,
+        "tonight's time, the node's shift taken out, over the level of the nights before",
+        True,
+        True,
+    ),
+    Column("sigmas", "Off by", "sigma", NIGHTS, "how far tonight lies from that level, in standard deviations of a night", True),
+    Column("tonight_s", "Tonight", "s", NIGHTS, "median as measured tonight; of several GPUs the median of theirs", True, True),
+    Column("level_s", "Level", "s", NIGHTS, "of the nights before tonight, outliers left out, node shifts taken out", True, True),
+    Column("sigma", "Noise", "fraction", NIGHTS, "standard deviation of a night about the level", True),
+    Column("q", "q", "probability", NIGHTS, "false discovery rate at which tonight's change would be selected among all series"),
+    Column("reason", "Why", "", VERDICT, "what is known of the change: likeliest cause, evidence, a second measurement", False, True),
+)
+BY_NAME = {column.name: column for column in COLUMNS}
+OF_THE_POINT = ("op", "impl", "precision", "shape", "regime", "cache", "mode")
+column = beside(BY_NAME, POINT)  # of `series_frame`
 EARLIER = {"slower": "slower earlier", "faster": "faster earlier"}
 
 
 def series_frame(judged: Judged) -> pd.DataFrame:
-    """columns.COLUMNS and what selects the point, in the order of `judged.nights.series`, which the packed arrays share."""
+    """COLUMNS and what selects the point, in the order of `judged.nights.series`, which the packed arrays share."""
     table, tonight = judged.nights.series.reset_index(drop=True), judged.scan.tonight
     frame = pd.DataFrame({name: table[name] for name in ("point", *OF_THE_POINT) if name in table})
     with np.errstate(invalid="ignore"):

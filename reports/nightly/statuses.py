@@ -7,8 +7,11 @@ from datetime import date
 
 import pandas as pd
 
-from reports.nightly.model import BROKEN, WORKED, StatusChange
+from benches.row import FAILED, TIMED
+from reports.nightly.model import StatusChange
 from reports.verdict.accepted import Accepted, which
+
+WORKED = (*TIMED, "verified")
 
 
 def status_changes(
@@ -38,7 +41,7 @@ def _of_tonight(
 ) -> Iterator[StatusChange]:
     reasons = tonight["reason"].astype(object).where(tonight["reason"].notna(), None)
     for point, status, reason in zip(tonight["point"], tonight["status"], reasons, strict=True):
-        since = broken_since(past.get(point, []), night) if status in BROKEN else None
+        since = broken_since(past.get(point, []), night) if status in FAILED else None
         if since is not None:
             entry = which(accepted, point, date.fromisoformat(since[:10]), status)
             worked = next(known for known, _ in reversed(past[point]) if known in WORKED)
@@ -54,14 +57,14 @@ def broken_since(past: Sequence[tuple[str, str]], night: str) -> str | None:
     for status, when in reversed(past):
         if status in WORKED:
             return since
-        if status in BROKEN:
+        if status in FAILED:
             since = when
     return None
 
 
 def _alike(before: str | None, after: str | None) -> bool:
     """ok and noisy are one thing from night to night; a throttled point is said elsewhere."""
-    return before == after or (before in WORKED[:3] and after in WORKED[:3])
+    return before == after or (before in TIMED and after in TIMED)
 
 
 def _rank(change: StatusChange) -> int:
@@ -69,6 +72,6 @@ def _rank(change: StatusChange) -> int:
         return 0
     if change.after is None:
         return 1
-    if change.before in BROKEN and change.after in WORKED:
+    if change.before in FAILED and change.after in WORKED:
         return 2
     return 3 if change.before is None else 4

@@ -16,6 +16,7 @@ from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
 from reports.nightly.nights import WAY
 from reports.nightly.variables import variable_changes
+from reports.units import show
 
 THROTTLED = 0.05  # of the timed points
 COMPLETE = 0.95  # of the points that the nights before had
@@ -131,12 +132,12 @@ def _modes(changes: Mapping[str, Sequence[str]]) -> str:
 
 def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:
     moved = one.unusual - 1
-    text = f"Every series on {one.gpu} moved together: {moved:+.1%} from what is usual there (median of {one.series})"
+    text = f"Every series on {one.gpu} moved together: {show(one.unusual, 'change')} from what is usual there (median of {one.series})"
     if sentinels is None:
         return f"{text}."
     if (sentinels - 1) / moved < 0.5:
         return (
-            f"{text}; the sentinels, whose code never changes, by {sentinels - 1:+.1%} only: look for a change in the code that most "
-            "points share. Points that did not move with them look changed the other way."
+            f"{text}; the sentinels, whose code never changes, by {show(sentinels, 'change')} only: look for a change in the code that "
+            "most points share. Points that did not move with them look changed the other way."
         )
-    return f"{text}; so did the sentinels, by {sentinels - 1:+.1%}: look at the machine."
+    return f"{text}; so did the sentinels, by {show(sentinels, 'change')}: look at the machine."

@@ -12,6 +12,7 @@ from reports.nightly.judge import Z95, Judged
 from reports.nightly.model import Verdict
 from reports.palette import GUIDE, VERDICT_COLOURS
 from reports.payload import pack
+from reports.units import show
 from reports.verdict.robust import medians
 
 BY_GPU = 750_000  # times of single GPUs that a page holds at most; about 3 MB
@@ -91,7 +92,7 @@ def _marks(verdict: Verdict) -> dict[int, list[dict[str, object]]]:
     index = {night: i for i, night in enumerate(verdict.nights)}
     marks: dict[int, list[dict[str, object]]] = {}
     for change in verdict.changes:
-        mark: dict[str, object] = {"first": index[change.first_night], "direction": change.direction, "text": f"{change.ratio - 1:+.1%}"}
+        mark: dict[str, object] = {"first": index[change.first_night], "direction": change.direction, "text": show(change.ratio, "change")}
         marks.setdefault(change.series, []).append(mark)
     return marks
 

@@ -19,9 +19,9 @@ def change_line(change: Change) -> str:
 
 def change_words(change: Change) -> str:
     """The same without the point, for where that stands beside it."""
-    interval = f"{change.ratio_low - 1:+.1%} … {change.ratio_high - 1:+.1%}"
+    interval = f"{show(change.ratio_low, 'change')} … {show(change.ratio_high, 'change')}"
     times = f"{show(change.before_s, 's')} → {show(change.after_s, 's')}"
-    return f"{change.ratio - 1:+.1%} ({interval}), {times}, since {change.first_night}"
+    return f"{show(change.ratio, 'change')} ({interval}), {times}, since {change.first_night}"
 
 
 def cause(change: Change) -> str:
@@ -62,7 +62,7 @@ def status_line(change: StatusChange) -> str:
 def warning_line(warned: Warned) -> str:
     """One unusual night."""
     again = f"; {warned.again}" if warned.again else ""
-    return f"{warned.point}: {warned.ratio - 1:+.1%} tonight, {warned.sigmas:.1f} standard deviations{again}"
+    return f"{warned.point}: {show(warned.ratio, 'change')} tonight, {warned.sigmas:.1f} standard deviations{again}"
 
 
 def summary(verdict: Verdict) -> list[str]:

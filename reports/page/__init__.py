@@ -47,7 +47,7 @@ def page(
     simulated: bool = False,
     problems: Sequence[str] = (),
 ) -> Markup:
-    """A whole page of reports.sections.base.Section. Nothing in it refers to anything outside it.
+    """A whole page of reports.section.Section. Nothing in it refers to anything outside it.
 
     `scripts`: files of reports/page/scripts, in the order in which they need one another. `bundles`: what they unpack, by id.
     `tone`: of reports.palette, where the title is a verdict. `instead`: where a reader finds the same without the script, in words.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from reports.report import Report
+from reports.section import Section
 from reports.sections.about import environment, glossary
-from reports.sections.base import Section
 from reports.sections.gradient import gradient
 from reports.sections.h100 import h100
 from reports.sections.heatmap import heatmap

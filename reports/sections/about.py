@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from reports.columns import COLUMNS, GROUPS, Column, column
-from reports.environment import UNKNOWN
+from reports.environment import EXPECTED, UNKNOWN, flat
 from reports.page import render
 from reports.report import Report
-from reports.sections.base import Section
-
-# What a reader looks for first; whatever else environment.json holds follows.
-EXPECTED = (
-    *("started_utc", "finished_utc", "interrupted", "host", "device_kind", "device_name", "device_uuid", "gpu", "driver"),
-    *("commit", "dirty", "seed", "sweeps", "regime", "cpu", "versions", "ceilings"),
-)
+from reports.section import Section
 
 
 def environment(report: Report) -> Section:
@@ -23,14 +17,6 @@ def environment(report: Report) -> Section:
     lead = "What this run was measured with; a series of nights is only comparable where these agree."
     body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)
     return Section("environment", "Environment", lead, body)
-
-
-def flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Names and texts of an object's items; those of an object within it with their path: "versions torch"."""
-    pairs: list[tuple[str, str]] = []
-    for name, item in value.items():
-        pairs += flat(item, f"{prefix}{name} ") if isinstance(item, dict) else [(f"{prefix}{name}", UNKNOWN if item is None else str(item))]
-    return pairs
 
 
 def glossary(report: Report) -> Section:

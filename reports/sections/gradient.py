@@ -18,7 +18,7 @@ from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 TITLE = "Forward and backward"
 LEAD = (

@@ -8,9 +8,9 @@ from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.registry import baseline_of
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
+from reports.pick import CASE
 from reports.report import Report
-from reports.sections.base import Section
-from reports.sections.versus import CASE
+from reports.section import Section
 
 TITLE = "What an H100 would do"
 LEAD = (

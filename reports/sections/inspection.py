@@ -8,7 +8,7 @@ from typing import Any
 from benches.run.json_file import read_json
 from reports.page import render
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 from reports.units import MISSING
 
 NAME = "inspect.json"

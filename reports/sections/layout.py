@@ -9,7 +9,7 @@ from kernels.layout.strided import FUNCTIONS, refused, result, shares_storage
 from kernels.registry import point_of
 from reports.page import render
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 TITLE = "Views and copies"
 LEAD = (

@@ -11,9 +11,9 @@ from kernels.precisions import PRECISIONS
 from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
-from reports.pick import largest
+from reports.pick import geometric_mean, largest
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 TITLE = "Memory"
 LEAD = (
@@ -78,15 +78,11 @@ def _summary(frame: pd.DataFrame) -> list[dict[str, object]]:
     table = []
     for (op, impl), group in frame.groupby(["op", "impl"], sort=True):
         ratio = group["memory_over_analytic"]
-        tensors = _geometric_mean(group["tensor_memory_bytes"] / group["memory_bytes"])
+        tensors = geometric_mean(group["tensor_memory_bytes"] / group["memory_bytes"])
         exact = float((group["excess"] == 0).mean())
-        means = {"tensors": tensors, "mean": _geometric_mean(ratio)}
+        means = {"tensors": tensors, "mean": geometric_mean(ratio)}
         table.append({"op": op, "impl": impl, "points": len(group), "exact": exact, **means, "worst": largest(group, ratio)})
     return table
-
-
-def _geometric_mean(ratio: pd.Series) -> float:
-    return float(np.exp(np.log(ratio).mean()))
 
 
 def _alt(frame: pd.DataFrame) -> str:

@@ -12,10 +12,9 @@ from kernels.optimizer.spec import METHODS, OP, scheme
 from kernels.registry import point_of
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render
-from reports.pick import largest
+from reports.pick import largest, pairs
 from reports.report import Report
-from reports.sections.base import Section
-from reports.sections.versus import pairs
+from reports.section import Section
 
 TITLE = "Optimizer steps"
 LEAD = (

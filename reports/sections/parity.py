@@ -11,7 +11,7 @@ from reports.page import render
 from reports.palette import GUIDE
 from reports.pick import largest
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 LEAD = (
     "On the solid line the analytic time is the measured one; marks above it took longer than predicted, and the dotted "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.page import render
 from reports.palette import STATUSES, UNKNOWN_STATUS
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 LEAD = (
     "Every point of the run with its status and reason, what needs attention first; sort by a heading, filter by the chips "

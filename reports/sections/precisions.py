@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernels.precision_table import COLUMNS, rows
 from reports.page import render
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 LEAD = (
     "What each number format can hold, from its bits: exponent bits set the range, mantissa bits the spacing. A 16-bit gradient of 1e-8 "

@@ -13,7 +13,7 @@ from reports.page import render
 from reports.palette import GUIDE, precision_colour
 from reports.pick import largest
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 from reports.units import show
 
 LEAD = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,29 +9,15 @@ import pandas as pd
 
 from benches.run.sentinels import drift, read_sentinels
 from kernels.registry import OPS
-from reports.between_runs import BETWEEN_CPU_RUNS
 from reports.page import render
 from reports.palette import STATUSES
-from reports.pick import largest
-from reports.report import Report
-from reports.sections.base import Section
-from reports.sections.versus import geometric_mean, pairs
+from reports.pick import geometric_mean, largest, pairs
+from reports.report import BETWEEN_CPU_RUNS, Report
+from reports.section import Remark, Section
 from reports.units import show
 
 LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
-
-
 BUSY = 0.5  # of the cores, taken by other work: beyond, an OpenMP barrier waits for a core
-
-
-@dataclass(frozen=True)
-class Remark:
-    """One thing that stands out. `tone` is a palette tone; `point` is the id that it is about, if it is about one."""
-
-    tone: str
-    text: str
-    point: str = ""
-    after: str = ""
 
 
 def summary(report: Report) -> Section:

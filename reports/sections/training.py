@@ -20,7 +20,7 @@ from reports.charts import BARE, Chart, View
 from reports.page import render
 from reports.palette import PHASE_COLOURS
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 from reports.units import show
 
 TITLE = "Training steps"

@@ -5,31 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kernels.registry import OPS, baseline_of, language_of, point_of
+from kernels.registry import OPS, language_of, point_of
 from reports.charts import Axis, Chart, View, figure, guide, points, span
 from reports.page import render
 from reports.palette import GUIDE
-from reports.pick import largest
+from reports.pick import geometric_mean, largest, pairs
 from reports.report import Report
-from reports.sections.base import Section
+from reports.section import Section
 
 LEAD = "PyTorch's time divided by the other implementation's, for the same case; above 1× the other one is faster, and means are geometric."
-CASE = ["op", "precision", "dims", "options"]
 MAX_VERIFIED = 200
-
-
-def pairs(timed: pd.DataFrame) -> pd.DataFrame:
-    """Points of every other implementation, with `speedup` = the time of PyTorch's point of the same case / their own."""
-    is_baseline = timed["impl"] == timed["op"].map(baseline_of)
-    baseline = timed[is_baseline].drop_duplicates(CASE)[[*CASE, "median_s"]].rename(columns={"median_s": "torch_s"})
-    others = timed[~is_baseline]
-    joined = others.reset_index().merge(baseline, on=CASE, validate="many_to_one").set_index("index")
-    return joined.assign(speedup=joined["torch_s"] / joined["median_s"])
-
-
-def geometric_mean(values: pd.Series) -> float:
-    """exp of the mean logarithm of positive ratios."""
-    return float(np.exp(np.log(values).mean()))
 
 
 def versus(report: Report) -> Section:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
+from reports.units import microseconds
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 360, 60, 40, 20, 130
 LOW, HIGH = 0.25, 8.0  # of measured over predicted; what is beyond lies on the edge
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#e377c2", "#bcbd22")
@@ -38,7 +40,7 @@ def measured_over_predicted(points: Mapping[str, tuple[str, float, float]]) -> s
         lines.append(f'<text x="{x(10.0**power):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{unit(power)}</text>')
     lines.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">predicted time of a call</text>')
     for name, (op, predicted, ratio) in points.items():
-        title = escape(f"{name}: {ratio:.2f}× of {predicted * 1e6:.3g} us")
+        title = escape(f"{name}: {ratio:.2f}× of {microseconds(predicted, 3)}")
         place = f'cx="{x(predicted):.1f}" cy="{y(ratio):.1f}" r="3.5"'
         lines.append(f'<circle {place} fill="{colour[op]}" fill-opacity="0.7"><title>{title}</title></circle>')
     for i, op in enumerate(ops):

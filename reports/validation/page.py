@@ -12,6 +12,7 @@ from kernels.escaping import code, markdown
 from kernels.gpus import Gpu
 from kernels.registry import OPS, point_of
 from reports.environment import Environment
+from reports.units import microseconds, tera
 from reports.validation.contact import VERDICTS, Contact
 from reports.validation.model import Fit, constants
 
@@ -112,7 +113,7 @@ def kernels(contact: Contact) -> list[tuple[str, ...]]:
             Code(row.point),
             row.status,
             row.mode or "",
-            f"{row.median_s * 1e6:.4g} us" if row.median_s and row.status in TIMED else "",
+            microseconds(row.median_s) if row.median_s and row.status in TIMED else "",
             rate(row),
             f"{ratio:.2f}" if (ratio := predicted.get(row.point)) else "",
             f"{row.error_over_tolerance:.2g}" if row.error_over_tolerance is not None else "",
@@ -127,8 +128,8 @@ def rate(row: Row) -> str:
     if not row.median_s or row.status not in TIMED:
         return ""
     if row.op in OPS and OPS[row.op].on_matrix_units:
-        return f"{row.flops / row.median_s / 1e12:.4g} TFLOP/s"
-    return f"{(row.bytes_read + row.bytes_written) / row.median_s / 1e12:.3g} TB/s"
+        return tera(row.flops / row.median_s, "FLOP/s")
+    return tera((row.bytes_read + row.bytes_written) / row.median_s, "B/s", 3)
 
 
 def predictions(contact: Contact) -> dict[str, float]:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import ruptures
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, t
 
-from reports.verdict.locate import first_night
 from reports.verdict.robust import Array, Mask, Spread, inflation, spread
 from reports.verdict.rule import Rule
 
 Index = NDArray[np.int64]
+LEAST_NIGHTS = 2  # on each side of a step
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ class _Series:
         self.dense[row, at:] -= difference
         before, self.start[row] = int(self.start[row]), at
         return int(self.order[row, at]), int(self.order[row, before])
+
+
+def first_night(values: Array, level: float, difference: float, sigma: float, apart: float = 3.0) -> int:
+    """The index of the first night after the one step in `values`, log time without gaps, from `level` to `level + difference`.
+
+    Outliers beyond `apart` standard deviations outside the two levels are cut to that first: a step is what many nights agree on.
+    """
+    low, high = min(level, level + difference) - apart * sigma, max(level, level + difference) + apart * sigma
+    found = ruptures.KernelCPD(kernel="linear", min_size=LEAST_NIGHTS).fit(np.clip(values, low, high)).predict(n_bkps=1)
+    return int(found[0])
 
 
 def scan(values: Array, thresholds: Array, rule: Rule) -> Scan:

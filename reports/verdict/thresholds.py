@@ -10,8 +10,7 @@ from kernels.guard import ROOT
 from kernels.registry import OPS
 from kernels.strict_yaml.nodes import Map, describe, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, valid_names
-from kernels.strict_yaml.values import integer, known_keys
-from reports.napkin.reader import number
+from kernels.strict_yaml.values import integer, known_keys, number
 
 FOLDER = ROOT / "configs" / "verdicts"
 KEYS = ("default", "thresholds", "node", "night_starts_utc")

@@ -123,7 +123,7 @@ def nights(name: str, before: Sequence[Path], after: Sequence[Path], plant: Plan
     judged = suspect = 0
     with tempfile.TemporaryDirectory() as folder:
         for run_dir in (*before, *after):
-            found = judge_run(run_dir, Path(folder), night_sql=EACH_RUN).judged
+            found = judge_run(run_dir, Path(folder), calendar=EACH_RUN).judged
             judged += found.verdict.judged > 0
             suspect += found.verdict.judged > 0 and bool(found.verdict.suspect)
             counts["same"] += found.verdict.judged

@@ -49,9 +49,9 @@ def figures() -> list[tuple[str, float, float, str]]:
     with tempfile.TemporaryDirectory() as name:
         history, out, thresholds = Path(name) / "history", Path(name) / "nightly.html", load_thresholds()
         fill(history, NIGHTS, SERIES)
-        opened, night = open_history(history), night_from(thresholds.night_starts_utc)
+        opened, calendar = open_history(history), night_from(thresholds.night_starts_utc)
         judged = judge(opened.database, run_id(NIGHTS - 1), thresholds)
-        gpus = fleet(opened.database, judged, night)
+        gpus = fleet(opened.database, judged, calendar)
         start = time.perf_counter()
         write_page(judged, gpus, out, Around())
         writing = time.perf_counter() - start

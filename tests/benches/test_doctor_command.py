@@ -16,9 +16,8 @@ from benches.__main__ import main
 from benches.devices import faults
 from benches.doctor import probe, selftest
 from benches.doctor.command import summary
-from benches.doctor.facts import DiskFacts, Facts, GpuFacts, HostFacts, NvidiaFacts
-from benches.doctor.finding import Finding
-from benches.doctor.judge import judge
+from benches.doctor.facts import DiskFacts, Facts, Finding, GpuFacts, HostFacts, NvidiaFacts
+from benches.doctor.rules import judge
 from benches.doctor.selftest import SEED, VERDICTS, Check, points, run
 from benches.doctor.show import show
 from benches.run.bench import Bench

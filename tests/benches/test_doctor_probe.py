@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 from benches.doctor import probe
 from benches.doctor.facts import Facts, GpuFacts, HostFacts, NvidiaFacts, Process
-from benches.doctor.judge import can_measure, judge
 from benches.doctor.nvml import probe_nvidia
+from benches.doctor.rules import can_measure, judge
 
 ANSWERS: dict[str, Any] = {
     "nvmlInit": None,

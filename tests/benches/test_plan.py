@@ -17,7 +17,7 @@ from benches.__main__ import main
 from benches.plan import make_plan, show
 from benches.run.journal import read_journal
 from benches.sweep.load import load_sweep
-from benches.units import bytes_text, time_text
+from benches.units import bytes_text, gigabytes, megahertz, time_text
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 from kernels.registry import OPS
@@ -246,3 +246,8 @@ def test_times(seconds: float, text: str) -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+def test_one_machine_s_sizes_and_clocks_have_one_unit() -> None:
+    assert [gigabytes(count) for count in (0, 5e8, 80_000_000_000, 2e12)] == ["0 GB", "0.5 GB", "80 GB", "2e+03 GB"]
+    assert [megahertz(hertz) for hertz in (1.98e9, 1.2345e9)] == ["1980 MHz", "1234 MHz"]

@@ -19,7 +19,8 @@ from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import NAMES, ROOT
 from kernels.op import Impl, Op, Platform, Point
 from kernels.registry import OPS, baseline_of, language_of
-from reports.sections.versus import interpreted, pairs
+from reports.pick import pairs
+from reports.sections.versus import interpreted
 
 CEILINGS = Ceilings(peak_flops_per_s={"fp32": 1e11, "bf16": 1e11}, bandwidth_bytes_per_s=1e10)
 H100, CPU, INTERPRETED = Platform("cuda", (9, 0)), Platform("cpu"), Platform("cpu", interpreted=True)

@@ -126,7 +126,7 @@ class Checker:
         self._device = CpuDevice(CEILINGS)
         self.platform = self._device.platform
 
-    def measure(self, point: Point, timing: bool) -> Row:
+    def row_of(self, point: Point, timing: bool) -> Row:
         return measure(point, self._device, 1, timing)
 
 

@@ -16,11 +16,10 @@ from benches.run.sentinels import Reading
 from reports.__main__ import main
 from reports.history.schema import SCHEMA
 from reports.nightly import demo, files, suspect
-from reports.nightly.attribution import Step, attribute
+from reports.nightly.attribution import Step, attribute, effect
 from reports.nightly.model import Attribution, Change, NodeShift, StatusChange, Verdict, Warned
 from reports.nightly.rerun import with_rerun
 from reports.nightly.statuses import status_changes
-from reports.nightly.upgrade import effect
 from reports.nightly.words import change_line, commits_line, summary
 from reports.verdict.accepted import Accepted
 from reports.verdict.thresholds import load_thresholds

@@ -259,4 +259,4 @@ def test_a_verdict_stands_where_its_page_cannot_be_written(
     assert main(["nightly", str(run), "--history", str(tmp_path / "history"), "-o", str(taken)]) == 2
     told = capsys.readouterr()
     assert "No verdict yet" in told.out
-    assert "error: the page was not written: " in told.err
+    assert "error: the page (-o names another place) was not written: " in told.err

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from reports.build import build_report
+from reports.pick import pairs
 from reports.report import load_report
 from reports.sections import SECTIONS
 from reports.sections.summary import _duration, summary
-from reports.sections.versus import pairs
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reports.verdict.locate import first_night
 from reports.verdict.robust import inflation, medians, prior, spread
 from reports.verdict.rule import DEFAULT, Rule
-from reports.verdict.scan import Scan, scan
+from reports.verdict.scan import Scan, first_night, scan
 from reports.verdict.shift import USUAL_NIGHTS, remove_shift
 from studies.histories.simulate import World, simulate
 

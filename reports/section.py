@@ -1,4 +1,4 @@
-"""What a section of the page is."""
+"""What a section of a page is, and a remark in one."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ class Section:
     body: Markup = field(default_factory=Markup)
     charts: Sequence[Chart] = ()
     empty: str = ""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing that stands out. `tone` is a palette tone; `point` is the id that it is about, if it is about one."""
+
+    tone: str
+    text: str
+    point: str = ""
+    after: str = ""

@@ -1,13 +1,15 @@
-"""Rules about everything but the boards: driver, Python, CPU, memory, disk. Facts to a finding, or None where nothing is known."""
+"""All findings about a machine, and the rules about everything but the boards: driver, Python, CPU, memory, disk. A rule makes a finding of
+facts, or None where nothing is known."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
 
-from benches.doctor.facts import Facts, Package
-from benches.doctor.finding import Finding, Level, gigabytes
+from benches.doctor.facts import Facts, Finding, Level, Package
+from benches.doctor.gpu_rules import gpu_findings
 from benches.doctor.visible import visible_gpus
+from benches.units import gigabytes
 from kernels.interpreter import VARIABLE, is_on
 
 INSTALL = "pip install -r requirements.txt"
@@ -255,3 +257,15 @@ RULES: tuple[Callable[[Facts], Finding | None], ...] = (
     *(driver, torch_cuda, visible, versions, reporting, interpreter, torch_fp8, compiler),
     *(cpu, cores, threads, governor, busy, memory, clock, writable, space, fsync),
 )
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """Boards first, those that a run would measure on, then the rest; each in the order of its rules."""
+    return [finding for gpu in visible_gpus(facts) for finding in gpu_findings(gpu)] + [
+        finding for rule in RULES if (finding := rule(facts)) is not None
+    ]
+
+
+def can_measure(findings: Sequence[Finding]) -> bool:
+    """Whether no finding blocks."""
+    return not any(finding.level == "blocks" for finding in findings)
