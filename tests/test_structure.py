@@ -64,6 +64,44 @@ def test_kernels_know_nothing_of_timing_pytest_or_pandas() -> None:
     assert {str(p): bad for p in measured if (bad := imported(p) & {"pytest", "pandas", "time"})} == {}
 
 
+def texts() -> list[Path]:
+    """What the repository says in words: code, configs, docs and the files of its root; not this file, which names what is forbidden."""
+    folders = (*NAMES, "configs", "docs", "studies", "tests")
+    found = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".yaml", ".md")]
+    root = [path for path in ROOT.iterdir() if path.suffix in (".py", ".md", ".toml", ".txt") or path.name == "Makefile"]
+    return sorted({*found, *root} - {Path(__file__).resolve()})
+
+
+OUTSIDE = re.compile(r"\bDESIGN\b|\bMEASURING\b|\bROOMS\.md|\bshared/|(?<![\w.])/work/")
+
+
+def test_nothing_refers_to_a_file_outside_the_repository() -> None:
+    """Who has only the repository can read everything that it leans on."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number} refers to a file outside the repository: say in docs/ what is leant on, and refer to that"
+        for path in texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if OUTSIDE.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "outside"),
+    [
+        ("sources: the name NVML reports (DESIGN §4)", True),
+        ("described in DESIGN.md", True),
+        ("read ../shared/h100", True),
+        ("see /work/notes.md", True),
+        ("a DESIGNED experiment", False),
+        ("bytes of shared memory", False),
+        ("https://example.org/work/paper", False),
+    ],
+)
+def test_the_rule_sees_a_reference_outside(line: str, outside: bool) -> None:
+    assert bool(OUTSIDE.search(line)) == outside
+
+
 def test_configs_hold_no_code() -> None:
     assert {p.suffix for p in (ROOT / "configs").rglob("*") if p.is_file()} <= {".yaml", ".csv"}
 

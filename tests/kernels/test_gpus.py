@@ -1,4 +1,4 @@
-"""Descriptions of GPUs: the figures that DESIGN fixes, that every figure has a source, and that no peak is guessed."""
+"""Descriptions of GPUs: the figures that docs/cost_model.md states, that every figure has a source, and that no peak is guessed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_names_are_the_files() -> None:
     assert gpu_names() == ALL
 
 
-# DESIGN §4; the A100's from NVIDIA's A100 datasheet.
+# docs/cost_model.md; the A100's from NVIDIA's A100 datasheet.
 @pytest.mark.parametrize(
     ("gpu", "precision", "peak"),
     [
