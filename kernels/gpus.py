@@ -18,6 +18,7 @@ from kernels.cpu_model import CpuModel
 from kernels.precisions import PRECISIONS
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
+DEFAULT_GPU = "h100_sxm5"  # what is planned, predicted, simulated and compiled for where no GPU is there and none is named
 
 
 class GpuError(ValueError):

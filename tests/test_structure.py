@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from kernels import interpreter
+from kernels.gpus import DEFAULT_GPU
 from kernels.guard import NAMES, ROOT, check_imports
 
 MAY_IMPORT = {"kernels": {"kernels"}, "benches": {"kernels", "benches"}, "reports": {"kernels", "benches", "reports"}}
@@ -344,6 +345,20 @@ def test_one_function_is_called_measure() -> None:
 def test_one_file_reads_and_sets_how_triton_runs() -> None:
     files = [path for folder in NAMES for path in sources(folder)] + [ROOT / "conftest.py"]
     assert [str(p.relative_to(ROOT)) for p in files if interpreter.VARIABLE in p.read_text(encoding="utf-8")] == ["kernels/interpreter.py"]
+
+
+def test_the_default_gpu_is_named_once() -> None:
+    """Configs, examples and studies of that very board name it too; what falls back on it does not."""
+    name = re.compile(rf"(?<![\w-]){DEFAULT_GPU}(?![\w-])")
+    found = sorted(
+        str(path.relative_to(ROOT))
+        for folder in MAY_IMPORT
+        for path in sources(folder)
+        if DEFAULT_GPU in (code := path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and name.search(node.value)
+    )
+    assert found == ["kernels/gpus.py"], "use DEFAULT_GPU of kernels/gpus.py"
 
 
 def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:

@@ -12,15 +12,13 @@ from rich.table import Table
 
 from benches.row import Status
 from kernels.console import open_console
-from kernels.gpus import Gpu, GpuError, load_gpu
+from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, load_gpu
 from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
 from reports.calibrate.observations import CalibrationError, Runs, load_runs
 from reports.calibrate.show import quality_table, refusals, show
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
-
-START = "h100_sxm5"  # whose constants a GPU without any begins with
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,9 +87,10 @@ def _calibrate_cpu(runs: Runs, others: list[Runs]) -> Calibrated:
 
 
 def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
-    present = gpu.model or load_gpu(START).model
+    # A GPU without constants begins with the default GPU's.
+    present = gpu.model or load_gpu(DEFAULT_GPU).model
     if present is None:
-        raise CalibrationError(f"neither {gpu.name} nor {START} has constants to begin with")
+        raise CalibrationError(f"neither {gpu.name} nor {DEFAULT_GPU} has constants to begin with")
     model, fits, qualities = calibrate_gpu(runs, gpu, present)
     judged = [quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)) for other in others]
     shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]

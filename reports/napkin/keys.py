@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kernels.gpus import DEFAULT_GPU
 from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES
 from kernels.napkin.setup import GPUS_PER_NODE, NDR_BYTES_PER_S
 from reports.units import compact
@@ -28,7 +29,7 @@ KEYS: dict[str, Key] = {
     for key in (
         Key("ask", "what is asked: " + " or ".join(ASKS), None, False),
         Key("gpus", "how many GPUs", None, False),
-        Key("gpu", "their kind: a file of configs/gpus, which gives memory, peaks and the links within a node", "h100_sxm5", False),
+        Key("gpu", "their kind: a file of configs/gpus, which gives memory, peaks and the links within a node", DEFAULT_GPU, False),
         Key("scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", False),
         Key("optimizer", f"what it keeps a parameter: {', '.join(f'{n} {c}' for n, c in OPTIMIZER_STATES.items())}", "adamw", False),
         Key("zero", "what replicas share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", False),
