@@ -1,4 +1,4 @@
-"""`python -m reports calibrate RUN_DIR … [-o FILE] [--gpu NAME] [--judge RUN_DIR]`."""
+"""`python -m reports calibrate RUN_DIR … [-o FILE] [--gpu NAME|PATH] [--judge RUN_DIR]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benches.row import Status
 from kernels.console import open_console
-from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, load_gpu
+from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, find_gpu, load_gpu
 from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, nargs="+", metavar="RUN_DIR", help="runs on one device; their rows are taken together")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the constants go (calibration.yaml in the last RUN_DIR)")
     parser.add_argument(
-        "--gpu", metavar="NAME", help="the file of configs/gpus that describes the device, where its board's name does not tell"
+        "--gpu",
+        metavar="NAME|PATH",
+        help="the file of configs/gpus, or another, that describes the device, where its board's name does not tell",
     )
     parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
     parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
@@ -64,7 +66,7 @@ def _gpu(runs: Runs, name: str | None) -> Gpu | None:
             raise CalibrationError(f"{runs.paths[-1]} was measured on a CPU, not on {name}")
         return None
     if name:
-        return load_gpu(name)
+        return find_gpu(name)
     if not isinstance(runs.ceilings, Gpu):
         raise CalibrationError(f"{runs.paths[-1]}: the device is not known; name it with --gpu")
     return runs.ceilings

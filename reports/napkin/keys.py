@@ -29,7 +29,12 @@ KEYS: dict[str, Key] = {
     for key in (
         Key("ask", "what is asked: " + " or ".join(ASKS), None, False),
         Key("gpus", "how many GPUs", None, False),
-        Key("gpu", "their kind: a file of configs/gpus, which gives memory, peaks and the links within a node", DEFAULT_GPU, False),
+        Key(
+            "gpu",
+            "their kind: a name in configs/gpus, or such a file's path; gives memory, peaks and node links",
+            DEFAULT_GPU,
+            False,
+        ),
         Key("scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", False),
         Key("optimizer", f"what it keeps a parameter: {', '.join(f'{n} {c}' for n, c in OPTIMIZER_STATES.items())}", "adamw", False),
         Key("zero", "what replicas share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", False),
