@@ -140,7 +140,8 @@ def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) 
 def test_a_question_may_bring_its_own_gpu(tmp_path: Path) -> None:
     """A file beside the question."""
     h100 = (GPU_DIR / "h100_sxm5.yaml").read_text(encoding="utf-8")
-    (tmp_path / "mine.yaml").write_text(h100.replace("name: h100_sxm5", "name: mine").replace("80_000_000_000", "16_000_000_000"), encoding="utf-8")
+    mine = h100.replace("name: h100_sxm5", "name: mine").replace("80_000_000_000", "16_000_000_000")
+    (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
     (tmp_path / "question.yaml").write_text(LARGEST + "zero: 3\ngpu: ./mine.yaml\n", encoding="utf-8")
     question = load_question(str(tmp_path / "question.yaml"))
     assert (question.gpu.name, question.gpu.memory_bytes) == ("mine", 16e9)
