@@ -361,6 +361,19 @@ def test_the_default_gpu_is_named_once() -> None:
     assert found == ["kernels/gpus.py"], "use DEFAULT_GPU of kernels/gpus.py"
 
 
+@pytest.mark.slow
+def test_no_kernel_depends_on_napkin_math() -> None:
+    """kernels/napkin answers questions about clusters; what it shares with kernels lies where both may take it."""
+    kernels = [path for path in sources("kernels") if path.parent.name != "napkin"]
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in kernels
+        for line, module in modules_of(path.read_text(encoding="utf-8"))
+        if module.startswith("kernels.napkin")
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:
     """Pages are reports' own plug-in's, which imports what makes them when a session has ended."""
     root = ast.parse((ROOT / "conftest.py").read_text(encoding="utf-8"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.gpus import DEFAULT_GPU
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES
 from kernels.napkin.setup import GPUS_PER_NODE, NDR_BYTES_PER_S
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES
 from reports.units import compact
 
 ASKS = ("training_time", "largest_model")

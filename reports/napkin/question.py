@@ -11,8 +11,9 @@ from pathlib import Path
 from benches.sweep.shapes import Model, model_names, read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.gpus import BARE, Gpu, GpuError, find_gpu, gpu_names
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Memory, Scheme, parameter_bytes
+from kernels.napkin.memory import Memory, parameter_bytes
 from kernels.napkin.setup import Batch, Links, Recompute, Shape, Split
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
 from kernels.precisions import PRECISIONS
 from kernels.strict_yaml.nodes import Map, Node, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names

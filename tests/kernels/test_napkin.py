@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.napkin.memory import (
-    OPTIMIZER_STATES,
-    SCHEMES,
     Memory,
     activations_on_gpu,
     factor_of_layer,
@@ -31,6 +29,7 @@ from kernels.napkin.training import (
     training_days,
     training_flops,
 )
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES
 
 PEAK = 1979e12 / 2
 MIXED_ADAM = parameter_bytes(SCHEMES["mixed"], "adam")
