@@ -22,7 +22,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.command import add_command as add_train
     from kernels.console import open_console
-    from kernels.gpus import GpuError, gpu_names, load_gpu
+    from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plan = commands.add_parser("plan", help="expand a sweep and predict it; needs no GPU and allocates no tensors")
     plan.add_argument("sweep", metavar="SWEEP", help="a name in configs/sweeps, or a YAML file")
-    plan.add_argument("--gpu", default="h100_sxm5", metavar="GPU", help=f"{', '.join(gpu_names())} (default: h100_sxm5)")
+    plan.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
     plan.set_defaults(run=_plan)
     add_doctor(commands)
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _plan(given: argparse.Namespace) -> int:
     try:
-        plan = make_plan(load_sweep(given.sweep), load_gpu(given.gpu))
+        plan = make_plan(load_sweep(given.sweep), find_gpu(given.gpu))
         if given.out:
             write_csv(plan, given.out)
     except SweepError as error:

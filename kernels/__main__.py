@@ -22,10 +22,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    from kernels.gpus import DEFAULT_GPU, gpu_help
+
     parser = Parser(prog="python -m kernels", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
-    inspect.add_argument("--gpu", required=True, help="a file of configs/gpus/, for example h100_sxm5")
+    inspect.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     inspect.add_argument("--op", help="this op only")
     inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
@@ -39,11 +41,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def _check(parser: Parser, arguments: argparse.Namespace) -> None:
     """Everything that can be wrong is found before anything compiles."""
-    from kernels.gpus import GpuError, load_gpu
+    from kernels.gpus import GpuError, find_gpu
     from kernels.registry import OPS
 
     try:
-        arguments.gpu = load_gpu(arguments.gpu)
+        arguments.gpu = find_gpu(arguments.gpu)
     except GpuError as error:
         parser.error(f"--gpu: {error}")
     if arguments.op is not None and arguments.op not in OPS:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
 import triton
+import yaml
 
+from kernels.gpus import DEFAULT_GPU, GPU_DIR, Gpu
 from kernels.precisions import PRECISIONS
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)  # read when triton decorates a kernel, so once, at import
 INTEGERS = {torch.int8: "i8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64"}
 POINTEES = INTEGERS | {getattr(torch, p.torch_dtype): p.triton_dtype for p in PRECISIONS.values()}
 ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or stride, bytes of a pointer
+
+
+_target: ContextVar[int | None] = ContextVar("target", default=None)
+
+
+@contextmanager
+def compiling_for(gpu: Gpu | None) -> Iterator[None]:
+    """Until it ends, `sm_count_of` answers for this GPU, or the default one, where there is none."""
+    token = _target.set(gpu.sm_count if gpu else None)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def sm_count_of(tensor: torch.Tensor) -> int:
+    """Streaming multiprocessors of the device that holds a tensor; where that is none with SMs (in the interpreter, for fake tensors and
+    those on the meta device) of the GPU that is compiled for, or of the default one."""
+    if tensor.is_cuda and type(tensor) is torch.Tensor:  # a fake tensor's type is another
+        return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+    return _target.get() or _default_sm_count()
+
+
+@cache
+def _default_sm_count() -> int:
+    """Of the default GPU's file. Not by load_gpu: the hash of a kernel's source (kernels/fingerprint.py) takes in all that its build calls,
+    and how descriptions of GPUs are checked is no part of a kernel."""
+    return int(yaml.safe_load((GPU_DIR / f"{DEFAULT_GPU}.yaml").read_text(encoding="utf-8"))["sm_count"])
 
 
 class Function(NamedTuple):

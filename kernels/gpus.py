@@ -5,6 +5,7 @@ Peaks are dense (no structured sparsity). A precision that a GPU's matrix units 
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from kernels.calibrated import Calibration
 from kernels.cpu_model import CpuModel
+from kernels.escaping import one_line
 from kernels.precisions import PRECISIONS
+from kernels.strict_yaml.nodes import read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, SweepError
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
+DEFAULT_GPU = "h100_sxm5"  # what is planned, predicted, simulated and compiled for where no GPU is there and none is named
+
+BARE = re.compile(r"[\w-]*")  # a name; anything else is a path
 
 
 class GpuError(ValueError):
@@ -76,6 +83,11 @@ def gpu_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in GPU_DIR.glob("*.yaml")))
 
 
+def gpu_help() -> str:
+    """What a command's --gpu takes."""
+    return f"{', '.join(gpu_names())}, or a YAML file like theirs (default: {DEFAULT_GPU})"
+
+
 def load_gpu(name: str) -> Gpu:
     """The GPU of configs/gpus/<name>.yaml. Raises GpuError for an unknown name (with the nearest ones) and for a wrong file."""
     if name not in gpu_names():
@@ -88,25 +100,49 @@ def load_gpu(name: str) -> Gpu:
 
 @lru_cache
 def _load(name: str) -> Gpu:
-    path = GPU_DIR / f"{name}.yaml"
+    return read_gpu(GPU_DIR / f"{name}.yaml")
+
+
+def find_gpu(name_or_path: str, folder: Path = Path()) -> Gpu:
+    """The GPU of a bare name, configs/gpus/NAME.yaml, or of a file anywhere, as for sweeps; relative to `folder`. Raises GpuError."""
+    return load_gpu(name_or_path) if BARE.fullmatch(name_or_path) else read_gpu(folder / name_or_path)
+
+
+def read_gpu(path: Path) -> Gpu:
+    """The GPU that a file describes, under the file's own name. Raises GpuError, whose line names the file and its first mistake."""
+    file, problems = str(path), Problems()
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(fields, dict) or fields.get("name") != name:
-            raise GpuError(f"{path}: `name` must be {name!r}, as the file is called")
-        return Gpu.model_validate(_with_borrowed_model(fields))
-    except yaml.YAMLError as error:
-        raise GpuError(f"{path}: {' '.join(str(error).split())}") from error
+        text = read_text(path, Spot(file, 1), "GPU", problems)
+        read_yaml(text, file, problems, "GPU")  # its line for a mistake, and its limits: what is left, YAML's own reader takes
+        problems.check()
+        fields = _plain(text, path)
+        if fields.get("name") != path.stem or not BARE.fullmatch(path.stem):
+            raise GpuError(one_line(f"{path}: `name` must be {path.stem!r}, as the file is called: letters, digits, _ and -"))
+        return Gpu.model_validate(_with_borrowed_model(fields, path))
+    except SweepError as error:
+        raise GpuError(error.problems[0]) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise GpuError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise GpuError(one_line(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
 
 
-def _with_borrowed_model(fields: dict[str, Any]) -> dict[str, Any]:
+def _plain(text: str, path: Path) -> dict[str, Any]:
+    """What a mapping of YAML holds. Raises GpuError."""
+    try:
+        return dict(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
+        raise GpuError(one_line(f"{path}: {' '.join(str(error).split())}")) from error
+
+
+def _with_borrowed_model(fields: dict[str, Any], path: Path) -> dict[str, Any]:
     """`model: other_gpu` stands for that GPU's fitted constants: they are fractions and latencies, applied to this one's peaks."""
     other = fields.get("model")
     if not isinstance(other, str):
         return fields
-    return {**fields, "model": load_gpu(other).model}
+    try:
+        return {**fields, "model": load_gpu(other).model}
+    except GpuError as error:
+        raise GpuError(one_line(f"{path}: model: {error}")) from None
 
 
 def gpu_for_board(nvml_name: str) -> Gpu | None:

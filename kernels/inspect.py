@@ -33,7 +33,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
 
-from kernels.compilation import ALIGNMENT, Compilation, Function
+from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for
 from kernels.console import open_console
 from kernels.gpus import Gpu
 from kernels.op import Impl, Op
@@ -238,9 +238,11 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def gather(ops: Iterable[Op], only: list[str] | None = None) -> list[Compilation]:
-    """The compilations that the ops' Triton modules name; with `only`, those of an op, precision and config, "op:precision:config"."""
-    found = [replace(c, impl=impl.name) for _, impl, listed in triton_modules(ops) if listed for c in listed()]
+def gather(ops: Iterable[Op], only: list[str] | None = None, gpu: Gpu | None = None) -> list[Compilation]:
+    """The compilations that the ops' Triton modules name for a GPU (the default one); with `only`, those of an op, precision and config,
+    "op:precision:config"."""
+    with compiling_for(gpu):
+        found = [replace(c, impl=impl.name) for _, impl, listed in triton_modules(ops) if listed for c in listed()]
     return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
 
 
@@ -283,7 +285,7 @@ def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: 
 def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None) -> int:
     """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
     ops = list(ops)
-    compilations = gather(ops, only)
+    compilations = gather(ops, only, gpu)
     missing = unlisted(ops) if only is None else []
     progress = open_console(error=True)
     findings = examine_all(

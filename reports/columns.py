@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kernels.gpus import DEFAULT_GPU
+
 
 @dataclass(frozen=True)
 class Column:
@@ -136,7 +138,7 @@ COLUMNS: tuple[Column, ...] = (
         True,
         True,
     ),
-    Column("h100_predicted_s", "H100 predicted", "s", H100, "predicted_s of the same point on h100_sxm5", True, True),
+    Column("h100_predicted_s", "H100 predicted", "s", H100, f"predicted_s of the same point on {DEFAULT_GPU}", True, True),
     Column("h100_bound", "H100 bound", "", H100, "which term limits that time"),
     Column("flops", "FLOPs", "FLOP", ANALYTIC, "floating-point operations of one call; 2·m·n·k for a matmul"),
     Column("bytes_read", "Read", "B", ANALYTIC, "compulsory reads: each operand once"),

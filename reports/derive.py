@@ -9,10 +9,8 @@ import pandas as pd
 
 from benches.row import Row
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_rows
-from kernels.gpus import Ceilings, Gpu, load_gpu
+from kernels.gpus import DEFAULT_GPU, Ceilings, Gpu, load_gpu
 from reports.environment import Environment
-
-H100 = "h100_sxm5"
 
 
 def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) -> dict[str, pd.Series]:
@@ -38,7 +36,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
     }
     columns["measured_over_predicted"] = base["median_s"] / columns["predicted_s"]
     if environment.kind == "cpu":  # a laptop's run says what an H100 would do
-        there = _predictions(rows, base, load_gpu(H100))
+        there = _predictions(rows, base, load_gpu(DEFAULT_GPU))
         columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
     return {name: values if values.dtype == object else values.where(np.isfinite(values)) for name, values in columns.items()}
 

@@ -13,11 +13,11 @@ import pytest
 from benches.pytest_plugin.session import KEY, OUT
 from benches.run.journal import read_journal
 from kernels.escaping import one_line
+from kernels.gpus import DEFAULT_GPU
 from kernels.guard import ROOT
 from kernels.registry import language_of
 
 REPORT = pytest.StashKey[str]()
-GPU_WITHOUT_GPU = "h100_sxm5"  # what a run without a GPU compiles its Triton kernels for
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,9 +69,9 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.get_verbosity() >= 0:
         terminal.ensure_newline()
-        terminal.write_line(f"compiling the run's Triton kernels for {GPU_WITHOUT_GPU} (--no-inspect skips this)")
+        terminal.write_line(f"compiling the run's Triton kernels for {DEFAULT_GPU} (--no-inspect skips this)")
     only = [argument for kernel in chosen for argument in ("--only", kernel)]
-    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", GPU_WITHOUT_GPU, "--json", str(run_dir / "inspect.json"), *only]
+    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", DEFAULT_GPU, "--json", str(run_dir / "inspect.json"), *only]
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
     return True
 

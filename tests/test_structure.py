@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from benches.row import FAILED, TIMED
 from kernels import interpreter
+from kernels.gpus import DEFAULT_GPU
 from kernels.guard import NAMES, ROOT, check_imports
 
 MAY_IMPORT = {"kernels": {"kernels"}, "benches": {"kernels", "benches"}, "reports": {"kernels", "benches", "reports"}}
@@ -63,6 +64,44 @@ def test_imports_go_one_way(folder: str) -> None:
 def test_kernels_know_nothing_of_timing_pytest_or_pandas() -> None:
     measured = [path for path in sources("kernels") if path.name != "inspect.py"]  # which says how long compiling took
     assert {str(p): bad for p in measured if (bad := imported(p) & {"pytest", "pandas", "time"})} == {}
+
+
+def texts() -> list[Path]:
+    """What the repository says in words: code, configs, docs and the files of its root; not this file, which names what is forbidden."""
+    folders = (*NAMES, "configs", "docs", "studies", "tests")
+    found = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".yaml", ".md")]
+    root = [path for path in ROOT.iterdir() if path.suffix in (".py", ".md", ".toml", ".txt") or path.name == "Makefile"]
+    return sorted({*found, *root} - {Path(__file__).resolve()})
+
+
+OUTSIDE = re.compile(r"\bDESIGN\b|\bMEASURING\b|\bROOMS\.md|\bshared/|(?<![\w.])/work/")
+
+
+def test_nothing_refers_to_a_file_outside_the_repository() -> None:
+    """Who has only the repository can read everything that it leans on."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number} refers to a file outside the repository: say in docs/ what is leant on, and refer to that"
+        for path in texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if OUTSIDE.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "outside"),
+    [
+        ("sources: the name NVML reports (DESIGN §4)", True),
+        ("described in DESIGN.md", True),
+        ("read ../shared/h100", True),
+        ("see /work/notes.md", True),
+        ("a DESIGNED experiment", False),
+        ("bytes of shared memory", False),
+        ("https://example.org/work/paper", False),
+    ],
+)
+def test_the_rule_sees_a_reference_outside(line: str, outside: bool) -> None:
+    assert bool(OUTSIDE.search(line)) == outside
 
 
 def test_configs_hold_no_code() -> None:
@@ -368,6 +407,33 @@ def test_one_function_is_called_measure() -> None:
 def test_one_file_reads_and_sets_how_triton_runs() -> None:
     files = [path for folder in NAMES for path in sources(folder)] + [ROOT / "conftest.py"]
     assert [str(p.relative_to(ROOT)) for p in files if interpreter.VARIABLE in p.read_text(encoding="utf-8")] == ["kernels/interpreter.py"]
+
+
+def test_the_default_gpu_is_named_once() -> None:
+    """Configs, examples and studies of that very board name it too; what falls back on it does not."""
+    name = re.compile(rf"(?<![\w-]){DEFAULT_GPU}(?![\w-])")
+    found = sorted(
+        str(path.relative_to(ROOT))
+        for folder in MAY_IMPORT
+        for path in sources(folder)
+        if DEFAULT_GPU in (code := path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and name.search(node.value)
+    )
+    assert found == ["kernels/gpus.py"], "use DEFAULT_GPU of kernels/gpus.py"
+
+
+@pytest.mark.slow
+def test_no_kernel_depends_on_napkin_math() -> None:
+    """kernels/napkin answers questions about clusters; what it shares with kernels lies where both may take it."""
+    kernels = [path for path in sources("kernels") if path.parent.name != "napkin"]
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in kernels
+        for line, module in modules_of(path.read_text(encoding="utf-8"))
+        if module.startswith("kernels.napkin")
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:

@@ -20,11 +20,10 @@ from benches.devices.base import Cache, Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict, predict_phases
-from kernels.gpus import Gpu, load_gpu
+from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
 from kernels.op import Cost, Language, Platform, Point
 from kernels.registry import OPS
 
-GPU = "h100_sxm5"
 SEED = 1
 LYING_THROTTLE_C, LYING_THROTTLE = 38.0, 1.15  # reached after a second's work; too little to move a time out of its range
 
@@ -129,7 +128,7 @@ class SimulatedDevice(Streamed):
     timer = "virtual time (simulated)"
 
     def __init__(self, behaviour: Behaviour | None = None, seed: int = SEED):
-        self.gpu = load_gpu(GPU)
+        self.gpu = load_gpu(DEFAULT_GPU)
         self.settings = Settings()
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
         self._virtual = LyingGpu(self.gpu, behaviour or Behaviour(), seed, faults.lies(self._faults))

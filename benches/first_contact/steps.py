@@ -34,7 +34,7 @@ from benches.sweep.load import load_sweep
 from benches.timing.failure import cause_of
 from benches.timing.measure import measure
 from kernels.cost_model import predict
-from kernels.gpus import Gpu, load_gpu
+from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
 from kernels.op import Platform, Point
 from kernels.registry import OPS, impl_of
 
@@ -261,7 +261,7 @@ def memory_used(contact: Contact) -> int | None:
 
 def step_settings(contact: Contact) -> Iterator[Check]:
     """Some points of the nightly sweep at full settings: what each takes, and what the whole night would."""
-    gpu = contact.gpu or load_gpu("h100_sxm5")
+    gpu = contact.gpu or load_gpu(DEFAULT_GPU)
     plan = make_plan(load_sweep(NIGHTLY), gpu)
     runs = {point.id: point for point, fits in zip(plan.points, plan.runs, strict=True) if fits}
     chosen = [runs[name] for name in shuffled(list(runs), contact.seed)[:NIGHTLY_POINTS]]
@@ -299,7 +299,7 @@ def step_counters(contact: Contact) -> Iterator[Check]:
 
 def step_selftest(contact: Contact) -> Iterator[Check]:
     """`doctor --selftest`, in parallel: each op, implementation and precision against its fp64 reference at a small ragged shape."""
-    gpu = contact.gpu or load_gpu("h100_sxm5")
+    gpu = contact.gpu or load_gpu(DEFAULT_GPU)
     found = selftest.points(lambda language: Platform("cuda", gpu.compute_capability))
     points = sorted(found, key=lambda point: impl_of(point).by_torch_compile)  # which take longest: they are cut off first
     arguments = [(point, selftest.SEED) for point in points]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kernels.compilation import Compilation
+from kernels.compilation import Compilation, sm_count_of
 from kernels.einsum.data import make_inputs
 from kernels.einsum.grouping import Grouping, Run, Strides, group, size_of
 from kernels.einsum.spec import OP, Step, groupings, path
@@ -25,7 +25,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
     The path and the configs are those of the point's dims, the shapes those of the tensors.
     """
-    chosen = [choose_for(point, step, grouping) for step, grouping in zip(path(point), groupings(point), strict=True)]
+    sm_count = sm_count_of(inputs.out)
+    chosen = [choose_for(point, step, grouping, sm_count) for step, grouping in zip(path(point), groupings(point), strict=True)]
     of_step: list[list[Any]] = [[] for _ in chosen]
     launches = [
         matmul.bind(a, b, out=out, precision=point.precision, config=config, compiled=ran)
@@ -42,14 +43,14 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     return Kernel(run, " + ".join(map(str, chosen)), compiled=compiled)
 
 
-def choose_for(point: Point, step: Step, grouping: Grouping) -> Config:
-    """The config of one step, from the point's dims alone."""
+def choose_for(point: Point, step: Step, grouping: Grouping, sm_count: int) -> Config:
+    """The config of one step on a GPU with so many SMs, from the point's dims alone."""
     m, n = size_of(grouping.m, point.dims), size_of(grouping.n, point.dims)
     batch = math.prod(size_of(run, point.dims) for run in grouping.leading)
     tiled = {*grouping.m, *grouping.n, *(name for run in grouping.k for name in run)}
     # What is contiguous along a leading dim only is loaded element by element.
     contiguous = tuple(point.dims[term[-1]] if term[-1] in tiled else 1 for term in step.terms)
-    return choose(point.precision, m, n, batch, contiguous)
+    return choose(point.precision, m, n, batch, contiguous, sm_count)
 
 
 def products(point: Point, inputs: Inputs) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -103,6 +104,6 @@ def compilations() -> Iterator[Compilation]:
         for variant, (equation, dims) in CLASSES.items():
             point = OP.point("triton", precision, dims, {"equation": equation})
             (step,), (grouping,) = path(point), groupings(point)
-            config = choose_for(point, step, grouping)
             ((a, b, out),) = products(point, make_inputs(point, "meta", None))
+            config = choose_for(point, step, grouping, sm_count_of(out))
             yield matmul.describe_product(OP.name, precision, config, variant, a, b, out=out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-BUSY = 132 * 8  # blocks: 8 for each SM of an H100, so that the last ones to run do not idle the others
+BUSY = 8  # blocks for each SM, so that the last ones to run do not idle the others
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def configs(size: int) -> tuple[Config, ...]:
     return Config(8192 // size, 4), Config(2048 // size, 4)
 
 
-def choose(size: int, m: int, n: int) -> Config:
-    """The larger block, where it still keeps every SM busy."""
+def choose(size: int, m: int, n: int, sm_count: int) -> Config:
+    """The larger block, where it still keeps every one of the GPU's SMs busy."""
     large, small = configs(size)
-    return large if math.ceil(m * n / large.block) >= BUSY else small
+    return large if math.ceil(m * n / large.block) >= BUSY * sm_count else small

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, describe
+from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.elementwise import functions
 from kernels.elementwise.configs import Config, choose, configs
 from kernels.elementwise.data import make_inputs
@@ -84,7 +84,7 @@ def move_kernel(
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors."""
-    config = choose(element_size(point), point.dims["m"], point.dims["n"])
+    config = choose(element_size(point), point.dims["m"], point.dims["n"], sm_count_of(inputs.out))
     compiled: list[Any] = []
     run = bind(point, inputs, config, compiled)
     return Kernel(run, str(config), compiled=compiled)

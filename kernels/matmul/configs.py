@@ -12,7 +12,6 @@ from kernels.precisions import PRECISIONS
 
 ALIGNMENT = 16  # elements: what Triton asks of a stride before it loads vectors
 GROUP_M = 8  # rows of tiles that run together
-WAVE = 132  # blocks that fill an H100's SMs once (configs/gpus/h100_sxm5.yaml)
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ def configs(precision: str, aligned: bool = True) -> tuple[Config, ...]:
     return TENSOR_CORE[PRECISIONS[precision].bytes] if aligned else UNALIGNED
 
 
-def choose(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, ...]) -> Config:
-    """The largest tile that still fills every SM, and of which m and n fill more than half; else the smallest.
+def choose(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, ...], sm_count: int) -> Config:
+    """The largest tile that still fills every one of the GPU's SMs, and of which m and n fill more than half; else the smallest.
 
     contiguous: sizes of the dims that are contiguous in A and in B; unless both are multiples of 16, Triton loads element by element.
     """
     shipped = configs(precision, aligned=all(size % ALIGNMENT == 0 for size in contiguous))
     for config in shipped:
         tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
-        if tiles >= WAVE and 2 * m > config.block_m and 2 * n > config.block_n:
+        if tiles >= sm_count and 2 * m > config.block_m and 2 * n > config.block_n:
             return config
     return shipped[-1]

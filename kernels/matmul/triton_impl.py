@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, describe
+from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.configs import GROUP_M, Config, choose, configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.spec import OP, leading_shape
@@ -116,21 +116,21 @@ def matmul_kernel(
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
-    config = choose_for(point)
+    config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
     run = bind(*inputs.operands, out=inputs.out, precision=point.precision, config=config, compiled=compiled)
     return Kernel(run, str(config), compiled=compiled)
 
 
-def choose_for(point: Point) -> Config:
-    """The config of a point, from its dims alone."""
+def choose_for(point: Point, sm_count: int) -> Config:
+    """The config of a point on a GPU with so many SMs, from its dims alone."""
     m, n, k = (point.dims[d] for d in "mnk")
     batch = math.prod(leading_shape(point.dims))
     rows_merge = point.options["rhs"] == "shared" and point.options["layout"][0] == "n" and point.options["operands"] == "contiguous"
     if rows_merge:
         m, batch = m * batch, 1
     contiguous = (k if point.options["layout"][0] == "n" else m, n if point.options["layout"][1] == "n" else k)
-    return choose(point.precision, m, n, batch, contiguous)
+    return choose(point.precision, m, n, batch, contiguous, sm_count)
 
 
 def bind(

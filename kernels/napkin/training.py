@@ -8,7 +8,7 @@ from kernels.napkin.memory import Memory
 from kernels.napkin.setup import Batch, Links, Recompute, Shape, Split
 
 SECONDS_A_DAY = 86_400
-FLOPS_A_PARAMETER = 6  # and token: forward 2 (a multiply and an add), backward twice that (DESIGN §4)
+FLOPS_A_PARAMETER = 6  # and token: forward 2 (a multiply and an add), backward twice that (docs/cost_model.md)
 FORWARD_AGAIN = 8 / 6  # full recomputation does the forward pass a second time
 ACTIVATION_BYTES = 2  # an element sent between GPUs has 16 bits
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from kernels import tolerances
-from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Inputs, Point
 from kernels.optimizer.rules import RULES, Rule
 from kernels.optimizer.spec import BETA1, BETA2, STEPS_TAKEN, eager, has_master, state_precision
+from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.precisions import PRECISIONS
 from kernels.running_error import Rounded
 from kernels.tensors import Maker, dtype_of

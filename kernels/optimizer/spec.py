@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kernels import support
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
 from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Platform, Point
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
 from kernels.precisions import PRECISIONS
 
 

@@ -1,7 +1,7 @@
 """What a training step holds, bytes as formulas of its dims. No torch here.
 
 weights       4 a parameter, always there
-optimizer     4 a parameter for each value that it keeps (kernels/napkin/memory.py), always there
+optimizer     4 a parameter for each value that it keeps (kernels/parameter_copies.py), always there
 batch         inputs and targets; the check keeps the first one beside the loader's
 activations   what autograd keeps for backward: kernels/models/activations.py, where under autocast norms and the loss keep fp32,
               products 16 bits or, in fp8, a byte; and the lowered copies of the weights, which live as long. Exact
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from kernels.models import activations
 from kernels.models.config import DeepLinear, Transformer
-from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import DeviceKind, Point
+from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.precisions import PRECISIONS
 from kernels.training.recipe import AUTOCAST
 from kernels.training.sizes import FP32, HALF, batch_bytes, config_of, tokens_of, width

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kernels.models.config import DeepLinear, Transformer
-from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Cost, Point
+from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
 from kernels.training.sizes import FP32, batch_bytes, config_of, tokens_of, width

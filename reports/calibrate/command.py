@@ -1,4 +1,4 @@
-"""`python -m reports calibrate RUN_DIR … [-o FILE] [--gpu NAME] [--judge RUN_DIR]`."""
+"""`python -m reports calibrate RUN_DIR … [-o FILE] [--gpu NAME|PATH] [--judge RUN_DIR]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benches.row import Status
 from kernels.console import open_console
-from kernels.gpus import Gpu, GpuError, load_gpu
+from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, find_gpu, load_gpu
 from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
@@ -20,14 +20,14 @@ from reports.calibrate.observations import CalibrationError, Runs, load_runs
 from reports.calibrate.show import quality_table, refusals, show
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
 
-START = "h100_sxm5"  # whose constants a GPU without any begins with
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, nargs="+", metavar="RUN_DIR", help="runs on one device; their rows are taken together")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the constants go (calibration.yaml in the last RUN_DIR)")
     parser.add_argument(
-        "--gpu", metavar="NAME", help="the file of configs/gpus that describes the device, where its board's name does not tell"
+        "--gpu",
+        metavar="NAME|PATH",
+        help="the file of configs/gpus, or another, that describes the device, where its board's name does not tell",
     )
     parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
     parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
@@ -66,7 +66,7 @@ def _gpu(runs: Runs, name: str | None) -> Gpu | None:
             raise CalibrationError(f"{runs.paths[-1]} was measured on a CPU, not on {name}")
         return None
     if name:
-        return load_gpu(name)
+        return find_gpu(name)
     if not isinstance(runs.ceilings, Gpu):
         raise CalibrationError(f"{runs.paths[-1]}: the device is not known; name it with --gpu")
     return runs.ceilings
@@ -89,9 +89,10 @@ def _calibrate_cpu(runs: Runs, others: list[Runs]) -> Calibrated:
 
 
 def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
-    present = gpu.model or load_gpu(START).model
+    # A GPU without constants begins with the default GPU's.
+    present = gpu.model or load_gpu(DEFAULT_GPU).model
     if present is None:
-        raise CalibrationError(f"neither {gpu.name} nor {START} has constants to begin with")
+        raise CalibrationError(f"neither {gpu.name} nor {DEFAULT_GPU} has constants to begin with")
     model, fits, qualities = calibrate_gpu(runs, gpu, present)
     judged = [quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)) for other in others]
     shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES
+from kernels.gpus import DEFAULT_GPU
 from kernels.napkin.setup import GPUS_PER_NODE, NDR_BYTES_PER_S
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES
 from reports.units import compact
 
 ASKS = ("training_time", "largest_model")
@@ -28,7 +29,12 @@ KEYS: dict[str, Key] = {
     for key in (
         Key("ask", "what is asked: " + " or ".join(ASKS), None, False),
         Key("gpus", "how many GPUs", None, False),
-        Key("gpu", "their kind: a file of configs/gpus, which gives memory, peaks and the links within a node", "h100_sxm5", False),
+        Key(
+            "gpu",
+            "their kind: a name in configs/gpus, or such a file's path; gives memory, peaks and node links",
+            DEFAULT_GPU,
+            False,
+        ),
         Key("scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", False),
         Key("optimizer", f"what it keeps a parameter: {', '.join(f'{n} {c}' for n, c in OPTIMIZER_STATES.items())}", "adamw", False),
         Key("zero", "what replicas share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", False),

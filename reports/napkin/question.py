@@ -10,9 +10,10 @@ from pathlib import Path
 
 from benches.sweep.shapes import Model, model_names, read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
-from kernels.gpus import Gpu, gpu_names, load_gpu
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Memory, Scheme, parameter_bytes
+from kernels.gpus import BARE, Gpu, GpuError, find_gpu, gpu_names
+from kernels.napkin.memory import Memory, parameter_bytes
 from kernels.napkin.setup import Batch, Links, Recompute, Shape, Split
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
 from kernels.precisions import PRECISIONS
 from kernels.strict_yaml.nodes import Map, Node, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
@@ -83,8 +84,7 @@ def load_question(name_or_path: str) -> Question:
     ask = root.required("ask", one_of(ASKS))
     root.known_keys(ask or "")
     gpus = root.required("gpus", partial(integer, high=MAX_GPUS))
-    gpu_name = root.optional("gpu", one_of(gpu_names()))
-    gpu = load_gpu(gpu_name) if gpu_name else None
+    gpu = root.optional("gpu", partial(_gpu, path.parent))
     scheme = root.optional("scheme", _scheme)
     optimizer = root.optional("optimizer", one_of(OPTIMIZER_STATES))
     reserve = root.optional("reserve", partial(number, low=0))
@@ -118,6 +118,18 @@ def _find(name: str, problems: Problems) -> tuple[Path, str]:
     if name not in question_names():
         problems.fail(Spot(file, 1), "question", f"unknown question {quote(name)}{valid_names(name, question_names())}")
     return path, file
+
+
+def _gpu(folder: Path, node: Node, key: str, problems: Problems) -> Gpu | None:
+    """The GPU of a name in configs/gpus, or of a file, seen from the question's folder."""
+    text = word(node, key, problems)
+    if text is None or (BARE.fullmatch(text) and chosen(node, key, gpu_names(), problems) is None):
+        return None
+    try:
+        return find_gpu(text, folder)
+    except GpuError as error:
+        problems.add(node.spot, key, str(error))
+        return None
 
 
 def _scheme(node: Node, key: str, problems: Problems) -> Scheme | None:
@@ -252,7 +264,7 @@ def _links(root: Reader, gpu: Gpu | None) -> Links | None:
     if gpu and "node" not in part.node.items:
         node = gpu.node_link_bytes_per_s
         if node:
-            root.taken.append(Assumption("links.node", compact(node), f"configs/gpus/{gpu.name}.yaml", KEYS["links.node"].means))
+            root.taken.append(Assumption("links.node", compact(node), f"the file of {gpu.name}", KEYS["links.node"].means))
         else:
             root.problems.add(part.node.spot, "links.node", f"missing: {gpu.name}'s file does not say how fast its node's links are")
     return Links(node, network, gpus_per_node) if node and network and gpus_per_node else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kernels.napkin.memory import OPTIMIZER_STATES, SCHEMES, Scheme
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
 from reports.napkin import evaluate
 from reports.napkin.question import Question, Training
 from reports.napkin.steps import Group, Step

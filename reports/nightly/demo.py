@@ -24,7 +24,7 @@ from benches.run.sentinels import Reading
 from benches.sweep.load import load_sweep
 from kernels.console import open_console
 from kernels.cost_model import predict
-from kernels.gpus import load_gpu
+from kernels.gpus import DEFAULT_GPU, load_gpu
 from kernels.op import Point
 from kernels.registry import OPS, baseline_of, impl_of
 from reports.history.store import add_run
@@ -32,7 +32,7 @@ from reports.nightly import index_page
 from reports.nightly.night import judge_run, write_pages
 from reports.nightly.show import show
 
-GPU = load_gpu("h100_sxm5")
+GPU = load_gpu(DEFAULT_GPU)
 NIGHTS = 40
 SERIES = 60
 JUDGED = 7  # nights at the end, each with its page

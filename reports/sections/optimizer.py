@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from kernels.napkin.memory import OPTIMIZER_STATES
 from kernels.op import Point
 from kernels.optimizer.spec import METHODS, OP, scheme
+from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.registry import point_of
 from reports.charts import Axis, Chart, View, figure, points
 from reports.page import render

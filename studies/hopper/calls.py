@@ -13,9 +13,7 @@ from kernels.matmul import triton_impl
 from kernels.matmul.configs import GROUP_M, Config
 from kernels.precisions import PRECISIONS
 from studies.hopper.kernels import pointer_kernel, tma_kernel
-from studies.hopper.plan import Case, Variant
-
-PROGRAMS = 132  # SMs of an H100 SXM5 (configs/gpus/h100_sxm5.yaml)
+from studies.hopper.plan import SM_COUNT, Case, Variant
 
 Operands = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Call = tuple[Any, int, dict[str, Any]]  # a jitted function, its blocks, all its arguments
@@ -54,8 +52,8 @@ def call(variant: Variant, case: Case, tensors: Operands) -> Call:
         arguments["b"] = TensorDescriptor.from_tensor(b.t() if nt else b, [variant.n, block_k] if nt else [block_k, variant.n])
         arguments["c"] = TensorDescriptor.from_tensor(c, [variant.m, variant.n // 2 if variant.store == "halves" else variant.n])
     constants |= {"NT": nt, "DEVICE": variant.family == "device", "STORE": variant.store, "FLATTEN": variant.flatten}
-    constants |= {"SPECIALIZE": variant.specialize, "PROGRAMS": PROGRAMS if variant.persistent else 0}
-    return tma_kernel, min(PROGRAMS, tiles) if variant.persistent else tiles, arguments | constants | options
+    constants |= {"SPECIALIZE": variant.specialize, "PROGRAMS": SM_COUNT if variant.persistent else 0}
+    return tma_kernel, min(SM_COUNT, tiles) if variant.persistent else tiles, arguments | constants | options
 
 
 def launcher(variant: Variant, case: Case, tensors: Operands) -> Callable[[], Any]:

@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from kernels.gpus import load_gpu
 from kernels.matmul.configs import choose
 from kernels.precisions import PRECISIONS
+
+SM_COUNT = load_gpu("h100_sxm5").sm_count
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ SMALL = (
 
 def suite(case: Case) -> Variant:
     """The suite's kernel as it would run this product."""
-    config = choose(case.precision, case.m, case.n, 1, (case.k, case.k if case.layout == "nt" else case.n))
+    config = choose(case.precision, case.m, case.n, 1, (case.k, case.k if case.layout == "nt" else case.n), SM_COUNT)
     k_bytes = config.block_k * PRECISIONS[case.precision].bytes
     return Variant("suite", config.block_m, config.block_n, k_bytes, config.warps, config.stages)
 

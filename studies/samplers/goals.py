@@ -1,4 +1,4 @@
-"""What our sampler has to reach (issue 3), and whether it did."""
+"""What our sampler has to reach, and whether it did."""
 
 from __future__ import annotations
 

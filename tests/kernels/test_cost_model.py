@@ -74,7 +74,7 @@ def test_napkin_and_roofline(point: Point, gpu: str, napkin: float, roofline: fl
 
 
 def test_levels_are_plain_functions_of_sizes() -> None:
-    assert napkin_s(6 * 70e9 * 15e12, 989.5e12 * 0.5 * 1024) / 86400 == pytest.approx(143.9, abs=0.05)  # DESIGN §4
+    assert napkin_s(6 * 70e9 * 15e12, 989.5e12 * 0.5 * 1024) / 86400 == pytest.approx(143.9, abs=0.05)  # docs/cost_model.md
     assert roofline_s([1e12, 1.0], [1.0, 1e12], 1e12, 1e12).tolist() == [1.0, 1.0]
 
 

@@ -1,12 +1,14 @@
-"""Descriptions of GPUs: the figures that DESIGN fixes, that every figure has a source, and that no peak is guessed."""
+"""Descriptions of GPUs: the figures that docs/cost_model.md states, that every figure has a source, and that no peak is guessed."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import yaml
 
 from kernels import gpus
-from kernels.gpus import GPU_DIR, Ceilings, GpuError, gpu_for_board, gpu_names, load_gpu, with_board_l2
+from kernels.gpus import GPU_DIR, Ceilings, GpuError, find_gpu, gpu_for_board, gpu_names, load_gpu, with_board_l2
 from kernels.precisions import PRECISIONS
 
 ALL = ("a100_sxm4_80gb", "b200", "h100_nvl", "h100_pcie", "h100_sxm5", "h200_sxm")
@@ -16,7 +18,7 @@ def test_names_are_the_files() -> None:
     assert gpu_names() == ALL
 
 
-# DESIGN §4; the A100's from NVIDIA's A100 datasheet.
+# docs/cost_model.md; the A100's from NVIDIA's A100 datasheet.
 @pytest.mark.parametrize(
     ("gpu", "precision", "peak"),
     [
@@ -168,6 +170,65 @@ def _refused(monkeypatch: pytest.MonkeyPatch, tmp_path, change) -> str:
 )
 def test_mistakes_in_a_file_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path, change, says: str) -> None:
     assert says in _refused(monkeypatch, tmp_path, change)
+
+
+def described(folder: Path, name: str = "mine", **changes: object) -> Path:
+    """A file like those of configs/gpus, somewhere else: an H100 with 100 SMs."""
+    fields = yaml.safe_load((GPU_DIR / "h100_sxm5.yaml").read_text(encoding="utf-8"))
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**fields, "name": "mine", "sm_count": 100, "model": "h100_sxm5", **changes}), encoding="utf-8")
+    return path
+
+
+def test_a_gpu_is_found_by_name_or_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = described(tmp_path)
+    assert find_gpu("h200_sxm") is load_gpu("h200_sxm")
+    found = find_gpu(str(path))
+    assert (found.name, found.sm_count, found.model) == ("mine", 100, load_gpu("h100_sxm5").model)
+    assert find_gpu("mine.yaml", tmp_path) == found
+    monkeypatch.chdir(tmp_path)
+    assert find_gpu("mine.yaml") == find_gpu("./mine.yaml") == found
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "mine.yaml:1: GPU: there is no file"),
+        ("", "mine.yaml:1: GPU: the file is empty"),
+        ("[1]", "mine.yaml:1: GPU: the file must hold a mapping of keys"),
+        ("name: mine\nboards: [a\n", "mine.yaml:3: YAML: "),
+        ("name: mine\nname: mine\n", "mine.yaml:2: name: "),
+        ("name: h100_sxm5\n", "`name` must be 'mine', as the file is called"),
+        ("sm_count: 1\n", "`name` must be 'mine', as the file is called"),
+        ("name: mine\n", "mine.yaml: peak_flops_per_s: Field required"),
+        ("name: mine\n1: 2\n", "mine.yaml: "),
+        ("name: mine\nboards: 2001-99-99\n", "mine.yaml: month must be in 1..12"),
+        ("name: mine\nsm_count: " + "9" * 5000 + "\n", "mine.yaml: "),
+        ("name: mine\nmodel: h900\n", "mine.yaml: model: unknown GPU 'h900'"),
+        ('name: mine\n"a\\nb": 1\n', "mine.yaml: "),
+        ("name: mine\nboards: " + "[" * 3000 + "]" * 3000 + "\n", "mine.yaml:2: "),
+    ],
+)
+def test_a_file_that_describes_no_gpu_is_one_line(tmp_path: Path, text: str | None, says: str) -> None:
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(GpuError) as raised:
+        find_gpu(str(path))
+    assert says in str(raised.value)
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a b", "[red]", "x\x1b[31m"])
+def test_a_gpus_name_is_a_word(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GpuError, match="letters, digits, _ and -"):
+        find_gpu(str(described(tmp_path, name)))
+
+
+def test_a_folder_is_no_gpu(tmp_path: Path) -> None:
+    with pytest.raises(GpuError, match="is a directory, not a file"):
+        find_gpu(str(tmp_path))
 
 
 def test_gpus_are_frozen() -> None:

@@ -277,8 +277,9 @@ def test_specialisation_is_that_of_tritons_launcher(argument: Any) -> None:
     ("arguments", "message"),
     [
         (["inspect", "--gpu", "h100_smx5"], "did you mean h100_sxm5?"),
+        (["inspect", "--gpu", "./h900.yaml"], "--gpu: h900.yaml:1: GPU: there is no file"),
         (["inspect", "--gpu", GPU, "--op", "matmull"], "did you mean matmul?"),
-        (["inspect"], "--gpu"),
+        (["inspect", "--gpu"], "--gpu"),
         (["inspekt"], "inspekt"),
         (["inspect", "--gpu", GPU, "--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (["inspect", "--gpu", GPU, "--jobs", "0"], "--jobs"),

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.napkin.memory import (
-    OPTIMIZER_STATES,
-    SCHEMES,
     Memory,
     activations_on_gpu,
     factor_of_layer,
@@ -31,6 +29,7 @@ from kernels.napkin.training import (
     training_days,
     training_flops,
 )
+from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES
 
 PEAK = 1979e12 / 2
 MIXED_ADAM = parameter_bytes(SCHEMES["mixed"], "adam")
@@ -43,7 +42,7 @@ IDEAL = Links(node=inf, network=inf, gpus_per_node=8)
 @pytest.mark.parametrize(
     ("parameters", "tokens", "gpus", "mfu", "days"),
     [
-        (70e9, 15e12, 1024, 0.5, 143.9),  # DESIGN §4
+        (70e9, 15e12, 1024, 0.5, 143.9),  # docs/cost_model.md
         (70e9, 15e12, 2048, 0.5, 72.0),
         (70e9, 15e12, 1024, 0.25, 287.9),
         (1e9, 1e9, 1, 1.0, 0.0702),  # 6e18 / 989.5e12 = 6064 s
@@ -95,7 +94,7 @@ def test_zero_paper_table_1(parameters: float, replicas: int, stages: tuple[floa
 @pytest.mark.parametrize(
     ("gpus", "scheme", "split", "parameters"),
     [
-        (8, "fp32", Split(zero=3), 40e9),  # DESIGN §4: 640e9 / 16
+        (8, "fp32", Split(zero=3), 40e9),  # docs/cost_model.md: 640e9 / 16
         (8, "mixed", Split(zero=3), 40e9),
         (8, "fp32", Split(zero=0), 5e9),  # 80e9 / 16
         (8, "fp32", Split(tensor=8), 40e9),

@@ -108,8 +108,8 @@ def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None
 
 @pytest.mark.parametrize(("size", "m", "n", "expected"), [(2, 8192, 8192, "4096 w4"), (2, 128, 128, "1024 w4"), (4, 1, 1, "512 w4")])
 def test_choice(size: int, m: int, n: int, expected: str) -> None:
-    assert str(choose(size, m, n)) == expected
-    assert choose(size, m, n) in configs(size)
+    assert str(choose(size, m, n, 132)) == expected
+    assert choose(size, m, n, 132) in configs(size)
 
 
 def test_build_runs_the_real_shapes_config_on_shrunk_inputs() -> None:

@@ -28,6 +28,9 @@ SHAPES: tuple[tuple[Dims, Options], ...] = (
 )
 
 
+H100_SMS = 132
+
+
 def point(precision: str, dims: Dims, **options: str) -> Point:
     return OP.point("triton", precision, dims, options)
 
@@ -125,7 +128,7 @@ def test_three_strided_leading_dims_are_refused() -> None:
     ],
 )
 def test_choice(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, int], expected: str) -> None:
-    assert str(choose(precision, m, n, batch, contiguous)) == expected
+    assert str(choose(precision, m, n, batch, contiguous, H100_SMS)) == expected
 
 
 def points() -> Iterator[Point]:
@@ -142,9 +145,9 @@ def points() -> Iterator[Point]:
 
 def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
-        config = triton_impl.choose_for(p)
+        config = triton_impl.choose_for(p, H100_SMS)
         assert config in shipped(p.precision), p.id
-        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options)), p.id
+        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
 
 
 def test_rows_of_a_tile_are_enough_for_wgmma() -> None:

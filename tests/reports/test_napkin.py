@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from benches.row import Row, new_row
 from benches.sweep.shapes import read_model
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
+from kernels.gpus import GPU_DIR
 from kernels.registry import OPS
 from kernels.strict_yaml.problems import SweepError
 from reports.__main__ import main
@@ -131,9 +132,19 @@ def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) 
     taken = {a.key: (a.value, a.origin) for a in ask(TRAIN + BATCH).question.assumptions}
     assert taken["gpus"] == ("1024", "line 4")
     assert taken["gpu"] == ("h100_sxm5", "default")
-    assert taken["links.node"] == ("450e9", "configs/gpus/h100_sxm5.yaml")
+    assert taken["links.node"] == ("450e9", "the file of h100_sxm5")
     assert taken["links.network"] == ("50e9", "default")
     assert taken["batch.micro"] == ("1", "default")
+
+
+def test_a_question_may_bring_its_own_gpu(tmp_path: Path) -> None:
+    """A file beside the question."""
+    h100 = (GPU_DIR / "h100_sxm5.yaml").read_text(encoding="utf-8")
+    mine = h100.replace("name: h100_sxm5", "name: mine").replace("80_000_000_000", "16_000_000_000")
+    (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
+    (tmp_path / "question.yaml").write_text(LARGEST + "zero: 3\ngpu: ./mine.yaml\n", encoding="utf-8")
+    question = load_question(str(tmp_path / "question.yaml"))
+    assert (question.gpu.name, question.gpu.memory_bytes) == ("mine", 16e9)
 
 
 @pytest.mark.slow
@@ -147,6 +158,7 @@ def test_each_assumption_says_where_it_comes_from(ask: Callable[[str], Answer]) 
         (LARGEST + "parallel: {sequence: true}", "3: parallel.sequence: largest_model does not use it"),
         (LARGEST.replace("8", "eight"), "2: gpus: 'eight' is not an integer"),
         (LARGEST.replace("8", "0"), "2: gpus: '0' is too small"),
+        (LARGEST + "gpu: ./h900.yaml", "3: gpu: {folder}/h900.yaml:1: GPU: there is no file"),
         (LARGEST + "gpu: h100_smx5", "3: gpu: unknown gpu 'h100_smx5' (did you mean h100_sxm5?)"),
         (LARGEST + "scheme: fp31", "3: scheme: unknown scheme 'fp31' (did you mean fp32?)"),
         (LARGEST + "scheme: {weights: 2}", "3: scheme.master: missing"),
@@ -189,7 +201,7 @@ def test_mistakes(tmp_path: Path, text: str, problem: str, capsys: pytest.Captur
     assert main(["napkin", str(path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert any(line.startswith(f"{path}:{problem}") for line in captured.err.splitlines()), captured.err
+    assert any(line.startswith(f"{path}:{problem.replace('{folder}', str(tmp_path))}") for line in captured.err.splitlines()), captured.err
 
 
 PIECES = st.one_of(

@@ -210,7 +210,7 @@ def test_several_sweeps_are_one(tmp_path: Path):
     assert [problem.split(": ", 1)[0] for problem in error.value.problems] == [f"{one}:1", f"{two}:1"]
 
 
-DESIGNS_EXAMPLE = """
+EXAMPLE_OF_THE_FORMAT = """
 name: example
 sweeps:
   - op: matmul
@@ -238,9 +238,9 @@ sweeps:
 
 
 def test_the_formats_own_example(tmp_path: Path) -> None:
-    """As the design document shows it: without `precision` an entry runs in every one, without `impl` in every implementation."""
+    """Each way to give sizes: without `precision` an entry runs in every one, without `impl` in every implementation."""
     path = tmp_path / "example.yaml"
-    path.write_text(DESIGNS_EXAMPLE, encoding="utf-8")
+    path.write_text(EXAMPLE_OF_THE_FORMAT, encoding="utf-8")
     points = load_sweep(path).points
     count = Counter(point.op for point in points)
     product, listed, layers = 2 * 2 * 13 * 2 * 8 * 2, 3, 3 * 6 * 3 * 5  # axes; all impls; impl × precision × tokens × layers

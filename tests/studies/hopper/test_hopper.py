@@ -400,7 +400,7 @@ SWITCHES = [
 @pytest.mark.parametrize("variant", SWITCHES, ids=lambda variant: variant.kind)
 def test_the_kernels_are_right_in_the_interpreter(variant: Variant, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more tiles than programs, and edges that tiles overhang."""
-    monkeypatch.setattr(calls, "PROGRAMS", 4)
+    monkeypatch.setattr(calls, "SM_COUNT", 4)
     case = Case(80, 112, 96, "fp16", layout)
     a, b, c = calls.operands(case, "cpu", 0)
     c.fill_(math.nan)
