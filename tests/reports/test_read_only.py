@@ -53,7 +53,9 @@ def test_constants_are_written_elsewhere(
     make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = make_run("cuda"), tmp_path / "constants.yaml"
-    monkeypatch.setattr(calibrate, "_calibrate_gpu", lambda *arguments: calibrate.Calibrated("fitted\n", "there", []))  # a fit takes half a minute
+    monkeypatch.setattr(
+        calibrate, "_calibrate_gpu", lambda *arguments: calibrate.Calibrated("fitted\n", "there", [])
+    )  # a fit takes half a minute
     with read_only(run):
         assert main(["calibrate", str(run), "-o", str(out)]) == 0
         assert main(["calibrate", str(run)]) == 2
