@@ -21,7 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from benches.sweep.entry import EVERY_OPTION, KEYS, Entry, read_entry
+from benches.sweep.entry import Entry, read_entry
+from benches.sweep.given import EVERY_OPTION, KEYS
 from benches.sweep.shapes import Row
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -173,7 +174,7 @@ def _expand(entries: Sequence[Entry], problems: Problems) -> list[Point]:
         points_before, problems_before = len(points), len(problems)
         points += entry.expand(problems)
         if (len(points), len(problems)) == (points_before, problems_before):
-            key = "where" if entry.wheres else "exclude"
+            key = "where" if entry.filters.wheres else "exclude"
             problems.add(entry.spots[key], key, "leaves no points")
     return points
 
@@ -194,7 +195,7 @@ _Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("ta
 
 def _written(entry: Entry) -> dict[str, object]:
     """An entry as YAML gives it, with defaults, models and files written out."""
-    excludes = [w.text for w in entry.excludes] + [{key: list(values) for key, values in m.items()} for m in entry.matches]
+    excludes = [w.text for w in entry.filters.excludes] + [{key: list(values) for key, values in m.items()} for m in entry.filters.matches]
     return {
         "op": entry.op.name,
         "impl": list(entry.impls),
@@ -202,7 +203,7 @@ def _written(entry: Entry) -> dict[str, object]:
         **{option: list(values) for option, values in entry.options.items()},
         **({"dims": {dim: list(sizes) for dim, sizes in entry.axes.items()}} if entry.axes else {}),
         **({"points": {"table": _table(entry.rows)}} if entry.rows[0].dims or entry.rows[0].options else {}),
-        **({"where": [w.text for w in entry.wheres]} if entry.wheres else {}),
+        **({"where": [w.text for w in entry.filters.wheres]} if entry.filters.wheres else {}),
         **({"exclude": excludes} if excludes else {}),
     }
 

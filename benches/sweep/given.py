@@ -1,0 +1,74 @@
+"""What one entry of a sweep's `sweeps:` list gives, each key looked up, before any value is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from kernels.op import Op, Option
+from kernels.registry import OPS
+from kernels.strict_yaml.nodes import Item, Map, Node, Seq
+from kernels.strict_yaml.problems import Problems, Spot
+from kernels.strict_yaml.values import choices, chosen, known_keys, missing
+
+KEYS = ("op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude")
+EVERY_OPTION: dict[str, Option] = {name: option for op in OPS.values() for name, option in op.options.items()}
+EVERY_IMPL = tuple(dict.fromkeys(name for op in OPS.values() for name in op.impls))
+MAX_DIMS = 32
+
+
+@dataclass(frozen=True)
+class Given:
+    """An entry's known keys, the defaults merged in. Where the op is unknown, every op's implementations and options are valid: it is one
+    mistake, its options are no more of them. What is wrong with a value is noted in `problems`."""
+
+    node: Map
+    op: Op | None
+    impls: tuple[str, ...]
+    options: Mapping[str, Option]
+    items: Mapping[str, Item]
+    folder: Path  # of the sweep's file
+    problems: Problems
+
+    @cached_property
+    def reserved(self) -> Mapping[str, None]:
+        """Names that no dim can have."""
+        return dict.fromkeys((*KEYS, *self.options, "label"))
+
+    @cached_property
+    def dims(self) -> Mapping[str, Item]:
+        """Of `dims`; empty where that is no mapping of a fit size."""
+        node = self.items["dims"].value if "dims" in self.items else None
+        return node.items if isinstance(node, Map) and len(node.items) <= MAX_DIMS else {}
+
+    @cached_property
+    def spots(self) -> Mapping[str, Spot]:
+        """Of keys and dims."""
+        return {name: item.spot for items in (self.items, self.dims) for name, item in items.items()}
+
+    def words(self, key: str, valid: Iterable[str]) -> tuple[str, ...]:
+        """The values of a key; none where it is not given."""
+        return choices(self.items[key].value, key, valid, self.problems) if key in self.items else ()
+
+    def each(self, key: str) -> tuple[Node, ...]:
+        """The nodes of a key that takes one value or a list."""
+        if key not in self.items:
+            return ()
+        node = self.items[key].value
+        return node.items if isinstance(node, Seq) else (node,)
+
+
+def read_given(node: Map, defaults: Map | None, folder: Path, problems: Problems) -> Given:
+    """What an entry gives; unknown keys and an unknown op are noted."""
+    given = {**(defaults.items if defaults else {}), **node.items}
+    if "op" not in given:
+        missing(node.spot, "op", OPS, problems)
+    name = chosen(given["op"].value, "op", OPS, problems) if "op" in given else None
+    op = OPS[name] if name else None
+    options = op.options if op else EVERY_OPTION
+    known_keys(node, (*KEYS, *options), name or "an entry", problems)
+    # A default option goes to the ops that have it.
+    items = {key: item for key, item in given.items() if key in KEYS or key in options}
+    return Given(node, op, tuple(op.impls) if op else EVERY_IMPL, options, items, folder, problems)
