@@ -11,9 +11,7 @@ All implementations of an op are predicted alike: the constants were fitted on v
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
+from kernels.collector import collector_paused
 from kernels.cpu_model import cpu_s
 from kernels.gpus import Ceilings, Gpu
 from kernels.op import Cost, DeviceKind, Point
@@ -74,7 +73,7 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     """
     found, where = _distinct([(p.op, p.precision, *p.dims.values(), *p.options.values()) for p in points])
     distinct = [points[i] for i in found]
-    with _collector_paused():
+    with collector_paused():  # costs and parts hold no cycles, and the search for some takes a third of the time
         costs = [OPS[point.op].cost(point, where_of(ceilings)) for point in distinct]
         return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
 
@@ -82,18 +81,6 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
 def where_of(ceilings: Ceilings) -> DeviceKind:
     """A data sheet is a GPU's, measured ceilings are a CPU's."""
     return "cuda" if isinstance(ceilings, Gpu) else "cpu"
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Costs and parts of a hundred thousand points hold no cycles, and searching them for some takes a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], NDArray[np.intp]]:

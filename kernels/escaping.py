@@ -17,11 +17,11 @@ SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 BREAKS = re.compile(r"\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # what str.splitlines and terminals take for the end of a line
-# C0 but tab and line feed, DEL, C1, and what no reader sees: zero-width characters, marks of direction (bidi), tags, no characters.
+# C0 but tab and line feed, DEL, C1, and what no reader sees: zero-width characters, marks of direction (bidi), tags, noncharacters.
 UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
-HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a file's name holds that is no text, which no file can be given
+HALVES = re.compile("[\ud800-\udfff]")  # lone surrogates: bytes of a file name that are not UTF-8, which cannot be written as text
 BREAK = "\u200b"  # a zero-width space: what stands on its two sides is no longer one word to GitHub and GitLab
 
 

@@ -1,7 +1,7 @@
 """Colours and marks, the same for a precision, an implementation and a status in every chart.
 
 Hues after Okabe and Ito, which stay apart for the common kinds of colour blindness; relatives share a family (16-bit blue, fp8
-warm). Implementations differ by the mark's shape, statuses by a sign, so that nothing hangs on colour alone.
+warm). Implementations differ by the mark's shape, statuses by a sign, so that nothing depends on colour alone.
 """
 
 from __future__ import annotations

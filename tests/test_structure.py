@@ -209,7 +209,7 @@ def without_encoding(tree: ast.AST) -> list[int]:
 
 
 def is_binary(node: ast.Call) -> bool:
-    """An `open` of bytes, or one that is no file's: os.open."""
+    """Whether the call opens a file in binary mode."""
     modes = [value.value for value in (*node.args, *(k.value for k in node.keywords)) if isinstance(value, ast.Constant)]
     return any(isinstance(mode, str) and re.fullmatch(r"[rwax]\+?b\+?", mode) for mode in modes)
 

@@ -8,12 +8,10 @@ wrong, impossible, oom, timeout, crashed, error       failed, with the reason
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from benches.run.journal import JournalError
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, RunError
 from benches.sweep.load import SweepError
+from kernels.collector import collector_paused
 from kernels.escaping import one_line
 from kernels.guard import ROOT
 from kernels.precisions import PRECISIONS
@@ -89,25 +88,12 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Before anything is collected: a mistake in a sweep is a usage error (exit 4), one line each."""
     if not wants_benches(session.config):
         return (yield)
-    with no_garbage_collection():
+    with collector_paused(freeze=True):  # thousands of tests are made, and all stay
         try:
             session.config.stash[KEY] = Session(session.config)
         except SweepError as e:
             raise pytest.UsageError("\n".join(e.problems)) from None
         return (yield)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """While thousands of tests are made, all of which stay: to look for garbage among them, then and later, takes a tenth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -131,7 +131,7 @@ def _number(node: ast.expr) -> tuple[Number, int]:
         return lambda dims: -number(dims), bits
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
         return _arithmetic(node)
-    raise WhereError(f"{_show(node)} is no dim, integer or sum, difference, product, // , % or ** of them")
+    raise WhereError(f"{_show(node)} is not a dim, an integer, or a sum, difference, product, // , % or ** of them")
 
 
 def _arithmetic(node: ast.BinOp) -> tuple[Number, int]:

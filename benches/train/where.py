@@ -31,7 +31,8 @@ class Where:
 def where(name: str) -> Where:
     """`auto`, `cuda` or `cpu`, which runs on as many threads as a sweep does.
 
-    Raises Refused where there is no CUDA device and one was asked for, and ThreadsError where OMP_NUM_THREADS is no number of threads.
+    Raises Refused where there is no CUDA device and one was asked for, and ThreadsError where OMP_NUM_THREADS is not a
+    valid number of threads.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device")

@@ -84,11 +84,11 @@ def read_text(path: Path, spot: Spot, key: str, problems: Problems, file: str | 
         if stat.S_ISDIR(mode):
             problems.fail(spot, key, f"{name} is a directory, not a file")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            problems.fail(spot, key, f"{name} is no regular file")
+            problems.fail(spot, key, f"{name} is not a regular file")
         with path.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        problems.fail(spot, key, f"there is no file {name}")
+        problems.fail(spot, key, f"file not found: {name}")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         problems.fail(spot, key, f"cannot read {name}: {getattr(error, 'strerror', None) or error}")
     if len(data) > MAX_BYTES:

@@ -187,7 +187,7 @@ def test_the_table_fits_the_terminal(sweep: Path, width: int) -> None:
         (["nosuch"], "unknown sweep 'nosuch'"),
         (["{sweep}", "--gpu", "h100"], "error: --gpu: unknown GPU 'h100' (did you mean h100_nvl or h100_pcie or h100_sxm5?)"),
         (["{sweep}", "--gpu", "h2000_sxm"], "did you mean h200_sxm?"),
-        (["{sweep}", "--gpu", "{folder}/h900.yaml"], "error: --gpu: {folder}/h900.yaml:1: GPU: there is no file"),
+        (["{sweep}", "--gpu", "{folder}/h900.yaml"], "error: --gpu: {folder}/h900.yaml:1: GPU: file not found"),
         (["{sweep}", "-o", "{folder}/no/plan.csv"], "error: cannot write {folder}/no/plan.csv: No such file or directory"),
         (["{sweep}", "-o", "{folder}"], "error: cannot write {folder}: Is a directory"),
         (["{folder}/missing.yaml"], "missing.yaml:1:"),

@@ -193,7 +193,7 @@ def test_a_gpu_is_found_by_name_or_by_path(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "mine.yaml:1: GPU: there is no file"),
+        (None, "mine.yaml:1: GPU: file not found"),
         ("", "mine.yaml:1: GPU: the file is empty"),
         ("[1]", "mine.yaml:1: GPU: the file must hold a mapping of keys"),
         ("name: mine\nboards: [a\n", "mine.yaml:3: YAML: "),

@@ -277,7 +277,7 @@ def test_specialisation_is_that_of_tritons_launcher(argument: Any) -> None:
     ("arguments", "message"),
     [
         (["inspect", "--gpu", "h100_smx5"], "did you mean h100_sxm5?"),
-        (["inspect", "--gpu", "./h900.yaml"], "--gpu: h900.yaml:1: GPU: there is no file"),
+        (["inspect", "--gpu", "./h900.yaml"], "--gpu: h900.yaml:1: GPU: file not found"),
         (["inspect", "--gpu", GPU, "--op", "matmull"], "did you mean matmul?"),
         (["inspect", "--gpu"], "--gpu"),
         (["inspekt"], "inspekt"),

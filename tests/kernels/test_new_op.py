@@ -111,7 +111,7 @@ def test_it_is_planned(points: tuple[Point, ...], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_is_checked_and_timed_and_its_row_is_found_again(points: tuple[Point, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benches.timing.measure.source_hash", lambda op, impl: None)  # there is no file to hash
+    monkeypatch.setattr("benches.timing.measure.source_hash", lambda op, impl: None)  # the op is made in this test and has no source file
     row = measure(points[0], CpuDevice(CEILINGS), 1)
     assert row.status in TIMED, row.reason
     found = point_of(row)

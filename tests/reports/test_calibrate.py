@@ -192,7 +192,7 @@ def test_rows_that_do_not_count_are_said(make_run: MakeRun, capsys: pytest.Captu
         ([], ON_H100, [], "no rows to fit"),
         (None, {**ON_H100, "gpu": None, "device_name": "NVIDIA H900"}, [], "no file in configs/gpus names"),
         (None, ON_H100, ["--gpu", "h100_sxm"], "unknown GPU 'h100_sxm' (did you mean h100_sxm5?)"),
-        (None, ON_H100, ["--gpu", "./h900.yaml"], "h900.yaml:1: GPU: there is no file"),
+        (None, ON_H100, ["--gpu", "./h900.yaml"], "h900.yaml:1: GPU: file not found"),
         (None, ON_CPU, ["--gpu", "h100_sxm5"], "was measured on a CPU, not on h100_sxm5"),
         (None, {**ON_CPU, "cpu": {}}, [], "does not name the CPU"),
         (None, {**ON_CPU, "cpu": {"model": "x", "threads": 0}}, [], "does not name the CPU"),

@@ -158,7 +158,7 @@ def test_a_question_may_bring_its_own_gpu(tmp_path: Path) -> None:
         (LARGEST + "parallel: {sequence: true}", "3: parallel.sequence: largest_model does not use it"),
         (LARGEST.replace("8", "eight"), "2: gpus: 'eight' is not an integer"),
         (LARGEST.replace("8", "0"), "2: gpus: '0' is too small"),
-        (LARGEST + "gpu: ./h900.yaml", "3: gpu: {folder}/h900.yaml:1: GPU: there is no file"),
+        (LARGEST + "gpu: ./h900.yaml", "3: gpu: {folder}/h900.yaml:1: GPU: file not found"),
         (LARGEST + "gpu: h100_smx5", "3: gpu: unknown gpu 'h100_smx5' (did you mean h100_sxm5?)"),
         (LARGEST + "scheme: fp31", "3: scheme: unknown scheme 'fp31' (did you mean fp32?)"),
         (LARGEST + "scheme: {weights: 2}", "3: scheme.master: missing"),

@@ -99,5 +99,5 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_line(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match="there is no file"):
+    with pytest.raises(SweepError, match="file not found"):
         load_accepted(tmp_path / "none.yaml")

@@ -370,7 +370,7 @@ def test_a_csv_as_spreadsheets_save_it(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_csv_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text("sweeps:\n - op: matmul\n   precision: bf16\n   points: {csv: no.csv}", encoding="utf-8")
-    assert problems("s.yaml") == ["4: csv: there is no file 'no.csv'"]
+    assert problems("s.yaml") == ["4: csv: file not found: 'no.csv'"]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -378,9 +378,9 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     os.mkfifo("pipe.yaml")
     Path("latin.yaml").write_bytes(b"a: 1\nb: \xe4")
     Path("big.yaml").write_bytes(b" " * 4_000_001)
-    assert problems("no.yaml") == ["1: sweep: there is no file 'no.yaml'"]
+    assert problems("no.yaml") == ["1: sweep: file not found: 'no.yaml'"]
     assert problems(f"{tmp_path}/") == [f"1: sweep: {quoted(tmp_path)!r} is a directory, not a file"]
-    assert problems("pipe.yaml") == ["1: sweep: 'pipe.yaml' is no regular file"]
+    assert problems("pipe.yaml") == ["1: sweep: 'pipe.yaml' is not a regular file"]
     assert problems("latin.yaml") == ["2: sweep: 'latin.yaml' is not UTF-8 (byte 8): save it as UTF-8"]
     assert problems("big.yaml") == ["1: sweep: 'big.yaml' is larger than 4000000 bytes"]
     Path("latin.yaml").chmod(0)

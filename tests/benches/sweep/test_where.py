@@ -64,7 +64,11 @@ def test_dims_may_have_any_name_that_an_equation_takes(text: str, holds: bool):
         ("and > 1", ("and", "m"), "cannot be read; write a condition such as m >= k; 'and' is an operator here: rename the dim"),
         ("m > not", ("m", "not"), "cannot be read; write a condition such as m >= k; 'not' is an operator here: rename the dim"),
         ("lambda > 1", ("m",), "cannot be read; write a condition such as m >= k"),
-        ("lambda > class.x", ("lambda", "class"), "'class.x' is no dim, integer or sum, difference, product, // , % or ** of them"),
+        (
+            "lambda > class.x",
+            ("lambda", "class"),
+            "'class.x' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+        ),
     ],
 )
 def test_names_that_cannot_stand_in_a_condition(text: str, dims: tuple[str, ...], words: str):
@@ -79,20 +83,20 @@ REFUSED = {
     "": "cannot be read; write a condition such as m >= k",
     "m >=": "cannot be read; write a condition such as m >= k",
     "m >= k; n": "cannot be read; write a condition such as m >= k",
-    "m >= 1.5": "'1.5' is no dim, integer or sum, difference, product, // , % or ** of them",
-    "m == True": "'True' is no dim, integer or sum, difference, product, // , % or ** of them",
-    "m == 'x'": "\"'x'\" is no dim, integer or sum, difference, product, // , % or ** of them",
-    "m / 2 > 1": "'m / 2' is no dim, integer or sum, difference, product, // , % or ** of them",
-    "m << 2 > 1": "'m << 2' is no dim, integer or sum, difference, product, // , % or ** of them",
-    "abs(m) > 1": "'abs(m)' is no dim, integer or sum, difference, product, // , % or ** of them",
-    "m.real > 1": "'m.real' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "m >= 1.5": "'1.5' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "m == True": "'True' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "m == 'x'": "\"'x'\" is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "m / 2 > 1": "'m / 2' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "m << 2 > 1": "'m << 2' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "abs(m) > 1": "'abs(m)' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
+    "m.real > 1": "'m.real' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
     "m in n": "'m in n': compare with <, <=, >, >=, == or !=",
     "m is n": "'m is n': compare with <, <=, >, >=, == or !=",
-    "(m > 1) == (n > 1)": "'m > 1' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "(m > 1) == (n > 1)": "'m > 1' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
     "__import__('os').system('true') == 0": (
-        "\"__import__('os').system('true')\" is no dim, integer or sum, difference, product, // , % or ** of them"
+        "\"__import__('os').system('true')\" is not a dim, an integer, or a sum, difference, product, // , % or ** of them"
     ),
-    "(lambda: m)() > 1": "'(lambda: m)()' is no dim, integer or sum, difference, product, // , % or ** of them",
+    "(lambda: m)() > 1": "'(lambda: m)()' is not a dim, an integer, or a sum, difference, product, // , % or ** of them",
     "m ** n > 1": "'m ** n': the power must be an integer literal",
     "m ** (0 - 1) > 1": "'m ** (0 - 1)': the power must be an integer literal",
     "m ** 99999 > 1": "'m ** 99999' can become larger than 2**2048",
