@@ -25,8 +25,9 @@ from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
 from kernels.escaping import cell
 from kernels.gpus import Gpu
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.registry import OPS, impl_of
+from kernels.support import Platform
 from kernels.writing import write_text
 
 # What a point takes besides sampling, fitted to 42 points that an H100 timed (docs/validation/2026-11-26-h100_sxm5-first-look): wall_s less

@@ -23,9 +23,10 @@ from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contracti
 from kernels.collector import collector_paused
 from kernels.cpu_model import cpu_s
 from kernels.gpus import Ceilings, Gpu
-from kernels.op import Cost, DeviceKind, Point
+from kernels.op import Cost, Point
 from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
 from kernels.registry import OPS, compute_precision, point_of
+from kernels.support import DeviceKind
 
 MFU_PEAK_FLOPS_PER_S = 1979e12 / 2  # the convention for every precision: H100 SXM5, bf16, dense; 1979 is the sparse figure
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kernels import support
-from kernels.op import Platform, Point
+from kernels.op import Point
+from kernels.support import Platform
 
 
 def unsupported(point: Point, platform: Platform) -> str | None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from kernels import support
 from kernels.parts import Part, Stream
+from kernels.support import DeviceKind, Platform, triton_needs
 
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
 Language = Literal["torch", "triton"]  # what a kernel is written in, and with it where it can run
-DeviceKind = Literal["cuda", "cpu"]  # PyTorch's kernels differ, and with them what they keep and hold; a simulated GPU is "cuda"
 
 
 class OpError(ValueError):
@@ -61,16 +60,6 @@ class Option:
     doc: str  # complete sentences, which the reference pages print
     leading: bool = False  # shown in the id before the dims, always
     form: str = "{}"  # how the value is shown in the id
-
-
-@dataclass(frozen=True)
-class Platform:
-    """Where a point is to run: what `Impl.unsupported` may ask."""
-
-    kind: DeviceKind
-    capability: tuple[int, int] = (0, 0)  # compute capability, (9, 0) for an H100; (0, 0) on a CPU
-    interpreted: bool = False  # Triton runs in its interpreter, at a reduced shape
-    no_compiler: str | None = None  # why nothing that torch.compile or Triton generates can be built here
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +148,7 @@ class Impl:
 
     def unsupported(self, point: Point, platform: Platform) -> str | None:
         """Why a point cannot run there, or None. A missing compiler comes last: installing one leaves the point's own reasons."""
-        needs = support.triton_needs(platform) if self.language == "triton" else None
+        needs = triton_needs(platform) if self.language == "triton" else None
         return needs or self.refuses(point, platform) or (platform.no_compiler if self.compiled else None)
 
 

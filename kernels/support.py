@@ -1,20 +1,30 @@
-"""What a platform can run, whatever the op: each rule and its words stand once. No torch here: plans and reports read this too.
+"""Where a point runs, and what such a platform supports whatever the op. Each rule is written once. No torch: plans import this too.
 
 A rule returns why a point cannot run, or None. Compute capabilities: CUDA programming guide, table of features by capability.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 from kernels.precisions import PRECISIONS
 
-if TYPE_CHECKING:  # op.py imports this module
-    from kernels.op import Platform
+DeviceKind = Literal["cuda", "cpu"]  # PyTorch's kernels differ, and with them what they keep and hold; a simulated GPU is "cuda"
 
 TF32_FROM = (8, 0)  # compute capability of the first tensor cores with TF32, and with bf16
 FP8_FROM = (8, 9)  # of the first fp8 conversions and fp8 tensor cores
 NO_FP8_ARITHMETIC = "PyTorch has no fp8 arithmetic"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a point is to run: what `Impl.unsupported` may ask."""
+
+    kind: DeviceKind
+    capability: tuple[int, int] = (0, 0)  # compute capability, (9, 0) for an H100; (0, 0) on a CPU
+    interpreted: bool = False  # Triton runs in its interpreter, at a reduced shape
+    no_compiler: str | None = None  # why nothing that torch.compile or Triton generates can be built here
 
 
 def is_fp8(precision: str) -> bool:

@@ -9,9 +9,10 @@ import torch
 
 from benches.correctness import fill_nan, tensors
 from benches.doctor.selftest import shipped_examples, small
-from kernels.op import Inputs, Platform, Point
+from kernels.op import Inputs, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, impl_of
+from kernels.support import Platform
 from studies.planted_case import Case, recomputed
 
 GPU = Platform("cuda", (9, 0))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from benches.doctor.selftest import shipped_examples, small
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 
 
 @lru_cache  # reading all shipped sweeps takes a third of a second

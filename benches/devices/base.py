@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kernels.gpus import Gpu
-from kernels.op import Cost, Language, Platform, Point
+from kernels.op import Cost, Language, Point
+from kernels.support import Platform
 
 if TYPE_CHECKING:
     from benches.correctness import Verdict  # which imports torch

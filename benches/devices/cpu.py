@@ -22,8 +22,9 @@ from benches.devices.toolchain import missing_for_cpu
 from kernels.cost_model import predict
 from kernels.cpu_model import cpu_model_for
 from kernels.gpus import Ceilings, Gpu
-from kernels.op import Language, Platform, Point
+from kernels.op import Language, Point
 from kernels.registry import OPS, impl_of
+from kernels.support import Platform
 
 
 class CpuDevice:

@@ -17,7 +17,8 @@ from benches.devices.tensors import TensorWorkload, is_out_of_memory, memory_err
 from benches.devices.toolchain import missing_for_cuda
 from kernels.cost_model import predict
 from kernels.gpus import Gpu, gpu_for_board, with_board_l2
-from kernels.op import Language, Platform, Point
+from kernels.op import Language, Point
+from kernels.support import Platform
 
 SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
 

@@ -21,8 +21,9 @@ from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
-from kernels.op import Cost, Language, Platform, Point
+from kernels.op import Cost, Language, Point
 from kernels.registry import OPS
+from kernels.support import Platform
 
 SEED = 1
 LYING_THROTTLE_C, LYING_THROTTLE = 38.0, 1.15  # reached after a second's work; too little to move a time out of its range

@@ -13,9 +13,10 @@ from typing import Any
 from benches.row import Row
 from benches.run.isolation import Measurer
 from benches.sweep.load import load_sweep, sweep_names
-from kernels.op import DATA, Language, Op, OpError, Platform, Point
+from kernels.op import DATA, Language, Op, OpError, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 
 SEED = 20260101
 STEP = 16  # sizes that fp8 takes in PyTorch are multiples of it

@@ -35,8 +35,9 @@ from benches.timing.failure import cause_of
 from benches.timing.measure import measure
 from kernels.cost_model import predict
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.registry import OPS, impl_of
+from kernels.support import Platform
 
 SWEEP = "first_contact"
 QUICK = {"warmup_s": 0.1, "warmup_max_s": 0.1, "max_samples": 30, "max_s": 1.0}  # Settings of all steps but real settings

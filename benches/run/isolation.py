@@ -25,8 +25,9 @@ from benches.run.bench import Bench
 from benches.run.errors import keep_text
 from benches.run.interrupts import deferred_interrupt
 from benches.timing.failure import first_words
-from kernels.op import Language, Platform, Point
+from kernels.op import Language, Point
 from kernels.registry import OPS
+from kernels.support import Platform
 
 T = TypeVar("T")
 CLOSING_S = 15.0

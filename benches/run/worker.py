@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.bench import Bench
-from kernels.op import Language, Platform, Point
+from kernels.op import Language, Point
+from kernels.support import Platform
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _opening: dict[str, Any] = {}  # arguments of Bench, as `start` was told

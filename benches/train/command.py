@@ -10,9 +10,10 @@ from typing import Any
 
 from benches.devices.cores import ThreadsError, threads_asked
 from kernels.console import open_console
-from kernels.op import OpError, Platform, Point
+from kernels.op import OpError, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 from kernels.training.recipe import OPTIMIZERS
 
 SIZES = {  # default: what two CPU cores train in a minute

@@ -8,7 +8,7 @@ import torch
 
 from benches.devices.cores import thread_count
 from kernels.gpus import Gpu, gpu_for_board
-from kernels.op import Platform
+from kernels.support import Platform
 
 
 class Refused(Exception):

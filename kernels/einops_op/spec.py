@@ -13,9 +13,10 @@ from math import prod
 from kernels import support
 from kernels.einops_op.pattern import parse, rearranged, shape
 from kernels.layout.strided import Strided, steps
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 OPTIONS = {
     "pattern": Option((), None, "The einops pattern, for example `b (h w) c -> b c h w`. The dims name its axes.", leading=True),

@@ -20,9 +20,10 @@ import opt_einsum
 
 from kernels import support
 from kernels.einsum.grouping import Grouping, group, strides_of
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 T = TypeVar("T")
 SLICE_PAD = 64  # a sliced first operand is the first columns of a parent this many columns wider

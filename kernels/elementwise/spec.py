@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from kernels import support
 from kernels.elementwise.functions import FUNCTIONS, Function
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, OpError, Option, Platform, Point, always
+from kernels.op import DATA, Cost, Impl, Op, OpError, Option, Point, always
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 OPTIONS = {
     "function": Option(tuple(FUNCTIONS), None, "The function that is applied to every element.", leading=True),

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import DeepLinear, napkin_flops
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, Option, Options, Point, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, Option, Options, Point, order_dims
 from kernels.parts import Contraction, Part
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind
 
 OPTIONS = {
     "model": Option(

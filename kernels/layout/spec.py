@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from kernels import support
 from kernels.layout.strided import FUNCTIONS, ROWS, refused, result, shares_storage
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Platform, Point, always
+from kernels.op import DATA, Cost, Impl, Op, Option, Point, always
 from kernels.parts import Part, Stream
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 OPTIONS = {
     "function": Option(tuple(FUNCTIONS), None, "The view or copy that is made.", leading=True),

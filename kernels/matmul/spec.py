@@ -16,9 +16,10 @@ import re
 from collections.abc import Iterable
 
 from kernels import support
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, always, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 SLICE_PAD = 64  # a sliced operand is the first columns of a parent this many columns wider; keeps rows 64-byte aligned in fp8
 

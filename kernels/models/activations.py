@@ -12,7 +12,7 @@ has two masks of hidden bytes less, and of the scores 3·heads·sequence less (a
 from __future__ import annotations
 
 from kernels.models.config import DeepLinear, Transformer
-from kernels.op import DeviceKind
+from kernels.support import DeviceKind
 
 FP32 = 4  # bytes
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kernels import support
-from kernels.op import DATA, Cost, DeviceKind, Impl, Op, Option, Platform, Point
+from kernels.op import DATA, Cost, Impl, Op, Option, Point
 from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind, Platform
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from kernels.models import activations
 from kernels.models.config import DeepLinear, Transformer
-from kernels.op import DeviceKind, Point
+from kernels.op import Point
 from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind
 from kernels.training.recipe import AUTOCAST
 from kernels.training.sizes import FP32, HALF, batch_bytes, config_of, tokens_of, width
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 
 from kernels import support
 from kernels.models.config import DeepLinear
-from kernels.op import Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Platform, Point, order_dims
+from kernels.op import Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
+from kernels.support import DeviceKind, Platform
 from kernels.training.memory import memory
 from kernels.training.parts import parts
 from kernels.training.recipe import OPTIMIZERS

@@ -18,7 +18,7 @@ from itertools import accumulate
 
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DeviceKind
+from kernels.support import DeviceKind
 
 FP32 = 4  # bytes
 LOSS = 4  # a scalar in fp32: the loss, and the weights' sum that is kept to divide its gradient by

@@ -16,9 +16,10 @@ from typing import Any
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer
-from kernels.op import DATA, Cost, DeviceKind, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
+from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
+from kernels.support import DeviceKind
 from kernels.transformer.memory import peak
 from kernels.transformer.parts import of_pass
 

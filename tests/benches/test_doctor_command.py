@@ -23,9 +23,10 @@ from benches.doctor.show import show
 from benches.run.bench import Bench
 from benches.run.isolation import InProcess, Isolated
 from kernels.guard import ROOT
-from kernels.op import Language, Platform
+from kernels.op import Language
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, impl_of
+from kernels.support import Platform
 
 BLOCKED = Facts(disk=DiskFacts("runs", "Read-only file system"))
 WARNED = Facts(host=HostFacts(governor="powersave"))

@@ -17,8 +17,9 @@ import torch
 from benches.devices.tensors import TensorWorkload
 from benches.doctor.selftest import small
 from kernels import torch_modes
-from kernels.op import Kernel, Platform, Point
+from kernels.op import Kernel, Point
 from kernels.registry import OPS
+from kernels.support import Platform
 from kernels.torch_modes import PINNED, compile_for, describe_configs, pinned
 from tests.runs_in import examples
 

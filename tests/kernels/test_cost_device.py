@@ -15,8 +15,8 @@ from benches.sweep.load import Sweep
 from benches.timing.measure import measure
 from kernels.cost_model import predict
 from kernels.gpus import Ceilings, load_gpu
-from kernels.op import DeviceKind
 from kernels.registry import OPS
+from kernels.support import DeviceKind
 
 OP = OPS["transformer"]
 BLOCK = {"batch": 2, "sequence": 19, "hidden": 24, "heads": 3, "feedforward": 41}

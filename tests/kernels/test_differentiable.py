@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.registry import OPS
+from kernels.support import Platform
 
 BLOCK = {"batch": 2, "sequence": 5, "hidden": 12, "heads": 3, "feedforward": 7}
 

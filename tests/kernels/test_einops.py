@@ -16,8 +16,9 @@ from benches.timing.measure import gate
 from kernels.einops_op.pattern import ADVICE, parse
 from kernels.einops_op.spec import result
 from kernels.einops_op.torch_impl import function
-from kernels.op import Cost, OpError, Platform, Point
+from kernels.op import Cost, OpError, Point
 from kernels.registry import OPS
+from kernels.support import Platform
 from tests.tensor_memory import peak_bytes
 
 OP = OPS["einops"]

@@ -17,8 +17,9 @@ from benches.timing.measure import measure
 from kernels import inspect
 from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import NAMES, ROOT
-from kernels.op import Impl, Op, Platform, Point
+from kernels.op import Impl, Op, Point
 from kernels.registry import OPS, baseline_of, language_of
+from kernels.support import Platform
 from reports.pick import pairs
 from reports.sections.versus import interpreted
 

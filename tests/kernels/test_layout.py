@@ -11,9 +11,10 @@ from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.layout.strided import FUNCTIONS, ROWS, Strided, refused, result, shares_storage
 from kernels.layout.torch_impl import CALLS
-from kernels.op import Cost, Platform, Point
+from kernels.op import Cost, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 from tests.tensor_memory import peak_bytes
 
 OP = OPS["layout"]

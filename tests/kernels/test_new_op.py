@@ -19,9 +19,10 @@ from benches.sweep.load import load_sweep
 from benches.timing.measure import measure
 from kernels import support, tolerances
 from kernels.gpus import Ceilings, load_gpu
-from kernels.op import Cost, DeviceKind, Impl, Inputs, Kernel, Op, Platform, Point
+from kernels.op import Cost, Impl, Inputs, Kernel, Op, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS, point_of
+from kernels.support import DeviceKind, Platform
 from kernels.tensors import Maker
 from studies import planted, planted_any
 

@@ -7,13 +7,14 @@ from itertools import product
 import pytest
 import torch
 
-from kernels.op import Cost, Platform, Point
+from kernels.op import Cost, Point
 from kernels.optimizer.data import group, make_inputs
 from kernels.optimizer.rules import RULES
 from kernels.optimizer.spec import BETA1, BETA2, LR, METHODS, OP, STEPS_TAKEN, counters, has_master, state_precision
 from kernels.optimizer.torch_impl import OPTIMIZERS, STATE_NAMES
 from kernels.parameter_copies import OPTIMIZER_STATES
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 from tests.kernels.test_costs import shapes
 from tests.tensor_memory import peak_bytes
 

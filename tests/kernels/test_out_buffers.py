@@ -9,8 +9,9 @@ import pytest
 from benches.correctness import memory_of, tensors
 from benches.devices.allocations import held_by_tensors
 from benches.devices.tensors import TensorWorkload
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.registry import OPS
+from kernels.support import Platform
 from tests.kernels.test_torch_impls import SEEDS
 from tests.tensor_memory import peak_bytes
 

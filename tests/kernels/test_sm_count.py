@@ -21,8 +21,9 @@ from kernels.guard import ROOT
 from kernels.inspect import gather
 from kernels.matmul import configs as matmul
 from kernels.matmul import triton_impl
-from kernels.op import Platform, Point
+from kernels.op import Point
 from kernels.registry import OPS, impl_of, point_of
+from kernels.support import Platform
 
 H100_SMS = 132  # NVIDIA H100 whitepaper, SXM5
 CHOOSES: dict[str, Callable[[Point, int], str]] = {

@@ -21,10 +21,11 @@ from benches.devices.tensors import TensorWorkload, data_seed
 from benches.timing.measure import gate
 from kernels.elementwise.spec import FUNCTIONS
 from kernels.gradient.spec import DIMS, PASSES
-from kernels.op import Kernel, Op, Platform, Point
+from kernels.op import Kernel, Op, Point
 from kernels.optimizer.spec import METHODS
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 from kernels.torch_modes import set_precision_mode
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ from kernels.einsum import triton_impl
 from kernels.einsum.grouping import Grouping
 from kernels.einsum.spec import OP, groupings, path
 from kernels.matmul.configs import configs
-from kernels.op import Inputs, Platform, Point
+from kernels.op import Inputs, Point
+from kernels.support import Platform
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
 INTERPRETED = Platform("cpu", interpreted=True)

@@ -12,8 +12,9 @@ from benches.correctness import check
 from kernels.elementwise import functions, triton_impl
 from kernels.elementwise.configs import choose, configs
 from kernels.elementwise.spec import FUNCTIONS, OP
-from kernels.op import Inputs, Kernel, Platform, Point
+from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 from kernels.tensors import dtype_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter

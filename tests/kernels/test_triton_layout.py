@@ -10,9 +10,10 @@ import torch
 from benches.correctness import check
 from kernels.layout import triton_impl
 from kernels.layout.strided import FUNCTIONS
-from kernels.op import Inputs, Kernel, Platform
+from kernels.op import Inputs, Kernel
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from kernels.support import Platform
 from kernels.tensors import dtype_of
 
 OP = OPS["layout"]

@@ -25,8 +25,8 @@ from benches.devices.cuda import SPIN_HZ, CudaDevice, CudaStream
 from benches.devices.streamed import HOLD_S, NOT_HELD
 from kernels.gpus import gpu_for_board
 from kernels.guard import ROOT
-from kernels.op import Platform
 from kernels.registry import OPS
+from kernels.support import Platform
 
 EVENTS, COLD = Method("events"), Method("events", flush=True)
 HOLD = int(HOLD_S * SPIN_HZ)

@@ -19,8 +19,8 @@ from benches.pytest_plugin.session import Session
 from benches.sweep.load import load_sweep
 from benches.timing.measure import refuse
 from kernels.gpus import load_gpu
-from kernels.op import Platform
 from kernels.registry import OPS
+from kernels.support import Platform
 from tests.conftest import left_out
 
 NO_GXX = "no C++ compiler: torch.compile needs g++, not on the PATH (apt-get install g++, or name one with CXX)"

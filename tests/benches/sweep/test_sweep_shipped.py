@@ -7,8 +7,8 @@ import pytest
 
 from benches.sweep.load import load_sweep, sweep_names
 from benches.sweep.shapes import model_names, read_model
-from kernels.op import Platform
 from kernels.registry import OPS
+from kernels.support import Platform
 from tests.runs_in import runs_in
 
 BANDS = {

@@ -11,8 +11,9 @@ from benches.correctness import Verdict
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.simulated import SimulatedDevice
 from benches.timing.measure import measure
-from kernels.op import Language, Platform, Point
+from kernels.op import Language, Point
 from kernels.registry import OPS
+from kernels.support import Platform
 
 POINT = OPS["matmul"].point("torch", "bf16", {"m": 127, "n": 129, "k": 131})
 SQUARE = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})

@@ -13,7 +13,8 @@ from torch._subclasses import FakeTensorMode
 from benches.correctness import verify
 from benches.devices.tensors import TensorWorkload
 from benches.timing.measure import gate
-from kernels.op import Inputs, Op, OpError, Platform, Point
+from kernels.op import Inputs, Op, OpError, Point
+from kernels.support import Platform
 from kernels.torch_modes import set_precision_mode
 from kernels.training import data, loader
 from kernels.training.loop import Trainer

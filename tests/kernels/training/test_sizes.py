@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from kernels.op import Kernel, Platform, Point
+from kernels.op import Kernel, Point
+from kernels.support import Platform
 from kernels.training.memory import memory
 from kernels.training.sizes import flops
 from tests.kernels.training.cases import OP, PRECISIONS, drawn, step
