@@ -11,35 +11,13 @@ from typing import Any, cast
 
 import torch
 
-from benches.correctness import Verdict, check, fill_nan, tensors
+from benches.correctness import Verdict, check, tensors
 from kernels.op import Inputs, Kernel, Op, Point
 from kernels.registry import OPS
-from studies.planted_case import Case, recomputed, right_result
+from studies import planted_any, planted_layout, planted_models, planted_optimizer
+from studies.planted_case import Case, one_wrong_element, recomputed, right_result, unwritten_edge, wrong_tile
 
 SEED = 5
-TILE = 16
-
-
-def wrong_tile(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
-    """One tile holds its neighbour's result."""
-    spoiled = right.clone()
-    spoiled[..., :TILE, :TILE] = right[..., :TILE, TILE : 2 * TILE]
-    return spoiled
-
-
-def unwritten_edge(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
-    """The ragged last column is never stored: it keeps the NaN that the gate filled in."""
-    spoiled = torch.empty_like(right)
-    fill_nan(spoiled)
-    spoiled[..., :-1] = right[..., :-1]
-    return spoiled
-
-
-def one_wrong_element(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
-    """The last element is its neighbour's."""
-    spoiled = right.clone()
-    spoiled[..., -1, -1] = right[..., -2, -2]
-    return spoiled
 
 
 def _without_tail(operand: torch.Tensor, dim: int, size: int) -> torch.Tensor:
@@ -178,8 +156,6 @@ def judge(case: Case) -> tuple[Verdict, Verdict]:
 
 def every_case() -> Iterator[Case]:
     """Those above, those of views, copies, optimizer steps and models, and for every other op those that any kernel can have."""
-    from studies import planted_any, planted_layout, planted_models, planted_optimizer
-
     own = [*cases(), *planted_layout.cases(), *planted_optimizer.cases(), *planted_models.cases()]
     yield from own
     covered = {case.point.op for case in own}

@@ -1,4 +1,4 @@
-"""A planted error, and the right result that it spoils."""
+"""A planted error, the right result that it spoils, and the errors that a kernel of any op can have."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from benches.correctness import tensors
+from benches.correctness import fill_nan, tensors
 from kernels.op import Inputs, Point
 from kernels.registry import OPS
+
+TILE = 16
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,25 @@ def rounded(inputs: Inputs, exact: Any) -> Any:
     """fp64 results in the output's precision."""
     results = tuple(t.to(out.dtype).contiguous() for t, out in zip(tensors(exact), tensors(inputs.out), strict=True))
     return results if isinstance(inputs.out, tuple) else results[0]
+
+
+def wrong_tile(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
+    """One tile holds its neighbour's result."""
+    spoiled = right.clone()
+    spoiled[..., :TILE, :TILE] = right[..., :TILE, TILE : 2 * TILE]
+    return spoiled
+
+
+def unwritten_edge(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
+    """The ragged last column is never stored: it keeps the NaN that the gate filled in."""
+    spoiled = torch.empty_like(right)
+    fill_nan(spoiled)
+    spoiled[..., :-1] = right[..., :-1]
+    return spoiled
+
+
+def one_wrong_element(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
+    """The last element is its neighbour's."""
+    spoiled = right.clone()
+    spoiled[..., -1, -1] = right[..., -2, -2]
+    return spoiled

@@ -8,8 +8,7 @@ import torch
 
 from kernels.op import Inputs, Point
 from kernels.registry import OPS
-from studies.planted import one_wrong_element, unwritten_edge, wrong_tile
-from studies.planted_case import Case
+from studies.planted_case import Case, one_wrong_element, unwritten_edge, wrong_tile
 
 FORMATS = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")
 
