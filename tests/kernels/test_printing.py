@@ -114,7 +114,7 @@ def test_a_pipe_that_does_not_block_loses_nothing() -> None:
 
 COMMAND = f"{sys.executable} -m kernels precisions"
 PLACES = {  # what a shell puts behind the descriptors, and what arrives on standard error
-    ">/dev/full": "note: not all that was printed arrived: No space left on device\n",
+    ">/dev/full": "note: some output was lost: No space left on device\n",
     ">/dev/full 2>/dev/full": "",
     "<&- >&- 2>&-": "",
     "| head -1": "",
