@@ -227,7 +227,7 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the path is no chain of strided batched matmuls on this platform, or None."""
+    """Why the path cannot run as a chain of strided batched matmuls on this platform, or None."""
     steps = path(point)
     if support.is_fp8(point.precision) and len(steps) > 1:
         return "an fp8 chain would have to quantise its intermediates"

@@ -100,7 +100,7 @@ def _made_axis(node: Map, key: str, problems: Problems) -> Sequence[int]:
     if low > high:
         problems.add(item.spot, key, f"an empty axis: {kind} from {low} to {high}")
     elif not_power:
-        problems.add(item.spot, key, f"{not_power[0]} is no power of two, as {AXES['pow2']} needs")
+        problems.add(item.spot, key, f"{not_power[0]} is not a power of two, as {AXES['pow2']} needs")
     elif step:
         return range(low, high + 1, step[0])
     else:
