@@ -103,9 +103,9 @@ def contraction_s(work: Contractions, fit: TileFit, peak_flops_per_s: float, ban
         P(P(blocks an SM · tile FLOPs / SM rate, turns · steps · step_s) + turns · prologue_s, bytes / drawn bandwidth)
 
     plus split_s · log2(split), plus launch_s. P is the p-norm; blocks an SM = ceil(blocks / SMs), the splits among the blocks; turns =
-    ceil(blocks / (SMs · resident blocks)); an SM's rate is its share of efficiency · peak. Source: the form in the README of others'
-    timings, changed in two things. Blocks that share an SM hide one another's latencies, so steps and prologues count once a turn; and k
-    is split only while one turn holds all blocks.
+    ceil(blocks / (SMs · resident blocks)); an SM's rate is its share of efficiency · peak. Source: the form in the README of the
+    measured H100 timings, changed in two ways. Blocks that share an SM hide one another's latencies, so steps and prologues count once a
+    turn; and k is split only while one turn holds all blocks.
     """
     chunks = [work.take(slice(i, i + CHUNK)) for i in range(0, len(work.m), CHUNK)]
     times = [_best_s(chunk, fit, peak_flops_per_s / sm_count, bandwidth_bytes_per_s, sm_count) for chunk in chunks]

@@ -1,6 +1,7 @@
 """All code that a function depends on, across modules: what it calls, the constants and defaults that it reads, and what fills these.
 
-Own code only: the tree and whatever else is no installed package, such as a user's module. Of installed packages the names count.
+Own code is this repository and any other module that is not part of an installed package, such as a user's. Of installed packages only the
+names count.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from pathlib import Path
 
 from kernels.syntax import Module, Ref, Uses, module, text, uses
 
-RECORDED = {"torch", "triton", "numpy"}  # every run records their versions, also where they were built in a folder of somebody's own
+RECORDED = {"torch", "triton", "numpy"}  # every run records their versions, even of a build from source
 INSTALLED = {"site-packages", "dist-packages"}
 STANDARD = {Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib")}
-# Methods that change nothing; any other of a module's variable may put something into it.
+# Methods that change nothing; a call of any other method of a module's variable may change that variable.
 READING = {
     *("copy", "count", "difference", "endswith", "findall", "format", "fullmatch", "get", "index", "intersection", "items", "join", "keys"),
     *("lower", "match", "search", "split", "startswith", "strip", "sub", "union", "upper", "values"),
 }
-PLAIN = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)  # statements of which it can be told what they change
+PLAIN = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)  # statements whose changes can be seen in their text
 
 
 @dataclass(frozen=True)
 class Node:
-    """A name of a module; with no name the whole module; with a place one of the statements that do something when it is imported."""
+    """A name of a module; without `name`, the whole module; with `act`, one of the statements that do something when it is imported."""
 
     module: str
     name: str | None = None
@@ -42,16 +43,17 @@ class Node:
 
 def closure(roots: Sequence[str], itself: object = None) -> str:
     """The normalised text of all that the named code ("package.module:function") depends on, numbered by where it is first read, so that
-    names of modules and the order of definitions do not count. Raises LookupError for code that is not own or is not found.
+    names of modules and the order of definitions do not count. Raises LookupError for code that is not own code or is not found.
 
-    itself: what the roots belong to. Where they read the variable that holds it, nothing is added to them.
+    itself: the object that the roots belong to, such as an Op. Reading the variable that holds it adds nothing.
     """
     return _Walk(roots, itself).text()
 
 
 @cache
 def locate(name: str) -> tuple[Path | None, bool] | None:
-    """File of an own module (None for a folder without one), and whether it is a package; None for others. Imports nothing."""
+    """The file of a module of own code (None for a folder without __init__.py), and whether it is a package; None for other modules.
+    Imports nothing."""
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     spec = loaded or _found(name)
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -71,7 +73,7 @@ def _found(name: str) -> importlib.machinery.ModuleSpec | None:
 
 
 def _is_installed(path: Path, name: str) -> bool:
-    """Whether it came by an installer, whose version environment.json has, also into a folder of its own (pip install --target)."""
+    """Whether an installer put the module there, even in a separate folder (pip install --target): environment.json records its version."""
     if name.split(".", maxsplit=1)[0] in RECORDED or INSTALLED & set(path.parts) or STANDARD & set(path.parents):
         return True
     depth = name.count(".") + 1 + (path.name == "__init__.py")
@@ -85,7 +87,7 @@ def _holds_packages(folder: Path) -> bool:
 
 @cache
 def table(name: str) -> Module:
-    """Of an own module, read once in a process: a file that is changed while it runs is not what runs."""
+    """The table of a module of own code. Each file is read once in a process: an edit made later is not what runs."""
     found = locate(name)
     if found is None:
         raise LookupError(name)
@@ -107,14 +109,14 @@ def _normalised(statement: ast.stmt) -> str:
 
 
 def forget() -> None:
-    """Reads all files again from now on."""
+    """Clears the caches, so that all files are read again."""
     for cached in (locate, table, _holds_packages, _used, _normalised, changed_by, resolve):
         cached.cache_clear()
 
 
 @cache
 def resolve(home: str, ref: Ref, seen: frozenset[tuple[str, str]] = frozenset()) -> Node | str | None:
-    """What a name stands for in own code; the dotted name in an installed package; None for a builtin."""
+    """The node that a name refers to in own code; the dotted name for an installed package; None for a builtin."""
     start = ref.module or home
     if locate(start) is None:
         return ".".join((start, *ref.names))
@@ -136,12 +138,12 @@ def resolve(home: str, ref: Ref, seen: frozenset[tuple[str, str]] = frozenset())
             return f"{star}.{first}"
         if (star, first) not in seen and first in {*table(star).bindings, *table(star).imports}:
             return resolve(home, Ref(star, ref.names), seen | {(star, first)})
-    return Node(start)  # it cannot be told where this comes from: all of the module counts
+    return Node(start)  # its origin is unknown: the whole module counts
 
 
 @cache
 def changed_by(home: str, statement: ast.stmt, on_import: bool) -> frozenset[Node]:
-    """Variables of modules that a statement puts something into; on_import: while it is imported, also through the functions it calls."""
+    """Variables of modules that a statement changes. on_import: what it changes during import, including through the functions it calls."""
     found = _used(home, statement, on_import)
     changed = {target for ref in found.writes if isinstance(target := resolve(home, ref), Node)}
     for ref in (*found.calls, *found.bases):
@@ -160,7 +162,7 @@ def changed_by(home: str, statement: ast.stmt, on_import: bool) -> frozenset[Nod
 
 
 class _Walk:
-    """Collects nodes from the roots on, in the order in which they are read."""
+    """Collects nodes, starting at the roots, in the order in which they are read."""
 
     def __init__(self, roots: Sequence[str], itself: object):
         self.itself = itself
@@ -181,11 +183,11 @@ class _Walk:
         while self.waiting or self.act():
             node = self.waiting.popleft()
             self.imports(node.module)
-            self.parts.append("\n".join([str(self.places[node]), *self.told(node)]))
+            self.parts.append("\n".join([str(self.places[node]), *self.lines(node)]))
         return "\n\n".join(self.parts)
 
     def place(self, target: Node | str | None) -> str:
-        """The number of a node, given when it is first seen; a name elsewhere as it is."""
+        """The number of a node, given when it is first seen; a name outside own code unchanged."""
         if not isinstance(target, Node):
             return target or "-"
         if target.name and self.itself is not None and getattr(sys.modules.get(target.module), target.name, None) is self.itself:
@@ -195,8 +197,8 @@ class _Walk:
             self.waiting.append(target)
         return str(self.places[target])
 
-    def told(self, node: Node) -> Iterator[str]:
-        """The text of a node's statements, and what their names stand for."""
+    def lines(self, node: Node) -> Iterator[str]:
+        """The text of a node's statements, and what their names refer to."""
         known = table(node.module)
         if known.opaque:
             yield hashlib.sha256(known.source).hexdigest()
@@ -215,7 +217,7 @@ class _Walk:
             yield " ".join(self.place(resolve(node.module, ref)) for ref in known.imports.values())
 
     def imports(self, name: str) -> None:
-        """Notes a module and all that are imported with it: what they do then counts."""
+        """Records a module and all modules imported with it: what they do on import counts."""
         for one in accumulate(name.split("."), "{}.{}".format):
             if one not in self.imported and locate(one):
                 self.imported[one] = None
@@ -235,11 +237,12 @@ class _Walk:
         return [*table(name).acts, *table(name).may_act]
 
     def act(self) -> bool:
-        """Adds what the modules do when they are imported, as far as it changes something that was read or nobody can tell what."""
+        """Adds the statements that act on import, if they change something that was read or their changes are unknown. Returns whether
+        nodes are waiting."""
         for name in self.imported:
             for i, one in enumerate(self.acts(name)):
                 node, changed = Node(name, act=i), changed_by(name, one, True)
-                told = one in table(name).may_act or (changed and isinstance(one, PLAIN))
-                if node not in self.places and (changed & self.places.keys() or not told):
+                known = one in table(name).may_act or (changed and isinstance(one, PLAIN))
+                if node not in self.places and (changed & self.places.keys() or not known):
                     self.place(node)
         return bool(self.waiting)

@@ -1,4 +1,4 @@
-"""Python's collector of garbage, out of the way of what makes many objects that all stay."""
+"""Pauses Python's garbage collector for code that makes many long-lived objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused(freeze: bool = False) -> Iterator[None]:
-    """Looks for no garbage until it ends. freeze: nor ever in what was made until then, which stays as long as the process."""
+    """Pauses garbage collection inside the `with` block. freeze: excludes every object that exists at its end from later collections
+    (gc.freeze), for objects that live as long as the process."""
     enabled = gc.isenabled()
     gc.disable()
     try:

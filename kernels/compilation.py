@@ -27,7 +27,7 @@ _target: ContextVar[int | None] = ContextVar("target", default=None)
 
 @contextmanager
 def compiling_for(gpu: Gpu | None) -> Iterator[None]:
-    """Until it ends, `sm_count_of` answers for this GPU, or the default one, where there is none."""
+    """Inside the `with` block, `sm_count_of` returns this GPU's count (None: the default GPU's) for tensors that are not on a GPU."""
     token = _target.set(gpu.sm_count if gpu else None)
     try:
         yield
@@ -36,22 +36,22 @@ def compiling_for(gpu: Gpu | None) -> Iterator[None]:
 
 
 def sm_count_of(tensor: torch.Tensor) -> int:
-    """Streaming multiprocessors of the device that holds a tensor; where that is none with SMs (in the interpreter, for fake tensors and
-    those on the meta device) of the GPU that is compiled for, or of the default one."""
-    if tensor.is_cuda and type(tensor) is torch.Tensor:  # a fake tensor's type is another
+    """The number of streaming multiprocessors (SMs) of the GPU that holds a tensor. For a tensor that is not on a GPU (interpreter, fake
+    tensor, meta device): that of the GPU that is compiled for, or of the default one."""
+    if tensor.is_cuda and type(tensor) is torch.Tensor:  # a fake tensor's type differs
         return torch.cuda.get_device_properties(tensor.device).multi_processor_count
     return _target.get() or _default_sm_count()
 
 
 @cache
 def _default_sm_count() -> int:
-    """Of the default GPU's file. Not by load_gpu: the hash of a kernel's source (kernels/fingerprint.py) takes in all that its build calls,
-    and how descriptions of GPUs are checked is no part of a kernel."""
+    """The count in the default GPU's file. load_gpu is not used: the hash of a kernel's source (kernels/fingerprint.py) covers all that its
+    build calls, and the checks of GPU files are not part of a kernel."""
     return int(yaml.safe_load((GPU_DIR / f"{DEFAULT_GPU}.yaml").read_text(encoding="utf-8"))["sm_count"])
 
 
 class Function(NamedTuple):
-    """A function that a kernel takes, jitted, as a compile-time argument, by name: "package.module:function"."""
+    """The name of a function that a kernel takes, jitted, as a compile-time argument: "package.module:function"."""
 
     name: str
 
@@ -71,7 +71,7 @@ class Compilation:
     num_warps: int
     num_stages: int
     expects: Literal["dot", "wide", "any"]  # the precision's multiply instruction, 128-bit loads, or nothing of the machine code
-    impl: str = ""  # whose kernel it is; filled in by `inspect`
+    impl: str = ""  # the implementation that the kernel belongs to; filled in by `inspect`
 
     @property
     def id(self) -> str:

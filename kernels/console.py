@@ -1,4 +1,4 @@
-"""Rich's console, as every command makes it."""
+"""The Rich console that every command prints through."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kernels.printing import FALLBACK, Rendered, Stream
 
 
 class SafeConsole(Console):
-    """A console that takes escape sequences and other control characters out of what it is given to show."""
+    """A console that removes escape sequences and other control characters from the text that it shows."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """What is not shown as it is goes here already, so that columns are as wide as what is written into them; not where that could make
-        markup."""
+        """Replaces unprintable characters before Rich measures the text, so that columns fit what is written; not where a replacement could
+        become markup."""
         if "[" not in text or options.get("markup") is False:
             text = printable(text).encode(self.encoding, FALLBACK).decode(self.encoding)
         return super().render_str(text, **options)
@@ -30,7 +30,7 @@ class SafeConsole(Console):
 
 
 def open_console(error: bool = False, width: int | None = None) -> Console:
-    """A console on standard output, or error. width: None for the terminal's. `:name:` in a point's id stays what it is."""
+    """A console on standard output, or error. width: None for the terminal's. `:name:` in a point's id is not turned into an emoji."""
     stream = sys.stderr if error else sys.stdout
     file: Any = Rendered(stream) if isinstance(stream, Stream) else None
     return SafeConsole(file=file, stderr=error, width=width, emoji=False)

@@ -74,7 +74,7 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     """
     found, where = _distinct([(p.op, p.precision, *p.dims.values(), *p.options.values()) for p in points])
     distinct = [points[i] for i in found]
-    with collector_paused():  # costs and parts hold no cycles, and the search for some takes a third of the time
+    with collector_paused():  # costs and parts form no cycles, and searching for them takes a third of the time
         costs = [OPS[point.op].cost(point, where_of(ceilings)) for point in distinct]
         return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
 
@@ -115,7 +115,7 @@ def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> d
 
 
 def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
-    """The point of a row; those of another version's ops and dims stream at the row's cost."""
+    """The point of a row. One with ops or dims of another version is predicted as a stream of the row's cost."""
     found = point_of({"op": op, "impl": "", "precision": precision, "dims": dims, "options": options})
     return found or Point("", op, "", precision, {}, {}, label=UNKNOWN)
 

@@ -22,7 +22,7 @@ from kernels.strict_yaml.nodes import read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, SweepError
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
-DEFAULT_GPU = "h100_sxm5"  # what is planned, predicted, simulated and compiled for where no GPU is there and none is named
+DEFAULT_GPU = "h100_sxm5"  # the GPU to plan, predict, simulate and compile for where none is present and none is named
 
 BARE = re.compile(r"[\w-]*")  # a name; anything else is a path
 
@@ -84,7 +84,7 @@ def gpu_names() -> tuple[str, ...]:
 
 
 def gpu_help() -> str:
-    """What a command's --gpu takes."""
+    """The help text of a command's --gpu."""
     return f"{', '.join(gpu_names())}, or a YAML file like theirs (default: {DEFAULT_GPU})"
 
 
@@ -104,16 +104,16 @@ def _load(name: str) -> Gpu:
 
 
 def find_gpu(name_or_path: str, folder: Path = Path()) -> Gpu:
-    """The GPU of a bare name, configs/gpus/NAME.yaml, or of a file anywhere, as for sweeps; relative to `folder`. Raises GpuError."""
+    """The GPU of a bare name (configs/gpus/NAME.yaml) or of a path, relative to `folder`. Raises GpuError."""
     return load_gpu(name_or_path) if BARE.fullmatch(name_or_path) else read_gpu(folder / name_or_path)
 
 
 def read_gpu(path: Path) -> Gpu:
-    """The GPU that a file describes, under the file's own name. Raises GpuError, whose line names the file and its first mistake."""
+    """The GPU that a file describes; its `name` must be the file's. Raises GpuError, one line that names the file and its first mistake."""
     file, problems = str(path), Problems()
     try:
         text = read_text(path, Spot(file, 1), "GPU", problems)
-        read_yaml(text, file, problems, "GPU")  # its line for a mistake, and its limits: what is left, YAML's own reader takes
+        read_yaml(text, file, problems, "GPU")  # checks limits and names the line of a mistake; PyYAML then reads the values
         problems.check()
         fields = _plain(text, path)
         if fields.get("name") != path.stem or not BARE.fullmatch(path.stem):
@@ -127,10 +127,10 @@ def read_gpu(path: Path) -> Gpu:
 
 
 def _plain(text: str, path: Path) -> dict[str, Any]:
-    """What a mapping of YAML holds. Raises GpuError."""
+    """The values of a YAML mapping. Raises GpuError."""
     try:
         return dict(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date, a number of thousands of digits
         raise GpuError(one_line(f"{path}: {' '.join(str(error).split())}")) from error
 
 

@@ -37,8 +37,7 @@ from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for
 from kernels.console import open_console
 from kernels.gpus import Gpu
 from kernels.op import Impl, Op
-from kernels.precisions import PRECISIONS
-from kernels.support import FP8_FROM, TF32_FROM
+from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
 WARP = 32  # threads
@@ -94,7 +93,7 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
     """
     if precision == "fp32":
         return ("FFMA", "FFMA2")
-    fp8 = PRECISIONS[precision].bytes == 1
+    fp8 = is_fp8(precision)
     if capability < (FP8_FROM if fp8 else TF32_FROM):
         return ()
     family = {9: ("HGMMA", "QGMMA"), 10: ("UTCHMMA", "UTCQMMA")}.get(capability[0], ("HMMA", "QMMA"))
@@ -104,7 +103,7 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
 def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | None:
     """What the GPU has no units for, or None."""
     if any("fp8" in kind for kind in compilation.signature.values()) and capability < FP8_FROM:
-        return "fp8 came with compute capability 8.9"
+        return "fp8 needs compute capability 8.9 or later"
     if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
         return f"no matrix units for {compilation.precision} before compute capability 8.0"
     return None
@@ -199,7 +198,7 @@ def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
 
 
 def _jitted(function: Function) -> Any:
-    """A function that its module leaves undecorated, so that it can be read without Triton, is decorated here."""
+    """The jitted function. One that its module leaves undecorated, so that the module loads without Triton, is decorated here."""
     found = resolve_name(function.name)
     return found if hasattr(found, "arg_names") else triton.jit(found)
 
@@ -239,17 +238,16 @@ def _first_line(error: Exception) -> str:
 
 
 def gather(ops: Iterable[Op], only: list[str] | None = None, gpu: Gpu | None = None) -> list[Compilation]:
-    """The compilations that the ops' Triton modules name for a GPU (the default one); with `only`, those of an op, precision and config,
-    "op:precision:config"."""
+    """The compilations that the ops' Triton modules list for a GPU (None: the default one). only: keep those of "op:precision:config"."""
     with compiling_for(gpu):
         found = [replace(c, impl=impl.name) for _, impl, listed in triton_modules(ops) if listed for c in listed()]
     return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
 
 
 def unlisted(ops: Iterable[Op]) -> list[str]:
-    """A line for each Triton implementation whose module names no compilations."""
+    """A line for each Triton implementation whose module has no `compilations`."""
     return [
-        f"FAIL {op.name}-{impl.name}: {_module(impl)} has no compilations(), so nothing of it can be compiled here: add that function, "
+        f"FAIL {op.name}-{impl.name}: {_module(impl)} has no compilations(), so it cannot be compiled here: add that function, "
         "as in kernels/elementwise/triton_impl.py"
         for op, impl, listed in triton_modules(ops)
         if not listed

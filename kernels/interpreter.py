@@ -1,6 +1,6 @@
-"""Whether Triton compiles kernels or runs them in its interpreter: the one place that reads or sets the variable it goes by.
+"""Whether Triton compiles kernels or runs them in its interpreter: only this module reads or sets the environment variable for it.
 
-Triton reads it when it is imported, so a choice comes before that; processes that are started later inherit it.
+Triton reads the variable when it is imported, so it must be set before; processes started later inherit it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ OFF = ("", "0", "false", "off")
 
 
 def setting() -> str | None:
-    """Returns the variable as it is; None where it is not set."""
+    """Returns the variable's value; None where it is not set."""
     return os.environ.get(VARIABLE)
 
 
@@ -23,24 +23,24 @@ def is_on(value: str | None) -> bool:
 
 
 def interpret_unless_set() -> None:
-    """The interpreter, where the user has not chosen."""
+    """Chooses the interpreter unless the user has set the variable."""
     os.environ.setdefault(VARIABLE, "1")
 
 
 def interpret() -> None:
-    """The interpreter. Raises RuntimeError where Triton was imported to compile."""
+    """Chooses the interpreter. Raises RuntimeError where Triton was already imported to compile."""
     if "triton" in sys.modules and not is_on(setting()):
         raise RuntimeError(f"triton was imported before its interpreter could be chosen: set {VARIABLE}=1")
     os.environ[VARIABLE] = "1"
 
 
 def compile_kernels() -> bool:
-    """No interpreter. Returns whether it was on; where Triton is imported already, only a new process then compiles."""
+    """Turns the interpreter off. Returns whether it was on; if Triton is already imported, only a new process then compiles."""
     return is_on(os.environ.pop(VARIABLE, None))
 
 
 def choose(device_kind: str) -> None:
-    """What a device needs: `cuda` compiles, `cpu` interprets, a simulated one runs no kernels. Raises RuntimeError as `interpret` does."""
+    """Sets what a device needs: `cuda` compiles, `cpu` interprets, a simulated one runs none. Raises RuntimeError like `interpret`."""
     if device_kind == "cpu":
         interpret()
     elif device_kind == "cuda":

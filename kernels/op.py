@@ -17,7 +17,7 @@ from kernels.support import DeviceKind, Platform, triton_needs
 
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
-Language = Literal["torch", "triton"]  # what a kernel is written in, and with it where it can run
+Language = Literal["torch", "triton"]  # what a kernel is written in, which decides where it can run
 
 
 class OpError(ValueError):
@@ -113,7 +113,7 @@ class Inputs:
 
 
 def never(point: Point) -> bool:
-    """False: for an implementation that writes to `Inputs.out` whatever the point."""
+    """Returns False: for an implementation that writes to `Inputs.out` whatever the point."""
     return False
 
 
@@ -130,9 +130,9 @@ class Impl:
     build: str  # names f(point, inputs) -> Kernel, which may raise Unsupported
     refuses: Callable[[Point, Platform], str | None]  # why it cannot run a point, or None; see `unsupported`
     allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
-    language: Language = "torch"  # Triton: run in its interpreter where there is no GPU, never timed there, compiled by `inspect`
-    compiled: bool = False  # code is built when it runs, by torch.compile or by Triton; always so of Triton
-    left_behind: Callable[[Point], int] = lambda point: 0  # bytes that its operators leave to one another, besides `Cost.memory_bytes`
+    language: Language = "torch"  # Triton: interpreted and never timed where there is no GPU; compiled by `inspect`
+    compiled: bool = False  # code is built when it runs, by torch.compile or by Triton; always true for Triton
+    left_behind: Callable[[Point], int] = lambda point: 0  # bytes of its operators' intermediate results, besides `Cost.memory_bytes`
 
     def __post_init__(self) -> None:
         if self.language == "triton":
@@ -147,7 +147,7 @@ class Impl:
         return self.compiled and self.language == "torch"
 
     def unsupported(self, point: Point, platform: Platform) -> str | None:
-        """Why a point cannot run there, or None. A missing compiler comes last: installing one leaves the point's own reasons."""
+        """Why a point cannot run on a platform, or None. A missing compiler comes last: installing one would not remove the others."""
         needs = triton_needs(platform) if self.language == "triton" else None
         return needs or self.refuses(point, platform) or (platform.no_compiler if self.compiled else None)
 
@@ -158,7 +158,7 @@ def one_stream(point: Point, cost: Cost) -> list[Part]:
 
 
 def no_check(point: Point) -> None:
-    """For an op of which every combination of dims and options makes sense, or is unsupported."""
+    """Accepts every point: for an op whose combinations of dims and options all make sense, or are unsupported."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ class Op:
     options: Mapping[str, Option]
     dim_order: Callable[[Options, Iterable[str]], tuple[str, ...]]  # canonical order of the given dims; OpError if wrong
     check: Callable[[Point], None]  # OpError where the values of dims or options make no sense together
-    cost: Callable[[Point, DeviceKind], Cost]  # of a call on such a device; who asks names it
-    small_dims: Callable[[Point], Dims]  # of `shrink`
+    cost: Callable[[Point, DeviceKind], Cost]  # of a call on a device of this kind, which the caller names
+    small_dims: Callable[[Point], Dims]  # the dims of `shrink`
     make_inputs: str
     reference: str
     tolerance: str

@@ -1,4 +1,4 @@
-"""The copies of a parameter that training keeps, in bytes, and what an optimizer keeps of it. Kernels and napkin math share it."""
+"""Bytes of the copies of a parameter that training keeps, and the values that each optimizer keeps. Kernels and napkin math share both."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class Scheme:
     weights: float
     gradients: float
     master: float
-    state: float  # of one value that the optimizer keeps a parameter
+    state: float  # of one value that the optimizer keeps for a parameter
 
 
 SCHEMES: dict[str, Scheme] = {
     "fp32": Scheme(4, 4, 0, 4),
     "mixed": Scheme(2, 2, 4, 4),  # Micikevicius et al. 2018, "Mixed Precision Training"; ZeRO section 3.1: 2 + 2 + K, K = 12 with Adam
     "mixed_fp32_gradients": Scheme(2, 4, 4, 4),  # gradients accumulated in fp32, as Megatron-LM does with bf16
-    "bf16": Scheme(2, 2, 0, 2),  # nothing is wider: small updates are lost in bf16's 8 bits
+    "bf16": Scheme(2, 2, 0, 2),  # no wider copy: small updates are lost in bf16's 8 bits
 }
 
-# Values kept a parameter beside weight and gradient, by the methods' definitions (torch.optim keeps the same).
+# Values kept for each parameter besides weight and gradient, by the methods' definitions (torch.optim keeps the same).
 OPTIMIZER_STATES: dict[str, int] = {
     "sgd": 0,
     "momentum": 1,  # velocity

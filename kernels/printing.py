@@ -1,4 +1,4 @@
-"""The one door for what commands print: it reaches any terminal, pipe or log, and where it cannot, the exit code stays what it was."""
+"""Output of all commands: it reaches any terminal, pipe or log, and where it cannot, the exit code does not change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FALLBACK = "symbols as ASCII"  # the name of the error handler
 
 
 def as_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
-    """For codecs: what stands in the place of characters that an encoding lacks."""
+    """For codecs: what is written in place of characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -36,7 +36,7 @@ codecs.register_error(FALLBACK, as_ascii)
 
 
 class Unfailing(io.RawIOBase):
-    """A descriptor whose writes never raise: where a disk is full or a pipe closed, bytes are lost, and `lost` says why."""
+    """A descriptor whose writes never raise: where a disk is full or a pipe closed, bytes are lost, and `lost` holds the error."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
@@ -52,12 +52,12 @@ class Unfailing(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
-        """Writes all of it; how many bytes are done with."""
+        """Writes all of it. Returns the number of bytes, lost ones included."""
         left = memoryview(data).cast("B")
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # whoever shares the terminal or pipe made it so: wait as if nobody had
+            except BlockingIOError:  # another process made the shared terminal or pipe non-blocking: wait
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.lost = error
@@ -66,11 +66,11 @@ class Unfailing(io.RawIOBase):
 
 
 class Stream(io.TextIOWrapper):
-    """Standard output or error. It shows text and obeys none of it: see escaping.printable and loggable."""
+    """Standard output or error. No text is interpreted as a command: see escaping.printable and loggable."""
 
     def __init__(self, descriptor: int, like: TextIO | None, shared: bool = False):
-        """like: what stood in its place, None where the descriptor was closed. shared: others go on to write to that one, so what they
-        wrote comes first, and nothing is held back here."""
+        """like: the stream that it replaces, None where the descriptor was closed. shared: others keep writing to that stream, so it is
+        flushed first, and nothing is buffered here."""
         self.descriptor = Unfailing(descriptor)
         settings: dict[str, Any] = {"encoding": "utf-8"} if like is None else {"encoding": like.encoding}
         if isinstance(like, io.TextIOWrapper):
@@ -80,14 +80,14 @@ class Stream(io.TextIOWrapper):
         buffer: Any = self.descriptor if settings.get("write_through") else io.BufferedWriter(self.descriptor)
         super().__init__(buffer, errors=FALLBACK, newline="", **settings)
         self._like = like if shared else None
-        self._begun = False  # something stands on the line already
+        self._begun = False  # the line already has text
 
     def write(self, text: str) -> int:
         self.write_rendered(printable(text))
         return len(text)
 
     def write_rendered(self, text: str) -> int:
-        """Text whose escape sequences are our own."""
+        """Writes text whose escape sequences are our own."""
         if self._like is not None:
             with suppress(OSError):
                 self._like.flush()
@@ -99,7 +99,7 @@ class Stream(io.TextIOWrapper):
 
 
 class Rendered:
-    """A stream as Rich and pytest write to it, with colours of their own."""
+    """A stream for Rich and pytest, which write colours of their own."""
 
     def __init__(self, stream: Stream):
         self._stream = stream
@@ -112,7 +112,7 @@ class Rendered:
 
 
 def print_safely() -> None:
-    """From now on printing neither raises nor changes the exit code, whatever stands behind the descriptors 1 and 2.
+    """Replaces sys.stdout and sys.stderr, so that printing neither raises nor changes the exit code, whatever descriptors 1 and 2 are.
 
     Without it a symbol that the terminal lacks (× in ASCII), a full disk, a closed pipe (`| head -1`) or a closed descriptor (`>&-`) ends
     the command with exit code 1, which elsewhere means a regression, or Python's flush at exit makes it 120.
@@ -124,7 +124,7 @@ def print_safely() -> None:
 
 
 def end(stream: TextIO | None, descriptor: int) -> None:
-    """Empties a stream for good, into its descriptor or, where that cannot be written to, nowhere: Python would try again at exit."""
+    """Flushes a stream for the last time. Where that fails, its descriptor is silenced: Python would try again at exit."""
     try:
         if stream is not None:
             stream.flush()
@@ -133,9 +133,9 @@ def end(stream: TextIO | None, descriptor: int) -> None:
 
 
 def silence(descriptor: int) -> None:
-    """Leads a descriptor nowhere."""
+    """Points a descriptor at /dev/null."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    if nowhere == descriptor:  # it was closed, and is the lowest that was free
+    if nowhere == descriptor:  # it was closed, and was the lowest free one
         os.set_inheritable(descriptor, True)
         return
     os.dup2(nowhere, descriptor)
@@ -143,7 +143,7 @@ def silence(descriptor: int) -> None:
 
 
 def _open_closed() -> None:
-    """A file opened later would get a closed descriptor's number, and with it what is printed."""
+    """Opens closed descriptors 0 to 2: a file opened later would get such a number, and with it the output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -152,8 +152,8 @@ def _open_closed() -> None:
 
 
 def say_what_was_lost(out: Stream, error: TextIO) -> None:
-    """Prints to `error`, at the end, that some of what was printed to `out` did not arrive, if that is so and nobody wanted it so."""
+    """Prints a note to `error` if output to `out` was lost, unless the reader or the user closed it."""
     out.flush()
     lost = out.descriptor.lost
-    if lost is not None and lost.errno not in (errno.EPIPE, errno.EBADF):  # a reader has seen enough, `>&-`
-        print(f"note: not all that was printed arrived: {lost.strerror}", file=error)
+    if lost is not None and lost.errno not in (errno.EPIPE, errno.EBADF):  # `| head -1`, `>&-`
+        print(f"note: some output was lost: {lost.strerror}", file=error)

@@ -12,7 +12,7 @@ from kernels.op import Impl, Language, Op, OpError, Point
 from kernels.parts import VECTOR_PRECISION
 from kernels.precisions import PRECISIONS
 
-FOLDERS = (  # of kernels/, each of which gives an OP
+FOLDERS = (  # in kernels/, each with an OP
     "matmul",
     "elementwise",
     "einsum",
@@ -38,10 +38,10 @@ def impl_of(point: Point) -> Impl:
 
 
 def point_of(row: Any) -> Point | None:
-    """The point that a row is of; None where this version does not know its op, precision, dims or options.
+    """The point of a row; None where this version does not know its op, precision, dims or options.
 
-    row: of the journal, or of a table: anything with `op`, `impl`, `precision`, `dims` and `options` as attributes or keys. Tables hold
-    dims and options as JSON, or fill with None those that a row lacks.
+    row: one of the journal or of a table, with `op`, `impl`, `precision`, `dims` and `options` as attributes or keys. Tables hold dims and
+    options as JSON, or fill those that a row lacks with None.
     """
     get = row.__getitem__ if hasattr(row, "keys") else partial(getattr, row)
     op, impl, precision, dims, options = (get(name) for name in ("op", "impl", "precision", "dims", "options"))
@@ -60,11 +60,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def language_of(op: str, impl: str) -> Language | None:
-    """What an implementation is written in, by its name in a row; None for one that is not known here."""
+    """What an implementation is written in, by its name in a row; None for an unknown one."""
     found = OPS[op].impls.get(impl) if op in OPS else None
     return found.language if found else None
 
 
 def baseline_of(op: str) -> str:
-    """The implementation that others are compared with; of an op that is not known here, what all shipped ops call it."""
+    """The implementation that others are compared with; for an unknown op, the name that all shipped ops use."""
     return OPS[op].baseline if op in OPS else "torch"

@@ -33,31 +33,31 @@ def is_fp8(precision: str) -> bool:
 
 
 def triton_needs(platform: Platform) -> str | None:
-    """A GPU, or Triton's interpreter."""
+    """Why Triton cannot run, or None: it needs a GPU or its interpreter."""
     return None if platform.kind == "cuda" or platform.interpreted else "Triton needs a GPU or its interpreter"
 
 
 def matrix_units(precision: str, platform: Platform) -> str | None:
-    """What products in a precision need. A CPU multiplies fp8, converted, but has no TF32."""
+    """Why a platform cannot multiply in a precision, or None. A CPU multiplies fp8, converted, but has no TF32."""
     if is_fp8(precision) and platform.kind == "cuda" and platform.capability < FP8_FROM:
-        return "fp8 matrix units came with compute capability 8.9"
+        return "fp8 matrix units need compute capability 8.9 or later"
     if precision == "tf32" and (platform.kind != "cuda" or platform.capability < TF32_FROM):
         return "TF32 is a mode of NVIDIA's tensor cores from compute capability 8.0 on"
     return None
 
 
 def matrix_units_or_interpreter(precision: str, platform: Platform) -> str | None:
-    """The same for what Triton's interpreter may run, which has every precision."""
+    """The same for kernels that Triton's interpreter may run: it supports every precision."""
     return None if platform.interpreted else matrix_units(precision, platform)
 
 
 def fp8_conversions(precisions: set[str], platform: Platform) -> str | None:
-    """What reading or writing these precisions needs."""
+    """Why a platform cannot read or write these precisions, or None."""
     if any(map(is_fp8, precisions)) and platform.kind == "cuda" and platform.capability < FP8_FROM:
-        return "fp8 conversions came with compute capability 8.9"
+        return "fp8 conversions need compute capability 8.9 or later"
     return None
 
 
 def no_products(precision: str, instead: str) -> str | None:
-    """That an op without matrix products has no TF32; `instead`: what it does with fp32 elements."""
+    """Why an op without matrix products has no TF32, or None. instead: what it does with fp32 elements."""
     return f"TF32 is a way to multiply matrices: {instead}" if precision == "tf32" else None

@@ -1,7 +1,7 @@
-"""What a module's text says without running it: which statements bind a name, what they read and write, and their text normalised.
+"""What a module's text shows without running it: which statements bind a name, what they read and write, and their normalised text.
 
-Normalised text is the same whatever comments, docstrings, layout and annotations say, and in every version of Python. An annotation stays
-where something reads it: under a decorator such as triton.jit, or in the body of a class that a library makes fields of.
+Normalised text does not depend on comments, docstrings, layout, annotations or the version of Python. An annotation is kept where
+something reads it: under a decorator such as triton.jit, or in the body of a class whose fields a library reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# Decorators and bases that read no annotations, by the last part of their name; of any other it must be assumed that they do.
+# Decorators and bases that read no annotations, by the last part of their name; any other is assumed to read them.
 PLAIN_DECORATORS = {
     *(
         "abstractmethod",
@@ -57,7 +57,7 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 @dataclass(frozen=True)
 class Ref:
-    """A name that is read: the dotted `names` in `module`, None for the module that reads it. Without names the module as a whole."""
+    """A name that is read: the dotted `names` in `module` (None: the module that reads it). Without `names`, the whole module."""
 
     module: str | None
     names: tuple[str, ...] = ()
@@ -81,16 +81,16 @@ class Module:
     name: str
     package: bool
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, Ref] = field(default_factory=dict)  # names that imports alone bind
+    imports: dict[str, Ref] = field(default_factory=dict)  # names that only imports bind
     stars: list[str] = field(default_factory=list)
     imported: list[Ref] = field(default_factory=list)  # what importing it imports
-    acts: list[ast.stmt] = field(default_factory=list)  # statements that do something else than to bind names
-    may_act: list[ast.stmt] = field(default_factory=list)  # bind names, and call something meanwhile
+    acts: list[ast.stmt] = field(default_factory=list)  # statements that do more than bind names
+    may_act: list[ast.stmt] = field(default_factory=list)  # statements that bind names, but may call something meanwhile
     source: bytes = b""
     opaque: bool = False  # holds no Python that can be read
 
     def statements(self) -> list[ast.stmt]:
-        """All that count, in the order of the file."""
+        """All statements that count, in the order of the file."""
         found = {id(one): one for one in (*(s for group in self.bindings.values() for s in group), *self.acts)}
         return sorted(found.values(), key=lambda one: one.lineno)
 
@@ -109,7 +109,7 @@ def module(name: str, package: bool, source: bytes) -> Module:
 
 
 def _file(made: Module, statement: ast.stmt, runs: bool = True) -> None:
-    """Puts a top-level statement where it belongs. runs: False for what only type checkers see."""
+    """Adds a top-level statement to the table. runs: False for what only type checkers see."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         for bound, ref in imports(statement, made.name, made.package):
             if bound == "*":
@@ -121,7 +121,7 @@ def _file(made: Module, statement: ast.stmt, runs: bool = True) -> None:
     elif _for_type_checkers(statement):
         for one in statement.body:  # type: ignore[attr-defined]
             _file(made, one, runs=False)
-    elif not _says_nothing(statement) and not _only_as_a_program(statement):
+    elif not _does_nothing(statement) and not _only_as_a_program(statement):
         names = bound_in([statement])[0] | (_declared_global(statement) if b"global" in made.source else set())
         for name in sorted(names):
             made.bindings.setdefault(name, []).append(statement)
@@ -132,12 +132,12 @@ def _file(made: Module, statement: ast.stmt, runs: bool = True) -> None:
 
 
 def _declared_global(statement: ast.stmt) -> set[str]:
-    """Names of the module that the functions in a statement may bind anew."""
+    """Names of the module that the functions in a statement may rebind."""
     return {name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names}
 
 
 def imports(node: ast.Import | ast.ImportFrom, home: str, package: bool) -> Iterator[tuple[str, Ref]]:
-    """Each name that an import binds, and what it stands for. `home`: the module that it stands in."""
+    """Each name that an import binds, and what it refers to. home: the module that contains the import."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, Ref(alias.name)) if alias.asname else (alias.name.split(".")[0], Ref(alias.name.split(".")[0]))
@@ -156,14 +156,14 @@ def _only_as_a_program(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and chain(node.test.left) == ("__name__",)
 
 
-def _says_nothing(node: ast.AST) -> bool:
-    """Docstrings and other lone constants, `pass`, and annotations without a value."""
+def _does_nothing(node: ast.AST) -> bool:
+    """Whether a statement is a docstring or another lone constant, `pass`, or an annotation without a value."""
     lone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return lone or isinstance(node, ast.Pass) or (isinstance(node, ast.AnnAssign) and node.value is None)
 
 
 def _only_binds(node: ast.stmt) -> bool:
-    """Whether a statement does no more than to bind names, but for what the calls in it do."""
+    """Whether a statement only binds names, apart from what the calls in it do."""
     if isinstance(node, ast.If | ast.Try):
         parts = [
             *node.body,
@@ -174,11 +174,11 @@ def _only_binds(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return not any(isinstance(part, ast.Subscript | ast.Attribute) for target in targets for part in ast.walk(target))
-    return isinstance(node, ast.Import | ast.ImportFrom | Function | ast.ClassDef) or _says_nothing(node) or hasattr(node, "type_params")
+    return isinstance(node, ast.Import | ast.ImportFrom | Function | ast.ClassDef) or _does_nothing(node) or hasattr(node, "type_params")
 
 
 def chain(node: ast.AST) -> tuple[str, ...] | None:
-    """`a.b.c` as ("a", "b", "c"); None for what does not begin with a name."""
+    """`a.b.c` as ("a", "b", "c"); None for an expression that does not begin with a name."""
     if isinstance(node, ast.Name):
         return (node.id,)
     inner = chain(node.value) if isinstance(node, ast.Attribute) else None
@@ -186,7 +186,7 @@ def chain(node: ast.AST) -> tuple[str, ...] | None:
 
 
 def bound_in(nodes: Iterable[ast.AST]) -> tuple[set[str], list[ast.Import | ast.ImportFrom]]:
-    """Names that statements bind in their own scope, and the imports among them; what is declared global or nonlocal is not of it."""
+    """Names that statements bind in their own scope, and the imports among them. Names declared global or nonlocal are left out."""
     names: set[str] = set()
     outer: set[str] = set()
     found: list[ast.Import | ast.ImportFrom] = []
@@ -199,7 +199,7 @@ def bound_in(nodes: Iterable[ast.AST]) -> tuple[set[str], list[ast.Import | ast.
             continue
         if isinstance(node, ast.Lambda):
             continue
-        if isinstance(node, Comprehension):  # its targets are its own; what `:=` binds is not
+        if isinstance(node, Comprehension):  # its targets are local to it; names bound by `:=` are not
             names |= {one.target.id for one in ast.walk(node) if isinstance(one, ast.NamedExpr)}
             continue
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -222,7 +222,7 @@ def reads_annotations(node: Function) -> bool:
 
 
 def makes_fields(node: ast.ClassDef) -> bool:
-    """Whether something may read the annotations in the body of a class, as pydantic does; dataclass reads only their kind."""
+    """Whether something may read the annotations in the body of a class, as pydantic does; dataclass reads only FIELD_KINDS."""
     decorators = any(_last(one) != "dataclass" and _last(one) not in PLAIN_DECORATORS for one in node.decorator_list)
     return decorators or any(_last(one) not in PLAIN_BASES for one in node.bases)
 
@@ -233,9 +233,9 @@ def _last(node: ast.expr) -> str:
 
 
 def text(node: object, annotated: bool = False, within: ast.ClassDef | None = None) -> str:
-    """A tree in normalised words.
+    """The normalised text of a syntax tree.
 
-    annotated: something reads the annotations of this function; within: the class whose body these statements are.
+    annotated: whether something reads the annotations of this function. within: the class whose body contains these statements.
     """
     if isinstance(node, list):
         kept = [one for one in node if not _left_out(one, annotated, within)]
@@ -251,29 +251,29 @@ def text(node: object, annotated: bool = False, within: ast.ClassDef | None = No
     elif isinstance(node, ast.ClassDef):
         annotated, within = makes_fields(node), node
     fields = {name: value for name, value in ast.iter_fields(node) if name not in SKIPPED and value is not None and value != []}
-    told = [f"{name}={text(value, annotated, within if name == 'body' else None)}" for name, value in fields.items()]
+    parts = [f"{name}={text(value, annotated, within if name == 'body' else None)}" for name, value in fields.items()]
     if annotated and isinstance(node, ast.arg | Function):
-        told.append(_annotation(node.annotation if isinstance(node, ast.arg) else node.returns))
-    return f"{type(node).__name__}({','.join(told)})"
+        parts.append(_annotation(node.annotation if isinstance(node, ast.arg) else node.returns))
+    return f"{type(node).__name__}({','.join(parts)})"
 
 
 def _left_out(node: object, annotated: bool, within: ast.ClassDef | None) -> bool:
     if isinstance(node, ast.AnnAssign) and node.value is None:
         return not (annotated or within)
     return isinstance(node, ast.Import | ast.ImportFrom) or (
-        isinstance(node, ast.AST) and (_says_nothing(node) or _for_type_checkers(node))
+        isinstance(node, ast.AST) and (_does_nothing(node) or _for_type_checkers(node))
     )
 
 
 def _annotated_assignment(node: ast.AnnAssign, annotated: bool, within: ast.ClassDef | None) -> str:
-    """As an assignment, unless the annotation makes a field of a class or something reads it."""
+    """The text of a plain assignment, unless the annotation defines a field of a class or something reads it."""
     value = text(node.value) if node.value else ""
     if within is None and not annotated:
         return f"Assign(targets=[{text(node.target)}],value={value})"
     kinds = sorted(FIELD_KINDS & {part for one in ast.walk(node.annotation) for part in (chain(one) or ())})
-    told = _annotation(node.annotation) if annotated else " ".join(kinds)
+    annotation = _annotation(node.annotation) if annotated else " ".join(kinds)
     return (
-        f"Field({text(node.target)},{told},{value})"
+        f"Field({text(node.target)},{annotation},{value})"
         if annotated or _has_fields(within)
         else f"Assign(targets=[{text(node.target)}],value={value})"
     )
@@ -284,7 +284,7 @@ def _has_fields(node: ast.ClassDef | None) -> bool:
 
 
 def _annotation(node: ast.expr | None) -> str:
-    """Nothing for tl.tensor: Triton takes it for no annotation."""
+    """The text of an annotation; empty for tl.tensor, which Triton ignores."""
     return "" if node is None or (chain(node) or ("",))[-1] == "tensor" else text(node)
 
 
@@ -304,7 +304,7 @@ class _Reader(ast.NodeVisitor):
         self.scopes: list[_Scope] = []
 
     def ref(self, names: tuple[str, ...]) -> Ref | None:
-        """What a dotted name stands for; None for a local variable."""
+        """What a dotted name refers to; None for a local variable."""
         for place, scope in enumerate(reversed(self.scopes)):
             if scope.of_class and place:
                 continue  # methods do not see the names of their class
@@ -323,7 +323,7 @@ class _Reader(ast.NodeVisitor):
 
     @contextmanager
     def inside(self, body: Iterable[ast.AST], names: Iterable[str] = (), of_class: bool = False) -> Iterator[None]:
-        """In the scope of a function, class or comprehension."""
+        """Enters the scope of a function, class or comprehension."""
         bound, found = bound_in(body)
         imported = dict(pair for one in found for pair in imports(one, self.home.name, self.home.package))
         self.scopes.append(_Scope(bound | set(names), imported, of_class))
@@ -333,7 +333,7 @@ class _Reader(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         self.note(self.uses.reads, node)
         if self.scopes and not isinstance(node.ctx, ast.Load):
-            self.note(self.uses.writes, node)  # a name that was declared global
+            self.note(self.uses.writes, node)  # a name declared global
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if not isinstance(node.ctx, ast.Load):
@@ -349,7 +349,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def root(self, node: ast.AST) -> None:
-        """Notes what a store into a part of something changes."""
+        """Records what a store to an attribute or element changes."""
         while isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and not chain(node)):
             node = node.value
         self.note(self.uses.writes, node.value if isinstance(node, ast.Attribute) else node)
@@ -371,7 +371,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """In a function its names are read where they are used."""
+        """Inside a function, the imported names are read where they are used."""
         into = self.uses.imported if self.scopes else self.uses.reads
         into += [ref for _, ref in imports(node, self.home.name, self.home.package)]
 

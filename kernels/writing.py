@@ -43,12 +43,12 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text as UTF-8, with its own line ends, as `write_file` does."""
+    """Writes text as UTF-8, with its line ends unchanged, as `write_file` does."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def not_written(path: Path, error: OSError) -> str:
-    """Returns a line that says why a file is not there, and what to do."""
+    """Returns a line with the reason why a file could not be written, and what to do."""
     return f"{path}: cannot be written ({error.strerror or error}): name another place with -o"
 
 

@@ -18,7 +18,7 @@ from kernels.op import OpError
 Group = tuple[str, ...]  # axes that make up one dim, outermost first; () is a dim of one element
 
 
-ADVICE = "It is discouraged to use axes names that are keywords"  # einops' warning; here no code is made of a name
+ADVICE = "It is discouraged to use axes names that are keywords"  # einops' warning; names are never turned into code here
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from kernels.einops_op.spec import is_view, result
 from kernels.op import Inputs, Kernel, Point
 from kernels.torch_modes import compile_for, with_kernel_configs
 
-warnings.filterwarnings("ignore", ADVICE)  # for the process: a call that is timed cannot do it
+warnings.filterwarnings("ignore", ADVICE)  # for the whole process: a timed call cannot spend time on it
 
 
 def function(point: Point) -> Callable[[torch.Tensor], torch.Tensor]:

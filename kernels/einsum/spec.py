@@ -1,8 +1,8 @@
 """einsum: contractions in einops-style names, `b s h, b t h -> b s t`; dims not named in the output are summed.
 
 `...` stands for the dims that the sweep gives and the equation does not name, in the order given; an operand without `...` is
-broadcast over them. What one operand alone holds and the output does not is summed first; more than two operands are then contracted
-pairwise along opt_einsum's path. That path is what is costed, predicted, run and checked.
+broadcast over them. Dims that only one operand holds are summed first unless the output has them; more than two operands are then
+contracted pairwise along opt_einsum's path. That path is what is costed, predicted, run and checked.
 
 FLOPs of a step over dims of product p: p multiplies where two operands meet, and p adds where something is summed; so 2·p for
 every contraction, p for an outer or elementwise product, p for a sum.
@@ -27,7 +27,7 @@ from kernels.support import DeviceKind, Platform
 
 T = TypeVar("T")
 SLICE_PAD = 64  # a sliced first operand is the first columns of a parent this many columns wider
-PATH_OPTIMAL_UP_TO = 12  # operands, by dynamic programming over FLOPs; beyond, the search may take longer than the contraction
+PATH_OPTIMAL_UP_TO = 12  # operands: up to here dynamic programming over FLOPs; beyond, that search may take longer than the contraction
 ELLIPSIS = "..."
 
 OPTIONS = {
@@ -61,8 +61,8 @@ class Equation:
 
 @dataclass(frozen=True)
 class Step:
-    """One contraction of the path. Operands at two `positions` leave the list, and their result goes to its end; one operand's sum takes
-    its place."""
+    """One contraction of the path. Operands at two `positions` leave the list, and the result is appended; the sum of a single operand
+    replaces it."""
 
     positions: tuple[int, ...]
     terms: tuple[tuple[str, ...], ...]
@@ -77,7 +77,7 @@ class Step:
         return tuple(name for name in self.names if name not in self.output)
 
     def after(self, live: Sequence[T], result: T) -> list[T]:
-        """The list after this step, of whatever stands for the operands."""
+        """The list after this step. Items: tensors, names or sizes, one for each operand."""
         if len(self.positions) == 1:
             return [result if i in self.positions else item for i, item in enumerate(live)]
         return [item for i, item in enumerate(live) if i not in self.positions] + [result]
@@ -162,7 +162,7 @@ def _path(equation: Equation, dims: tuple[tuple[str, int], ...]) -> tuple[Step, 
 
 
 def order_of(terms: Sequence[tuple[str, ...]], output: tuple[str, ...], size: Dims) -> Sequence[tuple[int, ...]]:
-    """Which operands meet, in order: positions in the list as it then is."""
+    """The operands that are contracted at each step, as positions in the list at that step. Source: opt_einsum's path."""
     if len(terms) == 2:
         return [(0, 1)]
     shapes = [tuple(size[n] for n in term) for term in terms]
@@ -228,7 +228,7 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the path is no chain of strided batched matmuls on this platform, or None."""
+    """Why the path cannot run as a chain of strided batched matmuls on this platform, or None."""
     steps = path(point)
     if support.is_fp8(point.precision) and len(steps) > 1:
         return "an fp8 chain would have to quantise its intermediates"
@@ -252,11 +252,11 @@ def groupings(point: Point) -> list[Grouping]:
 
 
 def step_unsupported(step: Step) -> str | None:
-    """The Triton kernel is a strided batched matmul: it contracts pairs, whose summed dims both operands hold."""
+    """Why the Triton kernel cannot do a step, or None. It is a strided batched matmul: it contracts pairs, whose summed dims both hold."""
     if len(step.terms) == 2:
         return None
-    done = f"sums {', '.join(step.summed)} of one" if step.summed else "permutes one"
-    return f"the Triton kernel contracts pairs of operands; this {done}"
+    done = f"sums {', '.join(step.summed)} of one operand" if step.summed else "permutes one operand"
+    return f"the Triton kernel contracts pairs of operands; this step {done}"
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:

@@ -1,12 +1,12 @@
-"""The elementwise functions: one entry each, and nothing else needs to know its name.
+"""The elementwise functions, one entry each. No other file needs to know a function's name.
 
-An entry is a Triton body under `@function(...)`: the formula and what it costs, and PyTorch's three ways of computing it.
+An entry is a Triton body under `@function(...)`, which holds the formula, its cost, and PyTorch's three ways of computing it.
 
-Plans read formulas and costs from here without torch and triton, so neither is imported. The bodies name them; a module that calls bodies
-first gives this one what they name: `bind(torch=torch)`, `bind(tl=triton.language)`.
+Plans read formulas and costs from here without torch and triton, so neither is imported. The bodies use both names; a module that calls
+bodies first provides them: `bind(torch=torch)`, `bind(tl=triton.language)`.
 """
 
-# ruff: noqa: PLW0108  (torch is not there yet when an entry is made, so `lambda x: torch.exp(x)` cannot be torch.exp)
+# ruff: noqa: PLW0108  (torch is not bound yet when an entry is made, so `lambda x: torch.exp(x)` cannot be torch.exp)
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ class Function:
     kernel: Callable[..., Any]  # Triton's body f(x, y, v): fp32 matrices and a row, None where there are fewer; not called where `bits`
     matrices: int = 1  # operands read
     vectors: int = 0
-    read: Callable[[int, int], int] | None = None  # elements read, of m and n, where a right kernel need not read all
+    read: Callable[[int, int], int] | None = None  # elements read, from m and n, where a correct kernel need not read all
     positive: bool = False  # the last operand is moved to |x| + 1/16
     exact: bool = False  # no rounding: elements are moved or chosen
     magnitude: Call = lambda expected, operands: expected + operands  # what rounding is relative to, by |result| and the sum of |operands|
-    steps: Callable[..., Any] = lambda unit, expected, *operands: 0.0  # error of what eager PyTorch rounds between; of all the magnitudes
+    steps: Callable[..., Any] = lambda unit, expected, *operands: 0.0  # error of eager PyTorch's intermediate roundings, by magnitudes
     operators: int = 1  # kernels of the eager call
     allocates: bool = False  # the eager call returns a new tensor
     fp8_in_torch: bool = False  # PyTorch has it in fp8
     converts: bool = False  # to the precision that the option `to` names
-    bits: Literal["all", "upper"] | None = None  # moved as they are, all or the upper triangle's, instead of computed
+    bits: Literal["all", "upper"] | None = None  # copied bit by bit instead of computed: all, or the upper triangle's
 
 
 FUNCTIONS: dict[str, Function] = {}
 
 
 def function(formula: str, flops: int, **others: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated Triton body as the `kernel` of an entry of its name. others: further fields of Function."""
+    """Registers the decorated Triton body as the `kernel` of an entry with its name. others: further fields of Function."""
 
     def register(kernel: Callable[..., Any]) -> Callable[..., Any]:
         FUNCTIONS[kernel.__name__] = Function(formula, flops, kernel=kernel, **others)
@@ -65,7 +65,7 @@ def function(formula: str, flops: int, **others: Any) -> Callable[[Callable[...,
 
 
 def bind(**names: ModuleType | Any) -> None:
-    """Gives the bodies the modules that they name."""
+    """Provides the modules that the bodies use, by the names they use."""
     globals().update(names)
 
 
@@ -154,7 +154,7 @@ def sqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     reference=lambda x: 1 / torch.sqrt(x),
     eager=lambda out, x: torch.rsqrt(x, out=out),
     new=lambda x: torch.rsqrt(x),
-    steps=lambda unit, expected, x: unit * expected,  # on CPUs the columns that no vector register fills take 1 / (√x rounded)
+    steps=lambda unit, expected, x: unit * expected,  # on CPUs the columns left over by vector registers use 1 / (√x rounded)
 )
 def rsqrt(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     return tl.rsqrt(x)  # off by up to 2 ulp, half of what 1 / sqrt would add and a tenth of its instructions
@@ -229,7 +229,7 @@ def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: torch.triu(x),
 )
 def triu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    """Not called: bits are moved."""
+    """Not called: bits are copied."""
 
 
 @function(
@@ -244,7 +244,7 @@ def triu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: torch.clone(x),
 )
 def copy(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    """Not called: bits are moved."""
+    """Not called: bits are copied."""
 
 
 @function(

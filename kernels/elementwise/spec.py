@@ -24,7 +24,7 @@ def function_of(point: Point) -> Function:
 
 
 def check(point: Point) -> None:
-    """Raises OpError where `to` and a function that converts do not stand together."""
+    """Raises OpError unless `to` is given exactly for a function that converts."""
     name, converts = point.options["function"], function_of(point).converts
     if converts != (point.options["to"] != "none"):
         converting = ", ".join(name for name, f in FUNCTIONS.items() if f.converts)
@@ -38,7 +38,7 @@ def out_precision(point: Point) -> str:
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
-    """FLOPs by FUNCTIONS; bytes of each operand, or of the part that must be read, and of the result."""
+    """FLOPs as in FUNCTIONS; bytes of each operand, or of the part that must be read, and of the result."""
     m, n = point.dims["m"], point.dims["n"]
     f = function_of(point)
     size = PRECISIONS[point.precision].bytes
@@ -77,7 +77,7 @@ def eager_allocates(point: Point) -> bool:
 
 
 def eager_left_behind(point: Point) -> int:
-    """Bytes of the results that several operators leave to one another, of which two are alive at a time."""
+    """Bytes of the intermediate results of several operators, of which two are alive at a time."""
     return 2 * cost(point).bytes_written if function_of(point).operators > 1 else 0
 
 

@@ -1,4 +1,4 @@
-"""The elementwise functions in PyTorch: one ATen kernel each, or some, writing to a given output. Copies and casts allocate their
+"""The elementwise functions in PyTorch: one or more ATen kernels each, which write to a given output. Copies and casts allocate their
 result, as `clone` and `to` do."""
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, A
     out, f = inputs.out, function_of(point)
     n = out.shape[1]
     settings: dict[str, Any] = {"BLOCK": config.block, "LONG": out.numel() + config.block > 2**31}
-    if f.bits:  # as integers: no number is made of the bits, so NaNs keep their payload
+    if f.bits:  # as integers: the bits are never converted, so NaNs keep their payload
         bits = BITS[out.element_size()]
         tensors = {"out": out.view(bits), "x": inputs.operands[0].view(bits), "count": out.numel(), "n": n}
         return move_kernel, tensors, settings | {"TRIANGLE": f.bits == "upper"}

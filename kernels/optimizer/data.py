@@ -105,7 +105,7 @@ def tolerance(point: Point, operands: Tensors, expected: Tensors) -> Tensors:
 
 
 def _errors(point: Point, weight: torch.Tensor, gradient: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, Tensors]:
-    """Of the new weight and state before they are stored. Computed in fp32, or rounded after every operation where each is a kernel of
+    """Errors of the new weight and state before these are stored. In fp32, or rounded after every operation where each is a kernel of
     its own; in 1 − βᵗ the power is off by up to two roundings."""
     rule, wide, rounded = RULES[point.options["method"]], PRECISIONS[state_precision(point)], eager(point) is not None
     unit = max(STEP_UNIT, wide.unit_roundoff) if rounded else STEP_UNIT

@@ -94,19 +94,19 @@ def scheme(point: Point) -> Scheme:
 
 @dataclass(frozen=True)
 class StepImpl(Impl):
-    """An implementation of a step. `eager`: each operation of the formula leaves a tensor, rounded to its precision, for one tensor after
-    the other or for all at once; else a step is fused."""
+    """An implementation of a step. `eager`: each operation of the formula writes a tensor, rounded to its precision, for one tensor after
+    the other or for all at once; None: the step is fused."""
 
     eager: Literal["one by one", "all at once"] | None = None
 
 
 def implementation(point: Point) -> Impl | None:
-    """None for one that another version had."""
+    """The implementation of a point; None for one of another version."""
     return OP.impls.get(point.impl)
 
 
 def eager(point: Point) -> Literal["one by one", "all at once"] | None:
-    """As in StepImpl; None of an implementation that does not say."""
+    """`StepImpl.eager` of a point's implementation; None for any other kind of implementation."""
     found = implementation(point)
     return found.eager if isinstance(found, StepImpl) else None
 

@@ -76,7 +76,7 @@ def describe(node: Node) -> str:
 def read_text(path: Path, spot: Spot, key: str, problems: Problems, file: str | None = None) -> str:
     """The text of a regular file of UTF-8, within MAX_BYTES. Anything else is a problem at `spot`, and raises SweepError.
 
-    file: how problems in the text itself name the file that they lie in, with their own line; None where that is spot's.
+    file: the file name for problems in the text itself, which have their own line; None for spot's.
     """
     name = quote(str(path))
     try:

@@ -1,4 +1,4 @@
-"""Values of a YAML file: integers, numbers, axes and words. Each reader notes what is wrong and then returns None (or leaves the bad part
+"""Values of a YAML file: integers, numbers, axes and words. Each reader records what is wrong and then returns None (or leaves the bad part
 out)."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_WORD = 300  # characters of an option's value or a label: they go into ids, 
 DIGITS = re.compile(r"-?(0|[1-9][0-9]*(_[0-9]+)*)")  # no leading zero: YAML reads 010 as eight
 MAX_DIGITS = 20  # underscores among them; more is too large without looking
 AXES = {"pow2": "{pow2: [lo, hi]}", "range": "{range: [start, stop, step]}"}
-LEAST, MOST = 1e-12, 1e30  # of a number: what is made of them stays far from what a float holds
+LEAST, MOST = 1e-12, 1e30  # of a number: results computed from it stay well within a float's range
 EMPTY = ("", "~", "null", "Null", "NULL")
 
 
@@ -60,8 +60,8 @@ def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: f
 
 
 def decimal(text: str) -> float | None:
-    """What a number in digits or as 70e9 is; None for any other text."""
-    if len(text) > 2 * MAX_DIGITS or not text[-1:].isdigit() or not text.isascii():  # float() takes inf, nan and other scripts' digits
+    """The value of a number written in digits or as 70e9; None for any other text."""
+    if len(text) > 2 * MAX_DIGITS or not text[-1:].isdigit() or not text.isascii():  # float() accepts inf, nan and digits of other scripts
         return None
     try:
         value = float(text)
@@ -100,7 +100,7 @@ def _made_axis(node: Map, key: str, problems: Problems) -> Sequence[int]:
     if low > high:
         problems.add(item.spot, key, f"an empty axis: {kind} from {low} to {high}")
     elif not_power:
-        problems.add(item.spot, key, f"{not_power[0]} is no power of two, as {AXES['pow2']} needs")
+        problems.add(item.spot, key, f"{not_power[0]} is not a power of two, as {AXES['pow2']} needs")
     elif step:
         return range(low, high + 1, step[0])
     else:

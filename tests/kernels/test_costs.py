@@ -104,7 +104,7 @@ EINSUMS = [
     ("i j -> j i", {"i": 5, "j": 7}, 0, 35, 35, 70),
     # a chain: (i j · j k) first, 2·(3·4·5), then 2·(3·5·20); the other order costs 2·(4·5·20) + 2·(3·4·20)
     ("i j, j k, k l -> i l", {"i": 3, "j": 4, "k": 5, "l": 20}, 120 + 600, 12 + 20 + 100, 60, 132 + 15 + 60),
-    # what one operand alone holds is summed first: an add an element, and then there is little left to multiply
+    # dims of only one operand are summed first, one add for each element: then little is left to multiply
     ("i j, k l ->", {"i": 512, "j": 512, "k": 512, "l": 512}, 2 * 512**2 + 1, 2 * 512**2, 1, 2 * 512**2 + 3),
     ("i j, k -> k i", {"i": 5, "j": 7, "k": 3}, 35 + 15, 38, 15, 38 + 5 + 15),
     ("i j, j k -> i", {"i": 5, "j": 7, "k": 3}, 21 + 2 * 35, 35 + 21, 5, 56 + 7 + 5),
@@ -233,9 +233,9 @@ TERM = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True)
 
 @pytest.mark.slow
 @given(st.lists(TERM, min_size=1, max_size=5), st.data(), st.lists(st.integers(1, 5), min_size=5, max_size=5))
-def test_any_path_computes_the_equation_and_no_loop_that_nobody_runs(terms: list[list[str]], data: st.DataObject, sizes: list[int]) -> None:
-    """Against NumPy, which runs all loops at once: n − 1 multiplies and an add in each. Pairs never cost more, and an add an element that
-    is summed first; what is summed where two operands meet, both of them hold."""
+def test_any_path_computes_the_equation_at_no_more_than_numpys_flops(terms: list[list[str]], data: st.DataObject, sizes: list[int]) -> None:
+    """Against NumPy, which runs all loops at once: n − 1 multiplies and an add in each. The path costs at most that, plus one add for each
+    element that is summed first. Where two operands are contracted, both hold the summed dims."""
     held_by = list(dict.fromkeys(name for term in terms for name in term))
     output = data.draw(st.lists(st.sampled_from(held_by), unique=True, max_size=len(held_by)))
     dims = {name: size for name, size in zip(NAMES, sizes, strict=True) if name in held_by}

@@ -1,4 +1,4 @@
-"""The cost model's errors on timings measured on H100s, which MICROBENCH_H100_DATA names and which are no part of the repository."""
+"""The cost model's errors on timings measured on H100s, in the folder that MICROBENCH_H100_DATA names; they are not in the repository."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_beyond_the_rows_that_were_fitted() -> None:
 
 
 @pytest.mark.parametrize("folder", [None, "", "nowhere"])
-def test_without_the_timings_the_study_says_what_to_set(
+def test_without_the_timings_the_study_names_the_variable_to_set(
     folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -61,7 +61,7 @@ def test_axes_may_be_named_like_keywords_or_in_greek() -> None:
     found = point("lambda (in α) -> in lambda α", {"lambda": 2, "in": 3, "α": 5})
     assert found.id == "einops-torch-fp32-lambda.in:α-in.lambda.α-2x3x5"
     operand = torch.arange(30.0).reshape(2, 15)
-    warnings.filterwarnings("ignore", ADVICE)  # as a worker has it: pytest undoes what importing the implementation did
+    warnings.filterwarnings("ignore", ADVICE)  # as in a worker: pytest undoes the filter that importing the implementation set
     assert torch.equal(function(found)(operand), operand.reshape(2, 3, 5).transpose(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""Names and messages of a run are text wherever they are pasted or shown: nothing runs, links, mentions, colours or computes."""
+"""Names and messages of a run stay text wherever they are pasted or shown: nothing in them runs, links, mentions, colours or computes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_other_cells_stay(value: object) -> None:
 
 
 def test_the_page_guards_the_same_cells() -> None:
-    """Its script lies in a closure that no test reaches, so that the rule is held by its text."""
+    """Its script is inside a closure that no test reaches, so its text is compared."""
     script, ours = (ROOT / name for name in ("reports/page/scripts/data.js", "kernels/escaping.py"))
     assert all(r"[=+\-@\t\r\n]" in path.read_text(encoding="utf-8") for path in (script, ours))
 

@@ -21,7 +21,7 @@ from kernels.guard import ROOT
 from kernels.op import Impl, Op, Point
 from kernels.registry import OPS
 
-# A user's package: `build` and `inputs` are a point's code, the rest is there to be reached or not.
+# A user's package: `build` and `inputs` are a point's code; some of the rest is reached from them.
 OWN = {
     "own/__init__.py": "",
     "own/kernel.py": '''
@@ -102,7 +102,7 @@ def fresh() -> Iterator[None]:
 
 
 def hash_of(files: dict[str, str], folder: Path, build: str = "own.kernel:build", make_inputs: str = "own.kernel:inputs") -> str | None:
-    """Of an implementation whose code lies in these files, in a folder on the path."""
+    """The hash of an implementation whose code is in these files, in a folder on the path."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ SAME = [
     (KERNEL, "size: int = 1\n    local", "size = 1\n    local"),
     (KERNEL, "point: Shape", "point"),
     (KERNEL, "point: Shape", "point: 'numbers.Other'"),
-    (KERNEL, "x: tl.tensor, n", "x, n"),  # Triton takes it for no annotation
+    (KERNEL, "x: tl.tensor, n", "x, n"),  # Triton ignores this annotation
     (KERNEL, "warps: int = WARPS", "warps: float = WARPS"),
     (KERNEL, "class Config:", 'class Config:\n    """Docs."""\n'),
     (KERNEL, "shared: ClassVar[int]", "shared: ClassVar[float]"),
@@ -156,7 +156,7 @@ SAME = [
     ("own/helpers.py", "def scale(x: int) -> int", "def scale(x: float) -> float"),
     ("own/helpers.py", "def other(x):\n    return x", "def other(x):\n    return -x"),
     ("own/numbers.py", "OTHER = 11", "OTHER = 12"),
-    ("own/tables.py", "OTHERS['c'] = 3", "OTHERS['c'] = 4"),  # fills what nobody reads
+    ("own/tables.py", "OTHERS['c'] = 3", "OTHERS['c'] = 4"),  # fills what is never read
     ("own/types.py", "pass", "x = 1"),
     ("own/unused.py", "X = 1", "X = 2"),
 ]
@@ -165,7 +165,7 @@ OTHER = [
     (KERNEL, "BLOCK: tl.constexpr", "BLOCK"),  # which Triton reads
     (KERNEL, "factor: int = 2", "factor: int = 3"),
     (KERNEL, "WARPS = 4", "WARPS = 8"),
-    (KERNEL, "warps: int = WARPS", "warps = WARPS"),  # a field no more
+    (KERNEL, "warps: int = WARPS", "warps = WARPS"),  # no longer a field
     (KERNEL, "shared: ClassVar[int]", "shared: int"),
     (KERNEL, "size: int = 1\n\ndef", "size: float = 1\n\ndef"),  # which pydantic reads
     (KERNEL, 'KINDS = {"a": 1}', 'KINDS = {"a": 2}'),
@@ -205,13 +205,13 @@ RULES = {"v2": "f94aec5526f57032"}
 
 
 def test_other_rules_are_another_version(folder: Path) -> None:
-    """What the rules make of OWN, in every version of Python: where this fails, `VERSION` is to change, so that hashes of before the rules
-    changed are not taken for hashes of other code."""
+    """The hash of OWN by these rules, in every version of Python. If this fails, change `VERSION`, so that hashes by the old rules are not
+    compared with new ones."""
     hash_of(OWN, folder)
     assert {fingerprint.VERSION: digest(closure.closure(["own.kernel:build", "own.kernel:inputs"]).encode())} == RULES
 
 
-# What reaches `far.py` in a way that its text alone does not resolve: all of far.py counts then.
+# Whether a change of far.Y counts. Where the text alone does not resolve a name, all of far.py counts.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "counts"),
@@ -278,7 +278,7 @@ def test_names_are_resolved_or_take_in_their_module(files: dict[str, str], count
     assert hash_of({**files, **far}, folder, "k:build", "k:build") == before
 
 
-def test_a_move_to_another_module_is_no_change(folder: Path) -> None:
+def test_a_move_to_another_module_is_not_a_change(folder: Path) -> None:
     before = hash_of({"k.py": "from a import f\ndef build(): return f()\n", "a.py": "def f(): return 1\n"}, folder, "k:build", "k:build")
     assert (
         hash_of(
@@ -299,7 +299,7 @@ def test_values_that_change_places_are_a_change(folder: Path) -> None:
 
 @pytest.mark.parametrize("site", ["lib/site-packages", "target"])
 def test_installed_packages_count_by_name_only(site: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those in a folder of their own (pip install --target): environment.json has their versions."""
+    """Also those in a separate folder (pip install --target): environment.json records their versions."""
     monkeypatch.syspath_prepend(folder / site)
     files = {"k.py": "import installed\ndef build(): return installed.X", f"{site}/installed/__init__.py": "X = 1"}
     files[f"{site}/installed-1.0.dist-info/METADATA"] = "Name: installed"
@@ -330,7 +330,7 @@ def test_what_python_cannot_read_counts_by_its_bytes(text: str, folder: Path) ->
 
 
 @pytest.mark.parametrize("build", ["nowhere:build", "math:sqrt", "builtins:len", "numpy:dot"])
-def test_code_that_is_not_ones_own_has_no_hash(build: str) -> None:
+def test_installed_or_missing_code_has_no_hash(build: str) -> None:
     assert source_hash(op_of(build, "kernels.matmul.data:make_inputs"), "own") is None
 
 
@@ -353,7 +353,7 @@ def test_whether_a_result_is_allocated_counts_however_that_is_given() -> None:
     assert len({*hashes, source_hash(op, "triton")}) == len(given) + 1
 
 
-parsed = lru_cache(maxsize=None)(syntax.module)  # the tree's files are parsed once for all edits of one of them
+parsed = lru_cache(maxsize=None)(syntax.module)  # files are parsed once for all edits
 
 
 @pytest.fixture
@@ -370,7 +370,7 @@ shipped = lru_cache(maxsize=None)(hashes)
 
 
 def flipped(monkeypatch: pytest.MonkeyPatch, path: str, old: str, new: str) -> set[tuple[str, str]]:
-    """The shipped ops and implementations whose hash an edit of a file of the tree changes; the file stays as it is."""
+    """The shipped ops and implementations whose hash an edit of a file changes; the file itself is not changed."""
     before, read, target = shipped(), Path.read_bytes, ROOT / path
     text = target.read_text(encoding="utf-8")
     assert old in text
@@ -466,7 +466,7 @@ def test_ten_thousand_points_parse_each_file_once(monkeypatch: pytest.MonkeyPatc
         (None, None, None),
     ],
 )
-def test_hashes_of_different_rules_say_nothing(before: str | None, after: str | None, expected: bool | None) -> None:
+def test_hashes_of_different_rules_are_not_compared(before: str | None, after: str | None, expected: bool | None) -> None:
     assert source_changed(before, after) is expected
 
 

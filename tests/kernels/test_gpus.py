@@ -209,7 +209,7 @@ def test_a_gpu_is_found_by_name_or_by_path(tmp_path: Path, monkeypatch: pytest.M
         ("name: mine\nboards: " + "[" * 3000 + "]" * 3000 + "\n", "mine.yaml:2: "),
     ],
 )
-def test_a_file_that_describes_no_gpu_is_one_line(tmp_path: Path, text: str | None, says: str) -> None:
+def test_a_wrong_file_gives_one_line(tmp_path: Path, text: str | None, says: str) -> None:
     path = tmp_path / "mine.yaml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -226,7 +226,7 @@ def test_a_gpus_name_is_a_word(tmp_path: Path, name: str) -> None:
         find_gpu(str(described(tmp_path, name)))
 
 
-def test_a_folder_is_no_gpu(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_gpu(tmp_path: Path) -> None:
     with pytest.raises(GpuError, match="is a directory, not a file"):
         find_gpu(str(tmp_path))
 

@@ -29,7 +29,7 @@ H100, CPU, INTERPRETED = Platform("cuda", (9, 0)), Platform("cpu"), Platform("cp
 
 @pytest.fixture
 def mine(monkeypatch: pytest.MonkeyPatch) -> Point:
-    """A point of elementwise's Triton kernel under the name "mine"; the name "triton" is that of its eager PyTorch."""
+    """A point of elementwise's Triton kernel, renamed "mine"; its eager PyTorch is renamed "triton"."""
     op = OPS["elementwise"]
     impls = {"triton": replace(op.impls["torch"], name="triton"), "mine": replace(op.impls["triton"], name="mine")}
     monkeypatch.setitem(OPS, op.name, replace(op, impls=impls))

@@ -1,4 +1,4 @@
-"""An op that is only registered: its points are planned, checked and timed, self-tested, and get planted errors, by rule."""
+"""An op that is only registered: its points are planned, checked, timed, self-tested and given planted errors like any other's."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def refuses(point: Point, platform: Platform) -> str | None:
 
 @pytest.fixture
 def op(monkeypatch: pytest.MonkeyPatch) -> Op:
-    """Registered, with its code in a folder of its own as far as Python can tell."""
+    """A registered op whose code Python finds in a package of its own."""
     package, data, own = ModuleType("scale_rows"), ModuleType("scale_rows.data"), ModuleType("scale_rows.torch_impl")
     vars(data).update(make_inputs=make_inputs, reference=reference, tolerance=tolerance)
     vars(own).update(build=build)
@@ -147,11 +147,11 @@ def test_it_is_self_tested_or_its_missing_sweep_is_named(points: tuple[Point, ..
 
 def self_test(monkeypatch: pytest.MonkeyPatch, examples: dict[str, list[Point]]) -> list[selftest.Check]:
     monkeypatch.setattr(selftest, "shipped_examples", lambda: examples)
-    told: list[selftest.Check] = []
+    reported: list[selftest.Check] = []
     measurer: Any = Checker()
-    tell: Callable[[selftest.Check], None] = told.append
-    assert selftest.run(measurer, tell) == told
-    return told
+    report: Callable[[selftest.Check], None] = reported.append
+    assert selftest.run(measurer, report) == reported
+    return reported
 
 
 @pytest.mark.slow

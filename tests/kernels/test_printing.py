@@ -1,4 +1,4 @@
-"""What commands print ends none of them and changes no exit code, whatever stands behind standard output and error."""
+"""Printing ends no command and changes no exit code, whatever standard output and error are."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def test_a_pipe_that_does_not_block_loses_nothing() -> None:
 
 
 COMMAND = f"{sys.executable} -m kernels precisions"
-PLACES = {  # what a shell puts behind the descriptors, and what arrives on standard error
-    ">/dev/full": "note: not all that was printed arrived: No space left on device\n",
+PLACES = {  # a shell's redirections, and what arrives on standard error
+    ">/dev/full": "note: some output was lost: No space left on device\n",
     ">/dev/full 2>/dev/full": "",
     "<&- >&- 2>&-": "",
     "| head -1": "",
@@ -152,7 +152,7 @@ def test_every_entry_point_prints_safely(folder: str) -> None:
 
 @pytest.mark.slow
 def test_every_console_is_made_in_one_place() -> None:
-    """Another would let through what a name tells a terminal to do."""
+    """A console made elsewhere would let escape sequences in names through."""
     makers = {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES

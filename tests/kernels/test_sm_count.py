@@ -1,4 +1,4 @@
-"""Tiles follow the SMs of the GPU at hand: which count is taken, what it chooses, and that an H100's choices stay."""
+"""Tiles follow the GPU's SM count: which count is used, which tiles it chooses, and that an H100's tiles are unchanged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_without_a_gpu_the_count_is_that_of_the_gpu_compiled_for_or_the_default_
 
 
 def test_a_kernels_source_hash_does_not_take_in_how_gpus_are_described() -> None:
-    """Else an edit there would be blamed as an edit of every Triton kernel."""
+    """Otherwise an edit there would count as an edit of every Triton kernel."""
     for op in CHOOSES:
         text = closure((OPS[op].impls["triton"].build, OPS[op].make_inputs), OPS[op])
         assert "sm_count_of" in text
@@ -107,7 +107,7 @@ def test_an_h100_runs_what_it_ran(run: str) -> None:
 
 @pytest.mark.slow
 def test_every_shipped_point_has_the_default_gpus_tiles_where_no_gpu_is() -> None:
-    """As the interpreter builds it; and they are an H100's."""
+    """The tiles that the interpreter builds are an H100's."""
     points = {point.id: point for name in sweep_names() for point in load_sweep(name).points if point.op in CHOOSES}
     triton = [p for p in points.values() if p.impl == "triton" and not impl_of(p).unsupported(p, Platform("cuda", (9, 0)))]
     assert len(triton) > 1000

@@ -35,7 +35,7 @@ GROUPED = {
 }
 REFUSED = {
     "i j -> i": "contracts pairs",
-    "i j, k -> k i": "contracts pairs of operands; this sums j of one",
+    "i j, k -> k i": "contracts pairs of operands; this step sums j of one operand",
     "b i j k, b e k j -> b i e": "summed dims j, k do not step through both operands as one",
     "b h s d, l h s f -> b l h s d f": "needs 3 leading dims with strides of their own (h·s, b, l)",
 }

@@ -50,7 +50,7 @@ def test_cast(precision: str, to: str) -> None:
 
 @pytest.mark.slow
 def test_a_function_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function that no other file knows is right in both languages, in what it costs and in what `inspect` compiles."""
+    """A function that no other file names has correct results in both languages, a cost, and compilations for `inspect`."""
     monkeypatch.setattr(functions, "FUNCTIONS", {})
     functions.function(
         "1 / (1 + e^(−x))",

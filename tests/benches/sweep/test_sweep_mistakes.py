@@ -182,7 +182,7 @@ AXES = {
     "{pow: [1, 2]}": "an axis is an integer, a list, {pow2: [lo, hi]} or {range: [start, stop, step]} (did you mean pow2?)",
     "{pow2: 8}": "needs {pow2: [lo, hi]}",
     "{pow2: [1, 2, 4]}": "needs {pow2: [lo, hi]}",
-    "{pow2: [1, 12]}": "12 is no power of two, as {pow2: [lo, hi]} needs",
+    "{pow2: [1, 12]}": "12 is not a power of two, as {pow2: [lo, hi]} needs",
     "{pow2: [8, 4]}": "an empty axis: pow2 from 8 to 4",
     "{pow2: [x, 4]}": "'x' is not an integer (write all digits, as in 4096)",
     "{range: [1, 2]}": "needs {range: [start, stop, step]}",

@@ -50,7 +50,7 @@ Result = tuple[torch.Tensor, ...]
 
 
 class Once:
-    """OP, whose reference and tolerance of a point are computed once: tests here start each point from the same operands."""
+    """OP, but reference and tolerance are computed once for each point: the tests here start a point from the same operands."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Result] = {}
