@@ -15,7 +15,7 @@ from kernels.printing import print_safely  # noqa: E402
 if __name__ == "__main__":
     print_safely()
 
-# Each command is imported when it is asked for: what one needs takes another seconds to import for nothing.
+# A command's module is imported only when that command is given: importing those of all commands takes seconds.
 COMMANDS = {
     "html": ("reports.build", "(re)build a run's page, rows.parquet and rows.csv from its journal"),
     "compare": ("reports.compare.command", "two runs side by side: what became slower, faster or wrong"),

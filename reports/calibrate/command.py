@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu",
         metavar="NAME|PATH",
-        help="the file of configs/gpus, or another, that describes the device, where its board's name does not tell",
+        help="the GPU file that describes the device, by name or path, where the board's name does not identify it",
     )
     parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
     parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
@@ -74,7 +74,7 @@ def _gpu(runs: Runs, name: str | None) -> Gpu | None:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The constants as YAML, the file that predictions read them from, and what a reader is shown of the fit."""
+    """The constants as YAML, the file from which predictions read them, and the tables and lines to print."""
 
     text: str
     used: str

@@ -102,7 +102,7 @@ def shift_line(found: Comparison) -> str:
 
 
 def one_run_line(found: Comparison) -> str:
-    """What the intervals of one run a side do not hold, on a CPU; else ""."""
+    """Returns what the intervals of one run a side leave out, on a CPU; else ""."""
     if found.assumed.alone < CPU.alone or not found.pairs["single"].any():
         return ""
     calls = f"so that one run a side calls nothing below {found.assumed.alone:g}×"

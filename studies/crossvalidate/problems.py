@@ -39,7 +39,7 @@ class Study:
 
 
 def table(name: str) -> pd.DataFrame:
-    """The rows of one file. Raises LookupError where VARIABLE names no folder."""
+    """The rows of one file. Raises LookupError where VARIABLE does not name a folder."""
     folder = os.environ.get(VARIABLE)
     if not folder or not Path(folder).is_dir():
         raise LookupError(f"{VARIABLE} names no folder of measured H100 timings: {folder or 'it is not set'}")
