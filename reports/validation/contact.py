@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from benches.first_contact.check import Check, Verdict
 from benches.first_contact.output import SUMMARY, read_measured
 from benches.row import WORD, Row
+from benches.run.journal import NAME as JOURNAL
 from benches.run.journal import NEWER, Contents, read_journal
 from benches.run.json_file import read_json
 from reports.environment import Environment, load_environment
@@ -57,7 +58,7 @@ def load_contact(path: Path) -> Contact:
     environment = load_environment(path)
     if not environment.fields.get("started_utc"):
         raise ContactError(f"{path}: {'; '.join(environment.problems) or 'environment.json has no started_utc'}")
-    contents = read_journal(path) if (path / "rows.jsonl").is_file() else Contents([], [])
+    contents = read_journal(path) if (path / JOURNAL).is_file() else Contents([], [])
     return Contact(path, checks, environment, contents.rows, read_measured(path), [*notes, *contents.notes()])
 
 

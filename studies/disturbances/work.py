@@ -1,6 +1,6 @@
 """Other work, of known length: processes that spin, pause and spin again until they are ended.
 
-`python -m studies.disturbances.work NUMBER SEED` is one process of a kind; it imports the standard library only, so that it spins at once.
+`python -m studies.disturbances.work NUMBER SEED` is one process of a kind; nothing heavy is imported, so that it spins at once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from kernels.guard import ROOT
 
 
 @dataclass(frozen=True)
