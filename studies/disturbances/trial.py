@@ -19,7 +19,7 @@ from studies.disturbances.work import Work, beside
 
 Run = Mapping[str, Row]  # by point
 FAR = 1.10  # times beyond the quiet runs' longest and shortest median, from which a median is off
-LEAST = 3  # quiet runs in which a point must have ended ok, to say what is right
+LEAST = 3  # quiet runs in which a point must have ended ok, to be judged by them
 POINT_LIMIT_S = 120.0
 
 
