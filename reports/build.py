@@ -38,7 +38,7 @@ def write_report(report: Report, out: Path | None = None) -> Path:
     except OSError as error:
         if beside:
             raise
-        # The page that was asked for is there; the run may lie where nothing can be written.
+        # The page that was asked for is written; the run directory may be read-only.
         print(f"note: {report.run_dir}: rows.parquet and rows.csv were not written ({error.strerror})", file=sys.stderr)
     return out
 

@@ -90,7 +90,7 @@ def _ceilings(fields: dict[str, Any]) -> tuple[Ceilings | None, str]:
 
 
 def _known(measured: Any) -> Any:
-    """Ceilings without what a newer version measured besides: other fields, and peaks of other precisions."""
+    """Returns ceilings without the fields and the precisions that only a newer version knows."""
     if not isinstance(measured, dict):
         return measured
     kept = {name: value for name, value in measured.items() if name in Ceilings.model_fields}

@@ -43,7 +43,7 @@ STATUSES: dict[str, tuple[Tone, str]] = {
     "verified": ("good", "✓"),
     "ok": ("good", "✓"),
 }
-UNKNOWN_STATUS: tuple[Tone, str] = ("caution", "?")  # one of a newer version
+UNKNOWN_STATUS: tuple[Tone, str] = ("caution", "?")  # written by a newer version
 # What became of a point from one run to another, in the order that deserves attention.
 VERDICTS: dict[str, tuple[Tone, str]] = {
     "fails now": ("bad", "✕"),

@@ -22,7 +22,7 @@ REPORT = pytest.StashKey[str]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Before other plug-ins, which may fail, and after the run is closed: that hook is also a wrapper, and the first of all."""
+    """Runs before other plug-ins, which may fail, and after the run is closed: the hook that closes it is a wrapper too, and runs first."""
     make_page(session, exitstatus)
     return (yield)
 
@@ -37,13 +37,13 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
         try:
             inspected = inspect_kernels(run_dir, session.config)
         except KeyboardInterrupt:
-            return  # the page is there, without this section
+            return  # the page exists, without this section
         if inspected:
             session.config.stash[REPORT] = report(run_dir)
 
 
 def report(run_dir: Path) -> str:
-    """Makes the page; the line that says where it is, or why it is not."""
+    """Makes the page, and returns a line with its path, or with why it could not be made."""
     again = shlex.join(["python", "-m", "reports", "html", str(run_dir)])
     try:
         from reports.build import build_report
@@ -58,7 +58,7 @@ def report(run_dir: Path) -> str:
 def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     """Compiles the Triton kernels that this run checked in the interpreter for a GPU, ahead of time: inspect.json in the run directory.
 
-    False where there was nothing to compile.
+    Returns False where there was nothing to compile.
     """
     if config.getoption("--no-inspect"):
         return False

@@ -98,17 +98,17 @@ def show(value: object, unit: str = "") -> str:
 
 
 def microseconds(seconds: float, digits: int = DIGITS) -> str:
-    """In us whatever it is, and in ASCII: for a table or drawing whose times are to be read against each other."""
+    """A time in us whatever its size, in ASCII: for tables and drawings whose times are compared with one another."""
     return f"{seconds * 1e6:.{digits}g} us"
 
 
 def tera(value: float, unit: str, digits: int = DIGITS) -> str:
-    """In units of 1e12 whatever it is: tera(8.5e14, "FLOP/s") is "850 TFLOP/s"."""
+    """A value in units of 1e12 whatever its size: tera(8.5e14, "FLOP/s") is "850 TFLOP/s"."""
     return f"{value / 1e12:.{digits}g} T{unit}"
 
 
 def billions(count: float) -> str:
-    """As models' sizes are named: 40.0 B."""
+    """A count in units of 1e9, as models' sizes are given: 40.0 B."""
     return f"{count / 1e9:,.1f} B"
 
 

@@ -42,7 +42,7 @@ def other_operand(point: Point, inputs: Inputs, right: Any) -> Any:
 
 
 def backwards(t: torch.Tensor) -> torch.Tensor:
-    """fp8 has no `flip`: its bits have."""
+    """The elements in reverse order. torch cannot flip fp8, so its bits are flipped as integers."""
     bits = t.view(torch.uint8) if t.dtype.itemsize == 1 else t
     return bits.flatten().flip(0).view(t.shape).view(t.dtype)
 
@@ -55,7 +55,7 @@ def with_largest(right: Any, spoil: Callable[[torch.Tensor], torch.Tensor]) -> A
 
 
 def cases(ops: Iterable[str]) -> Iterator[Case]:
-    """Each error once an op and precision, at a small ragged shape of a shipped sweep."""
+    """Each error once for each op and precision, at a small ragged shape of a shipped sweep."""
     examples = shipped_examples()
     for op in ops:
         for precision in PRECISIONS:

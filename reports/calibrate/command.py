@@ -17,6 +17,8 @@ from kernels.writing import not_written
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
 from reports.calibrate.observations import CalibrationError, Runs, load_runs
+from reports.calibrate.quality import Quality
+from reports.calibrate.result import Fitted
 from reports.calibrate.show import quality_table, refusals, show
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
 
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu",
         metavar="NAME|PATH",
-        help="the file of configs/gpus, or another, that describes the device, where its board's name does not tell",
+        help="the GPU file that describes the device, by name or path, where the board's name does not identify it",
     )
     parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
     parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
@@ -74,7 +76,7 @@ def _gpu(runs: Runs, name: str | None) -> Gpu | None:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The constants as YAML, the file that predictions read them from, and what a reader is shown of the fit."""
+    """The constants as YAML, the file from which predictions read them, and the tables and lines to print."""
 
     text: str
     used: str
@@ -84,8 +86,7 @@ class Calibrated:
 def _calibrate_cpu(runs: Runs, others: list[Runs]) -> Calibrated:
     model, fits, qualities = calibrate_cpu(runs)
     judged = [quality_table(f"and on {other.source}", judge(other.observations, model, other.ceilings, held_out=True)) for other in others]
-    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
-    return Calibrated(cpu_yaml(model), "in configs/cpus/, under any name", shown)
+    return Calibrated(cpu_yaml(model), "in configs/cpus/, under any name", [*_fit(runs, qualities, fits), *judged])
 
 
 def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
@@ -95,5 +96,9 @@ def _calibrate_gpu(runs: Runs, gpu: Gpu, others: list[Runs]) -> Calibrated:
         raise CalibrationError(f"neither {gpu.name} nor {DEFAULT_GPU} has constants to begin with")
     model, fits, qualities = calibrate_gpu(runs, gpu, present)
     judged = [quality_table(f"and on {other.source}", judge_gpu(other.observations, gpu, model)) for other in others]
-    shown: list[Table | str] = [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out, *judged]
-    return Calibrated(gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml", shown)
+    return Calibrated(gpu_yaml(gpu, model, runs.source), f"configs/gpus/{gpu.name}.yaml", [*_fit(runs, qualities, fits), *judged])
+
+
+def _fit(runs: Runs, qualities: Sequence[Quality], fits: Sequence[Fitted]) -> list[Table | str]:
+    """How good the fit is, which constants were refused, and which rows were left out."""
+    return [quality_table(f"fitted to {runs.source}", qualities), *refusals(fits), *runs.left_out]

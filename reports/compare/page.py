@@ -20,10 +20,10 @@ from reports.section import Section
 TITLE = "Runs side by side"
 SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
 MAX_CHANGES = 200
-VERDICT, POINT, RATIO, RUNS = "What became of it", "What was measured", "B over A", "In each run"
+VERDICT, POINT, RATIO, RUNS = "Verdict", "What was measured", "B over A", "In each run"
 GROUPS = (VERDICT, RATIO, RUNS, POINT)
 COLUMNS = (
-    Column("status", "Verdict", "", VERDICT, "what became of the point from A to B", True, True),
+    Column("status", "Verdict", "", VERDICT, "how the point changed from A to B", True, True),
     Column("point", "Point", "", POINT, "stable id, the same in every run", True),
     Column("ratio", "B/A", "ratio", RATIO, "B's median over A's; above 1× B is slower", True, True),
     Column(

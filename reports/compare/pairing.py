@@ -65,7 +65,7 @@ def _differs(row: Record, name: str) -> bool:
 
 
 def _overruled(row: Record, name: str) -> bool:
-    """A source whose hashes follow different rules, or whose machine code is known in both runs: that is what ran."""
+    """Whether different source hashes mean nothing: their rules differ, or both runs recorded the machine code, which is what ran."""
     known = not any(pd.isna(row[f"machine_code_hash_{run}"]) for run in "ab")
     return name == "source_hash" and (known or not source_changed(row["source_hash_a"], row["source_hash_b"]))
 

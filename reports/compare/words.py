@@ -45,8 +45,7 @@ def count_line(found: Comparison) -> str:
 def remarks(found: Comparison) -> list[Remark]:
     """What stands out, worst first."""
     changed = [*_changes(found), *_called(found), *_families(found), *_whole_run(found)]
-    one_run = [Remark("neutral", f"{one_run_line(found)}.")] if one_run_line(found) else []
-    return [*changed, *one_run, Remark("neutral", f"{count_line(found)}.")]
+    return [*changed, *(Remark("neutral", f"{line}.") for line in (one_run_line(found), count_line(found)) if line)]
 
 
 def _changes(found: Comparison) -> Iterator[Remark]:
@@ -102,7 +101,7 @@ def shift_line(found: Comparison) -> str:
 
 
 def one_run_line(found: Comparison) -> str:
-    """What the intervals of one run a side do not hold, on a CPU; else ""."""
+    """Returns what the intervals of one run a side leave out, on a CPU; else ""."""
     if found.assumed.alone < CPU.alone or not found.pairs["single"].any():
         return ""
     calls = f"so that one run a side calls nothing below {found.assumed.alone:g}×"

@@ -30,7 +30,7 @@ class Stats(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """One test of the file; `extra_info` holds this suite's point where it wrote the file, and older names of its tests hold it too."""
+    """One test of the file; `extra_info` holds the point where this suite wrote the file, and so do the names of its older tests."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -74,7 +74,7 @@ def benchmark_table(path: Path) -> pa.Table:
     points = distinct(document.benchmarks)
     environment = {
         **{"started_utc": document.datetime, "host": machine.get("node"), "commit": commit.get("id"), "device_name": device},
-        # Runs that began at the same time are told apart by what they measured.
+        # Runs that began at the same time are distinguished by what they measured.
         "sweeps": [[point, one.stats.median] for point, one in zip(points, document.benchmarks, strict=True)],
     }
     of_run = {
@@ -87,8 +87,8 @@ def benchmark_table(path: Path) -> pa.Table:
 
 
 def distinct(benchmarks: Sequence[Benchmark]) -> list[str]:
-    """Returns a name for each: this suite's point or the test's name; of several with the same one the full name, with the file, or a
-    number where those are the same too."""
+    """Returns a different name for each: this suite's point, or the test's name. Where several share it, the full name, which includes the
+    file; where they share that too, a number is appended."""
     names = [str(one.extra_info.get("point") or point_of(one.name) or one.name) for one in benchmarks]
     several = {name for name, count in Counter(names).items() if count > 1}
     full = [one.fullname or name if name in several else name for name, one in zip(names, benchmarks, strict=True)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-VERSION = "1"  # in every file's metadata, under MARK; a file without it is not ours. It grows where a column changes its type or goes
+# In every file's metadata, under MARK; a file without it is not a history's. It grows where a column changes its type or is removed.
+VERSION = "1"
 MARK = b"microbench_history"
 
 RUN = {  # the same on every line of a file

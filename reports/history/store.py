@@ -79,7 +79,7 @@ def open_history(history: Path, first: str = "") -> Opened:
         except FileNotFoundError:
             continue  # pruned, or set aside, by another process a moment ago
         if problem is None:
-            good.append(glob.escape(str(path)))  # DuckDB takes a name for a pattern
+            good.append(glob.escape(str(path)))  # DuckDB reads a name as a pattern
         elif problem.newer:
             notes.append(f"{path.name} was left out: {NEWER}: {problem.why}")  # and stays where that version looks for it
         else:
@@ -90,7 +90,7 @@ def open_history(history: Path, first: str = "") -> Opened:
         database.execute(f"SET {setting}")
     if good:
         found = database.from_parquet(good, union_by_name=True)
-        # Of all columns only those that this version knows: what newer ones add may be of any type.
+        # Only the columns that this version knows: those that a newer one adds may have any type.
         known = [f'"{name}"' if name in found.columns else f"NULL::{ADDED[name]} AS {name}" for name in SCHEMA.names]
         found.project(", ".join(known)).create_view("history")
     else:
@@ -100,7 +100,7 @@ def open_history(history: Path, first: str = "") -> Opened:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a file cannot be read as one of a history. `newer`: a newer version wrote it, which can."""
+    """Why a file cannot be read as one of a history. `newer`: a newer version wrote it, and can read it."""
 
     why: str
     newer: bool = False

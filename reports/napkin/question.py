@@ -121,7 +121,7 @@ def _find(name: str, problems: Problems) -> tuple[Path, str]:
 
 
 def _gpu(folder: Path, node: Node, key: str, problems: Problems) -> Gpu | None:
-    """The GPU of a name in configs/gpus, or of a file, seen from the question's folder."""
+    """Returns the GPU of a name in configs/gpus, or of a file whose path is relative to the question's folder."""
     text = word(node, key, problems)
     if text is None or (BARE.fullmatch(text) and chosen(node, key, gpu_names(), problems) is None):
         return None

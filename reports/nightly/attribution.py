@@ -1,5 +1,5 @@
-"""Why a series changed: what else changed in the night in which it did. Evidence is named; where there is none, so is that. And what a new
-environment did to all series, which begin anew with it."""
+"""Why a series changed: what else changed in the night in which it did. Evidence is named; where there is none, so is that. Also how
+times differ after an upgrade, with which all series begin anew."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOCKS = {"sm_clock_hz": ("SM clock", 0.01, 1e-6, "MHz"), "memory_clock_hz": ("m
 AROUND_CLOCKS = {"power_w": ("power", 0.05, 1.0, "W"), "temperature_c": ("temperature", 0.08, 1.0, "°C")}
 SENTINEL = 0.01  # relative; sentinels never change, so what moves them is the device
 NODE = 0.01  # relative, of every series of a node
-FAMILIES = 6  # that are named of those that an upgrade moved
+FAMILIES = 6  # at most so many are named of those that an upgrade moved
 OTHER_GPU = 0.5  # of the change: GPUs that moved less did not change
 
 
@@ -48,8 +48,8 @@ def attribute(step: Step, lines: pd.DataFrame, sentinels: pd.DataFrame, shifts: 
     that night; then this GPU, if others of the history did not move, or its sentinels or conditions did. What a whole GPU moved by is
     taken out of a series before it is judged, so the machine's own moves are no evidence beside a change of code.
 
-    Of code, the machine code is asked first: where it is known on both sides, the source says nothing more. Source hashes that follow
-    different rules say nothing either, and where nothing else moved, that is said.
+    The machine code is compared first: where it is known on both sides, the source is not compared. Source hashes that follow different
+    rules cannot be compared either; where nothing else changed, the evidence is a line on that.
     """
     before, after = (lines[lines["night"].isin(list(nights))] for nights in (step.before, step.after))
     old, new = comparable_sources(before, after)
@@ -80,7 +80,7 @@ def changed(fields: dict[str, str], before: pd.DataFrame, after: pd.DataFrame) -
 
 
 def comparable_sources(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str | None, str | None]:
-    """The commonest source hashes before and after, of one version if both sides have one; None where the machine code says what ran."""
+    """The commonest source hashes before and after, of one version if both sides have one; None where the machine code is known."""
     if _commonest(before["machine_code_hash"]) and _commonest(after["machine_code_hash"]):
         return None, None
     old, new = before["source_hash"].dropna(), after["source_hash"].dropna()
@@ -144,14 +144,14 @@ def moved_node(step: Step, shifts: Sequence[NodeShift]) -> Iterator[str]:
 
 
 def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], thresholds: Thresholds) -> list[str]:
-    """What a new driver, torch or triton did to times, in a line; none where the two have no point in common.
+    """Returns a line on how times differ since a new driver, torch or triton; no line where the two have no point in common.
 
     Series begin anew with such a change, so that nothing is confirmed: this is one night against the last of the environment before, by
     family. before, tonight: as nights.levels makes them.
     """
     both = before.merge(tonight[[*POINT_KEY, "log_s"]], on=list(WAY), suffixes=("", "_tonight"))
     modes = both[["mode", "mode_tonight"]]
-    both = both[(modes["mode"] == modes["mode_tonight"]) | modes.isna().any(axis=1)]  # which of them an older file does not hold
+    both = both[(modes["mode"] == modes["mode_tonight"]) | modes.isna().any(axis=1)]  # an older file does not hold the mode
     if both.empty:
         return []
     moved = (both["log_s_tonight"] - both["log_s"]).groupby([both["op"], both["impl"], both["precision"]]).agg(["mean", "size"])
@@ -160,5 +160,5 @@ def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], 
     families = [
         f"{' '.join(map(str, key))} {show(np.exp(row['mean']), 'change')} ({row['size']:.0f} points)" for key, row in named.iterrows()
     ]
-    told = ", ".join(families[:FAMILIES]) + (f" and {len(families) - FAMILIES} more" if len(families) > FAMILIES else "")
-    return [f"Since {', '.join(changes)}, in the mean, of one night: {told or 'no family moved by more than matters'}."]
+    listed = ", ".join(families[:FAMILIES]) + (f" and {len(families) - FAMILIES} more" if len(families) > FAMILIES else "")
+    return [f"Since {', '.join(changes)}, in the mean, of one night: {listed or 'no family moved by more than matters'}."]

@@ -24,7 +24,7 @@ def to_json(verdict: Verdict) -> str:
 def to_junit(verdict: Verdict) -> str:
     """A test case for each confirmed regression and broken point, which fails; for each improvement, which passes; and one for the run.
 
-    Texts are `printable`: XML 1.0 has no place for control characters.
+    Texts are `printable`: XML 1.0 allows no control characters.
     """
     suite = ET.Element("testsuite", name="microbench nightly", tests="0", failures="0", errors="0", skipped="0")
     run = ET.SubElement(suite, "testcase", classname="nightly", name=printable(f"run {verdict.run}"))

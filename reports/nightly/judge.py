@@ -44,7 +44,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class _Tonight:
-    """The run that is judged, in its history: `line` is what every line of it says (schema.RUN), `lines` its points."""
+    """The run that is judged, in its history: `line` holds what all its lines share (schema.RUN), `lines` its points."""
 
     database: duckdb.DuckDBPyConnection
     calendar: Calendar
@@ -67,8 +67,8 @@ def judge(
     interrupted: bool = False,
     said: Said | None = None,
 ) -> Judged:
-    """calendar: which night a run is of; None: a night a day, from the hour that `thresholds` gives. said: what verdicts before this one
-    have said: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
+    """calendar: which night a run is of; None: a night a day, from the hour that `thresholds` gives. said: what earlier verdicts
+    reported: what was confirmed since then counts as tonight's. Raises KeyError for a run that the history lacks."""
     calendar = calendar or read.night_from(thresholds.night_starts_utc)
     tonight = _Tonight(database, calendar, read.run_line(database, run), read.lines(database, run))
     found = read.nights(database, tonight.line, calendar, rule.lookback)
@@ -123,7 +123,7 @@ def _since_before(tonight: _Tonight, thresholds: Thresholds) -> tuple[tuple[str,
 
 
 def _statuses(tonight: _Tonight, night: str, accepted: Sequence[Accepted]) -> tuple[StatusChange, ...]:
-    """What became of each point since the run before that was to have the same points."""
+    """How each point's status changed since the last run that was expected to have the same points."""
     before = read.previous_run(tonight.database, tonight.line, read.SAME_POINTS)
     failing = tonight.lines.loc[tonight.lines["status"].isin(FAILED), "point"].tolist()
     return status_changes(
@@ -143,7 +143,7 @@ def _suspect(
     thresholds: Thresholds,
     interrupted: bool,
 ) -> tuple[str, ...]:
-    """Why the run is not to be trusted, a line each."""
+    """Returns the reasons not to trust the run, a line each."""
     last = found.nights[-1] if found.nights else ""
     expected = read.expected_points(tonight.database, tonight.line, tonight.calendar)
     return suspect.reasons(

@@ -19,8 +19,8 @@ WAY = ("point", "regime", "cache")  # with `mode`, what a series is within a run
 POINT_KEY = (*WAY, "mode")
 MACHINE = tuple(name for name in SERIES if name not in POINT_KEY)  # one value a run
 KEPT = ("device_kind", "device_name")  # of MACHINE, what makes a run comparable at all; where the others change, a new series begins
-SAME_POINTS = ("sweep", "narrowed_by", *KEPT)  # runs that agree in these are to have the same points
-RECENT = 7  # nights, whose points tonight's run is to have
+SAME_POINTS = ("sweep", "narrowed_by", *KEPT)  # runs that agree in these are expected to have the same points
+RECENT = 7  # nights, whose points tonight's run is expected to have
 DETAILS = (  # each column of each file costs time
     *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
     *("cuda_runtime", "cudnn", "variables"),
@@ -32,7 +32,7 @@ SAME_KEY = f"{SAME_WAY} AND (h.mode = a.mode OR (h.mode IS NULL AND a.oldest))"
 
 @dataclass(frozen=True)
 class Calendar:
-    """Which night a run is of: SQL of the night's name, made of the line's `started_utc`."""
+    """Which night a run is of: SQL of the night's name, computed from a line's `started_utc`."""
 
     sql: str
 
@@ -57,7 +57,7 @@ def gpu_of(tonight: Mapping[str, Any]) -> str:
 
 
 def night_from(hour_utc: int) -> Calendar:
-    """A night a day, which begins at that hour and is named by the date of that day."""
+    """Returns a calendar of one night a day, which begins at that hour and is named by the date of that day."""
     return Calendar(f"strftime(started_utc - INTERVAL {hour_utc} HOUR, '%Y-%m-%d')")
 
 
@@ -194,8 +194,8 @@ def previous_run(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], n
 
 
 def expected_points(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: Calendar) -> list[str]:
-    """Points, timed or not, that at least half of the last RECENT nights before tonight's had, in the runs that are to have the same points
-    (SAME_POINTS); empty on a first night."""
+    """Points, timed or not, that at least half of the last RECENT nights before tonight's had, in the runs that are expected to have the
+    same points (SAME_POINTS); empty on a first night."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in SAME_POINTS)
     found = database.execute(
         f"""

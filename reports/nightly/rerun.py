@@ -25,7 +25,7 @@ DEVICES = ("cuda", "cpu", "simulated")
 
 def measure_again(run_dir: Path, environment: Mapping[str, Any], points: Sequence[str]) -> tuple[dict[str, float], str | None]:
     """Medians in seconds by point, and what went wrong if anything did. The rows stay in RUN_DIR/rerun, or in a temporary folder where
-    nothing can be written there, and are added to no history.
+    RUN_DIR is read-only, and are not added to a history.
 
     environment: of the run, so that caches and regime are the same; points: the first MOST of them.
     """

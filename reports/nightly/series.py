@@ -1,5 +1,4 @@
-"""A line a series: what the verdict says of it, and where its time stands tonight. The page's table, with its columns: label, unit and what
-each is."""
+"""A line a series: the verdict on it, and tonight's time beside its level. The page's table, with its columns' labels, units, meanings."""
 
 from __future__ import annotations
 
@@ -14,10 +13,10 @@ from reports.nightly.model import Change
 from reports.nightly.words import cause, warning_line
 from reports.verdict.robust import Array, medians
 
-VERDICT, NIGHTS, POINT = "What became of it", "Over the nights", "What was measured"
+VERDICT, NIGHTS, POINT = "Verdict", "Over the nights", "What was measured"
 GROUPS = (VERDICT, NIGHTS, POINT)
 COLUMNS = (
-    Column("status", "Status", "", VERDICT, "what the verdict says of the series", True, True),
+    Column("status", "Status", "", VERDICT, "the verdict on the series", True, True),
     Column("point", "Point", "", POINT, "stable id, the same from night to night", True),
     Column("nights", "Nights", "count", NIGHTS, "in how many nights it was timed; the line is its time, node shifts taken out", True),
     Column("change", "Change", "change", NIGHTS, "time after its last confirmed change over the time before", True, True),

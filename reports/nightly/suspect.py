@@ -72,7 +72,7 @@ def reasons(
     missing: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """One line each; empty for a run that can be trusted. shifts: tonight's of this run's GPU. sentinels: what they moved by, a ratio.
-    missing: a line where too many points are."""
+    missing: a line where too many points are missing (`missing_points`)."""
     found = [*map(_environment, environment), *([_modes(modes)] if modes else [])]
     timed = lines["median_s"].notna().sum()
     throttled = int((lines["status"] == "throttled").sum())
@@ -96,7 +96,7 @@ def reasons(
 
 
 def missing_points(expected: Sequence[str], present: Container[str]) -> list[str]:
-    """A line where fewer than COMPLETE of the points that the nights before had are there, which names NAMED of the others."""
+    """Returns a line that names the first NAMED missing points where fewer than COMPLETE of the expected ones are present; else none."""
     missing = [point for point in expected if point not in present]
     here = len(expected) - len(missing)
     if here >= COMPLETE * len(expected):

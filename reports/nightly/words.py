@@ -32,7 +32,7 @@ def cause(change: Change) -> str:
 
 
 def commits_line(change: Change) -> str:
-    """The commits between, as git takes them; empty where they are not known, or are no hashes: git would take other text for an option."""
+    """The git command that lists the commits between; empty where they are unknown or not hashes: other text could be an option."""
     before, after = change.commits
     if before is None or after is None or not (COMMIT.fullmatch(before) and COMMIT.fullmatch(after)):
         return ""
@@ -66,7 +66,7 @@ def warning_line(warned: Warned) -> str:
 
 
 def summary(verdict: Verdict) -> list[str]:
-    """A few lines for a webhook: the headline, then what a reader must know first. Names in them mention nobody and are no links."""
+    """A few lines for a webhook: the headline, then what a reader must know first. Names in them become neither mentions nor links."""
     lines = [("SIMULATED: " if verdict.simulated else "") + verdict.headline, *verdict.suspect]
     lines += [f"{change.direction}: {change_line(change)} ({change.attribution.cause})" for change in verdict.confirmed[:5]]
     lines += [f"broke: {status_line(change)}" for change in verdict.broken[:5]]

@@ -115,10 +115,10 @@ def _unsure(report: Report) -> list[Remark]:
 
 
 def _one_run(report: Report) -> list[Remark]:
-    """How far an interval can be trusted on a CPU, where a row's is of a single process."""
+    """How far an interval can be trusted on a CPU: a row's covers a single process."""
     if not report.on_cpu or not (report.timed["status"] == "ok").any():
         return []
-    text = f"An ok and its interval hold for this run: {BETWEEN_CPU_RUNS}. compare --vs, with several runs a side, measures it."
+    text = f"An ok and its interval hold for this run: {BETWEEN_CPU_RUNS}. To measure that, use compare --vs with several runs a side."
     return [Remark("neutral", text)]
 
 

@@ -37,7 +37,7 @@ def versus(report: Report) -> Section:
 
 
 def interpreted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Points that Triton's interpreter checked, by op and implementation; others are verified where timing was switched off."""
+    """Points that Triton's interpreter checked, sorted by op and implementation. Leaves out PyTorch's, verified where timing was off."""
     verified = frame[frame["status"] == "verified"]
     in_triton = [language_of(op, impl) != "torch" for op, impl in zip(verified["op"], verified["impl"], strict=True)]
     return verified[np.array(in_triton, bool)].sort_values(["op", "impl"], kind="stable")

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from benches.first_contact.check import Check, Verdict
 from benches.first_contact.output import SUMMARY, read_measured
 from benches.row import WORD, Row
+from benches.run.journal import NAME as JOURNAL
 from benches.run.journal import NEWER, Contents, read_journal
 from benches.run.json_file import read_json
 from reports.environment import Environment, load_environment
@@ -36,7 +37,7 @@ class Contact:
     environment: Environment
     rows: Sequence[Row]
     measured: dict[str, Any]
-    notes: Sequence[str] = ()  # what of it is damaged, or by a newer version
+    notes: Sequence[str] = ()  # on damage, and on what a newer version wrote
 
     @property
     def board(self) -> str:
@@ -57,13 +58,13 @@ def load_contact(path: Path) -> Contact:
     environment = load_environment(path)
     if not environment.fields.get("started_utc"):
         raise ContactError(f"{path}: {'; '.join(environment.problems) or 'environment.json has no started_utc'}")
-    contents = read_journal(path) if (path / "rows.jsonl").is_file() else Contents([], [])
+    contents = read_journal(path) if (path / JOURNAL).is_file() else Contents([], [])
     return Contact(path, checks, environment, contents.rows, read_measured(path), [*notes, *contents.notes()])
 
 
 def load_checks(path: Path) -> tuple[list[Check], list[str]]:
-    """The checks, and a note where a newer version wrote them: its verdicts are kept as they are, and what else it says of a check becomes
-    part of the check's note. Raises ContactError."""
+    """The checks, and a note where a newer version wrote them: its verdicts are kept as they are, and fields that this version does
+    not know are added to the check's note. Raises ContactError."""
     try:
         written = read_json(path)
         unknown = sorted({word for one in written for word in _unknown(one)}) if isinstance(written, list) else []
@@ -79,7 +80,7 @@ def load_checks(path: Path) -> tuple[list[Check], list[str]]:
 
 
 def _unknown(check: Any) -> Iterator[str]:
-    """`verdict flaky`, `field gpu`: what this version does not know of a check."""
+    """Returns what this version does not know of a check: `verdict flaky`, `field gpu`."""
     if not isinstance(check, dict):
         return
     verdict = check.get("verdict")
@@ -89,7 +90,7 @@ def _unknown(check: Any) -> Iterator[str]:
 
 
 def _known(check: Any) -> Any:
-    """A check of a newer version as one of this: its verdict stands for itself after validation."""
+    """A newer version's check as this version validates it; `load_checks` puts its verdict back afterwards."""
     if not isinstance(check, dict):
         return check
     more = [f"{name}: {value}" for name, value in check.items() if name not in FIELDS]

@@ -54,13 +54,13 @@ def page(contact: Contact, checks: Sequence[Check], fitted: Fit | str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; its cells are text, but where they are Code."""
+    """A Markdown table. Cells are escaped as text, or shown as code where they are Code."""
     shown = ([code(cell, in_table=True) if isinstance(cell, Code) else markdown(str(cell)) for cell in line] for line in rows)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *shown))
 
 
 class Code(str):
-    """A cell that Markdown shows as code."""
+    """A cell of `table` that is shown as code."""
 
 
 def dirty(environment: Environment) -> str:

@@ -20,8 +20,8 @@ RIGHT = "error over tolerance"
 
 @dataclass(frozen=True)
 class Claim:
-    """patterns: which checks of a first contact bear on it, as "step: check". seen: what else boards showed, with its place. left: what
-    none has shown."""
+    """patterns: the checks of a first contact that test it, as "step: check". seen: what else boards showed, with a link. left: what no
+    board has shown."""
 
     patterns: tuple[str, ...] = ()
     seen: str = ""

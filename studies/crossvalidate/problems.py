@@ -39,10 +39,11 @@ class Study:
 
 
 def table(name: str) -> pd.DataFrame:
-    """The rows of one file. Raises LookupError where VARIABLE names no folder."""
+    """The rows of one file. Raises LookupError where VARIABLE does not name a folder."""
     folder = os.environ.get(VARIABLE)
     if not folder or not Path(folder).is_dir():
-        raise LookupError(f"{VARIABLE} names no folder of measured H100 timings: {folder or 'it is not set'}")
+        why = f"{folder} is not a folder" if folder else "it is not set"
+        raise LookupError(f"{VARIABLE} must name the folder of the measured H100 timings: {why}")
     return pd.read_csv(Path(folder) / name)
 
 

@@ -3,7 +3,7 @@
     python -m studies.disturbances [--quiet N] [--each N] [--sweep NAME|PATH] [--write]
 
 Takes about eight minutes on two cores (15 runs of 27 points) and wants an idle machine. Exit 1 where more than 5% of the ok rows are off, 2
-where no point was right in enough quiet runs.
+where no point ended ok in enough quiet runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--write", action="store_true", help="write docs/disturbances.md")
     options = parser.parse_args(arguments)
     if options.quiet <= LEAST or options.each < 1:
-        parser.error(f"--quiet: more than {LEAST} runs say how far quiet ones differ; --each: at least 1")
+        parser.error(f"--quiet: give more than {LEAST}, to see how far quiet runs differ; --each: give at least 1")
     quiet, disturbed = all_runs(options.sweep, options.quiet, options.each)
     right = reference(quiet)
     if not right:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def all_runs(sweep: str, quiet: int, each: int) -> tuple[list[Run], list[tuple[Work, list[Run]]]]:
-    """Quiet runs, and runs by kind of other work, in turns so that what drifts falls on all. Says on stderr how far it is."""
+    """Quiet runs, and runs by kind of other work, in turns so that what drifts falls on all. Prints progress on stderr."""
     plan = in_turns(quiet, each)
     asked, made = points(sweep), [(None, list[Run]()), *((work, list[Run]()) for work in KINDS)]
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def in_turns(quiet: int, each: int) -> list[Work | None]:
 
 
 def good(found: Sequence[Found]) -> bool:
-    """Few enough of the ok rows are off, under every kind of work."""
+    """Whether at most REACH of the ok rows are off, beside every kind of work."""
     return all(one.share <= REACH for one in found[1:])
 
 

@@ -14,7 +14,7 @@ from kernels.guard import ROOT
 from studies.disturbances.trial import FAR, LEAST, Found
 
 PAGE = ROOT / "docs" / "disturbances.md"
-REACH = 0.05  # of the ok rows, that may be off
+REACH = 0.05  # of the ok rows may be off
 
 INTRODUCTION = f"""# Other work on the CPU while points are timed
 
@@ -26,7 +26,7 @@ It measures the same points in fresh workers, some quiet and some with other wor
 its median lies more than {FAR - 1:.0%} beyond the quiet runs' own: above the longest or below the shortest median of those that ended
 `ok` (at least {LEAST}). At most {REACH:.0%} of the `ok` rows may be off.
 
-A row is **disturbed** (status `noisy`, `cause` disturbed) where the threads that were timed were ready to run and did not for more than
+A row is **disturbed** (status `noisy`, `cause` disturbed) where the threads that were timed were ready to run but not running for more than
 {WAITING:.0%} of the time in which samples were taken (the kernel's run-queue delay, by thread, without what switches take), where a
 hypervisor took as much of it, or where other processes kept so many cores busy that none was left for a thread. Where the kernel does not
 count delays, preemptions take their place; on other systems only busy cores are seen.
@@ -49,7 +49,7 @@ def spread_line(spread: tuple[float, float, float], runs: int) -> str:
     middle, most, largest = (f"{ratio:.2f}×" for ratio in spread)
     return (
         f"Between the {runs} quiet runs a point's longest median is {middle} its shortest (the median point), {most} (the 95th "
-        f"percentile), {largest} (the largest): an interval in a row is of one run, and says nothing of this."
+        f"percentile), {largest} (the largest): a row's interval covers one run, and does not include this."
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs of the same points, quiet and disturbed, and what of them is wrong."""
+"""Runs of the same points, quiet and disturbed, and which of their rows are off."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from studies.disturbances.work import Work, beside
 
 Run = Mapping[str, Row]  # by point
 FAR = 1.10  # times beyond the quiet runs' longest and shortest median, from which a median is off
-LEAST = 3  # quiet runs in which a point must have ended ok, to say what is right
+LEAST = 3  # quiet runs in which a point must have ended ok, to be judged by them
 POINT_LIMIT_S = 120.0
 
 
 def points(sweep: str) -> list[Point]:
-    """Every second one of PyTorch's fp32 points of a sweep: what a CPU times in a moment, and not all of it."""
+    """Every second one of PyTorch's fp32 points of a sweep: few enough, and fast enough on a CPU, for many runs."""
     return [point for point in load_sweeps([sweep]).points if point.impl == baseline_of(point.op) and point.precision == "fp32"][::2]
 
 
 def run_points(asked: Sequence[Point], folder: Path, work: Work | None, described: dict[str, Any] | None, cores: int) -> Run:
-    """Every point in a fresh worker, with other work beside it. described: what an earlier worker said of the device."""
+    """Every point in a fresh worker, with other work beside it. described: an earlier worker's `describe`."""
     opening = {"kind": "cpu", "run_dir": folder, "seed": 1, "asked": {}, "described": described}
     measurer = Isolated(opening, folder / "worker.log", POINT_LIMIT_S)
     try:
@@ -41,7 +41,7 @@ def run_points(asked: Sequence[Point], folder: Path, work: Work | None, describe
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What a worker says of the device, its ceilings among it."""
+    """A worker's description of the device, with its measured ceilings."""
     measurer = Isolated({"kind": "cpu", "run_dir": folder, "seed": 1, "asked": {}}, folder / "worker.log", POINT_LIMIT_S)
     try:
         return measurer.describe()
@@ -56,30 +56,30 @@ def ok_s(run: Run, point: str) -> float | None:
 
 
 def reference(quiet: Sequence[Run]) -> dict[str, tuple[float, float]]:
-    """By point, the shortest and longest median of quiet runs; of points that LEAST of them ended ok."""
+    """By point, the shortest and longest median of quiet runs, for points that ended ok in at least LEAST of them."""
     medians = {point: [s for run in quiet if (s := ok_s(run, point)) is not None] for point in sorted({p for run in quiet for p in run})}
     return {point: (min(found), max(found)) for point, found in medians.items() if len(found) >= LEAST}
 
 
 def factor(seconds: float, low: float, high: float) -> float:
-    """How many times as long as the longest; below 1, of the shortest; 1 between them."""
+    """`seconds` over `high` where it is longer, over `low` where it is shorter than that; 1 between them."""
     return seconds / high if seconds > high else min(1.0, seconds / low)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Of the rows taken under one kind of work."""
+    """What was found in the rows taken beside one kind of work."""
 
     name: str
     rows: int  # of points with a reference
     ok: int
     disturbed: int  # noisy, since other work was seen
     noisy: int  # for another reason
-    off: tuple[tuple[str, float], ...]  # ok all the same: point, and `factor`
+    off: tuple[tuple[str, float], ...]  # ok although their time is off: point, and `factor`
 
     @property
     def share(self) -> float:
-        """Of the ok rows, how many are off."""
+        """The fraction of the ok rows that is off."""
         return len(self.off) / self.ok if self.ok else 0.0
 
 

@@ -1,6 +1,6 @@
 """Other work, of known length: processes that spin, pause and spin again until they are ended.
 
-`python -m studies.disturbances.work NUMBER SEED` is one process of a kind; nothing heavy is imported, so that it does nothing else.
+`python -m studies.disturbances.work NUMBER SEED` is one process of a kind; nothing heavy is imported, so that it spins at once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from kernels.guard import ROOT
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ KINDS = (
 
 
 def spin(work: Work, seed: int) -> None:
-    """Until this process is ended. Writes a line when it begins."""
+    """Spins and pauses until this process is ended. Prints a line when it begins."""
     if work.idle:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     pauses = random.Random(seed)
@@ -55,7 +54,7 @@ def spin(work: Work, seed: int) -> None:
 
 @contextmanager
 def beside(work: Work | None, cores: int) -> Iterator[None]:
-    """Runs the work meanwhile, once all its processes have begun; nothing for None.
+    """Runs the work beside the body of the `with`, which starts once all its processes have begun; nothing for None.
 
     Raises RuntimeError where one ends instead of beginning, as on a system without SCHED_IDLE.
     """
@@ -69,7 +68,7 @@ def beside(work: Work | None, cores: int) -> Iterator[None]:
 
 
 def commands(work: Work | None, cores: int) -> list[list[str]]:
-    """One a process."""
+    """The command line of each process."""
     if work is None:
         return []
     one = [sys.executable, "-m", "studies.disturbances.work", str(KINDS.index(work))]

@@ -23,7 +23,7 @@ def test_trivial(i, benchmark):
 
 
 def seconds(*arguments: str, cwd: Path) -> float:
-    """Returns the CPU seconds of the command and its children: on a shared machine its wall time is also that of others' work."""
+    """Returns the CPU seconds of the command and its children: on a shared machine its wall time depends on others' work."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", "--benchmark-only", *arguments]
     subprocess.run(command, cwd=cwd, capture_output=True, check=True)

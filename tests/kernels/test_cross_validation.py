@@ -96,7 +96,8 @@ def test_without_the_timings_the_study_names_the_variable_to_set(
     if folder is not None:
         monkeypatch.setenv(VARIABLE, folder)
     assert main([]) == 2
-    assert capsys.readouterr().err == f"error: {VARIABLE} names no folder of measured H100 timings: {folder or 'it is not set'}\n"
+    why = "nowhere is not a folder" if folder else "it is not set"
+    assert capsys.readouterr().err == f"error: {VARIABLE} must name the folder of the measured H100 timings: {why}\n"
 
 
 def test_regimes_are_the_issues() -> None:

@@ -147,7 +147,7 @@ def test_only_an_overwhelming_effect_outweighs_noise(tmp_path: Path, kind: str, 
     ("assumed", "single", "said"), [(CPU, [True, False], True), (CPU, [False], False), (CPU, [], False), (GPU, [True], False)]
 )
 def test_an_interval_of_one_run_on_a_cpu_is_not_how_far_runs_differ(assumed: Assumed, single: list[bool], said: bool) -> None:
-    """Several runs a side show that themselves."""
+    """With several runs a side their spread is in the interval."""
     line = one_run_line(cast(Comparison, SimpleNamespace(assumed=assumed, pairs=pd.DataFrame({"single": pd.Series(single, dtype=bool)}))))
     expected = "Each run's interval holds for that run: runs of the same code on a shared CPU differ by 1% in some points"
     assert line.startswith(expected) if said else line == ""
@@ -164,7 +164,7 @@ def test_a_cpus_comparison_says_how_far_runs_differ(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_differs_in_a_pair_is_noted(tmp_path: Path) -> None:
-    """The source only where its hashes follow the same rules, and the machine code does not say what ran."""
+    """The source only where its hashes follow the same rules, and the machine code is not known in both runs."""
     known, same = {"source_hash": "v2:1", "machine_code_hash": "a"}, {"config": "128x128x64", "source_hash": "v2:1"}
     cases = [
         (same, {"config": "64x64x64", "source_hash": "v2:2"}, "kernel config, source"),

@@ -1,4 +1,4 @@
-"""Commands write their files before they print: whoever closes the terminal while it scrolls has the files."""
+"""Commands write their files before they print: the files are whole even where the terminal is closed while it prints."""
 
 from __future__ import annotations
 

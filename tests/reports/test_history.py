@@ -41,8 +41,8 @@ def test_a_run_added_twice_counts_once(make_run: MakeRun, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "neighbour"), [("hist[1]", "hist1"), ("a*b", "aXb"), ("what?", "whatX"), ("[!a]", "b"), ("**", "c"), ("x]y{a,b}", "xya")]
 )
-def test_a_historys_name_is_no_pattern(tmp_path: Path, name: str, neighbour: str) -> None:
-    """Neither its own files are missed nor those of a neighbour taken for them."""
+def test_a_historys_name_is_not_a_pattern(tmp_path: Path, name: str, neighbour: str) -> None:
+    """Its own files are read, and not those of a neighbour that the name would match as a pattern."""
     for folder, points in ((name, ["mine"]), (neighbour, ["theirs", "theirs too"])):
         (tmp_path / folder).mkdir()
         columns = [pa.array(points) if field.name == "point" else pa.nulls(len(points), field.type) for field in SCHEMA]

@@ -66,7 +66,7 @@ def test_a_chat() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [("--output=x", "b" * 40), ("a" * 40, "$(id)"), ("a" * 40, None), ("main", "b" * 40)])
-def test_commits_that_are_no_hashes_make_no_command(before: str, after: str | None) -> None:
+def test_commits_that_are_not_hashes_make_no_command(before: str, after: str | None) -> None:
     assert words.commits_line(replace(CHANGE, commits=(before, after))) == ""
 
 

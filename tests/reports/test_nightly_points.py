@@ -34,7 +34,7 @@ def lines(day: float, points: Sequence[str], changes: dict[str, Any]) -> pa.Tabl
 
 
 def expected_of(runs: Sequence[Run]) -> list[str]:
-    """Points that the last of the runs is to have."""
+    """Points that the last of the runs is expected to have."""
     tables = [lines(*run) for run in runs]
     database = duckdb.connect()
     database.execute("SET TimeZone = 'UTC'")
@@ -68,7 +68,7 @@ K: dict[str, Any] = {"narrowed_by": "-k bf16"}
         ([(0, "a", {}), (1, "a", {}), (2, "abc", {})], "a"),
     ],
 )
-def test_points_that_a_run_is_to_have(runs: Sequence[Run], expected: str) -> None:
+def test_points_that_a_run_is_expected_to_have(runs: Sequence[Run], expected: str) -> None:
     assert expected_of(runs) == list(expected)
 
 

@@ -53,7 +53,7 @@ def keep(night: Night) -> None:
 
 @pytest.fixture(scope="module")
 def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A history of 14 judged nights of the same code, to be copied."""
+    """A history of 14 judged nights of the same code; tests copy it."""
     folder = tmp_path_factory.mktemp("fortnight")
     for day in range(14):
         keep(judge(measured(folder, day), folder / "history"))

@@ -1,4 +1,4 @@
-"""Runs that lie where nothing can be written: what is asked for elsewhere is made, and what is not is said in a line."""
+"""Runs in read-only folders: files asked for elsewhere are written, and what cannot be written is reported in one line."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ function unpacked(id) {
 const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 const escapeHtml = text => String(text).replace(/[&<>"']/g, c => escaped[c]);
 
-// A value as a CSV's cell that no spreadsheet takes for a formula: kernels/escaping.py's cell, and quotes where it needs them.
+// A value as a CSV cell that spreadsheets do not read as a formula (as `cell` of kernels/escaping.py), quoted where needed.
 const csvCell = value => {
   const text = typeof value === "string" && /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : String(value ?? "");
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

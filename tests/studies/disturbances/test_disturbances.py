@@ -1,4 +1,4 @@
-"""The study of other work on the CPU without its runs: what is right, what counts as off, what the page says."""
+"""The study of other work on the CPU, without its runs: the reference, which rows are off, and the page."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_how_far_quiet_runs_differ() -> None:
     assert all(math.isnan(one) for one in spread({}))
 
 
-def test_quiet_runs_stand_between_the_others_and_at_either_end() -> None:
+def test_quiet_runs_come_between_the_others_and_at_either_end() -> None:
     order = in_turns(5, 2)
     assert [i for i, one in enumerate(order) if one is None] == [0, 3, 6, 9, 12]
     assert [one for one in order if one] == [*KINDS, *KINDS]
@@ -89,7 +89,7 @@ def test_one_in_twenty_may_be_off(ok: int, met: bool) -> None:
 def test_too_few_quiet_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--quiet", "3"])
-    assert "--quiet: more than 3 runs" in capsys.readouterr().err
+    assert "--quiet: give more than 3, " in capsys.readouterr().err
 
 
 def test_a_machine_on_which_nothing_is_right_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
