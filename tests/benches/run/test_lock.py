@@ -1,4 +1,4 @@
-"""One run a directory: the lock, and file systems without any."""
+"""A directory holds one run at a time: the lock, and file systems without locks."""
 
 from __future__ import annotations
 
