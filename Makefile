@@ -9,7 +9,7 @@ JOBS ?= 2
 READY := $(VENV)/.ready
 BROKEN := $(shell { $(BIN)/python -c "import pip, _pytest" || echo no; } 2>&1)
 
-# A container's image may forbid it: then each of the hundred commands that tests start would compile the same modules.
+# A container's image may forbid bytecode: then each of the hundred commands that tests start would compile the same modules.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: bench test test-fast lint perf clean FORCE
@@ -20,7 +20,7 @@ bench: $(READY)
 test: $(READY) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# Without the tests that take more than a quarter of a second, all cases of each together: to run while working.
+# For use while working: without tests whose cases together take more than a quarter of a second.
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 

@@ -38,7 +38,7 @@ FAILED: tuple[Status, ...] = ("oom", "wrong", "impossible", "timeout", "crashed"
 Cache = Literal["cold", "hot"]
 Mode = Literal["graph", "events", "wall", "host"]
 KNOWN: dict[str, tuple[str, ...]] = {"status": get_args(Status), "cache": get_args(Cache), "mode": get_args(Mode)}
-WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,59}")  # what a newer version may call a field or a status: anything else is damage
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,59}")  # a name that a newer version may give a field or a status: anything else is damage
 
 
 class Conditions(BaseModel):
@@ -111,7 +111,7 @@ class Row(BaseModel):
 
     @model_validator(mode="after")
     def derive(self) -> Self:
-        """Fills in what follows from the options. A row of an old journal has none, and keeps what it says."""
+        """Fills in what follows from the options. A row of an old journal has no options and keeps its columns."""
         for name, value in columns_of(self.options).items():
             if value is not None:
                 setattr(self, name, value)
@@ -119,7 +119,7 @@ class Row(BaseModel):
 
 
 def columns_of(options: Mapping[str, str]) -> dict[str, str | None]:
-    """What `layout`, `equation` and `function` hold, for readers of the file: the options of those names, or einops' that say the same."""
+    """Returns `layout`, `equation` and `function` for readers of the file: the options of those names, or the matching ones of einops."""
     if "pattern" in options:
         reduction = options.get("reduction", "none")
         return {"layout": None, "equation": options["pattern"], "function": "rearrange" if reduction == "none" else reduction}
@@ -140,14 +140,14 @@ KeepsWords = WrapValidator(_or_a_word), PlainSerializer(lambda value: value)
 
 
 class NewerConditions(Conditions):
-    """With fields that this version does not know."""
+    """Conditions with fields that this version does not know."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class NewerRow(Row):
-    """A row that a newer version wrote: its unknown fields, and the words that it says how a point ended and was timed by, are kept as they
-    are. A status, cache or mode that is unknown here is neither a success nor a failure, whatever its type says."""
+    """A row that a newer version wrote: unknown fields, and unknown words for its status, cache or mode, are kept as they are. A status
+    that is unknown here is neither a success nor a failure. The declared types name known words only."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -162,9 +162,9 @@ class NewerRow(Row):
         yield from (self.conditions.model_extra or {}).items()
 
     def unknown_names(self) -> Iterator[str]:
-        """What this version does not know of it: `status preempted`, `field fan_rpm`."""
-        told = {"status": self.status, "cache": self.cache, "mode": self.mode}
-        yield from (f"{name} {value}" for name, value in told.items() if value is not None and value not in KNOWN[name])
+        """Returns what this version does not know in the row: `status preempted`, `field fan_rpm`."""
+        words = {"status": self.status, "cache": self.cache, "mode": self.mode}
+        yield from (f"{name} {value}" for name, value in words.items() if value is not None and value not in KNOWN[name])
         yield from (f"field {name}" for name, _ in self.unknown())
 
 

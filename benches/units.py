@@ -20,10 +20,10 @@ def bytes_text(count: int) -> str:
 
 
 def gigabytes(count: float) -> str:
-    """A size in GB whatever it is, so that those of one machine read alike."""
+    """Returns a size in bytes as text, always in GB, so that sizes of one machine can be compared."""
     return f"{count / 1e9:.3g} GB"
 
 
 def megahertz(hertz: float) -> str:
-    """A clock in MHz, as nvidia-smi shows and takes it."""
+    """Returns a clock in hertz as text in MHz, the unit of nvidia-smi."""
     return f"{hertz / 1e6:.0f} MHz"

@@ -67,7 +67,7 @@ def missing_board() -> Missing | None:
 
 
 def missing_timings() -> Missing | None:
-    """Where the variable is set and wrong, the tests run and fail."""
+    """Names the H100 timings as missing only where the variable is not set: where it is wrong, the tests run and fail."""
     unchecked = "the README's errors of the cost model on others' H100 timings were not checked"
     return None if os.environ.get(H100_TIMINGS) else Missing(unchecked, f"set {H100_TIMINGS} to the folder of these timings")
 
@@ -80,7 +80,7 @@ SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Where slow tests are left out, a file of nothing else is not read: thousands of cases would be made to be deselected."""
+    """Where slow tests are left out, a file that holds only such tests is not collected: it would make thousands of cases to deselect."""
     left_out = "not slow" in str(config.option.markexpr) and collection_path.suffix == ".py"
     return True if left_out and SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 

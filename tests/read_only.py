@@ -1,4 +1,4 @@
-"""Folders to which nothing can be written, whoever runs the tests: root may write wherever a mode forbids it.
+"""Folders that cannot be written to, also by root, which may write wherever a mode forbids it.
 
 Libraries in C++ write past Python: a temporary file of theirs cannot be renamed, and must be gone at the end.
 """
@@ -30,9 +30,9 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def read_only(*folders: Path) -> Iterator[None]:
-    """Within the block Python cannot write to the folders; after it the test fails if they hold anything else than before."""
+    """Within the block Python cannot write to the folders; after it the test fails if their contents changed."""
     if not getattr(read_only, "hooked", False):
-        sys.addaudithook(_refuse)  # for good: there is no way to take one away
+        sys.addaudithook(_refuse)  # permanent: an audit hook cannot be removed
         read_only.hooked = True  # type: ignore[attr-defined]
     before = {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
     _closed.extend(f"{folder.resolve()}{os.sep}" for folder in folders)

@@ -67,7 +67,7 @@ def test_kernels_know_nothing_of_timing_pytest_or_pandas() -> None:
 
 
 def texts() -> list[Path]:
-    """What the repository says in words: code, configs, docs and the files of its root; not this file, which names what is forbidden."""
+    """Returns the files with text: code, configs, docs and the files of the root; not this file, which names what is forbidden."""
     folders = (*NAMES, "configs", "docs", "studies", "tests")
     found = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".yaml", ".md")]
     root = [path for path in ROOT.iterdir() if path.suffix in (".py", ".md", ".toml", ".txt") or path.name == "Makefile"]
@@ -78,9 +78,9 @@ OUTSIDE = re.compile(r"\bDESIGN\b|\bMEASURING\b|\bROOMS\.md|\bshared/|(?<![\w.])
 
 
 def test_nothing_refers_to_a_file_outside_the_repository() -> None:
-    """Who has only the repository can read everything that it leans on."""
+    """A reader who has only the repository can read everything that it refers to."""
     found = [
-        f"{path.relative_to(ROOT)}:{number} refers to a file outside the repository: say in docs/ what is leant on, and refer to that"
+        f"{path.relative_to(ROOT)}:{number} refers to a file outside the repository: describe in docs/ what is needed, and refer to that"
         for path in texts()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if OUTSIDE.search(line)
@@ -327,7 +327,7 @@ def test_the_floors_let_pass(path: str, code: str) -> None:
     assert upward(path, code) == []
 
 
-# The rooms of reports/: which others a room imports besides the files of reports/ itself and reports/page, which all may.
+# By subpackage of reports/: the others that it may import besides reports/page and the files of reports/ itself, which all may.
 ROOMS: dict[str, set[str]] = {
     "calibrate": set(),
     "compare": {"verdict"},
@@ -339,7 +339,7 @@ ROOMS: dict[str, set[str]] = {
     "validation": {"calibrate"},
     "verdict": set(),
 }
-FRONT = {"__main__", "build", "pytest_plugin"}  # files that put rooms together
+FRONT = {"__main__", "build", "pytest_plugin"}  # files that combine subpackages
 
 
 def into_another_room(path: str, code: str) -> list[str]:
@@ -396,7 +396,7 @@ def functions_called(name: str, code: str) -> list[int]:
 
 @pytest.mark.slow
 def test_one_function_is_called_measure() -> None:
-    """A reader of `measure(…)` knows which it is: the one that turns a point into a row with its time."""
+    """`measure(…)` always means the function that turns a point into a row with its time."""
     files = [path for folder in NAMES for path in sources(folder)]
     assert [str(p.relative_to(ROOT)) for p in files for _ in functions_called("measure", p.read_text(encoding="utf-8"))] == [
         "benches/timing/measure.py"
@@ -410,7 +410,7 @@ def test_one_file_reads_and_sets_how_triton_runs() -> None:
 
 
 def test_the_default_gpu_is_named_once() -> None:
-    """Configs, examples and studies of that very board name it too; what falls back on it does not."""
+    """Configs, examples and studies of that board name it too; code that uses it as a default must not."""
     name = re.compile(rf"(?<![\w-]){DEFAULT_GPU}(?![\w-])")
     found = sorted(
         str(path.relative_to(ROOT))
@@ -425,7 +425,7 @@ def test_the_default_gpu_is_named_once() -> None:
 
 @pytest.mark.slow
 def test_no_kernel_depends_on_napkin_math() -> None:
-    """kernels/napkin answers questions about clusters; what it shares with kernels lies where both may take it."""
+    """kernels/napkin answers questions about clusters; what it shares with kernels lies where both may import it."""
     kernels = [path for path in sources("kernels") if path.parent.name != "napkin"]
     found = [
         f"{path.relative_to(ROOT)}:{line} imports {module}"
@@ -437,7 +437,7 @@ def test_no_kernel_depends_on_napkin_math() -> None:
 
 
 def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas() -> None:
-    """Pages are reports' own plug-in's, which imports what makes them when a session has ended."""
+    """The plug-in of reports/ makes the page, and imports what it needs for that when a session has ended."""
     root = ast.parse((ROOT / "conftest.py").read_text(encoding="utf-8"))
     assert [node.name for node in ast.walk(root) if isinstance(node, ast.FunctionDef)] == []
     plugin = ast.parse((ROOT / "reports" / "pytest_plugin.py").read_text(encoding="utf-8"))
@@ -447,11 +447,11 @@ def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas()
 
 
 def numbers_in_other_units(code: str) -> list[int]:
-    """Lines whose f-strings scale a number by a power of ten, or write a change with its sign: what reports/units.py is for."""
+    """Lines whose f-strings scale a number by a power of ten, or format a change with its sign, which is the task of reports/units.py."""
     found = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.FormattedValue):
-            own = node.value if isinstance(node.value, ast.BinOp) else ast.Constant(None)  # what a function is given, it formats
+            own = node.value if isinstance(node.value, ast.BinOp) else ast.Constant(None)  # a function formats its arguments
             parts = [part for part in ast.walk(own) if isinstance(part, ast.BinOp)]
             scales = [side.value for part in parts for side in (part.left, part.right) if isinstance(side, ast.Constant)]
             scaled = any(isinstance(value, float) and value in {10.0**power for power in range(-12, 16, 3) if power} for value in scales)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from benches.row import Cache, Mode
 from kernels.gpus import Gpu
 from kernels.op import Cost, Language, Point
 from kernels.support import Platform
@@ -13,9 +14,7 @@ from kernels.support import Platform
 if TYPE_CHECKING:
     from benches.correctness import Verdict  # which imports torch
 
-Cache = Literal["cold", "hot"]
 Regime = Literal["sustained", "boost"]
-Mode = Literal["graph", "events", "wall", "host"]
 POWER_CAP = "power cap"  # a cause that Reading names: normal for long products on an H100
 
 

@@ -1,9 +1,9 @@
-"""What other work took of the CPU while something was timed.
+"""How much of the CPU other work took while something was timed.
 
 Two OpenMP threads on two cores of which one is taken wait for each other at every barrier: such a median can be thirty times too long and
-have a narrow interval, so that no statistic of the samples shows it. Nor does the machine's load: thirty samples of 20 us lie within
-another process's burst of 45 ms, and the kernel reports what cores did in ticks of 10 ms. What does show it is how long this process's own
-threads were ready to run and did not: the kernel counts that in nanoseconds, by thread.
+have a narrow interval, so that no statistic of the samples shows it. The machine's load does not show it either: thirty samples of 20 us
+lie within another process's burst of 45 ms, and the kernel counts the time of each core in ticks of 10 ms. The time in which this process's
+own threads were ready to run but did not run does show it: the kernel counts that in nanoseconds, by thread.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import psutil
 
 TOLERATED = 0.1  # cores taken from a thread, on average
 TICK_S = 0.01  # in which the kernel counts CPU time
-# Of the time in which samples were taken, that threads waited or the hypervisor stole: samples as long as the disturbance's own period
-# become longer by so much, of shorter ones fewer than so many do. On an idle machine only the kernel's own threads are waited for: some
-# tens of microseconds some tens of times a second, a thousandth of the time.
+# Largest share of the sampling time that threads may wait or the hypervisor may steal. Samples as long as the disturbance's period become
+# longer by this share; of shorter samples, fewer than this share are affected. On an idle machine threads wait only for the kernel's own
+# threads: some tens of microseconds some tens of times a second, a thousandth of the time.
 WAITING = 0.05
-WAITED_S = 2e-4  # and so long in all: where samples take a millisecond together, one of the kernel's threads is 5% of it
-# Each time a thread runs, it may have waited so long, for the switch. Waking a sleeping core takes longer, but is not counted: Linux lets
+WAITED_S = 2e-4  # and more than this in all: where all samples together take 1 ms, one run of a kernel thread is 5% of it
+# A thread may wait this long for the switch each time it runs. Waking a sleeping core takes longer, but is not counted: Linux lets
 # such a core put the thread on its queue itself (kernel/sched/core.c: ttwu_queue_cond). Where another process has the core, the wait is
 # its time slice: 0.7 ms at least (kernel/sched/fair.c: sysctl_sched_base_slice).
 SWITCH_S = 1e-5
-# Where the kernel does not count waits, its count of preemptions has to do: each costs a time slice if it is another process's, and next
-# to nothing if it is the kernel's own.
-PREEMPTED_PER_S, PREEMPTED = 50.0, 5  # so often a second, and so often at all
+# Where the kernel does not count waits, its count of preemptions is used: one by another process costs a time slice, one by a kernel
+# thread next to nothing.
+PREEMPTED_PER_S, PREEMPTED = 50.0, 5  # per second, and in all: both must be reached
 TASKS = Path("/proc/self/task")
 
 
 @dataclass(frozen=True)
 class Waits:
-    """Of one thread, so far: seconds in which it was ready and another one ran, and how often it was given a core."""
+    """Totals of one thread so far: seconds in which it was ready but another thread ran, and how often it was given a core."""
 
     seconds: float
     runs: int
@@ -45,7 +45,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the system has counted so far: only differences mean something."""
+    """Counts of the system so far: only differences between two of them mean something."""
 
     wall_s: float
     stolen_s: float = 0.0  # of all cores, by the hypervisor
@@ -54,22 +54,22 @@ class Counters:
 
 
 def count(tasks: Path = TASKS) -> Counters:
-    """As of now. Takes about 15 us a thread."""
+    """Returns the counters now. Takes about 15 us a thread."""
     stolen_s = float(getattr(psutil.cpu_times(), "steal", 0.0))
-    linux = sys.platform == "linux"  # elsewhere a preemption may be one by nobody, at the end of a time slice
+    linux = sys.platform == "linux"  # elsewhere the end of a time slice may be counted though no other thread runs
     preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if linux else None
     return Counters(time.perf_counter(), stolen_s, preempted, read_waits(tasks))
 
 
 def read_waits(tasks: Path) -> dict[int, Waits] | None:
-    """By thread; None without /proc/self/task, and in a kernel that does not count (CONFIG_SCHED_INFO), which writes zeros."""
+    """Returns the waits by thread; None without /proc/self/task, and where the kernel writes zeros because it lacks CONFIG_SCHED_INFO."""
     found = {}
     try:
         threads = os.listdir(tasks)
     except OSError:
         return None
     for thread in threads:
-        try:  # a thread may end meanwhile
+        try:  # a thread may have ended since
             _, waited_ns, runs = map(int, (tasks / thread / "schedstat").read_text(encoding="utf-8").split())
         except (OSError, ValueError):
             continue
@@ -78,7 +78,7 @@ def read_waits(tasks: Path) -> dict[int, Waits] | None:
 
 
 def waited_s(before: Mapping[int, Waits], after: Mapping[int, Waits]) -> float:
-    """Seconds of all threads together, beyond what switches take. A thread that began meanwhile counts from its beginning."""
+    """Returns seconds waited, summed over threads, less the cost of switches. A thread that started in between counts from its start."""
     total = 0.0
     for thread, now in after.items():
         then = before.get(thread, Waits(0.0, 0))
@@ -87,7 +87,7 @@ def waited_s(before: Mapping[int, Waits], after: Mapping[int, Waits]) -> float:
 
 
 def held_up(before: Counters, after: Counters) -> str | None:
-    """Why samples taken between the two cannot be trusted, or None: threads waited, were preempted, or the hypervisor took their time."""
+    """Returns why samples taken between the two cannot be trusted, or None: threads waited, were preempted or a hypervisor took time."""
     elapsed = after.wall_s - before.wall_s
     if elapsed <= 0:
         return None

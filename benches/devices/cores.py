@@ -1,4 +1,4 @@
-"""The cores that this process may use, and with how many threads it therefore runs. Free of torch."""
+"""The cores that this process may use, and the number of threads to run on them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BINDING = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 
 class ThreadsError(ValueError):
-    """OMP_NUM_THREADS holds no number of threads. The message is one line."""
+    """OMP_NUM_THREADS is not a number of threads. The message is one line."""
 
 
 def cpus_now() -> frozenset[int] | None:
@@ -24,11 +24,11 @@ def cpus_now() -> frozenset[int] | None:
     return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-AT_IMPORT = cpus_now()  # with one of BINDING set, importing torch binds the main thread to a single core; this module comes before
+AT_IMPORT = cpus_now()  # with one of BINDING set, importing torch binds the main thread to a single core; this module is imported first
 
 
 def allowed_cpus(environment: Mapping[str, str] = os.environ) -> frozenset[int] | None:
-    """The mask that taskset, a cpuset, Slurm or docker gave this process, whatever OpenMP has made of its main thread's."""
+    """The mask that taskset, a cpuset, Slurm or docker gave this process, even where OpenMP has since narrowed that of the main thread."""
     return AT_IMPORT if any(environment.get(name) for name in BINDING) else cpus_now()
 
 
@@ -48,12 +48,13 @@ def threads_asked(text: str | None) -> int | None:
 
 
 def core_count(cpus: Iterable[int], siblings: Mapping[int, str]) -> int:
-    """How many physical cores the logical CPUs belong to. siblings: by CPU, what names its core; one that is not there is its own."""
+    """How many physical cores the logical CPUs belong to. siblings: a text by CPU that identifies its core; a CPU
+    without one counts as a core."""
     return len({siblings.get(cpu, f"cpu{cpu}") for cpu in cpus})
 
 
 def siblings_of(cpus: Iterable[int], root: Path = SYSTEM_CPUS) -> dict[int, str]:
-    """By CPU, the list of all logical CPUs of its core, as Linux writes it; without those of which it says nothing."""
+    """By CPU, the list of all logical CPUs of its core, as Linux writes it; CPUs for which Linux has no list are left out."""
     found = {}
     for cpu in cpus:
         texts = (read(root / f"cpu{cpu}" / "topology" / name) for name in SIBLINGS)
@@ -63,12 +64,12 @@ def siblings_of(cpus: Iterable[int], root: Path = SYSTEM_CPUS) -> dict[int, str]
 
 
 def default_threads(cores: int, quota: float | None) -> int:
-    """A thread a core, but no more than the CPU time that a container may use keeps running: threads beyond would be stopped in turns."""
+    """Returns one thread per core, but no more than the CPU quota of a container can keep running: it would stop the others in turns."""
     return max(1, cores if quota is None else min(cores, int(quota)))
 
 
 def usable_cores() -> int:
-    """Physical cores within the affinity mask."""
+    """Returns the number of physical cores within the affinity mask."""
     cpus, physical = allowed_cpus(), psutil.cpu_count(logical=False)
     if not cpus:
         return physical or 1
@@ -77,7 +78,7 @@ def usable_cores() -> int:
 
 
 def thread_count() -> int:
-    """With how many threads to run: as OMP_NUM_THREADS asks, else one for each physical core that may be used. Raises ThreadsError."""
+    """Returns the number of threads to run: that of OMP_NUM_THREADS, else `default_threads` of the usable cores. Raises ThreadsError."""
     return threads_asked(os.environ.get("OMP_NUM_THREADS")) or default_threads(usable_cores(), quota_cores())
 
 
@@ -90,7 +91,7 @@ def read(path: Path) -> str | None:
 
 
 def cgroup_files(name_v2: str, controller: str, name_v1: str, root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
-    """Where a limit of this process may stand: in its own group or, as seen from inside a container, at the root; v2 or v1."""
+    """Files that may hold a limit of this process: in its own group or, as seen from inside a container, at the root; v2 or v1."""
     groups = [line.split(":", 2) for line in (read(Path("/proc/self/cgroup")) or "").splitlines() if line.count(":") >= 2]
     paths = [root / name_v2, root / controller / name_v1]
     for _, controllers, path in groups:

@@ -106,7 +106,7 @@ class CpuDevice:
         return Reading()
 
     def counters(self, energy: bool = False) -> Reading:
-        """Nothing that slows a CPU is reported, but these are the moments before and after samples are taken."""
+        """Returns an empty reading, and notes the system's counters: called before and after samples are taken."""
         if not energy:
             self._counted[1:] = [count()]
         return Reading()

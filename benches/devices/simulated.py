@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from benches.correctness import Verdict
 from benches.devices import faults
-from benches.devices.base import Cache, Settings, TooLittleMemory
+from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
+from benches.row import Cache
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
 from kernels.op import Cost, Language, Point

@@ -1,5 +1,5 @@
-"""What a machine told about itself, and what a rule says of it. None everywhere means: it did not tell. No I/O here, so that tests make
-facts up."""
+"""Facts that a machine reports about itself, and the findings of rules about them. None means not known. No I/O here, so that tests can
+make facts up."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class HostFacts:
     cpu_model: str | None = None
     physical_cores: int | None = None
     logical_cores: int | None = None
-    allowed_cores: int | None = None  # physical ones that this process may run on
+    allowed_cores: int | None = None  # physical cores that this process may run on
     quota_cores: float | None = None  # CPU time a container may use each second
     governor: str | None = None
     load_1min: float | None = None
@@ -116,7 +116,7 @@ class HostFacts:
     memory_limit_bytes: int | None = None  # of the container
     clock_source: str | None = None
     clock_read_s: float | None = None  # what reading perf_counter_ns costs
-    threads_problem: str | None = None  # of OMP_NUM_THREADS
+    threads_problem: str | None = None  # why OMP_NUM_THREADS is not valid
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """ok: as it should be. note: good to know. warning: a figure would be spoilt, or say less. blocks: cannot be measured.
+    """ok: as it should be. note: good to know. warning: a figure would be wrong or less precise. blocks: cannot be measured.
 
     `key` names the rule and stays the same; `do` is what to do about it, a command wherever there is one.
     """

@@ -112,7 +112,7 @@ def probe_host() -> HostFacts:
 
 
 def threads_problem() -> str | None:
-    """What is wrong with OMP_NUM_THREADS."""
+    """Returns why OMP_NUM_THREADS is not valid, or None."""
     try:
         threads_asked(os.environ.get("OMP_NUM_THREADS"))
     except ThreadsError as error:

@@ -1,5 +1,5 @@
 """All findings about a machine, and the rules about everything but the boards: driver, Python, CPU, memory, disk. A rule makes a finding of
-facts, or None where nothing is known."""
+facts, or returns None where nothing is known."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def cpu(facts: Facts) -> Finding | None:
 
 
 def cores(facts: Facts) -> Finding | None:
-    """PyTorch runs on a thread for each physical core that it may use: with fewer of them, times are not the machine's."""
+    """PyTorch runs a thread for each physical core that it may use: with fewer cores than the machine has, times are not the machine's."""
     host = facts.host
     if host.physical_cores is None:
         return None
@@ -260,7 +260,7 @@ RULES: tuple[Callable[[Facts], Finding | None], ...] = (
 
 
 def judge(facts: Facts) -> list[Finding]:
-    """Boards first, those that a run would measure on, then the rest; each in the order of its rules."""
+    """Returns the findings: first those of the boards that a run would use, then the rest, each in the order of its rules."""
     return [finding for gpu in visible_gpus(facts) for finding in gpu_findings(gpu)] + [
         finding for rule in RULES if (finding := rule(facts)) is not None
     ]

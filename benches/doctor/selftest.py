@@ -60,8 +60,8 @@ def run(measurer: Measurer, tell: Callable[[Check], None]) -> list[Check]:
 
 
 def unmet(op: str) -> Check:
-    """The outcome for an op that no shipped sweep has a point of."""
-    detail = f"no shipped sweep has a point of it: add an entry with `op: {op}` to configs/sweeps/smoke.yaml"
+    """Returns a failed check for an op that has no point in any shipped sweep."""
+    detail = f"no shipped sweep has a point of this op: add an entry with `op: {op}` to configs/sweeps/smoke.yaml"
     return Check(op, op, "", "", "fail", detail, 0.0)
 
 

@@ -47,8 +47,8 @@ def expected_modes(row: Row, predicted_s: float | None) -> tuple[str, ...]:
 
 
 def judge_memory(step: str, row: Row) -> Check:
-    """The allocator's peak over the analytic memory, both in bytes; what a library took for itself is allowed for, and what the operators
-    of a formula leave to one another."""
+    """Checks the allocator's peak against the analytic memory, both in bytes. What a library allocated for itself, and what the operators
+    of a formula leave to one another, may come on top."""
     peak = row.peak_memory_bytes or 0
     taken = WORKSPACE_BYTES if row.scratch_bytes is None else row.scratch_bytes
     if point := point_of(row):

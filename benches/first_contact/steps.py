@@ -173,7 +173,7 @@ def build_ahead(name: str, gpu: Gpu) -> float | str:
 
 
 def workers() -> int:
-    """Processes that compile or check side by side, on the logical CPUs that this process may use."""
+    """Returns the number of processes that compile or check in parallel, on the logical CPUs that this process may use."""
     return max(1, min(WORKERS, len(allowed_cpus() or range(os.cpu_count() or 1)) - CORES_LEFT))
 
 
@@ -302,7 +302,7 @@ def step_selftest(contact: Contact) -> Iterator[Check]:
     """`doctor --selftest`, in parallel: each op, implementation and precision against its fp64 reference at a small ragged shape."""
     gpu = contact.gpu or load_gpu(DEFAULT_GPU)
     found = selftest.points(lambda language: Platform("cuda", gpu.compute_capability))
-    points = sorted(found, key=lambda point: impl_of(point).by_torch_compile)  # which take longest: they are cut off first
+    points = sorted(found, key=lambda point: impl_of(point).by_torch_compile)  # these take longest: last, so that they are cut off first
     arguments = [(point, selftest.SEED) for point in points]
     for place, result in run_all(check_point, arguments, contact.opening(QUICK), contact.log, workers(), contact.left_s()):
         if isinstance(result, Late):

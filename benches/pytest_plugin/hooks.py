@@ -65,8 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
-    """Around the whole session: after pytest has put back the standard streams it flushes them once more, and where they cannot be written
-    to its exit code would be another."""
+    """Wraps the whole session: pytest restores the standard streams and flushes them again, and one that cannot be written to would change
+    its exit code."""
     if not wants_benches(config) or config.option.help or config.option.version:
         return (yield)
     error = Stream(2, sys.stderr, shared=True)
@@ -98,7 +98,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run goes on."""
+    """Before pytest makes its reporter, which takes standard output as it is then: where that cannot be written to, the run continues."""
     if wants_benches(config):
         out = config.stash[OUT] = Stream(1, sys.stdout, shared=True)
         sys.stdout = Rendered(out)
@@ -143,11 +143,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], None]:
-    """Measures a point, journals its row and tells pytest how it ended."""
+    """Measures a point, journals its row and reports its outcome to pytest."""
     session = request.config.stash[KEY]
     if threading.current_thread() is not threading.main_thread() or os.getpid() != session.pid:
-        where = "a thread" if os.getpid() == session.pid else "a process"
-        pytest.exit(f"error: another plug-in runs tests in {where} of its own: points are measured in pytest's main one", returncode=4)
+        kind = "thread" if os.getpid() == session.pid else "process"
+        pytest.exit(f"error: another plug-in runs tests in a {kind} of its own: points are measured in pytest's main {kind}", returncode=4)
     try:
         run = session.run()
     except (RunError, NoDevice, WorkerError) as e:
@@ -158,7 +158,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
             row = run.row_of(session.points[point_id], timing=not benchmark.disabled)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)
-        except SystemExit as e:  # pytest would call the test failed and go on
+        except SystemExit as e:  # pytest would report a failed test and continue
             code = e.code if isinstance(e.code, int) else pytest.ExitCode.INTERRUPTED
             pytest.exit(f"SystemExit: {e.code}", returncode=code)
         if row.status == "unsupported":
@@ -169,7 +169,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
 
 
 def report(row: Row, benchmark: Any, clock: ReplayClock) -> None:
-    """A row as pytest's outcome."""
+    """Turns a row into pytest's outcome: replays its samples, fails or skips."""
     if row.status in TIMED:
         info = {"point": row.point, "status": row.status, "flops": row.flops, "bytes": row.bytes_read + row.bytes_written}
         benchmark.extra_info.update(info)
@@ -207,7 +207,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The last lines before pytest's closing one: what was left out, and what the figures lack."""
+    """Prints the last lines before pytest's closing one: points left out, limits of the device, and points without a row."""
     session = config.stash.get(KEY, None)
     if session is None:
         return

@@ -15,7 +15,7 @@ PROGRESS_EVERY_S = 30.0
 
 
 class Progress:
-    """Time left, now and then, on a terminal only: a CI log and -q stay quiet."""
+    """Prints the time left every PROGRESS_EVERY_S seconds, on a terminal only: a CI log and -q stay quiet."""
 
     def __init__(self, config: pytest.Config):
         self.config = config
@@ -27,7 +27,7 @@ class Progress:
         self.done = 0
 
     def tell(self, notes: list[str], important: bool = False) -> None:
-        """Shown whatever pytest captures just now; under -q only what is important, and nothing without a terminal reporter."""
+        """Prints notes even while pytest captures output; under -q only important ones, and none without a terminal reporter."""
         if self.terminal is None or (self.config.get_verbosity() < 0 and not important):
             return
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
@@ -46,5 +46,5 @@ class Progress:
 
 
 def minutes(seconds: float) -> str:
-    """Seconds as a reader takes them."""
+    """Returns a duration as text, in seconds or whole minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

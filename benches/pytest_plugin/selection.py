@@ -1,4 +1,4 @@
-"""What a command line selects, and what it may not ask for."""
+"""What a command line selects, and the options that it may not hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def named_paths(config: pytest.Config) -> list[tuple[Path, str]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist, which would start its workers, and before anything is written."""
+    """Refuses options before pytest-xdist starts its workers and before anything is written."""
     if wants_benches(config) and not config.option.help and not config.option.version:
         refuse_company(config)
         refuse_former_files(config)

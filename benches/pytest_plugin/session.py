@@ -78,15 +78,15 @@ class Session:
         return [name for name in map(point_id, items) if name in self.points and name not in recorded]
 
     def left_out(self) -> list[str]:
-        """A line for what this machine lacks, where points needed it."""
+        """Returns a line for the compiler that this machine lacks, where points needed it."""
         if not self.unsupported:
-            return []  # to look for a compiler takes longer than to collect many points
+            return []  # looking for a compiler takes longer than collecting many points
         missing = {"cuda": missing_for_cuda, "cpu": missing_for_cpu}.get(self.device_kind, lambda: None)()
         count = self.unsupported[missing.reason] if missing else 0
         return [f"note: {count} {'point' if count == 1 else 'points'} unsupported: {missing.reason}"] if missing and count else []
 
     def limits(self) -> list[str]:
-        """A line for each thing that the device lacks and a reader of its figures must know: peaks on a MIG slice, NVML's readings."""
+        """Returns a line for each thing that the device lacks and that affects figures, such as peaks on a MIG slice or NVML's readings."""
         return [f"note: {note}" for note in self._run.environment.get("notes", [])] if self._run else []
 
     def _request(self) -> Request:
@@ -110,7 +110,7 @@ class Session:
 
     def _open_measurer(self, run_dir: Path) -> Measurer:
         if self.device_kind == "cpu" and not self.before:
-            self.progress.tell(["measuring what this CPU reaches at best, about 15 s"])
+            self.progress.tell(["measuring the peak rates of this CPU, about 15 s"])
         opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
         opening["described"] = self.before if self.before.get("ceilings") else None
         if self.config.getoption("--isolation") == "none":
@@ -135,7 +135,7 @@ def resumed_environment(run_dir: Path) -> dict[str, Any]:
 
 
 def free_memory_share() -> int:
-    """Bytes: what a worker may take before it, and not another process, is refused memory."""
+    """Returns the bytes that a worker may allocate: beyond these its own allocation fails, before another process runs out of memory."""
     return int(0.9 * psutil.virtual_memory().available)
 
 

@@ -46,7 +46,7 @@ def git(*arguments: str) -> tuple[str | None, str]:
 
 
 def commit() -> tuple[str | None, str | None]:
-    """Returns the commit of this repository, and a note where there is a repository and git does not tell: where it belongs to another
+    """Returns the commit of this repository, and a note where git fails in a repository: where it belongs to another
     user, git refuses ("dubious ownership") and says what to do. An archive of the suite has no commit, and no note."""
     found, why = git("rev-parse", "HEAD")
     if found or not any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):

@@ -52,8 +52,8 @@ class Journal:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a journal holds. Rows that a newer version wrote are NewerRow. `problems` name the lines that are no rows: a torn last one after
-    a kill, or damage; `unread` those of a newer version that this one cannot read."""
+    """What a journal holds. Rows that a newer version wrote are NewerRow. `problems` names the damaged lines, such as a torn last
+    one after a kill; `unread` those of a newer version that this one cannot read."""
 
     rows: list[Row]
     problems: list[str]
@@ -65,7 +65,7 @@ class Contents:
         return bool(self.unread) or any(isinstance(row, NewerRow) for row in self.rows)
 
     def notes(self) -> list[str]:
-        """Returns a sentence each for what is damaged, what a newer version wrote, and what of that is not read."""
+        """Returns a sentence each for what is damaged, for what a newer version wrote, and for what of that is not read."""
         found = []
         if self.problems:
             found.append(f"{_count(self.problems, 'damaged line')} in {NAME} left out: {_first(self.problems)}")
@@ -89,7 +89,7 @@ def _first(lines: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class NoRow:
-    """Why a line is none; `newer`: this version cannot read it because a newer one wrote it."""
+    """Why a line is not a row; `newer`: this version cannot read it because a newer one wrote it."""
 
     why: str
     newer: bool = False
@@ -115,7 +115,7 @@ def read_journal(run_dir: Path) -> Contents:
 
 
 def parse_row(line: bytes) -> Row | NoRow:
-    """The row, of this version or a NewerRow, or why the line is none."""
+    """Returns the row, of this version or a NewerRow, or why the line is not one."""
     if len(line) > MAX_LINE:
         return NoRow(f"longer than {MAX_LINE} bytes")
     if b'"point"' not in line:  # ten times as fast to see as by the parser: a file of nothing else is refused in no time
@@ -134,7 +134,7 @@ def parse_row(line: bytes) -> Row | NoRow:
 
 
 def _newer_row(line: bytes) -> NewerRow | NoRow | None:
-    """The row of a newer version, or why it cannot be read; None where nothing in the line says that it is one's."""
+    """Returns the row of a newer version, or why it cannot be read; None where nothing in the line shows that a newer version wrote it."""
     try:
         row = NewerRow.model_validate_json(line)
     except ValidationError as e:

@@ -17,8 +17,8 @@ OR = "; "  # between the parts of a resumed run
 def narrowed_by(options: Mapping[str, Any], paths: Sequence[tuple[Path, str]], benches: Path) -> str | None:
     """Returns the options that left points out, as a shell takes them (`-k 'bf16 and triton'`); None where none did.
 
-    options: pytest's, by name; a plug-in that is switched off brings none. paths: what the command line names, each file or folder with
-    the test in it ("" for all): narrowing only where none of them holds all of `benches`.
+    options: pytest's, by name; those of a plug-in that is switched off are missing. paths: what the command line names, each file or folder
+    with the test in it ("" for all): narrowing only where none of them holds all of `benches`.
     """
     words = [word for name, option in EXPRESSIONS.items() if (text := _one_line(options.get(name))) for word in (option, text)]
     words += [word for name, option in LISTS.items() for value in options.get(name) or () for word in (option, _one_line(value))]
@@ -31,7 +31,7 @@ def narrowed_by(options: Mapping[str, Any], paths: Sequence[tuple[Path, str]], b
 
 
 def together(before: str | None, now: str | None) -> str | None:
-    """Returns what narrowed a run of two parts, the second one resumed: nothing, where one of them was to measure every point."""
+    """Returns the options that narrowed a run of two parts, the second one resumed; None where one part was to measure every point."""
     if before is None or now is None:
         return None
     return before if now in before.split(OR) else before + OR + now

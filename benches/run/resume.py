@@ -85,14 +85,14 @@ class HeldElsewhere(Exception):
 
 
 def lock(run_dir: Path) -> tuple[IO[str], str | None]:
-    """Holds the directory until the returned file is closed or the process ends. A note where its file system has no locks, and nothing is
-    held. Raises HeldElsewhere, and OSError for whatever else goes wrong."""
+    """Holds the directory until the returned file is closed or the process ends. With it comes a note where the file
+    system has no locks, so that nothing is held. Raises HeldElsewhere, and OSError for any other failure."""
     file = (run_dir / LOCK).open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in NO_LOCKS:
-            return file, f"{run_dir}: its file system has no locks ({error.strerror}): see to it that no other run writes there"
+            return file, f"{run_dir}: its file system has no locks ({error.strerror}): make sure that no other run writes there"
         file.close()
         if isinstance(error, BlockingIOError):
             raise HeldElsewhere from error

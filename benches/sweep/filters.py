@@ -60,7 +60,7 @@ class Where:
 def parse_where(text: str, dims: Collection[str] = ()) -> Where:
     """Returns the condition. Raises WhereError for anything but one of the grammar above.
 
-    dims: names that may stand in it, also those that Python's parser would take for something else: `lambda`, `in`, or `µ`, which it
+    dims: names that it may hold, also those that Python's parser would read as something else: `lambda`, `in`, or `µ`, which it
     turns into another letter.
     """
     if len(text) > MAX_TEXT:

@@ -21,8 +21,8 @@ MAX_DIMS = 32
 
 @dataclass(frozen=True)
 class Given:
-    """An entry's known keys, the defaults merged in. Where the op is unknown, every op's implementations and options are valid: it is one
-    mistake, its options are no more of them. What is wrong with a value is noted in `problems`."""
+    """An entry's known keys, the defaults merged in. Where the op is unknown, the implementations and options of every op are valid, so
+    that they are not reported as further mistakes. Mistakes in values are noted in `problems`."""
 
     node: Map
     op: Op | None
@@ -39,13 +39,13 @@ class Given:
 
     @cached_property
     def dims(self) -> Mapping[str, Item]:
-        """Of `dims`; empty where that is no mapping of a fit size."""
+        """The items of `dims`; empty where that is not a mapping or has more than MAX_DIMS items."""
         node = self.items["dims"].value if "dims" in self.items else None
         return node.items if isinstance(node, Map) and len(node.items) <= MAX_DIMS else {}
 
     @cached_property
     def spots(self) -> Mapping[str, Spot]:
-        """Of keys and dims."""
+        """Where each key and dim is written."""
         return {name: item.spot for items in (self.items, self.dims) for name, item in items.items()}
 
     def words(self, key: str, valid: Iterable[str]) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class Given:
 
 
 def read_given(node: Map, defaults: Map | None, folder: Path, problems: Problems) -> Given:
-    """What an entry gives; unknown keys and an unknown op are noted."""
+    """Returns what an entry gives; unknown keys and an unknown op are noted."""
     given = {**(defaults.items if defaults else {}), **node.items}
     if "op" not in given:
         missing(node.spot, "op", OPS, problems)

@@ -53,7 +53,7 @@ class Sweep:
 
     @cached_property
     def resolved(self) -> str:
-        """YAML that gives the same points on its own, from any directory. Written when it is asked for: to plan or collect takes none."""
+        """YAML that gives the same points on its own, from any directory. Written at first use: planning and collecting need none."""
         document = {"name": self.name, "max_points": self.max_points, "sweeps": [_written(entry) for entry in self.entries]}
         return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 

@@ -19,7 +19,7 @@ Match = Mapping[str, Mapping[str | int, None]]  # values of each key: a set that
 
 @dataclass(frozen=True)
 class Filters:
-    """What a point must meet, and what it must not."""
+    """Conditions that a point must meet, and those that exclude it."""
 
     wheres: tuple[Where, ...]
     excludes: tuple[Where, ...]
@@ -41,7 +41,7 @@ class Filters:
 
 
 def read_filters(given: Given, names: set[str]) -> Filters:
-    """Of an entry with dims of these names."""
+    """Returns the filters of an entry with dims of these names; mistakes are noted."""
     wheres = _conditions(given, "where", names)
     excludes = _conditions(given, "exclude", names)
     matches = [_match(given, node, names) for node in given.each("exclude") if isinstance(node, Map)]

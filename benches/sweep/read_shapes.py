@@ -17,11 +17,11 @@ Axes = Mapping[str, Sequence[int]]
 
 
 def read_shapes(given: Given) -> tuple[Axes, tuple[Row, ...]]:
-    """Axes and rows; no rows where they, or all axes, are wrong. `tokens` of a model's layers are their m."""
+    """Returns axes and rows; no rows where they, or all axes, are wrong. `tokens` beside a model's layers becomes the axis m."""
     axes = _axes(given)
     rows: list[Row] = []
     if "points" in given.items and "shapes_from" in given.items:
-        given.problems.add(given.spots["shapes_from"], "shapes_from", "cannot stand beside points")
+        given.problems.add(given.spots["shapes_from"], "shapes_from", "cannot be combined with points")
     elif "points" in given.items:
         rows = read_points(given.items["points"].value, given.options, given.reserved, given.folder, given.problems)
     elif "shapes_from" in given.items:
@@ -55,7 +55,7 @@ def _axes(given: Given) -> Axes:
 
 
 def _layers(given: Given) -> list[Row]:
-    """Of a model; they are matmuls."""
+    """Returns the rows of a model's layers, which are matmuls."""
     if given.op and given.op.name != "matmul":
         given.problems.add(given.spots["shapes_from"], "shapes_from", f"layers are matmuls, not {given.op.name}")
         return []

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 from benches.correctness import Verdict
-from benches.devices.base import Cache, Device, Method, TooLittleMemory, Workload
-from benches.row import CHECKED_ONLY, DISTURBED, Row, Status, new_row
+from benches.devices.base import Device, Method, TooLittleMemory, Workload
+from benches.row import CHECKED_ONLY, DISTURBED, Cache, Row, Status, new_row
 from benches.timing import physics
 from benches.timing.failure import cause_of, first_words
 from benches.timing.sampler import Timing, sample

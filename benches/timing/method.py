@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 
-from benches.devices.base import Cache, Method
+from benches.devices.base import Method
+from benches.row import Cache
 from kernels.op import Cost
 
 GRAPH_BELOW_S = 2e-3

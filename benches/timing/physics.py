@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benches.devices.base import Cache
+from benches.row import Cache
 from kernels.gpus import Gpu
 from kernels.op import Cost, Point
 from kernels.registry import OPS, compute_precision

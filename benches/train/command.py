@@ -66,7 +66,7 @@ def rate(text: str) -> float:
 def main(given: argparse.Namespace) -> int:
     try:
         if given.device != "cuda":
-            threads_asked(os.environ.get("OMP_NUM_THREADS"))  # before torch is imported, whose OpenMP would add a line of its own
+            threads_asked(os.environ.get("OMP_NUM_THREADS"))  # before torch is imported: its OpenMP would print a line of its own
     except ThreadsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from benches.devices.base import Cache, Method
+from benches.devices.base import Method
 from benches.devices.simulated import SimulatedDevice, SimulatedWorkload
 from benches.devices.virtual import Behaviour, Slowdown
+from benches.row import Cache
 from kernels.op import Cost
 
 US, MS = 1e-6, 1e-3

@@ -136,7 +136,7 @@ def test_it_is_self_tested_or_its_missing_sweep_is_named(points: tuple[Point, ..
     monkeypatch.setattr("benches.timing.measure.source_hash", lambda op, impl: None)
     checks = self_test(monkeypatch, {"scale_rows": []})
     assert [(c.op, c.verdict, c.detail) for c in checks] == [
-        ("scale_rows", "fail", "no shipped sweep has a point of it: add an entry with `op: scale_rows` to configs/sweeps/smoke.yaml")
+        ("scale_rows", "fail", "no shipped sweep has a point of this op: add an entry with `op: scale_rows` to configs/sweeps/smoke.yaml")
     ]
     checks = self_test(monkeypatch, {"scale_rows": list(points)})
     assert {c.precision: c.verdict for c in checks} == {

@@ -7,8 +7,7 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from benches.devices.base import Mode
-from benches.row import Row, Status
+from benches.row import Mode, Row, Status
 from kernels.op import Cost, Point
 from reports.build import build_report
 from reports.columns import BY_NAME, COLUMNS, CONDITIONS

@@ -1,4 +1,4 @@
-"""What is read of a board over a scripted NVML: SI units, which queries a reading asks, and what a board does not report."""
+"""Readings of a board through a scripted NVML: SI units, the queries that a reading makes, and values that a board does not report."""
 
 from __future__ import annotations
 

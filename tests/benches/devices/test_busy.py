@@ -93,7 +93,7 @@ START = Counters(100.0, 3.0, 40, threads((2.0, 50), (1.0, 60)))
         (1.0, 0.0, 80, None, "lost their cores 80 times a second"),
         (0.003, 0.0, 1, None, None),
         (0.003, 0.0, 6, None, "lost their cores 2000 times a second"),
-        # And where neither is.
+        # Where neither is counted.
         (1.0, 0.0, None, None, None),
         (0.0, 0.5, 99, [(9.0, 1), (9.0, 1)], None),  # no time has gone by
     ],
@@ -129,7 +129,7 @@ def test_systems_that_do_not_count_waits(tmp_path: Path) -> None:
 
 
 def test_the_device_counts_from_the_first_block_of_samples_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not while it warms up, and not while the result is verified."""
+    """Nothing is counted while it warms up or while the result is verified."""
     times = iter([Counters(1.0), Counters(2.0), Counters(3.0), Counters(7.0)])
     seen: list[tuple[float, float]] = []
     monkeypatch.setattr("benches.devices.cpu.count", lambda: next(times))

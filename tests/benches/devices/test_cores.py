@@ -1,4 +1,4 @@
-"""How many threads a CPU is measured with: OMP_NUM_THREADS, affinity, hyperthreads, a container's quota."""
+"""The number of threads that a CPU is measured with: OMP_NUM_THREADS, affinity, hyperthreads, a container's quota."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TWO_CORES = {0: "0,4", 4: "0,4", 1: "1,5", 5: "1,5"}  # with two hyperthreads ea
         ({0, 4}, TWO_CORES, 1),
         ({1, 4}, TWO_CORES, 2),
         ({5}, TWO_CORES, 1),
-        ({0, 4, 7}, TWO_CORES, 2),  # of one nothing is known
+        ({0, 4, 7}, TWO_CORES, 2),  # CPU 7 has no list of siblings
         ({0, 1, 2}, {0: "0-2", 1: "0-2", 2: "0-2"}, 1),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_thread_a_core_within_the_quota(count: int, quota: float | None, threa
     [({0, 1, 4, 5}, 99, 2), ({4}, 99, 1), ({8, 9, 10}, 2, 2), ({8}, None, 1), (None, 6, 6), (None, None, 1)],
 )
 def test_usable_cores(monkeypatch: pytest.MonkeyPatch, mask: set[int] | None, physical: int | None, expected: int) -> None:
-    """Within the mask, where there is one; without word of siblings, no more than the machine's physical cores."""
+    """Counts cores within the mask, where there is one; without lists of siblings, at most the machine's physical cores."""
     monkeypatch.setattr(cores, "allowed_cpus", lambda: mask)
     monkeypatch.setattr(cores, "siblings_of", lambda cpus: {cpu: TWO_CORES[cpu] for cpu in cpus if cpu in TWO_CORES})
     monkeypatch.setattr(cores.psutil, "cpu_count", lambda logical: physical)
@@ -132,7 +132,7 @@ def test_the_variable_comes_before_the_cores(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_devices_and_training_refuse_nonsense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """pytest makes exit 4 of NoDevice; `train` ends with 2."""
+    """pytest exits with 4 on NoDevice, `train` with 2."""
     monkeypatch.setenv("OMP_NUM_THREADS", "lots")
     with pytest.raises(NoDevice, match="OMP_NUM_THREADS: 'lots'"):
         open_device("cpu", {"ceilings": {"peak_flops_per_s": {"fp32": 1e11}, "bandwidth_bytes_per_s": 1e10}})

@@ -1,4 +1,4 @@
-"""One run a directory: the lock, and file systems without any."""
+"""A directory holds one run at a time: the lock, and file systems without locks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_file_system_without_locks_gets_a_note(number: int, tmp_path: Path, mo
     failing(monkeypatch, number)
     file, note = lock(tmp_path)
     file.close()
-    words = f"its file system has no locks ({os.strerror(number)}): see to it that no other run writes there"
+    words = f"its file system has no locks ({os.strerror(number)}): make sure that no other run writes there"
     assert note == f"{tmp_path}: {words}"
 
 

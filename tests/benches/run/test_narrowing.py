@@ -1,4 +1,4 @@
-"""What narrowed a run, from pytest's options; and points that were selected and have no row."""
+"""Which pytest options narrowed a run, and which selected points have no row."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ POINTS = ["matmul-torch-bf16-1x1x1", "matmul-torch-bf16-2x1x1", "matmul-torch-bf
 
 @dataclass
 class Recorder:
-    """A run as far as the end of a session needs it."""
+    """The part of a run that the end of a session needs."""
 
     recorded: set[str]
     interrupted: bool | None = None
@@ -115,7 +115,7 @@ class Recorder:
 def ended(
     exit_code: int, recorded: int, stopped: str | bool = False, asked: Iterable[str] = (), started: bool = True
 ) -> tuple[int, list[str]]:
-    """The exit code of a session that ended with `exit_code`, having selected POINTS and recorded the first so many; and what it lacks."""
+    """Returns the exit code of a session that ended with `exit_code` and recorded the first of the POINTS, and the points it lacks."""
     found: Any = object.__new__(Session)
     found.points, found.lost = dict.fromkeys([*POINTS, "not selected"]), []
     found._run = Recorder(set(POINTS[:recorded])) if started else None

@@ -1,4 +1,4 @@
-"""Rows of a newer version: what can be read is, what cannot is said, and nothing of it is called damaged or cut off."""
+"""Rows of a newer version: those that can be read are read, the others are reported, and none is called damaged or cut off."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_last_line_without_its_end_is_cut_off_only_where_it_is_torn(tmp_path: 
 
 
 class Same:
-    """A measurer on the machine of the run that is resumed."""
+    """A measurer on the machine of the resumed run."""
 
     closed = False
 

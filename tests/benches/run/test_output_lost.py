@@ -1,4 +1,4 @@
-"""A run whose output nobody can take measures, reports and exits as any other; and what a row says is only shown."""
+"""A run whose output cannot be written measures, reports and exits as any other; text of a row is shown and never acted on."""
 
 from __future__ import annotations
 

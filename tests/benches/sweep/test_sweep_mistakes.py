@@ -98,7 +98,7 @@ ENTRIES = {
     ),
     "layers and points": (
         "{op: matmul, precision: bf16, shapes_from: llama3_8b, points: [{m: 1, n: 1, k: 1}]}",
-        "2: shapes_from: cannot stand beside points",
+        "2: shapes_from: cannot be combined with points",
     ),
     "no points": ("{op: matmul, precision: bf16, points: []}", "2: points: an empty list: give at least one shape"),
     "points that are text": (
