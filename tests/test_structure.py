@@ -1,26 +1,20 @@
-"""The one-way street, the torch-free half, and the files that must agree."""
+"""Which file may import which, what needs no torch, and what source files may not contain."""
 
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
-from benches.row import FAILED, TIMED
-from kernels import interpreter
-from kernels.gpus import DEFAULT_GPU
 from kernels.guard import NAMES, ROOT, check_imports
+from tests.source_files import MAY_IMPORT, imported, sources
 
-MAY_IMPORT = {"kernels": {"kernels"}, "benches": {"kernels", "benches"}, "reports": {"kernels", "benches", "reports"}}
 TORCH_FREE = (
     "kernels.registry",
     "kernels.cost_model",
@@ -33,21 +27,6 @@ TORCH_FREE = (
     "benches.plan",
     "reports.build",
 )
-
-
-def sources(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def imported(path: Path) -> set[str]:
-    """Top-level packages that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module.split(".")[0])
-    return names
 
 
 @pytest.mark.slow
@@ -137,56 +116,6 @@ def test_doctor_on_a_bare_node_says_what_to_install() -> None:
 def test_entry_points_are_guarded(folder: str) -> None:
     main = ROOT / folder / "__main__.py"
     assert "check_imports()" in main.read_text(encoding="utf-8")
-
-
-def names(requirements: list[str]) -> set[str]:
-    return {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in requirements}  # type: ignore[index]
-
-
-def listed(name: str) -> list[str]:
-    """The lines of a requirements file that name a package or another file."""
-    lines = (line.strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def test_requirements_pyproject_and_constraints_agree() -> None:
-    """With the same bounds and markers; pyproject is where they are decided."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    dependencies, dev = project["dependencies"], project["optional-dependencies"]["dev"]
-    of_the_node = [line for line in dependencies if names([line]) <= {"torch", "triton"}]
-    assert listed("requirements.txt") == [line for line in dependencies if line not in of_the_node]
-    assert listed("requirements-dev.txt") == ["-r requirements.txt", *of_the_node, *dev]
-    pinned = [Requirement(line) for line in listed("constraints.txt")]
-    assert all(str(pin.specifier).startswith("==") for pin in pinned)
-    versions = {name: str(pin.specifier).removeprefix("==") for pin in pinned for name in names([pin.name])}
-    for need in map(Requirement, dependencies + dev):
-        assert need.specifier.contains(versions[min(names([need.name]))]), f"constraints.txt pins {need.name} below {need.specifier}"
-
-
-def test_a_gpu_node_keeps_its_torch_and_triton() -> None:
-    """pip is asked for neither, and for nothing that needs one of them; so it cannot replace them."""
-    asked, seen = names(listed("requirements.txt")), set()
-    while asked:
-        name = asked.pop()
-        seen.add(name)
-        needs = [Requirement(line) for line in importlib.metadata.requires(name) or ()]
-        asked |= names([need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]) - seen
-    assert not seen & {"torch", "triton"}
-    assert "numpy" in seen
-
-
-@pytest.mark.slow
-def test_every_runtime_dependency_is_used() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    module = {
-        "pytest-benchmark": "pytest_benchmark",
-        "pyyaml": "yaml",
-        "nvidia-ml-py": "pynvml",
-        "pyarrow": "pandas",
-    }  # pandas reads Parquet by it
-    everything = set().union(*(imported(p) for folder in MAY_IMPORT for p in sources(folder)))
-    unused = {name for name in names(project["dependencies"]) if module.get(name, name.replace("-", "_")) not in everything}
-    assert unused <= {"pytest-benchmark"}  # used through its fixture
 
 
 TEXT_FILES = {"read_text": 0, "write_text": 1, "open": 1}  # and how many arguments stand before `encoding` at most
@@ -388,41 +317,6 @@ def test_a_page_imports_no_statistics() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def functions_called(name: str, code: str) -> list[int]:
-    """Lines that define a function or method of this name."""
-    functions = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return sorted(function.lineno for function in functions if function.name == name)
-
-
-@pytest.mark.slow
-def test_one_function_is_called_measure() -> None:
-    """`measure(…)` always means the function that turns a point into a row with its time."""
-    files = [path for folder in NAMES for path in sources(folder)]
-    assert [str(p.relative_to(ROOT)) for p in files for _ in functions_called("measure", p.read_text(encoding="utf-8"))] == [
-        "benches/timing/measure.py"
-    ]
-    assert functions_called("measure", "class A:\n    def measure(self): ...\n\ndef measured(): ...\nasync def measure(): ...") == [2, 5]
-
-
-def test_one_file_reads_and_sets_how_triton_runs() -> None:
-    files = [path for folder in NAMES for path in sources(folder)] + [ROOT / "conftest.py"]
-    assert [str(p.relative_to(ROOT)) for p in files if interpreter.VARIABLE in p.read_text(encoding="utf-8")] == ["kernels/interpreter.py"]
-
-
-def test_the_default_gpu_is_named_once() -> None:
-    """Configs, examples and studies of that board name it too; code that uses it as a default must not."""
-    name = re.compile(rf"(?<![\w-]){DEFAULT_GPU}(?![\w-])")
-    found = sorted(
-        str(path.relative_to(ROOT))
-        for folder in MAY_IMPORT
-        for path in sources(folder)
-        if DEFAULT_GPU in (code := path.read_text(encoding="utf-8"))
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and name.search(node.value)
-    )
-    assert found == ["kernels/gpus.py"], "use DEFAULT_GPU of kernels/gpus.py"
-
-
 @pytest.mark.slow
 def test_no_kernel_depends_on_napkin_math() -> None:
     """kernels/napkin answers questions about clusters; what it shares with kernels lies where both may import it."""
@@ -444,59 +338,6 @@ def test_the_root_holds_no_hooks_and_a_node_that_only_measures_needs_no_pandas()
     at_start = ast.unparse(ast.Module([node for node in plugin.body if isinstance(node, ast.Import | ast.ImportFrom)], []))
     needed = {module.partition(".")[0] for _, module in modules_of(at_start)} - set(sys.stdlib_module_names)
     assert needed == {"pytest", "benches", "kernels"}
-
-
-def numbers_in_other_units(code: str) -> list[int]:
-    """Lines whose f-strings scale a number by a power of ten, or format a change with its sign, which is the task of reports/units.py."""
-    found = []
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.FormattedValue):
-            own = node.value if isinstance(node.value, ast.BinOp) else ast.Constant(None)  # a function formats its arguments
-            parts = [part for part in ast.walk(own) if isinstance(part, ast.BinOp)]
-            scales = [side.value for part in parts for side in (part.left, part.right) if isinstance(side, ast.Constant)]
-            scaled = any(isinstance(value, float) and value in {10.0**power for power in range(-12, 16, 3) if power} for value in scales)
-            signed = node.format_spec is not None and "+.1%" in ast.unparse(node.format_spec)
-            found += [node.lineno] * (scaled or signed)
-    return found
-
-
-@pytest.mark.slow
-def test_reports_format_numbers_in_one_file() -> None:
-    every = {str(p.relative_to(ROOT)): numbers_in_other_units(p.read_text(encoding="utf-8")) for p in sources("reports")}
-    found = {path: lines for path, lines in every.items() if lines}
-    assert list(found) == ["reports/units.py"], "show(value, unit) of reports/units.py, or a function beside it"
-
-
-@pytest.mark.parametrize(
-    ("code", "wrong"),
-    [
-        ('f"{hertz / 1e6:.0f} MHz"', True),
-        ('f"{row.flops / row.median_s / 1e12:.4g} TFLOP/s"', True),
-        ('f"{ratio - 1:+.1%}"', True),
-        ('f"{share:.0%} of {count / 2}"', False),
-        ('f"{compact(seconds * 1e6)} µs"', False),
-    ],
-)
-def test_the_rule_sees_numbers_in_other_units(code: str, wrong: bool) -> None:
-    assert bool(numbers_in_other_units(code)) == wrong
-
-
-def groups_of_statuses(code: str) -> list[int]:
-    """Lines that list the statuses of benches.row.FAILED or TIMED themselves, in whatever order."""
-    found = []
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Tuple | ast.List | ast.Set):
-            words = {item.value for item in node.elts if isinstance(item, ast.Constant)}
-            found += [node.lineno] * (words in (set(FAILED), set(TIMED)))
-    return found
-
-
-@pytest.mark.slow
-def test_what_failed_and_what_was_timed_is_listed_once() -> None:
-    files = [path for folder in MAY_IMPORT for path in sources(folder)]
-    found = {str(p.relative_to(ROOT)): lines for p in files if (lines := groups_of_statuses(p.read_text(encoding="utf-8")))}
-    assert list(found) == ["benches/row.py"], "import FAILED or TIMED from benches.row"
-    assert groups_of_statuses('BROKEN = ("wrong", "impossible", "oom", "crashed", "timeout", "error")\nSOME = ("oom", "error")') == [1]
 
 
 @pytest.mark.slow

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from kernels import closure, fingerprint, syntax
-from kernels.fingerprint import digest, machine_code_hash, source_changed, source_hash, version
-from kernels.guard import ROOT
+from kernels import closure, fingerprint
+from kernels.fingerprint import digest, source_changed, source_hash
 from kernels.op import Impl, Op, Point
 from kernels.registry import OPS
 
@@ -353,106 +350,6 @@ def test_whether_a_result_is_allocated_counts_however_that_is_given() -> None:
     assert len({*hashes, source_hash(op, "triton")}) == len(given) + 1
 
 
-parsed = lru_cache(maxsize=None)(syntax.module)  # files are parsed once for all edits
-
-
-@pytest.fixture
-def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closure, "module", parsed)
-
-
-def hashes() -> dict[tuple[str, str], str | None]:
-    fingerprint.forget()
-    return {(op.name, impl): source_hash(op, impl) for op in OPS.values() for impl in op.impls}
-
-
-shipped = lru_cache(maxsize=None)(hashes)
-
-
-def flipped(monkeypatch: pytest.MonkeyPatch, path: str, old: str, new: str) -> set[tuple[str, str]]:
-    """The shipped ops and implementations whose hash an edit of a file changes; the file itself is not changed."""
-    before, read, target = shipped(), Path.read_bytes, ROOT / path
-    text = target.read_text(encoding="utf-8")
-    assert old in text
-    changed = text.replace(old, new).encode()
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", lambda one: changed if one == target else read(one))
-        after = hashes()
-    return {key for key in before if before[key] != after[key]}
-
-
-@pytest.mark.slow
-def test_every_implementation_has_a_hash_of_its_own() -> None:
-    found = hashes()
-    assert all(one and version(one) == fingerprint.VERSION and len(one) == len("v2:") + fingerprint.LENGTH for one in found.values())
-    assert len(set(found.values())) == len(found)
-    assert len({op for op, _ in found}) == len(OPS)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("read_once")
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("    flops: int\n", "    flops: float\n"),
-        ("    compiled: Sequence[Any] = ()", "    compiled: tuple[Any, ...] = ()"),  # of a class that every kernel makes
-        ("def always(point: Point) -> bool", "def always(point) -> 'bool'"),
-        ("One thing to measure; made by", "Something to measure, made by"),
-        (
-            "        for name, value in options.items():\n            if name not in",
-            "        for name, value in sorted(options.items()):\n            if name not in",
-        ),
-    ],
-)
-def test_an_edit_of_the_contract_that_no_kernel_runs_flips_none(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert flipped(monkeypatch, "kernels/op.py", old, new) == set()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("read_once")
-@pytest.mark.parametrize(
-    ("path", "old", "new", "flips"),
-    [
-        (
-            "matmul/triton_impl.py",
-            "sums = tl.zeros((BLOCK_M",
-            "sums = 1 + tl.zeros((BLOCK_M",
-            {("matmul", "triton"), ("einsum", "triton")},
-        ),  # einsums launch it
-        ("elementwise/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("elementwise", "triton")}),
-        # A function's entry holds both languages.
-        (
-            "elementwise/functions.py",
-            "return tl.exp(x)",
-            "return tl.exp(x) * 1",
-            {("elementwise", impl) for impl in OPS["elementwise"].impls},
-        ),
-        ("layout/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("layout", "triton")}),
-        ("optimizer/triton_impl.py", "tl.program_id(0)", "(tl.program_id(0) + 0)", {("optimizer", "triton")}),
-        ("matmul/torch_impl.py", "def compiled(", "def compiled(*,", {("matmul", "torch_compile")}),
-        ("matmul/spec.py", "SLICE_PAD = 64", "SLICE_PAD = 128", {("matmul", impl) for impl in OPS["matmul"].impls}),
-        ("matmul/spec.py", '"Multiplies matrices', '"Multiplies two matrices', set()),
-        ("registry.py", '    "training",', '    "training", *(),', set()),
-        ("matmul/data.py", "def reference(", "def reference(*,", set()),
-        ("torch_modes.py", '"highest"', '"medium"', {(op.name, impl) for op in OPS.values() for impl in op.impls}),
-    ],
-)
-def test_an_edit_flips_those_that_run_it(
-    path: str, old: str, new: str, flips: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert flipped(monkeypatch, f"kernels/{path}", old, new) == flips
-
-
-@pytest.mark.slow
-def test_ten_thousand_points_parse_each_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    before = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or before(path))
-    for _ in range(10_000):
-        source_hash(OPS["einsum"], "triton")
-    assert len(read) == len(set(read)) > 5
-
-
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -468,44 +365,3 @@ def test_ten_thousand_points_parse_each_file_once(monkeypatch: pytest.MonkeyPatc
 )
 def test_hashes_of_different_rules_are_not_compared(before: str | None, after: str | None, expected: bool | None) -> None:
     assert source_changed(before, after) is expected
-
-
-def test_machine_code() -> None:
-    one, other = (SimpleNamespace(asm={"cubin": code}) for code in (b"ab", b"c"))
-    assert machine_code_hash([one, other]) == digest(b"abc") != machine_code_hash([other, one])
-    assert machine_code_hash([]) is machine_code_hash([None]) is None  # the interpreter's launcher gives nothing back
-
-
-COMPILED = """
-import sys, triton, hashlib
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-import triton.language as tl
-{lines}
-@triton.jit
-def f(x, n, BLOCK: tl.constexpr):
-    # {comment}
-    i = tl.arange(0, BLOCK)
-    tl.store(x + i, tl.load(x + i, mask=i < n) {op}, mask=i < n)
-made = triton.compile(ASTSource(f, {{"x": "*fp32", "n": "i32", "BLOCK": "constexpr"}}, {{(2,): 128}}), target=GPUTarget("cuda", 90, 32))
-from kernels.fingerprint import machine_code_hash
-print(machine_code_hash([made]))
-"""
-
-
-def compiled(tmp_path: Path, **given: str) -> str:
-    """The hash of a kernel compiled for an H100, in a process of its own."""
-    path = tmp_path / "kernel.py"
-    path.write_text(COMPILED.format(**given), encoding="utf-8")
-    own = {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path / "cache"), "TRITON_DISABLE_LINE_INFO": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | own
-    done = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, encoding="utf-8", check=True)
-    return done.stdout.strip()
-
-
-@pytest.mark.slow
-def test_a_cubin_without_line_numbers_is_its_instructions(tmp_path: Path) -> None:
-    first = compiled(tmp_path, lines="", comment="a", op="+ 1")
-    assert len(first) == fingerprint.LENGTH
-    assert compiled(tmp_path, lines="X = 1\n\n", comment="b", op="+ 1") == first
-    assert compiled(tmp_path, lines="", comment="a", op="+ 2") != first
