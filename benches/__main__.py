@@ -16,11 +16,11 @@ if __name__ == "__main__":
     print_safely()
 
 with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
-    from benches.doctor.command import add_command as add_doctor
-    from benches.first_contact.command import add_command as add_first_contact
+    from benches.doctor.doctor_command import add_command as add_doctor
+    from benches.first_contact.first_contact_command import add_command as add_first_contact
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
-    from benches.train.command import add_command as add_train
+    from benches.train.train_command import add_command as add_train
     from kernels.console import open_console
     from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help
 

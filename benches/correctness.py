@@ -41,7 +41,7 @@ def fill_nan(out: torch.Tensor) -> None:
 
 def check(op: Op, point: Point, kernel: Kernel, inputs: Inputs) -> Verdict:
     """Runs `kernel` once over a NaN-filled output and compares every element. `point` has the shape of `inputs`."""
-    spoil(inputs, None)
+    poison(inputs, None)
     return verify(op, point, kernel.run(), inputs)
 
 
@@ -57,7 +57,7 @@ def memory_of(values: Any) -> set[int]:
     return {t.untyped_storage().data_ptr() for t in tensors(values) if isinstance(t, torch.Tensor) and not t.is_meta}
 
 
-def spoil(inputs: Inputs, result: Any) -> None:
+def poison(inputs: Inputs, result: Any) -> None:
     """NaN in the output buffers, and in earlier results where they have memory of their own: some are views of an operand or update it."""
     kept = memory_of(inputs.operands)
     for tensor in (*tensors(inputs.out), *tensors(result)):

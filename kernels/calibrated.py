@@ -46,7 +46,7 @@ class TileFit(Fit):
     efficiency: PositiveFloat  # share of the peak that a full SM's main loop reaches
     bandwidth_fraction: PositiveFloat  # share of the memory bandwidth
     step_s: PositiveFloat  # least time of one step of STEP_BYTES along k
-    prologue_s: NonNegativeFloat  # once a turn of the blocks that fit the SMs together
+    prologue_s: NonNegativeFloat  # once a wave of the blocks that fit the SMs together
     split_s: NonNegativeFloat  # each doubling of the split: the reduction after it
     norm: PositiveFloat  # p of the p-norm in which overlapping costs add: 1 one after the other, ∞ fully hidden
     splits_k: bool  # whether the library divides k among blocks, as long as all of them fit the SMs together
@@ -100,12 +100,12 @@ class Contractions:
 def contraction_s(work: Contractions, fit: TileFit, peak_flops_per_s: float, bandwidth_bytes_per_s: float, sm_count: int) -> Array:
     """Seconds of each contraction, (N,): the best over TILES × SPLITS of
 
-        P(P(blocks an SM · tile FLOPs / SM rate, turns · steps · step_s) + turns · prologue_s, bytes / drawn bandwidth)
+        P(P(blocks an SM · tile FLOPs / SM rate, waves · steps · step_s) + waves · prologue_s, bytes / drawn bandwidth)
 
-    plus split_s · log2(split), plus launch_s. P is the p-norm; blocks an SM = ceil(blocks / SMs), the splits among the blocks; turns =
+    plus split_s · log2(split), plus launch_s. P is the p-norm; blocks an SM = ceil(blocks / SMs), the splits among the blocks; waves =
     ceil(blocks / (SMs · resident blocks)); an SM's rate is its share of efficiency · peak. Source: the form in the README of the
     measured H100 timings, changed in two ways. Blocks that share an SM hide one another's latencies, so steps and prologues count once a
-    turn; and k is split only while one turn holds all blocks.
+    wave; and k is split only while one wave holds all blocks.
     """
     chunks = [work.take(slice(i, i + CHUNK)) for i in range(0, len(work.m), CHUNK)]
     times = [_best_s(chunk, fit, peak_flops_per_s / sm_count, bandwidth_bytes_per_s, sm_count) for chunk in chunks]
@@ -127,11 +127,11 @@ def _best_s(work: Contractions, fit: TileFit, sm_peak: float, bandwidth_bytes_pe
             blocks, k = blocks[some], np.ceil(work.k[some] / split)
             if not len(blocks):
                 break
-            turns = np.ceil(blocks / (sm_count * resident))
-            steps_s = turns * np.ceil(k * work.element_bytes[some] / STEP_BYTES) * fit.step_s
+            waves = np.ceil(blocks / (sm_count * resident))
+            steps_s = waves * np.ceil(k * work.element_bytes[some] / STEP_BYTES) * fit.step_s
             loop_s = norm(np.ceil(blocks / sm_count) * flop_s * k, steps_s, p)
             drawn_s = memory_s[some] / np.minimum(1, SATURATION * blocks / sm_count)
-            total_s = norm(loop_s + turns * fit.prologue_s, drawn_s, p) + fit.split_s * np.log2(split)
+            total_s = norm(loop_s + waves * fit.prologue_s, drawn_s, p) + fit.split_s * np.log2(split)
             best[some] = np.minimum(best[some], total_s)
     return best
 

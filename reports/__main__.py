@@ -18,13 +18,13 @@ if __name__ == "__main__":
 # A command's module is imported only when that command is given: importing those of all commands takes seconds.
 COMMANDS = {
     "html": ("reports.build", "(re)build a run's page, rows.parquet and rows.csv from its journal"),
-    "compare": ("reports.compare.command", "two runs side by side: what became slower, faster or wrong"),
-    "nightly": ("reports.nightly.command", "add a run to a history and judge it: the verdict is the exit code"),
-    "import": ("reports.history.command", "add pytest-benchmark's JSON files to a history"),
+    "compare": ("reports.compare.compare_command", "two runs side by side: what became slower, faster or wrong"),
+    "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it: the verdict is the exit code"),
+    "import": ("reports.history.import_command", "add pytest-benchmark's JSON files to a history"),
     "demo-history": ("reports.nightly.demo", "a simulated history with planted changes, to see what `nightly` reports"),
-    "calibrate": ("reports.calibrate.command", "fit the cost model's constants to runs, and report how good the fit is"),
-    "validation": ("reports.validation.command", "what a first contact found on a board, as evidence in docs/validation"),
-    "napkin": ("reports.napkin.command", "training time and largest model, from a question in YAML, step by step"),
+    "calibrate": ("reports.calibrate.calibrate_command", "fit the cost model's constants to runs, and report how good the fit is"),
+    "validation": ("reports.validation.validation_command", "what a first contact found on a board, as evidence in docs/validation"),
+    "napkin": ("reports.napkin.napkin_command", "training time and largest model, from a question in YAML, step by step"),
 }
 
 

@@ -234,7 +234,7 @@ def test_each_floor_of_benches_imports_only_floors_below_it() -> None:
             ":2 imports benches.sweep.load.load_sweep, but",
         ),
         ("benches/row.py", "import benches.devices.base", "benches/devices is above benches/row"),
-        ("benches/train/show.py", "from benches import plan", "benches/plan is beside benches/train"),
+        ("benches/train/summary_text.py", "from benches import plan", "benches/plan is beside benches/train"),
         ("benches/run/run.py", "from benches.new_command import x", "benches/new_command is above benches/run"),
     ],
 )

@@ -46,7 +46,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Shot:
+class Sample:
     """One sample."""
 
     seconds: float  # of the device, a launch
@@ -104,7 +104,7 @@ class Workload(Protocol):
     def launch(self) -> Any:
         """Enqueues the work once, on the next set; does not wait for it."""
 
-    def spoil(self) -> None:
+    def poison(self) -> None:
         """Fills every output with NaN, and puts back what launches have updated."""
 
     def verify(self) -> Verdict:
@@ -121,6 +121,7 @@ class Settings:
     max_s: float = 10.0  # of sampling, cooling not counted
     max_samples: int = 1000
     min_samples: int = 30
+    min_span_s: float = 0.0  # over which at least `min_samples` are spread: short disturbances then reach few of them
     long_samples: int = 8  # of calls longer than 0.1 s
     max_call_s: float = 60.0  # a call predicted to take longer is skipped
     cache: Cache = "cold"
@@ -151,9 +152,9 @@ class Device(Protocol):
         """Where an implementation in this language would run."""
 
     def disturbance(self) -> str | None:
-        """Why what was timed since the last `arm` cannot be trusted, though no sample shows it; or None."""
+        """Why what was timed since the last `prepare` cannot be trusted, though no sample shows it; or None."""
 
-    def prepare(self, point: Point, seed: int) -> Workload:
+    def load(self, point: Point, seed: int) -> Workload:
         """Allocates, fills and builds. Raises TooLittleMemory, or whatever the implementation raises."""
 
     def predict_s(self, point: Point) -> float | None:
@@ -161,11 +162,11 @@ class Device(Protocol):
 
     def free_bytes(self) -> int | None: ...
 
-    def arm(self, workload: Any, method: Method) -> Method:
+    def prepare(self, workload: Any, method: Method) -> Method:
         """Makes the sets and the graph, and returns the method that works: events where the calls cannot be captured, the host's clock
         where no hold covers one. How many calls a sample of the host's clock takes is found here."""
 
-    def take(self, workload: Any, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
+    def take_samples(self, workload: Any, method: Method, count: int = 1, watch: bool = False) -> list[Sample]:
         """Up to `count` samples back to back, at least one; with `watch`, one of them carries a reading taken meanwhile."""
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:

@@ -64,7 +64,7 @@ def siblings_of(cpus: Iterable[int], root: Path = SYSTEM_CPUS) -> dict[int, str]
 
 
 def default_threads(cores: int, quota: float | None) -> int:
-    """Returns one thread per core, but no more than the CPU quota of a container can keep running: it would stop the others in turns."""
+    """Returns one thread per core, but no more than the CPU quota of a container can keep running: it would stop one after the other."""
     return max(1, cores if quota is None else min(cores, int(quota)))
 
 

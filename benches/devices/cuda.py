@@ -118,7 +118,7 @@ class CudaDevice(Streamed):
         missing = missing_for_cuda()
         return Platform("cuda", (self._properties.major, self._properties.minor), no_compiler=missing.reason if missing else None)
 
-    def prepare(self, point: Point, seed: int) -> TensorWorkload:
+    def load(self, point: Point, seed: int) -> TensorWorkload:
         self.disarm()
         clear_workspaces()  # or the first point that needs one would be charged for it, and the next not
         torch.cuda.empty_cache()  # the point before may have left blocks that this one cannot use
@@ -135,9 +135,9 @@ class CudaDevice(Streamed):
         workload.scratch_bytes = clear_workspaces()
         return workload
 
-    def arm(self, workload: TensorWorkload, method: Method) -> Method:
+    def prepare(self, workload: TensorWorkload, method: Method) -> Method:
         with memory_errors():
-            return super().arm(workload, method)
+            return super().prepare(workload, method)
 
     def predict_s(self, point: Point) -> float | None:
         if self.gpu is None:

@@ -81,7 +81,7 @@ class SimulatedWorkload:
         self._gpu.kernel(self.cold_s, self.hot_s, (self._name, self._next), self.cost.bytes)
         self._next = (self._next + 1) % len(self._counts)
 
-    def spoil(self) -> None:
+    def poison(self) -> None:
         pass
 
     @property
@@ -150,7 +150,7 @@ class SimulatedDevice(Streamed):
     def platform(self, language: Language) -> Platform:
         return Platform("cuda", self.gpu.compute_capability)
 
-    def prepare(self, point: Point, seed: int) -> SimulatedWorkload:
+    def load(self, point: Point, seed: int) -> SimulatedWorkload:
         self.disarm()
         fault = faults.fault_of(point.id, self._faults)
         if fault is not None and fault in faults.ACTIONS:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, Protocol
 
-from benches.devices.base import Method, Reading, Shot
+from benches.devices.base import Method, Reading, Sample
 
 HOLD_S = 0.2e-3  # longer than a host needs to enqueue a flush, two events and a launch
 HOLD_MAX_S = 0.1  # a host that needs longer for one call is slower than any kernel worth holding for
@@ -114,13 +114,13 @@ class Board(Protocol):
 
 
 class Streamed:
-    """The timing half of a device: `arm`, `take`, `run_for`, `floor_s`, `rest`."""
+    """The timing half of a device: `prepare`, `take_samples`, `run_for`, `floor_s`, `rest`."""
 
     def __init__(self, stream: Stream, board: Board):
         self.stream = stream
         self.read, self.counters = board.read, board.counters
-        self.spoilt = False  # a capture failed: PyTorch's allocator may believe that it still goes on, so this process should end
-        self._replay: Callable[[], Any] | None = None  # the graph of the workload that was armed last
+        self.unusable = False  # a capture failed: PyTorch's allocator may believe that it still goes on, so this process should end
+        self._replay: Callable[[], Any] | None = None  # the graph of the workload that was prepared last
         self._events: list[tuple[Event, Event]] = []  # used again: making one takes the host as long as a launch
         self._epoch = stream.event()
         self._epoch.record()
@@ -151,7 +151,7 @@ class Streamed:
         """Lets go of the graph, and so of the memory that it holds."""
         self._replay = None
 
-    def arm(self, workload: Any, method: Method) -> Method:
+    def prepare(self, workload: Any, method: Method) -> Method:
         """Every set runs once outside of the graph first: kernels are loaded and workspaces allocated at the first launch."""
         self.disarm()
         self._forget()
@@ -164,7 +164,7 @@ class Streamed:
             try:
                 self._replay = self.stream.capture(workload.launch, method.launches)
             except CaptureFailed:
-                self.spoilt = True
+                self.unusable = True
                 workload.rotate(method.sets)
                 method = Method("events", 1, method.sets, method.flush)
         if method.mode == "host" or (method.mode == "events" and not self._can_hold(workload, method)):
@@ -173,19 +173,19 @@ class Streamed:
 
     def _can_hold(self, workload: Any, method: Method) -> bool:
         """Whether a hold covers a call. Untimed: what is loaded at a first launch or flush does not count against it."""
-        return any(self.take(workload, method)[0].void is None for _ in range(HOLD_TRIES))
+        return any(self.take_samples(workload, method)[0].void is None for _ in range(HOLD_TRIES))
 
     def _by_host(self, workload: Any, method: Method) -> Method:
         """Enough calls for HOST_S. The cache is cold only where calls rotate through sets: no flush fits between calls back to back."""
         each_s = self._clocked_s(workload.launch, HOST_CALLS)
         return Method("host", max(HOST_CALLS, math.ceil(HOST_S / each_s)), method.sets)
 
-    def take(self, workload: Any, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
+    def take_samples(self, workload: Any, method: Method, count: int = 1, watch: bool = False) -> list[Sample]:
         """Up to `count` samples, at least one; with `watch`, one of them carries a reading."""
         if method.mode in ("wall", "host"):
             seconds = self._clocked_s(workload.launch, method.launches)
             host_s = seconds if method.mode == "host" else None
-            return [Shot(seconds, enqueue_s=host_s, reading=self.read() if watch else None)]
+            return [Sample(seconds, enqueue_s=host_s, reading=self.read() if watch else None)]
         return self._behind_a_hold(self._replay or workload.launch, method, count, watch)
 
     def phase(self, call: Callable[[], Any]) -> float:
@@ -199,7 +199,7 @@ class Streamed:
         self.stream.synchronize()
         return (self.stream.now_s() - begin) / times
 
-    def _behind_a_hold(self, call: Callable[[], Any], method: Method, count: int, watch: bool) -> list[Shot]:
+    def _behind_a_hold(self, call: Callable[[], Any], method: Method, count: int, watch: bool) -> list[Sample]:
         stream = self.stream
         # A replay enqueues its whole graph at once; before anything was seen, one sample shows how long the host takes.
         call_s = LAUNCH_S if method.mode == "graph" else self._call_s
@@ -229,12 +229,12 @@ class Streamed:
         times = [start.seconds_to(end) for start, end in pairs]
         self._call_s, self._each_s = median(calls_s), each_s
         self._sample_s = median(times)
-        shots = [
-            Shot(seconds / method.launches, call_s / method.launches, NOT_HELD if void else None, begin_s=self._epoch.seconds_to(start))
+        samples = [
+            Sample(seconds / method.launches, call_s / method.launches, NOT_HELD if void else None, begin_s=self._epoch.seconds_to(start))
             for seconds, call_s, void, (start, _) in zip(times, calls_s, late, pairs, strict=True)
         ]
-        shots[count // 2] = replace(shots[count // 2], reading=reading)
-        return shots
+        samples[count // 2] = replace(samples[count // 2], reading=reading)
+        return samples
 
     def run_for(self, workload: Any, method: Method, seconds: float, launch_s: float) -> int:
         call, calls = self._replay or workload.launch, 0
@@ -253,9 +253,9 @@ class Streamed:
             try:
                 call = stream.capture(stream.null, method.launches)
             except CaptureFailed:
-                self.spoilt = True
+                self.unusable = True
                 return None
-        shots = [self._behind_a_hold(call, method, 1, watch=False)[0] for _ in range(FLOOR_SAMPLES)]
+        samples = [self._behind_a_hold(call, method, 1, watch=False)[0] for _ in range(FLOOR_SAMPLES)]
         self._forget()  # a null kernel's times, of the host and of the device, are not the workload's
-        valid = [shot.seconds for shot in shots if shot.void is None]
+        valid = [sample.seconds for sample in samples if sample.void is None]
         return median(valid) if valid else None

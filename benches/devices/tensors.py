@@ -146,11 +146,11 @@ class TensorWorkload:
         self._last.result = self._last.kernel.run()
         return self._last.result
 
-    def spoil(self) -> None:
+    def poison(self) -> None:
         """Fills every output with NaN, so that an element that nobody writes is seen, and puts back what launches have updated."""
         first = self._make_inputs() if self.updates else None
         for s in self._sets:
-            correctness.spoil(s.inputs, s.result)
+            correctness.poison(s.inputs, s.result)
             if first is not None:
                 s.restore(first)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches.doctor.facts import Finding, GpuFacts, Level, Process
+from benches.doctor.machine_facts import Finding, GpuFacts, Level, Process
 from benches.units import gigabytes, megahertz
 from kernels.support import FP8_FROM
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pynvml
 
-from benches.doctor.facts import GpuFacts, NvidiaFacts, Process
+from benches.doctor.machine_facts import GpuFacts, NvidiaFacts, Process
 from kernels.gpus import Gpu, GpuError, gpu_for_board
 
 PCI = Path("/sys/bus/pci/devices")

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from benches.devices.cores import ThreadsError, cgroup_files, quota_cores, read, threads_asked, usable_cores
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
-from benches.doctor.facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
+from benches.doctor.machine_facts import DiskFacts, Facts, HostFacts, Package, Process, SoftwareFacts
 from benches.doctor.nvml import probe_nvidia
 from kernels import interpreter
 from kernels.guard import ROOT

@@ -6,8 +6,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
-from benches.doctor.facts import Facts, Finding, Level, Package
 from benches.doctor.gpu_rules import gpu_findings
+from benches.doctor.machine_facts import Facts, Finding, Level, Package
 from benches.doctor.visible import visible_gpus
 from benches.units import gigabytes
 from kernels.interpreter import VARIABLE, is_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benches.doctor.facts import Facts, GpuFacts
+from benches.doctor.machine_facts import Facts, GpuFacts
 
 
 def visible_gpus(facts: Facts) -> tuple[GpuFacts, ...]:

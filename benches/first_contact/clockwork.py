@@ -156,7 +156,7 @@ def copies(device: Any, seed: int) -> list[dict[str, Any]]:
     stream, found = device.stream, []
     for mib, (m, n) in COPIES_MIB.items():
         point = OPS["elementwise"].point("torch", "fp32", {"m": m, "n": n}, {"function": "copy"})
-        workload = device.prepare(point, seed)
+        workload = device.load(point, seed)
         count = 40 if mib < 1024 else 10
         between(stream, workload.launch, 3)
         hot, flushed = between(stream, workload.launch, count), between(stream, workload.launch, count, flush=True)
@@ -181,7 +181,7 @@ def load(device: Any, seed: int) -> dict[str, Any]:
     stream, point = device.stream, product()
     before = device.counters()
     row = measure(point, device, seed)
-    workload = device.prepare(point, seed)
+    workload = device.load(point, seed)
     begin = stream.now_s()
     while stream.now_s() - begin < LOAD_S:
         for _ in range(50):

@@ -32,14 +32,14 @@ class Altered:
 @contextmanager
 def altered(device: Any, point_id: str, before: Callable[[], Any] | None = None, after: Callable[[], Any] | None = None) -> Iterator[None]:
     """Within the block the device prepares this point so."""
-    original = device.prepare
+    original = device.load
 
     def prepare(point: Point, seed: int) -> Any:
         workload = original(point, seed)
         return Altered(workload, before, after) if point.id == point_id else workload
 
-    device.prepare = prepare
+    device.load = prepare
     try:
         yield
     finally:
-        del device.prepare
+        del device.load

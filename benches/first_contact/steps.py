@@ -20,7 +20,7 @@ import pynvml
 from benches.devices.cores import allowed_cpus
 from benches.devices.nvml import ask
 from benches.doctor import selftest
-from benches.first_contact import clock_checks, clockwork, counters, facts, faults, rows
+from benches.first_contact import board_facts, clock_checks, clockwork, counters, faults, rows
 from benches.first_contact.check import Check, Verdict, one_of, within
 from benches.first_contact.output import LOG, append, read_measured
 from benches.first_contact.pool import Late, run_all, run_one
@@ -102,8 +102,8 @@ class Step:
 
 
 def step_facts(contact: Contact) -> Iterator[Check]:
-    found = run_one(facts.run, (str(contact.out),), contact.opening(QUICK), contact.log, contact.left_s())
-    yield from facts.judge_facts(found, contact.gpu)
+    found = run_one(board_facts.run, (str(contact.out),), contact.opening(QUICK), contact.log, contact.left_s())
+    yield from board_facts.judge_facts(found, contact.gpu)
 
 
 def step_clockwork(contact: Contact) -> Iterator[Check]:
@@ -189,7 +189,7 @@ def build_point(point: Point, seed: int) -> float | str:
         return f"unsupported: {why}"
     begin = time.perf_counter()
     try:
-        device.prepare(point, seed)
+        device.load(point, seed)
     except Exception as error:
         traceback.print_exc()
         if cause_of(error):

@@ -153,7 +153,7 @@ class Isolated:
         try:
             if not self._opened:
                 self._open()
-            text, spoilt = self._call(self._measure_point, point, timing, limit_s=self._limit_s)
+            text, unusable = self._call(self._measure_point, point, timing, limit_s=self._limit_s)
         except FutureTimeout as e:
             limit_s = self._limit_s if self._opened else OPENING_S
             if time.perf_counter() - start < limit_s:  # a plug-in's, which is of the same class as the pool's
@@ -176,7 +176,7 @@ class Isolated:
             # Ctrl-C, or what a plug-in raises to end a test.
             raise Interrupted(lost_row(self._opening["kind"], point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
         row = Row.model_validate_json(text)
-        if spoilt or row.cause in (CONTEXT_LOST, DEVICE_LOST):
+        if unusable or row.cause in (CONTEXT_LOST, DEVICE_LOST):
             self.renew()
         return row
 

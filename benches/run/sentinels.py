@@ -91,15 +91,15 @@ class Sentinels:
     def _measure(self, name: str, point: Point) -> Reading:
         """Hot: the same buffers each time, so that nothing but the device differs."""
         device = self._device
-        workload = device.prepare(point, self._seed)
+        workload = device.load(point, self._seed)
         estimate_s = estimate(device, workload).seconds
-        method = device.arm(workload, Method("wall" if device.l2_bytes is None else "events"))
+        method = device.prepare(workload, Method("wall" if device.l2_bytes is None else "events"))
         device.run_for(workload, method, WARM_S, estimate_s)
-        start, shots = device.now_s(), device.take(workload, method, watch=True)
-        while len(shots) < SAMPLES or device.now_s() - start < SAMPLES_S:
-            shots += device.take(workload, method, SAMPLES)
-        valid = [shot.seconds for shot in shots if shot.void is None] or [shot.seconds for shot in shots]
-        told = shots[0].reading
+        start, samples = device.now_s(), device.take_samples(workload, method, watch=True)
+        while len(samples) < SAMPLES or device.now_s() - start < SAMPLES_S:
+            samples += device.take_samples(workload, method, SAMPLES)
+        valid = [sample.seconds for sample in samples if sample.void is None] or [sample.seconds for sample in samples]
+        told = samples[0].reading
         at_s, utc = device.now_s(), datetime.now(UTC).isoformat(timespec="seconds")
         return Reading(name, at_s, utc, median(valid), told.sm_clock_hz if told else None, told.temperature_c if told else None)
 

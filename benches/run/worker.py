@@ -62,7 +62,7 @@ def platform(language: Language) -> Platform:
 def measure_point(point: Point, timing: bool) -> tuple[str, bool]:
     """The row as JSON, and whether the device says that this process should not go on."""
     row = bench().row_of(point, timing).model_dump_json()
-    return row, bool(getattr(bench().device, "spoilt", False))
+    return row, bool(getattr(bench().device, "unusable", False))
 
 
 def output(log: Path, offset: int, most: int = 1_000_000) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benches.devices.base import Device, Method, Reading, Shot
+from benches.devices.base import Device, Method, Reading, Sample
 from benches.timing.throttle import COOL_S, slowed, spoiling
 from benches.timing.warmup import WarmUp, warm_up
 
@@ -46,18 +46,18 @@ class Collected:
 
 
 def add_block(device: Device, workload: Any, method: Method, count: int, into: Collected) -> None:
-    """Up to `count` samples more; none if the block was spoilt, and the device has then been cooled. Raises NoSamples."""
+    """Up to `count` samples more; none if the block was throttled, and the device has then been cooled. Raises NoSamples."""
     before = device.counters()
     into.counted |= bool(before.slowed_s)
     if device.settings.regime == "boost":
         _rest(device, BURST_REST_S, into)
-        device.take(workload, method)
+        device.take_samples(workload, method)
     samples, readings, void = _take(device, workload, method, count, into)
     into.dropped.update(void)
     causes = slowed(before, device.counters())
-    spoilt = spoiling(causes)
-    if spoilt and into.coolings < len(COOL_S):
-        into.dropped[spoilt[0]] += len(samples)
+    throttled_by = spoiling(causes)
+    if throttled_by and into.coolings < len(COOL_S):
+        into.dropped[throttled_by[0]] += len(samples)
         _rest(device, COOL_S[into.coolings], into)
         into.coolings += 1
         warm(device, workload, method, samples[0], into)
@@ -66,7 +66,7 @@ def add_block(device: Device, workload: Any, method: Method, count: int, into: C
     into.samples_s += samples
     into.readings += readings
     into.causes.update(causes)
-    into.throttled.update(spoilt)
+    into.throttled.update(throttled_by)
 
 
 def warm(device: Device, workload: Any, method: Method, launch_s: float, into: Collected) -> None:
@@ -82,26 +82,26 @@ def _rest(device: Device, seconds: float, into: Collected) -> None:
 
 def _take(device: Device, workload: Any, method: Method, count: int, into: Collected) -> tuple[list[float], list[Reading], Counter[str]]:
     """At least one sample; fewer than `count` where they take long. In bursts one by one, else as many at a time as the device takes."""
-    shots: list[Shot] = []
+    drawn: list[Sample] = []
     lost = valid = 0
     boost = device.settings.regime == "boost"
     start, limit = device.now_s(), BURST_S if boost else BLOCK_S
     while valid < min(count, BLOCK):
-        watched = sum(shot.reading is not None for shot in shots)
+        watched = sum(sample.reading is not None for sample in drawn)
         in_time = 1 if boost or not into.each_s else int((limit - (device.now_s() - start)) / into.each_s)
-        taken = device.take(workload, method, max(1, min(min(count, BLOCK) - valid, in_time)), watch=watched < WATCHED)
-        shots += taken
+        taken = device.take_samples(workload, method, max(1, min(min(count, BLOCK) - valid, in_time)), watch=watched < WATCHED)
+        drawn += taken
         into.each_s = taken[-1].seconds * method.launches
-        for shot in taken:
-            lost = lost + 1 if shot.void else 0
-            valid += shot.void is None
+        for sample in taken:
+            lost = lost + 1 if sample.void else 0
+            valid += sample.void is None
         refuse_void(lost, taken[-1].void)
         if valid and device.now_s() - start > limit:
             break
-    _note_duty(shots, method, into)
-    samples = [shot.seconds for shot in shots if shot.void is None]
-    readings = [shot.reading for shot in shots if shot.reading is not None]
-    return samples, readings, Counter(shot.void for shot in shots if shot.void is not None)
+    _note_duty(drawn, method, into)
+    samples = [sample.seconds for sample in drawn if sample.void is None]
+    readings = [sample.reading for sample in drawn if sample.reading is not None]
+    return samples, readings, Counter(sample.void for sample in drawn if sample.void is not None)
 
 
 def refuse_void(in_a_row: int, cause: str | None) -> None:
@@ -110,8 +110,8 @@ def refuse_void(in_a_row: int, cause: str | None) -> None:
         raise NoSamples(f"{in_a_row} samples in a row were void ({cause})")
 
 
-def _note_duty(shots: Sequence[Shot], method: Method, into: Collected) -> None:
-    begins = [shot.begin_s for shot in shots if shot.begin_s is not None]
-    if len(begins) == len(shots):
-        into.working_s += sum(shot.seconds for shot in shots) * method.launches
-        into.spanning_s += begins[-1] + shots[-1].seconds * method.launches - begins[0]
+def _note_duty(samples: Sequence[Sample], method: Method, into: Collected) -> None:
+    begins = [sample.begin_s for sample in samples if sample.begin_s is not None]
+    if len(begins) == len(samples):
+        into.working_s += sum(sample.seconds for sample in samples) * method.launches
+        into.spanning_s += begins[-1] + samples[-1].seconds * method.launches - begins[0]

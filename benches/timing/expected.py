@@ -16,7 +16,7 @@ from benches.timing.interval import Z
 from benches.timing.measure import PHASE_ROUNDS
 from benches.timing.method import LONG_S, choose
 from benches.timing.sampler import GROWTH
-from benches.timing.warmup import CHUNK_S, CHUNK_SHOTS, CHUNK_SHOTS_S, ONE_SHOT_S, WINDOW
+from benches.timing.warmup import CHUNK_S, CHUNK_SAMPLES, CHUNK_SAMPLES_S, ONE_SAMPLE_S, WINDOW
 from kernels.gpus import Gpu
 from kernels.op import Cost
 
@@ -79,7 +79,7 @@ def _setup_s(call_s: float, method: Method) -> float:
 
 def _warm_up_s(call_s: float, sample_s: float, settings: Settings) -> float:
     """Chunks until WINDOW of them can be compared; of calls that are a chunk each, only as long as warming up takes at least."""
-    samples_s = sample_s if call_s > ONE_SHOT_S else max(CHUNK_SHOTS * sample_s, CHUNK_SHOTS_S)
+    samples_s = sample_s if call_s > ONE_SAMPLE_S else max(CHUNK_SAMPLES * sample_s, CHUNK_SAMPLES_S)
     chunk_s = samples_s + (CHUNK_S if call_s < CHUNK_S else 0.0)
     least = math.ceil(settings.warmup_s / chunk_s)
     return chunk_s * (least if call_s > LONG_S else max(WINDOW, least))

@@ -48,7 +48,7 @@ def measure(
         refusal = refuse(point, device)
         if refusal:
             return row(*refusal)
-        workload = device.prepare(point, seed)
+        workload = device.load(point, seed)
         verdict = gate(workload)
         found = {name: getattr(workload, name) for name in MEASURED_ONCE}
         if not verdict.ok:
@@ -81,7 +81,7 @@ def measure(
 
 def gate(workload: Workload) -> Verdict:
     """One launch over outputs full of NaN."""
-    workload.spoil()
+    workload.poison()
     workload.launch()
     return workload.verify()
 
@@ -91,11 +91,11 @@ def gate_again(device: Device, workload: Workload, timing: Timing) -> Verdict:
 
     Where launches update what they find, a sample of many would have to be compared with as many steps: one is launched instead.
     """
-    workload.spoil()
+    workload.poison()
     if workload.updates:
         workload.launch()
     else:
-        device.take(workload, timing.method)
+        device.take_samples(workload, timing.method)
     return workload.verify()
 
 

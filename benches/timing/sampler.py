@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benches.devices.base import POWER_CAP, Device, Method, Settings, Shot, TooLittleMemory
+from benches.devices.base import POWER_CAP, Device, Method, Sample, Settings, TooLittleMemory
 from benches.row import Conditions, Status
 from benches.timing.blocks import Collected, NoSamples, add_block, refuse_void, warm
 from benches.timing.interval import WIDER, Interval, Z, median_interval, variance_inflation
@@ -17,6 +18,7 @@ from benches.timing.throttle import summarise
 
 GROWTH = 1.5  # looks at n = 30, 46, 70, …: few enough that repeated looks cost little confidence
 BEYOND = 2.0  # times the width wanted, that half as far out again may take: of a normal it takes 1.5 times, of 30 samples 2.2 times
+PARTS = 6  # into which the first samples are divided where they must span some time
 MIN_EFFECTIVE = 20  # samples' worth of independent ones; fewer, and the estimate of their correlation is itself too rough to trust
 ENERGY_S = 3.0  # the driver's energy counter moves in steps of tenths of a second
 ESTIMATE_SAMPLES, ESTIMATE_S = 5, 0.02  # first estimate: so many valid samples, or so long
@@ -56,7 +58,7 @@ def sample(device: Device, workload: Any, predicted_s: float | None = None) -> T
     """
     settings = device.settings
     first_look = estimate(device, workload)
-    method, estimate_s = arm(device, workload, first_look, predicted_s)
+    method, estimate_s = prepare(device, workload, first_look, predicted_s)
     short = estimate_s < FLOOR_BELOW_S and method.mode in ("graph", "events")
     floor_s = device.floor_s(method) if short else None
     try:
@@ -98,7 +100,7 @@ class Estimate:
 
 def estimate(device: Device, workload: Any) -> Estimate:
     """Medians of a first few single calls. The first launch and flush are not counted: kernels are loaded at their first use."""
-    method = device.arm(workload, first(workload.cost, device.l2_bytes, device.settings.cache))
+    method = device.prepare(workload, first(workload.cost, device.l2_bytes, device.settings.cache))
     try:
         return _estimated(device, workload, method)
     except NoSamples:
@@ -109,41 +111,41 @@ def estimate(device: Device, workload: Any) -> Estimate:
 
 def _estimated(device: Device, workload: Any, method: Method) -> Estimate:
     if method.mode == "events":
-        device.take(workload, method)
-    valid: list[Shot] = []
+        device.take_samples(workload, method)
+    valid: list[Sample] = []
     void, start = 0, device.now_s()
     while len(valid) < ESTIMATE_LEAST or (len(valid) < ESTIMATE_SAMPLES and device.now_s() - start < ESTIMATE_S):
-        (shot,) = device.take(workload, method)
-        if shot.void is None:
-            valid.append(shot)
+        (sample,) = device.take_samples(workload, method)
+        if sample.void is None:
+            valid.append(sample)
         else:
             void += 1
-            refuse_void(void, shot.void)
-        if shot.seconds > LONG_S:
+            refuse_void(void, sample.void)
+        if sample.seconds > LONG_S:
             break  # eight samples of such a call are enough in all
-    enqueued = [shot.enqueue_s for shot in valid if shot.enqueue_s is not None]
-    seconds = median(shot.seconds for shot in valid or [shot])
+    enqueued = [sample.enqueue_s for sample in valid if sample.enqueue_s is not None]
+    seconds = median(sample.seconds for sample in valid or [sample])
     return Estimate(seconds, median(enqueued) if enqueued else None, method.mode == "host")
 
 
-def arm(device: Device, workload: Any, found: Estimate, predicted_s: float | None) -> tuple[Method, float]:
+def prepare(device: Device, workload: Any, found: Estimate, predicted_s: float | None) -> tuple[Method, float]:
     """The method that suits, set up, and about how many seconds a call takes; with a read before each sample where the sets do not fit.
 
     A graph is sized by the estimate, which holds an event pair's overhead, and made again where its own replays show another time.
     """
     seconds = predicted_s if found.by_host and predicted_s is not None else found.seconds
     try:
-        method = device.arm(workload, _chosen(device, workload, seconds, found, predicted_s))
+        method = device.prepare(workload, _chosen(device, workload, seconds, found, predicted_s))
         if method.mode == "graph":
-            seconds = min(device.take(workload, method)[0].seconds for _ in range(ESTIMATE_LEAST))
+            seconds = min(device.take_samples(workload, method)[0].seconds for _ in range(ESTIMATE_LEAST))
             right = _chosen(device, workload, seconds, found, predicted_s)
             if right.mode != "graph" or method.launches < RESIZED * right.launches:
-                method = device.arm(workload, right)
+                method = device.prepare(workload, right)
         return method, seconds if method.mode == "graph" else found.seconds
     except TooLittleMemory:
         if workload.sets == 1:
             raise
-        return device.arm(workload, Method("events", flush=True)), found.seconds
+        return device.prepare(workload, Method("events", flush=True)), found.seconds
 
 
 def _chosen(device: Device, workload: Any, seconds: float, found: Estimate, predicted_s: float | None) -> Method:
@@ -163,7 +165,7 @@ def _chosen(device: Device, workload: Any, seconds: float, found: Estimate, pred
 
 def by_host(device: Device, workload: Any) -> Method:
     """The host's clock, where holds turn out not to cover a call."""
-    return device.arm(workload, Method("host", sets=workload.sets))
+    return device.prepare(workload, Method("host", sets=workload.sets))
 
 
 def collect(device: Device, workload: Any, method: Method, estimate_s: float) -> tuple[Collected, Interval, str | None]:
@@ -173,7 +175,7 @@ def collect(device: Device, workload: Any, method: Method, estimate_s: float) ->
     long = estimate_s * method.launches > LONG_S
     look, start = settings.long_samples if long else settings.min_samples, device.now_s()
     while True:
-        add_block(device, workload, method, look - len(found.samples_s), found)
+        add_spread(device, workload, method, look - len(found.samples_s), found, start)
         count = len(found.samples_s)
         spent = count >= settings.long_samples and device.now_s() - start - found.resting_s >= settings.max_s
         if count < look and not spent:
@@ -183,6 +185,19 @@ def collect(device: Device, workload: Any, method: Method, estimate_s: float) ->
         if unsure is None or spent or count >= settings.max_samples:
             return found, interval, unsure
         look = min(settings.max_samples, int(count * GROWTH) + 1)
+
+
+def add_spread(device: Device, workload: Any, method: Method, count: int, into: Collected, start_s: float) -> None:
+    """A block of at most `count` samples; a smaller one, with untimed calls after it, until samples span the seconds wanted."""
+    settings, begin_s = device.settings, device.now_s()
+    if begin_s - start_s - into.resting_s >= settings.min_span_s:
+        add_block(device, workload, method, count, into)
+        return
+    rested_s = into.resting_s
+    add_block(device, workload, method, min(count, math.ceil(settings.min_samples / PARTS)), into)
+    left_s = settings.min_span_s / PARTS - (device.now_s() - begin_s - (into.resting_s - rested_s))
+    if left_s > 0:
+        device.run_for(workload, method, left_s, into.each_s / method.launches)
 
 
 def doubt(samples: list[float], interval: Interval, settings: Settings, long: bool) -> str | None:

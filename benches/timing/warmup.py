@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benches.devices.base import Device, Method, Shot
+from benches.devices.base import Device, Method, Sample
 from benches.timing.method import LONG_S
 
 CHUNK_S = 0.05  # of launches back to back, then
-CHUNK_SHOTS, CHUNK_SHOTS_S = 5, 0.005  # samples: so many, or of short calls as many as take so long
-ONE_SHOT_S = 0.01  # of longer calls, one
+CHUNK_SAMPLES, CHUNK_SAMPLES_S = 5, 0.005  # samples: so many, or of short calls as many as take so long
+ONE_SAMPLE_S = 0.01  # of longer calls, one
 WINDOW = 8  # chunks through which the line is laid
 CLOCK_TOLERANCE = 0.01
 
@@ -55,7 +55,7 @@ def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) ->
     while True:
         if estimate_s < CHUNK_S:
             device.run_for(workload, method, CHUNK_S, estimate_s)
-        _note(_shots(device, workload, method, 1 if estimate_s > ONE_SHOT_S else CHUNK_SHOTS), times, clocks)
+        _note(_samples(device, workload, method, 1 if estimate_s > ONE_SAMPLE_S else CHUNK_SAMPLES), times, clocks)
         spent = device.now_s() - start
         if spent < settings.warmup_s:
             continue
@@ -72,18 +72,18 @@ def warm_up(device: Device, workload: Any, method: Method, estimate_s: float) ->
             return WarmUp(spent)
 
 
-def _shots(device: Device, workload: Any, method: Method, at_least: int) -> list[Shot]:
-    start, shots = device.now_s(), device.take(workload, method, at_least, watch=True)
-    while len(shots) < at_least or (at_least > 1 and device.now_s() - start < CHUNK_SHOTS_S):
-        shots += device.take(workload, method, at_least)
-    return shots
+def _samples(device: Device, workload: Any, method: Method, at_least: int) -> list[Sample]:
+    start, samples = device.now_s(), device.take_samples(workload, method, at_least, watch=True)
+    while len(samples) < at_least or (at_least > 1 and device.now_s() - start < CHUNK_SAMPLES_S):
+        samples += device.take_samples(workload, method, at_least)
+    return samples
 
 
-def _note(shots: Sequence[Shot], times: list[float], clocks: list[float]) -> None:
+def _note(samples: Sequence[Sample], times: list[float], clocks: list[float]) -> None:
     """A chunk's median time and clock, where it has any."""
-    valid = [shot.seconds for shot in shots if shot.void is None]
+    valid = [sample.seconds for sample in samples if sample.void is None]
     if valid:
         times.append(median(valid))
-    told = [shot.reading.sm_clock_hz for shot in shots if shot.reading is not None and shot.reading.sm_clock_hz]
+    told = [sample.reading.sm_clock_hz for sample in samples if sample.reading is not None and sample.reading.sm_clock_hz]
     if told:
         clocks.append(median(told))

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benches.train.where import Where
+from benches.train.training_device import TrainingDevice
 from kernels.models.modules import build, loss
 from kernels.op import Point
 from kernels.torch_modes import set_precision_mode
@@ -38,7 +38,7 @@ class Result:
     """What a session found. Seconds; None where too few steps were made to tell."""
 
     point: Point
-    where: Where
+    on: TrainingDevice
     made_up: bool  # the data, whose entropy is known
     steps: int
     skipped: int
@@ -51,16 +51,16 @@ class Result:
 class Session:
     """One run of `steps` steps in all. Raises DataError, CheckpointError and OSError's kin of them while it is set up."""
 
-    def __init__(self, given: argparse.Namespace, point: Point, where: Where):
-        self._given, self._point, self._where = given, point, where
+    def __init__(self, given: argparse.Namespace, point: Point, on: TrainingDevice):
+        self._given, self._point, self._on = given, point, on
         set_precision_mode(point.precision)
         torch.manual_seed(given.seed)
         self._folder = TemporaryDirectory(prefix="train-")
         recipe = replace(recipe_of(point), learning_rate=given.learning_rate)
         tokens = open_tokens(given.data or self._made_up(point.dims["vocab"]))
         source = windows(tokens, point.dims["vocab"], point.dims["batch"], point.dims["sequence"], given.seed)
-        module = prepare(build(config_of(point), where.device, torch.float32, given.seed), recipe)
-        self._trainer = Trainer(module, loss, Loader(source, where.device), recipe)
+        module = prepare(build(config_of(point), on.device, torch.float32, given.seed), recipe)
+        self._trainer = Trainer(module, loss, Loader(source, on.device), recipe)
         # What a checkpoint must agree in, beside the recipe: the batches follow from it.
         self._identity = {"dims": dict(point.dims), "seed": given.seed, "data": str(given.data or "made up"), "tokens": len(tokens)}
         if given.checkpoint and os.path.exists(given.checkpoint):
@@ -92,7 +92,7 @@ class Session:
         """For a reader, before the first step."""
         after = f", after {self._trainer.steps} steps from {self._given.checkpoint}" if self._trainer.steps else ""
         parameters = config_of(self._point).parameters
-        return f"{self._point.id} on {self._where.device.type}: {parameters:,} parameters, {self._given.steps} steps{after}"
+        return f"{self._point.id} on {self._on.device.type}: {parameters:,} parameters, {self._given.steps} steps{after}"
 
     def run(self, console: Console) -> bool:
         """Makes the steps that are left, and saves. True where Ctrl-C stopped it. Raises DataError and CheckpointError."""
@@ -120,7 +120,7 @@ class Session:
                 self._timed(name, call)
         else:
             self._trainer.step()
-            self._where.synchronize()
+            self._on.synchronize()
             self._rates_s.append(time.perf_counter() - start)
         self._losses.append(float(self._trainer.loss))
 
@@ -131,14 +131,14 @@ class Session:
     def _timed(self, name: str, call: Callable[[], object]) -> None:
         start = time.perf_counter()
         call()
-        self._where.synchronize()
+        self._on.synchronize()
         self._phases_s.setdefault(name, []).append(time.perf_counter() - start)
 
     def result(self) -> Result:
         counted = self._rates_s[WARM_UP:]
         return Result(
             self._point,
-            self._where,
+            self._on,
             self._given.data is None,
             self._trainer.steps,
             self._trainer.skipped,

@@ -13,8 +13,8 @@ from benches.timing.interval import Interval
 from benches.units import megahertz
 from reports.compare.differences import Field, differences, fields
 from reports.compare.families import Family, families
-from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, Spread, spreads
+from reports.compare.pair_verdicts import judge, shift
 from reports.compare.pairing import join, measured
 from reports.compare.side import Side, side
 from reports.report import Report, RunError

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, t
 
-from reports.compare.judge import LEVEL, called
 from reports.compare.noise import TAIL_DF, Assumed, freedom, replicated, two_sided
+from reports.compare.pair_verdicts import LEVEL, called
 
 KEYS = ["op", "impl", "precision"]
 ALL = "all"
@@ -70,7 +70,7 @@ def families(pairs: pd.DataFrame, assumed: Assumed) -> list[Family]:
 
 
 def mean(pairs: pd.DataFrame, assumed: Assumed) -> Mean:
-    """Of the pairs that can be trusted; pairs: as reports.compare.judge.judge makes them."""
+    """Of the pairs that can be trusted; pairs: as reports.compare.pair_verdicts.judge makes them."""
     trusted = pairs[pairs["doubt"] == ""]
     n = len(trusted)
     if n == 0:

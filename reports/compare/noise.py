@@ -22,7 +22,7 @@ from scipy.special import ndtri
 from scipy.stats import median_abs_deviation, t
 
 from benches.timing.interval import Z
-from reports.verdict.robust import Prior, lean, prior
+from reports.verdict.robust import Prior, prior, shrink_variances
 
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
 PRIOR_PAIRS = 8  # that an assumed spread counts for, beside those seen
@@ -94,7 +94,7 @@ def replicated(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> tu
     if some.any():
         variances, freedoms = np.maximum(own[some], FLOOR**2), free[some].astype(float)
         typical = prior(variances[freedoms >= LEAST_FREE], freedoms[freedoms >= LEAST_FREE], MOST_PRIOR)
-        variance[some], df[some] = lean(variances, freedoms, typical if typical.freedom >= LEAST_PRIOR else Prior(0.0, 0.0))
+        variance[some], df[some] = shrink_variances(variances, freedoms, typical if typical.freedom >= LEAST_PRIOR else Prior(0.0, 0.0))
     return variance * (1 / counts).sum(axis=1), df
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from reports.compare.comparison import JUDGED, Comparison
-from reports.compare.judge import FALSE_DISCOVERY, LEVEL
 from reports.compare.noise import CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
+from reports.compare.pair_verdicts import FALSE_DISCOVERY, LEVEL
 from reports.compare.pairing import MIN_SAMPLES
 from reports.compare.side import Side
 from reports.report import BETWEEN_CPU_RUNS

@@ -30,7 +30,7 @@ from kernels.registry import OPS, baseline_of, impl_of
 from reports.history.store import add_run
 from reports.nightly import index_page
 from reports.nightly.night import judge_run, write_pages
-from reports.nightly.show import show
+from reports.nightly.verdict_text import show
 
 GPU = load_gpu(DEFAULT_GPU)
 NIGHTS = 40

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.history.schema import SENTINEL
 from reports.nightly import nights as read
-from reports.nightly.judge import Judged
+from reports.nightly.night_verdict import Judged
 from reports.verdict.robust import Array, medians
 
 CONDITIONS = ("sm_clock_hz", "temperature_c", "power_w", "duty")  # medians over tonight's points

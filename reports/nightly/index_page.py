@@ -12,9 +12,9 @@ from kernels.writing import write_text
 from reports.columns import Column
 from reports.nightly import index
 from reports.nightly.model import NodeShift, Verdict
+from reports.nightly.night_charts import shift_chart
+from reports.nightly.night_page import relative
 from reports.nightly.nights import Calendar
-from reports.nightly.page import relative
-from reports.nightly.plots import shift_chart
 from reports.page import page, render
 from reports.palette import OUTCOMES
 from reports.payload import libraries, pack, payload

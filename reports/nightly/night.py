@@ -13,9 +13,9 @@ import duckdb
 from reports.environment import load_environment
 from reports.history.record import UnusableRun, read_run
 from reports.history.store import Opened, add_table, first_of_nights, open_history, prune, set_unreadable_aside
-from reports.nightly import index, index_page, page
+from reports.nightly import index, index_page, night_page
 from reports.nightly.fleet import GpuTonight, fleet
-from reports.nightly.judge import Judged, judge
+from reports.nightly.night_verdict import Judged, judge
 from reports.nightly.nights import Calendar, comparable_nights, night_from
 from reports.nightly.rerun import measure_again, with_rerun
 from reports.verdict.accepted import Accepted
@@ -98,9 +98,9 @@ def enough_nights(history: Path, run_id: str, calendar: Calendar) -> Opened:
 
 def write_pages(night: Night, out: Path | None = None) -> Path:
     """The night's page (RUN_DIR/nightly.html) and the history's index; the first one's path. Raises OSError, duckdb.Error."""
-    out, verdict = out or night.run_dir / page.NAME, night.judged.verdict
+    out, verdict = out or night.run_dir / night_page.NAME, night.judged.verdict
     report = night.run_dir / "report.html"
-    around = page.Around(report if report.is_file() else None, night.history / index_page.NAME)
+    around = night_page.Around(report if report.is_file() else None, night.history / index_page.NAME)
 
     def gpus() -> list[GpuTonight]:
         return fleet(enough_nights(night.history, verdict.run, night.calendar).database, night.judged, night.calendar)
@@ -110,7 +110,7 @@ def write_pages(night: Night, out: Path | None = None) -> Path:
         index_page.write_index(night.history, every_run.database, night.calendar, verdict, [*damaged, *every_run.notes])
 
     told, damaged = mended(night.history, gpus)
-    page.write_page(night.judged, told, out, around)
+    night_page.write_page(night.judged, told, out, around)
     index.keep(night.history, verdict, out)
     _, more = mended(night.history, whole_index)
     for note in (*damaged, *more):

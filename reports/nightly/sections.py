@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from reports.nightly.fleet import GpuTonight, conditions_known
 from reports.nightly.model import Change, StatusChange, Verdict
-from reports.nightly.plots import shift_chart
+from reports.nightly.night_charts import shift_chart
 from reports.nightly.words import cause, change_words, commits_line, rerun_command, status_line, warning_line
 from reports.page import render
 from reports.palette import NIGHTLY, Tone

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import Column, beside
-from reports.nightly.judge import Judged
 from reports.nightly.model import Change
+from reports.nightly.night_verdict import Judged
 from reports.nightly.words import cause, warning_line
 from reports.verdict.robust import Array, medians
 

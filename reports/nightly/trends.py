@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from reports.nightly.judge import Z95, Judged
 from reports.nightly.model import Verdict
+from reports.nightly.night_verdict import Z95, Judged
 from reports.palette import GUIDE, VERDICT_COLOURS
 from reports.payload import pack
 from reports.units import show

@@ -75,7 +75,7 @@ def _inverse_trigamma(value: float) -> float:
     return x
 
 
-def lean(variances: Array, freedom: Array, typical: Prior) -> tuple[Array, Array]:
+def shrink_variances(variances: Array, freedom: Array, typical: Prior) -> tuple[Array, Array]:
     """Variances pulled towards the typical one, and their degrees of freedom. One that is larger than the others make likely is taken as
     it is: pulled, a noisy series among quiet ones would alarm night after night (limma's robust variant, Phipson 2016)."""
     weight = np.full(len(variances), typical.freedom)
@@ -88,7 +88,7 @@ def lean(variances: Array, freedom: Array, typical: Prior) -> tuple[Array, Array
 
 def moderated(variances: Array, freedom: Array, most: float) -> tuple[Array, Array]:
     """Variances pulled towards what the series have in common, and their degrees of freedom."""
-    return lean(variances, freedom, prior(variances, freedom, most))
+    return shrink_variances(variances, freedom, prior(variances, freedom, most))
 
 
 def spread(base: Array, current: Mask, apart: float, floor: float, most: float) -> Spread:

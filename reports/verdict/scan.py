@@ -45,13 +45,14 @@ class Tonight:
 
 @dataclass(frozen=True)
 class Scan:
-    """`judged`: [series, nights], where there was enough history for a verdict, and some change could have been confirmed. `helpless`: of
-    the last night, series with enough nights that still cannot confirm any; `correlation` of one night with the next, as of that night."""
+    """`judged`: [series, nights], where there was enough history for a verdict, and some change could have been confirmed.
+    `unjudgeable`: the number of series of the last night that have enough nights and still cannot confirm any; `correlation` of one night
+    with the next, as of that night."""
 
     confirmed: list[Confirmed]
     judged: Mask
     tonight: Tonight
-    helpless: int
+    unjudgeable: int
     correlation: float
 
 
@@ -138,8 +139,8 @@ def scan(values: Array, thresholds: Array, rule: Rule) -> Scan:
             first, before = series.settle(row, night, window, difference, sigma)
             found = Confirmed(int(row), night, first, before, window, difference, float(test.p[row]), float(q[row]), sigma)
             confirmed.append(found)
-    helpless = int(np.count_nonzero(~np.isnan(test.p) & ~test.able)) if values.shape[1] else 0
-    return Scan(confirmed, judged, tonight, helpless, test.correlation if values.shape[1] else 0.0)
+    unjudgeable = int(np.count_nonzero(~np.isnan(test.p) & ~test.able)) if values.shape[1] else 0
+    return Scan(confirmed, judged, tonight, unjudgeable, test.correlation if values.shape[1] else 0.0)
 
 
 def _test(series: _Series, night: int, thresholds: Array) -> _Test:

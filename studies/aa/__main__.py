@@ -62,7 +62,7 @@ def implementation(text: str) -> Plant:
 
 
 def all_runs(folder: Path, runs: int, nights: int, sweep: str, plant: Plant) -> tuple[list[Path], list[Path], list[Path]]:
-    """Runs of the code as it is; runs in which the planted implementation does its work TIMES[0] times; and, in turns with the last of
+    """Runs of the code as it is; runs in which the planted implementation does its work TIMES[0] times; and, alternating with the last of
     these, runs in which it does it TIMES[1] times. Says on stderr how far it is."""
     before, after = (replace(plant, times=times) for times in TIMES)
     plan: list[tuple[str, int, Plant | None]] = [("run", i, None) for i in range(runs)]
@@ -78,8 +78,8 @@ def all_runs(folder: Path, runs: int, nights: int, sweep: str, plant: Plant) -> 
 
 
 def all_trials(same: Sequence[Path], before: Sequence[Path], after: Sequence[Path], plant: Plant) -> list[Trial]:
-    """The same code by one run a side and by several in turns, each time from the first run to the last; then the slowdown alike; then all
-    as nights."""
+    """The same code by one run a side and by several alternating, each time from the first run to the last; then the slowdown alike; then
+    all as nights."""
     last = before[-EACH:]
     found = [
         together("same code, one run a side", [judge([a], [b], None) for a, b in pairwise(same)]),

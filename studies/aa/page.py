@@ -29,7 +29,7 @@ machine, with
   nothing below {alone:g}×, so that few false calls say little of its statistics. Several runs a side: of a row of runs the 1st, 3rd, 5th …
   are set against the others, beginning with each run in turn, so that these comparisons overlap. Whatever is called slower or faster, a
   point or the mean of a family, is called so falsely.
-- **Slowed**: runs in which each call of one implementation does its work {after} times, in turns with runs in which it does it {before}
+- **Slowed**: runs in which each call of one implementation does its work {after} times, alternating with runs in which it does it {before}
   times: {slowdown:.2f}× by construction, in every sample. Its points are to be found slower, and no others. Points that are also sentinels
   are left alone.
 - **Nightly**: runs as nights of a history, each judged by those before it, as soon as there are enough; a comparison is a night, a pair a

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def all_runs(sweep: str, quiet: int, each: int) -> tuple[list[Run], list[tuple[Work, list[Run]]]]:
-    """Quiet runs, and runs by kind of other work, in turns so that what drifts falls on all. Prints progress on stderr."""
+    """Quiet runs, and runs by kind of other work, alternating so that what drifts falls on all. Prints progress on stderr."""
     plan = in_turns(quiet, each)
     asked, made = points(sweep), [(None, list[Run]()), *((work, list[Run]()) for work in KINDS)]
     with tempfile.TemporaryDirectory() as folder:

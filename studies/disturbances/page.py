@@ -22,8 +22,8 @@ What is a status `ok` worth on a machine that others use as well? Repeat it, on 
 
     python -m studies.disturbances --write
 
-It measures the same points in fresh workers, some quiet and some with other work beside them, in turns. A row that ends `ok` is **off** if
-its median lies more than {FAR - 1:.0%} beyond the quiet runs' own: above the longest or below the shortest median of those that ended
+It measures the same points in fresh workers, some quiet and some with other work beside them, alternately. A row that ends `ok` is **off**
+if its median lies more than {FAR - 1:.0%} beyond the quiet runs' own: above the longest or below the shortest median of those that ended
 `ok` (at least {LEAST}). At most {REACH:.0%} of the `ok` rows may be off.
 
 A row is **disturbed** (status `noisy`, `cause` disturbed) where the threads that were timed were ready to run but not running for more than

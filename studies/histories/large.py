@@ -25,8 +25,8 @@ import pyarrow as pa
 
 from reports.history.schema import SCHEMA
 from reports.history.store import add_table, open_history
-from reports.nightly.judge import judge
 from reports.nightly.night import enough_nights
+from reports.nightly.night_verdict import judge
 from reports.nightly.nights import details, night_from, run_line
 from reports.verdict.thresholds import load_thresholds
 from studies.histories.page import PAGE

@@ -1,4 +1,4 @@
-"""Our median of a 2048³ matmul on this CPU against torch.utils.benchmark's, in turn in one run."""
+"""Our median of a 2048³ matmul on this CPU against torch.utils.benchmark's, alternating in one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def figures() -> list[tuple[str, float, float, str]]:
 def difference(device: CpuDevice, precision: str) -> float:
     """|median of the pairwise ratios − 1|."""
     point = OPS["matmul"].point("torch", precision, {"m": SIZE, "n": SIZE, "k": SIZE})
-    workload = device.prepare(point, seed=1)
+    workload = device.load(point, seed=1)
     start = time.perf_counter()
     workload.launch()
     slow = time.perf_counter() - start > SLOW_S

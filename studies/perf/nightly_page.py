@@ -10,9 +10,9 @@ from pathlib import Path
 
 from reports.history.store import open_history
 from reports.nightly.fleet import fleet
-from reports.nightly.judge import judge
+from reports.nightly.night_page import Around, write_page
+from reports.nightly.night_verdict import judge
 from reports.nightly.nights import night_from
-from reports.nightly.page import Around, write_page
 from reports.verdict.thresholds import load_thresholds
 from studies.histories.large import fill, run_id
 

@@ -98,21 +98,21 @@ def do_bench_cudagraph(device: SimulatedDevice, workload: SimulatedWorkload) -> 
 
 def nvbench(device: SimulatedDevice, workload: SimulatedWorkload) -> Estimate:
     """Mean of gated cold samples until at least 0.5 s of them vary by less than 0.5%, or their variation has settled, or 15 s."""
-    device.take(workload, COLD)
+    device.take_samples(workload, COLD)
     begin = device.now_s()
     times: list[float] = []
     total = squares = 0.0
     noises: deque[float] = deque(maxlen=NVBENCH_WINDOW)
     while device.now_s() - begin < NVBENCH_TIMEOUT_S:
         watch = len(times) % 16 == 0  # it reads the clock in every sample; here in some, to save our time
-        (shot,) = device.take(workload, COLD, watch=watch)
-        clock = shot.reading.sm_clock_hz if shot.reading else None
+        (sample,) = device.take_samples(workload, COLD, watch=watch)
+        clock = sample.reading.sm_clock_hz if sample.reading else None
         if clock is not None and clock < NVBENCH_CLOCK * device.gpu.boost_clock_hz:
             device.rest(NVBENCH_COOL_S)
             continue
-        times.append(shot.seconds)
-        total += shot.seconds
-        squares += shot.seconds**2
+        times.append(sample.seconds)
+        total += sample.seconds
+        squares += sample.seconds**2
         n, mean = len(times), total / len(times)
         if n < 2:
             continue

@@ -43,7 +43,7 @@ class Scenario:
         bytes_ = min(TRAFFIC_MAX, int(self.seconds * 3.35e12 * BANDWIDTH_SHARE))
         workload = device.workload(Cost(0, bytes_ * 2 // 3, bytes_ // 3, bytes_), self.seconds, self.seconds * HOT_OVER_COLD)
         events = Method("events")
-        device.run_for(workload, device.arm(workload, events), AGED_S, self.seconds)
+        device.run_for(workload, device.prepare(workload, events), AGED_S, self.seconds)
         return device, workload
 
 

@@ -15,11 +15,11 @@ from rich.console import Console
 from benches.__main__ import main
 from benches.devices import faults
 from benches.doctor import probe, selftest
-from benches.doctor.command import summary
-from benches.doctor.facts import DiskFacts, Facts, Finding, GpuFacts, HostFacts, NvidiaFacts
+from benches.doctor.doctor_command import summary
+from benches.doctor.findings_text import show
+from benches.doctor.machine_facts import DiskFacts, Facts, Finding, GpuFacts, HostFacts, NvidiaFacts
 from benches.doctor.rules import judge
 from benches.doctor.selftest import SEED, VERDICTS, Check, points, run
-from benches.doctor.show import show
 from benches.run.bench import Bench
 from benches.run.isolation import InProcess, Isolated
 from kernels.guard import ROOT
@@ -143,12 +143,12 @@ def test_whatever_is_neither_right_nor_unsupported_fails() -> None:
 
 
 def test_a_failed_check_is_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benches.doctor import command
+    from benches.doctor import doctor_command
 
     monkeypatch.setattr(probe, "probe", lambda runs: Facts())
     for verdict, code in (("pass", 0), ("unsupported", 0), ("fail", 1)):
         check = Check("matmul-x", "matmul", "torch", "bf16", verdict, "", 0.1)
-        monkeypatch.setattr(command, "selftest", lambda facts, console, check=check: [check])
+        monkeypatch.setattr(doctor_command, "selftest", lambda facts, console, check=check: [check])
         assert main(["doctor", "--selftest"]) == code
-    monkeypatch.setattr(command, "selftest", lambda facts, console: [])
+    monkeypatch.setattr(doctor_command, "selftest", lambda facts, console: [])
     assert main(["doctor", "--selftest"]) == 1

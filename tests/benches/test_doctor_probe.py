@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from benches.doctor import probe
-from benches.doctor.facts import Facts, GpuFacts, HostFacts, NvidiaFacts, Process
+from benches.doctor.machine_facts import Facts, GpuFacts, HostFacts, NvidiaFacts, Process
 from benches.doctor.nvml import probe_nvidia
 from benches.doctor.rules import can_measure, judge
 

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from benches.devices.toolchain import Missing
-from benches.doctor.facts import DiskFacts, Facts, Finding, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
+from benches.doctor.machine_facts import DiskFacts, Facts, Finding, GpuFacts, HostFacts, NvidiaFacts, Package, Process, SoftwareFacts
 from benches.doctor.rules import JUDGING, PAGE, can_measure, judge
 from benches.doctor.visible import visible_gpus
 from kernels.guard import ROOT

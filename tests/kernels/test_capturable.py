@@ -59,7 +59,7 @@ def test_what_a_cuda_graph_can_hold(point: Point, expected: bool) -> None:
 
 
 def test_the_simulated_device_holds_everything() -> None:
-    assert SimulatedDevice().prepare(CASES[0][0], seed=1).capturable
+    assert SimulatedDevice().load(CASES[0][0], seed=1).capturable
 
 
 def capturing() -> object:

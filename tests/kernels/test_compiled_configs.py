@@ -152,7 +152,7 @@ def test_forward_and_backward_are_compiled_with_the_same_settings(monkeypatch: p
     point = COMPILED[5]
     with fresh_cache():
         workload = TensorWorkload(point, point, "cpu", seed=3)
-        workload.spoil()
+        workload.poison()
         workload.launch()
         assert workload.verify().ok
     assert seen == [(False, False)] * 2

@@ -45,7 +45,7 @@ def test_rows(kind: str) -> None:
     row = measure(POINT, device, seed=1, timing=False)
     expected = CPU if kind == "cpu" else GPU
     assert (row.status, row.bytes_read, row.memory_bytes) == ("verified", expected.bytes_read, expected.memory_bytes)
-    workload = device.prepare(POINT, seed=1)
+    workload = device.load(POINT, seed=1)
     assert workload.cost == expected
     if isinstance(workload, TensorWorkload):
         assert workload.peak_memory_bytes is not None

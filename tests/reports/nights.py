@@ -12,7 +12,7 @@ import pyarrow as pa
 from reports.history.schema import SCHEMA, SENTINEL
 from reports.history.store import add_table, open_history
 from reports.nightly.fleet import GpuTonight, fleet
-from reports.nightly.judge import Judged, judge
+from reports.nightly.night_verdict import Judged, judge
 from reports.nightly.nights import night_from
 from reports.verdict.thresholds import load_thresholds
 

@@ -21,10 +21,10 @@ from benches.row import Row
 from kernels.guard import ROOT
 from reports.__main__ import main
 from reports.compare.comparison import VERDICTS, Comparison, compare
+from reports.compare.comparison_charts import MOST_TICKS, ratio_ticks
+from reports.compare.comparison_text import show
 from reports.compare.differences import differences, fields
 from reports.compare.noise import CPU, GPU, Assumed
-from reports.compare.plots import MOST_TICKS, ratio_ticks
-from reports.compare.show import show
 from reports.compare.words import one_run_line, remarks
 from reports.palette import VERDICTS as MARKS
 from reports.report import load_report

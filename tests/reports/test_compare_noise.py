@@ -13,8 +13,8 @@ from scipy.stats import ttest_ind
 
 from benches.timing.interval import Z
 from reports.compare.families import families
-from reports.compare.judge import judge, shift
 from reports.compare.noise import CPU, GPU, Assumed, freedom, replicated, size_class, spreads, within
+from reports.compare.pair_verdicts import judge, shift
 
 IMPLS = ("torch", "triton", "torch_compile")
 

@@ -14,7 +14,7 @@ from benches.first_contact.check import Check, summary
 from reports.nightly import files, words
 from reports.nightly.model import StatusChange, Verdict, Warned
 from reports.store import spreadsheet
-from reports.validation.page import Code, table
+from reports.validation.board_page import Code, table
 from tests.reports.test_nightly import CHANGE, VERDICT
 
 NAME = (

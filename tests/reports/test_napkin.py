@@ -24,8 +24,8 @@ from reports.__main__ import main
 from reports.napkin.answer import Answer, answer
 from reports.napkin.keys import KEYS
 from reports.napkin.measured import MeasuredError, layer_times
-from reports.napkin.page import html
-from reports.napkin.plots import plots
+from reports.napkin.napkin_charts import plots
+from reports.napkin.napkin_page import html
 from reports.napkin.question import load_question, question_names
 from reports.units import compact
 

@@ -13,8 +13,8 @@ import pytest
 
 from reports.history.store import open_history
 from reports.nightly import index, index_page
+from reports.nightly.night_page import Around, write_page
 from reports.nightly.nights import night_from
-from reports.nightly.page import Around, write_page
 from tests.reports.nights import BETTER, NIGHTS, POINTS, SLOW, Night, last_night, names
 from tests.reports.test_browser import CHROMIUM, opened
 

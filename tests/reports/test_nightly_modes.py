@@ -10,7 +10,7 @@ import pytest
 
 from reports.history.schema import ADDED, SCHEMA
 from reports.history.store import Opened, add_table, open_history
-from reports.nightly.judge import Judged, judge
+from reports.nightly.night_verdict import Judged, judge
 from reports.nightly.nights import levels, modes_before, night_from, nights, run_line
 from reports.nightly.nights import lines as lines_of
 from reports.nightly.suspect import mode_changes

@@ -19,9 +19,9 @@ import pytest
 from reports.__main__ import main
 from reports.nightly.fleet import against_fleet
 from reports.nightly.model import NodeShift
+from reports.nightly.night_charts import shift_chart
+from reports.nightly.night_page import html
 from reports.nightly.nights import sentinel_moves
-from reports.nightly.page import html
-from reports.nightly.plots import shift_chart
 from reports.nightly.series import series_frame
 from reports.nightly.trends import by_gpu_rows, levels
 from reports.nightly.words import change_line, change_words, rerun_command

@@ -13,7 +13,7 @@ import pytest
 
 from reports.history.schema import SCHEMA, SENTINEL
 from reports.history.store import add_table, open_history
-from reports.nightly.judge import judge
+from reports.nightly.night_verdict import judge
 from reports.nightly.nights import SAME_POINTS, expected_points, night_from, previous_run, run_line
 from reports.nightly.suspect import missing_points
 from reports.verdict.thresholds import load_thresholds

@@ -107,11 +107,11 @@ def test_series_that_can_confirm_nothing_are_not_counted_as_judged() -> None:
     night goes with the one before."""
     rng = np.random.default_rng(3)
     few = scan(0.01 * rng.standard_normal((5, 13)), np.full(5, 0.015), DEFAULT)
-    assert (few.judged[:, -1].sum(), few.helpless) == (0, 5)
+    assert (few.judged[:, -1].sum(), few.unjudgeable) == (0, 5)
     many = scan(0.01 * rng.standard_normal((5, 40)), np.full(5, 0.015), DEFAULT)
-    assert (many.judged[:, -1].sum(), many.helpless) == (5, 0)
+    assert (many.judged[:, -1].sum(), many.unjudgeable) == (5, 0)
     walk = 0.01 * rng.standard_normal((40, 60)).cumsum(axis=1)
-    assert scan(walk, np.full(40, 0.015), DEFAULT).helpless == 40
+    assert scan(walk, np.full(40, 0.015), DEFAULT).unjudgeable == 40
 
 
 def damage_pages(path: Path) -> None:

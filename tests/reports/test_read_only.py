@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.calibrate import command as calibrate
+from reports.calibrate import calibrate_command
 from reports.nightly import rerun
 from tests.read_only import read_only
 from tests.reports.test_validation import contact  # noqa: F401
@@ -54,7 +54,7 @@ def test_constants_are_written_elsewhere(
 ) -> None:
     run, out = make_run("cuda"), tmp_path / "constants.yaml"
     monkeypatch.setattr(
-        calibrate, "_calibrate_gpu", lambda *arguments: calibrate.Calibrated("fitted\n", "there", [])
+        calibrate_command, "_calibrate_gpu", lambda *arguments: calibrate_command.Calibrated("fitted\n", "there", [])
     )  # a fit takes half a minute
     with read_only(run):
         assert main(["calibrate", str(run), "-o", str(out)]) == 0

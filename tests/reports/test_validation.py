@@ -18,10 +18,10 @@ from benches.run.journal import Journal, read_journal
 from kernels.guard import ROOT
 from kernels.registry import OPS
 from reports.__main__ import main
-from reports.validation.command import README, VALIDATION
 from reports.validation.contact import medians
 from reports.validation.figure import measured_over_predicted
 from reports.validation.proof import CLAIMS, HEADING, Claim, Evidence, cell, load_evidence, update
+from reports.validation.validation_command import README, VALIDATION
 
 CHECKS = [
     Check("clockwork", "queue: the launch that waits", 1022, "launches", "818 to 1226", "pass"),

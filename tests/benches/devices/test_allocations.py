@@ -111,7 +111,7 @@ from benches.devices.cpu import CpuDevice
 from kernels.gpus import Ceilings
 from kernels.registry import OPS
 point = OPS["matmul"].point("torch", "bf16", {sizes})
-workload = CpuDevice(Ceilings(peak_flops_per_s={{"bf16": 1e11}}, bandwidth_bytes_per_s=1e10)).prepare(point, 1)
+workload = CpuDevice(Ceilings(peak_flops_per_s={{"bf16": 1e11}}, bandwidth_bytes_per_s=1e10)).load(point, 1)
 print(json.dumps([workload.peak_memory_bytes, workload.scratch_bytes]))
 """
 

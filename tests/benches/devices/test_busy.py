@@ -71,7 +71,7 @@ START = Counters(100.0, 3.0, 40, threads((2.0, 50), (1.0, 60)))
         (0.003, 0.0, 1, [(0.000005, 1), (0.0, 0)], None),
         (1.0, 0.0, 0, [(0.0, 0), (0.06, 8000)], None),  # a thread that is woken for each call, within 7 us
         (0.001, 0.0, 1, [(0.00018, 1), (0.0, 0)], None),  # of thirty samples, one holds a kernel's thread
-        # 60 of each 400 ms on one of two cores: half of that is the thread's, a slice in turns of 3 ms.
+        # 60 of each 400 ms on one of two cores: half of that is the thread's, in slices of 3 ms that alternate.
         (0.4, 0.0, 10, [(0.0, 0), (0.030, 10)], "waited 7% of the time"),
         # The same in a window that the burst holds or does not touch.
         (0.003, 0.0, 0, [(0.0, 0), (0.0028, 1)], "waited 93% of the time"),
@@ -136,9 +136,9 @@ def test_the_device_counts_from_the_first_block_of_samples_to_the_last(monkeypat
     monkeypatch.setattr("benches.devices.cpu.held_up", lambda a, b: seen.append((a.wall_s, b.wall_s)) or "waited")
     device = CpuDevice(Ceilings(peak_flops_per_s={"fp32": 1e11}, bandwidth_bytes_per_s=1e10))
     workload = SimpleNamespace(rotate=lambda sets: None)
-    device.arm(workload, Method("wall"))  # type: ignore[arg-type]
+    device.prepare(workload, Method("wall"))  # type: ignore[arg-type]
     device.counters()
-    device.arm(workload, Method("wall"))  # type: ignore[arg-type]
+    device.prepare(workload, Method("wall"))  # type: ignore[arg-type]
     for _ in range(3):
         device.counters()
     device.counters(energy=True)

@@ -122,44 +122,44 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> tuple[CudaDevice, Script]:
 
 def test_a_sample_is_a_launch_between_events_behind_a_hold_over_a_flushed_cache(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
-    (shot,) = device.take(Work(script), COLD)
+    (sample,) = device.take_samples(Work(script), COLD)
     assert script.log == [f"spin {HOLD}", "read 128 MiB", "record", "launch 0", "record", "wait"]
-    assert (shot.seconds, shot.void) == (0.25e-3, None)
+    assert (sample.seconds, sample.void) == (0.25e-3, None)
 
 
 def test_hot_is_not_flushed_and_nvml_is_asked_while_the_device_works(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
-    device.take(Work(script), EVENTS, watch=True)
+    device.take_samples(Work(script), EVENTS, watch=True)
     assert script.log == [f"spin {HOLD}", "record", "launch 0", "record", "wait", "NVML", "wait"]
 
 
 def test_samples_follow_one_another_behind_one_hold(scripted: tuple[CudaDevice, Script]) -> None:
     """The first one shows how long the host takes; from then on as many as are asked for."""
     device, script = scripted
-    assert len(device.take(Work(script), EVENTS, 5)) == 1
+    assert len(device.take_samples(Work(script), EVENTS, 5)) == 1
     script.log.clear()
-    shots = device.take(Work(script), EVENTS, 5, watch=True)
+    samples = device.take_samples(Work(script), EVENTS, 5, watch=True)
     assert script.log == [f"spin {HOLD}", *["record", "launch 0", "record"] * 5, "wait", "NVML", "wait"]
-    assert [shot.void for shot in shots] == [None] * 5
+    assert [sample.void for sample in samples] == [None] * 5
 
 
 def test_a_sample_that_the_device_reached_before_it_was_enqueued_is_void_and_the_others_count(
     scripted: tuple[CudaDevice, Script],
 ) -> None:
     device, script = scripted
-    device.take(Work(script), EVENTS)
+    device.take_samples(Work(script), EVENTS)
     script.early = 2
-    shots = device.take(Work(script), EVENTS, 3)
-    assert [shot.void for shot in shots] == [NOT_HELD, NOT_HELD, None]
+    samples = device.take_samples(Work(script), EVENTS, 3)
+    assert [sample.void for sample in samples] == [NOT_HELD, NOT_HELD, None]
 
 
 def test_a_graph_rotates_through_every_set_and_a_sample_is_the_mean_of_its_launches(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     work = Work(script)
-    method = device.arm(work, Method("graph", launches=6, sets=3))
+    method = device.prepare(work, Method("graph", launches=6, sets=3))
     assert script.log == [*(f"launch {i}" for i in range(3)), "synchronize", *(f"capture {i % 3}" for i in range(6))]
     script.log.clear()
-    assert device.take(work, method)[0].seconds == 0.25e-3 / 6
+    assert device.take_samples(work, method)[0].seconds == 0.25e-3 / 6
     assert script.log == [f"spin {HOLD}", "record", "replay", "record", "wait"]
     script.log.clear()
     assert device.run_for(work, method, 1.0, launch_s=0.05) == 18  # three replays
@@ -169,24 +169,24 @@ def test_a_graph_rotates_through_every_set_and_a_sample_is_the_mean_of_its_launc
 def test_work_that_cannot_be_captured_is_timed_by_events_on_the_usual_stream(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     work = Work(script, stubborn=True)
-    assert device.arm(work, Method("graph", launches=6, sets=3)) == Method("events", 1, 3)
-    assert device.take(work, EVENTS)[0].seconds == 0.25e-3
+    assert device.prepare(work, Method("graph", launches=6, sets=3)) == Method("events", 1, 3)
+    assert device.take_samples(work, EVENTS)[0].seconds == 0.25e-3
     assert script.stream == "usual"
-    assert device.spoilt
+    assert device.unusable
 
 
 def test_a_call_that_no_hold_covers_is_timed_by_the_hosts_clock(scripted: tuple[CudaDevice, Script]) -> None:
     device, script = scripted
     script.early = 10**6
     work = Work(script)
-    method = device.arm(work, Method("events", 1, 3, flush=True))
+    method = device.prepare(work, Method("events", 1, 3, flush=True))
     assert (method.mode, method.sets, method.flush) == ("host", 3, False)
     assert method.launches >= 8
     script.log.clear()
-    (shot,) = device.take(work, method, 30)
+    (sample,) = device.take_samples(work, method, 30)
     assert [entry.split()[0] for entry in script.log] == ["launch"] * method.launches + ["synchronize"]
     assert len(set(script.log)) == 3 + 1, "all three sets"
-    assert shot.enqueue_s == shot.seconds
+    assert sample.enqueue_s == sample.seconds
 
 
 def test_running_out_of_memory_in_a_capture_is_said_as_such(scripted: tuple[CudaDevice, Script]) -> None:
@@ -198,7 +198,7 @@ def test_running_out_of_memory_in_a_capture_is_said_as_such(scripted: tuple[Cuda
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90 GiB\nlong advice")
 
     with pytest.raises(TooLittleMemory, match=r"^CUDA out of memory. Tried to allocate 90 GiB$"):
-        device.arm(Greedy(script), Method("graph", launches=6, sets=3))
+        device.prepare(Greedy(script), Method("graph", launches=6, sets=3))
 
 
 def test_the_floor_is_a_null_kernel_timed_alike(scripted: tuple[CudaDevice, Script]) -> None:
@@ -372,5 +372,5 @@ def test_peak_memory_is_that_of_a_launch_after_the_first_and_workspaces_are_scra
     monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", memory.clear, raising=False)
     memory.workspace = workspace_before
     memory.hold(workspace_before)
-    workload = device.prepare(OPS["matmul"].point("torch", "bf16", {"m": 8, "n": 8, "k": 8}), seed=1)
+    workload = device.load(OPS["matmul"].point("torch", "bf16", {"m": 8, "n": 8, "k": 8}), seed=1)
     assert (workload.peak_memory_bytes, workload.scratch_bytes) == ((16 + 8 + 32) * 2**20, 32 * 2**20)

@@ -58,9 +58,9 @@ def test_a_set_larger_than_what_is_left_of_the_l2_is_read_again() -> None:
     device = quiet()
     for bytes_, sets, hot in [(10**6, 1, True), (10**6, 52, True), (10**6, 53, False), (60 * 10**6, 1, False), (10**6, 200, False)]:
         workload = device.workload(Cost(0, bytes_, 0, bytes_), cold_s=100e-6, hot_s=50e-6)
-        device.arm(workload, Method("events", sets=sets))
-        shots = [device.take(workload, EVENTS)[0].seconds for _ in range(2 * sets)]
-        assert shots[-1] == pytest.approx(PAIR_S + (50e-6 if hot else 100e-6), abs=33e-9), (bytes_, sets)
+        device.prepare(workload, Method("events", sets=sets))
+        samples = [device.take_samples(workload, EVENTS)[0].seconds for _ in range(2 * sets)]
+        assert samples[-1] == pytest.approx(PAIR_S + (50e-6 if hot else 100e-6), abs=33e-9), (bytes_, sets)
 
 
 def test_a_graph_of_too_few_sets_is_warm() -> None:
@@ -69,8 +69,8 @@ def test_a_graph_of_too_few_sets_is_warm() -> None:
     workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=4e-6, hot_s=2e-6)
     times = []
     for sets in (10, 159):
-        method = device.arm(workload, Method("graph", 2 * sets, sets))
-        times.append(device.take(workload, method)[0].seconds)
+        method = device.prepare(workload, Method("graph", 2 * sets, sets))
+        times.append(device.take_samples(workload, method)[0].seconds)
     overhead_s = (GRAPH_S + EVENT_S) / 20  # of a graph of so few launches
     assert times == pytest.approx([2e-6 + overhead_s, 4e-6], rel=0.02)
 
@@ -78,7 +78,9 @@ def test_a_graph_of_too_few_sets_is_warm() -> None:
 def test_a_flush_makes_cold() -> None:
     device = quiet()
     workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=100e-6, hot_s=50e-6)
-    assert [round((device.take(workload, Method("events", flush=flush))[0].seconds - PAIR_S) * 1e6) for flush in (True, False, True)] == [
+    assert [
+        round((device.take_samples(workload, Method("events", flush=flush))[0].seconds - PAIR_S) * 1e6) for flush in (True, False, True)
+    ] == [
         100,
         50,
         100,
@@ -123,10 +125,10 @@ def test_the_hosts_time_is_never_in_a_sample_that_counts() -> None:
     """The host takes 1 ms a call: the first hold is too short, the next one is not."""
     device = quiet(host_launch_s=1e-3)
     workload = device.workload(Cost(0, 10**6, 0, 10**6), cold_s=30e-6, hot_s=30e-6)
-    shots = [device.take(workload, EVENTS)[0] for _ in range(4)]
-    assert [shot.void for shot in shots] == [NOT_HELD, None, None, None]
-    assert all(shot.seconds == pytest.approx(30e-6 + PAIR_S, abs=33e-9) for shot in shots[1:])
-    assert shots[0].seconds > 0.5e-3
+    samples = [device.take_samples(workload, EVENTS)[0] for _ in range(4)]
+    assert [sample.void for sample in samples] == [NOT_HELD, None, None, None]
+    assert all(sample.seconds == pytest.approx(30e-6 + PAIR_S, abs=33e-9) for sample in samples[1:])
+    assert samples[0].seconds > 0.5e-3
 
 
 @pytest.mark.parametrize(("seconds", "least"), [(0.2e-3, 0.9), (3e-3, 0.9), (0.05, 0.95)])
@@ -281,7 +283,7 @@ def test_scripted_faults_end_as_their_status(monkeypatch: pytest.MonkeyPatch, fa
 def test_scripted_deaths_are_real(fault: str, code: int) -> None:
     program = (
         "from benches.devices.simulated import SimulatedDevice; from kernels.registry import OPS;"
-        "SimulatedDevice().prepare(OPS['matmul'].point('torch', 'bf16', {'m': 64, 'n': 64, 'k': 64}), 1)"
+        "SimulatedDevice().load(OPS['matmul'].point('torch', 'bf16', {'m': 64, 'n': 64, 'k': 64}), 1)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=os.environ | {VARIABLE: f"{fault}:matmul-*"}, capture_output=True, check=False
@@ -304,9 +306,9 @@ def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() 
     device = SimulatedDevice()
     matmul = OPS["matmul"].point("torch", "bf16", {"m": 4096, "n": 4096, "k": 4096})
     before = device.now_s()
-    sample(device, device.prepare(matmul, 1))
+    sample(device, device.load(matmul, 1))
     usual = device.now_s() - before
-    waiting = device.prepare(matmul, 1)
+    waiting = device.load(matmul, 1)
     launch = waiting.launch
 
     def launch_and_wait() -> None:
@@ -316,7 +318,7 @@ def test_a_launch_that_waits_for_the_device_does_not_slow_the_points_after_it() 
     waiting.launch = launch_and_wait  # type: ignore[method-assign]
     assert sample(device, waiting).method.mode == "host"
     before = device.now_s()
-    sample(device, device.prepare(matmul, 1))
+    sample(device, device.load(matmul, 1))
     assert device.now_s() - before < 1.5 * usual
 
 

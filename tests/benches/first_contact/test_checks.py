@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benches.devices import virtual
-from benches.first_contact import clock_checks, counters, facts, faults, output, rows
+from benches.first_contact import board_facts, clock_checks, counters, faults, output, rows
 from benches.first_contact.check import MAX_SUMMARY, Check, equal, exit_code, known, line, one_of, summary, within
 from benches.row import Row, new_row
 from kernels.gpus import load_gpu
@@ -202,11 +202,11 @@ FACTS: dict[str, Any] = {
     ],
 )
 def test_facts(change: dict[str, Any], failing: set[str]) -> None:
-    assert {check.check for check in facts.judge_facts({**FACTS, **change}, H100) if check.verdict == "fail"} == failing
+    assert {check.check for check in board_facts.judge_facts({**FACTS, **change}, H100) if check.verdict == "fail"} == failing
 
 
 def test_an_unknown_board_is_named() -> None:
-    (check,) = [c for c in facts.judge_facts({**FACTS, "gpu": None, "name": "NVIDIA X1"}, None) if c.verdict == "fail"]
+    (check,) = [c for c in board_facts.judge_facts({**FACTS, "gpu": None, "name": "NVIDIA X1"}, None) if c.verdict == "fail"]
     assert "'NVIDIA X1'" in check.note
 
 

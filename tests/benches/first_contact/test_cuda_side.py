@@ -16,7 +16,7 @@ import pynvml
 import pytest
 import torch
 
-from benches.first_contact import clockwork, counters, facts, faults, steps
+from benches.first_contact import board_facts, clockwork, counters, faults, steps
 from benches.first_contact.check import Check
 from benches.first_contact.steps import Contact
 from kernels.guard import ROOT
@@ -28,7 +28,7 @@ def names_used(source: ModuleType, module: str) -> set[str]:
     return {node.attr for node in tree if isinstance(node, ast.Attribute) and ast.unparse(node.value) == module}
 
 
-@pytest.mark.parametrize("source", [facts, faults, counters, steps, clockwork])
+@pytest.mark.parametrize("source", [board_facts, faults, counters, steps, clockwork])
 @pytest.mark.parametrize(
     ("name", "module"), [("torch.cuda", torch.cuda), ("pynvml", pynvml), ("torch.backends.cudnn", torch.backends.cudnn)]
 )
@@ -37,7 +37,7 @@ def test_every_name_used_exists(source: ModuleType, name: str, module: ModuleTyp
 
 
 def test_every_name_of_nvml_that_is_made_up_from_parts_exists() -> None:
-    assert [name for name in facts.POLICIES if not hasattr(pynvml, f"NVML_PERF_POLICY_{name}")] == []
+    assert [name for name in board_facts.POLICIES if not hasattr(pynvml, f"NVML_PERF_POLICY_{name}")] == []
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
         return query
 
-    for name in [name for name in names_used(facts, "pynvml") if name.startswith("nvmlDevice") or name.startswith("nvmlSystem")]:
+    for name in [name for name in names_used(board_facts, "pynvml") if name.startswith("nvmlDevice") or name.startswith("nvmlSystem")]:
         monkeypatch.setattr(pynvml, name, answer(name))
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
@@ -75,7 +75,7 @@ DEVICE = SimpleNamespace(describe=lambda: {"device_uuid": "GPU-1", "device_name"
 
 def test_every_question_to_nvml_is_answered_or_names_its_error(board: SimpleNamespace) -> None:
     board.failing = {"nvmlDeviceGetEccMode"}
-    found = {name: facts.latency(question) for name, question in facts.board_questions(DEVICE).items()}
+    found = {name: board_facts.latency(question) for name, question in board_facts.board_questions(DEVICE).items()}
     assert {name for name, one in found.items() if "error" in one} == {"ecc", "field 268"}
     assert (found["sm clock"]["answer"], found["memory"]["answer"]) == ("7", str(10**9))
     assert (found["field 186"]["answer"], found["field 269"]["answer"], found["violation thermal"]["answer"]) == ("1", "2", "5")
@@ -89,7 +89,7 @@ def test_a_board_that_nvml_does_not_know_is_asked_nothing(board: SimpleNamespace
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", refuse)
-    assert facts.board_questions(DEVICE) == {}
+    assert board_facts.board_questions(DEVICE) == {}
 
 
 def contact(tmp_path: Path, kind: str = "cuda") -> Contact:

@@ -34,10 +34,10 @@ class Fake(SimulatedDevice):
     def platform(self, language: Language) -> Platform:
         return replace(super().platform(language), interpreted=self.interpreted)
 
-    def prepare(self, point: Point, seed: int) -> Any:
+    def load(self, point: Point, seed: int) -> Any:
         if self.raises:
             raise self.raises
-        workload = super().prepare(point, seed)
+        workload = super().load(point, seed)
         workload.cold_s /= self.speed
         workload.hot_s /= self.speed
         verdicts = iter(self.verdicts)

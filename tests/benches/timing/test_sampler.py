@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from benches.devices.base import Method, Reading, Settings, Shot
+from benches.devices.base import Method, Reading, Sample, Settings
 from benches.row import Conditions
 from benches.timing.blocks import NoSamples
 from benches.timing.interval import Interval
@@ -23,7 +23,7 @@ from benches.timing.sampler import Estimate, Timing, doubt, estimate, sample
 from kernels.op import Cost
 
 QUICK = Settings(warmup_s=0.0, warmup_max_s=0.0, half_width=0.01, max_s=10.0, cache="hot")
-ESTIMATES, WARMING = 5, 5  # shots before the first sample, of a call shorter than 10 ms
+ESTIMATES, WARMING = 5, 5  # samples before the first sample, of a call shorter than 10 ms
 
 
 @dataclass
@@ -51,17 +51,17 @@ class Scripted:
     def free_bytes(self) -> int | None:
         return None
 
-    def arm(self, workload: object, method: Method) -> Method:
+    def prepare(self, workload: object, method: Method) -> Method:
         return method
 
-    def take(self, workload: object, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
+    def take_samples(self, workload: object, method: Method, count: int = 1, watch: bool = False) -> list[Sample]:
         seconds = next(self.times)
         self.clock += seconds or 1e-3
         if seconds is None:
             self.void += 1
-            return [Shot(1e-3, void="not enqueued in time")]
+            return [Sample(1e-3, void="not enqueued in time")]
         self.given.append(seconds)
-        return [Shot(seconds, enqueue_s=1e-5, reading=self.read() if watch else None)]
+        return [Sample(seconds, enqueue_s=1e-5, reading=self.read() if watch else None)]
 
     def run_for(self, workload: object, method: Method, seconds: float, launch_s: float) -> int:
         self.clock += seconds
@@ -225,14 +225,14 @@ def test_every_sample_is_kept_in_order_or_counted(script: list[float | None], sp
     warm-up."""
     times = chain([0.03] * 3, chain.from_iterable(repeat(script)))
     device = Scripted(times, replace(QUICK, max_samples=200), cause=cause, spells=spells)
-    shots: list[Shot] = []
+    samples: list[Sample] = []
     estimating, warming = [True], [False]
     take, run_for = device.take, device.run_for
 
-    def noted_take(*arguments: Any, **options: Any) -> list[Shot]:
+    def noted_take(*arguments: Any, **options: Any) -> list[Sample]:
         taken = take(*arguments, **options)
         if not (estimating[0] or warming[0]):
-            shots.extend(taken)
+            samples.extend(taken)
         warming[0] = False
         return taken
 
@@ -242,9 +242,9 @@ def test_every_sample_is_kept_in_order_or_counted(script: list[float | None], sp
 
     device.take, device.run_for = noted_take, noted_run_for  # type: ignore[method-assign]
     timing = measured(device)
-    valid = [shot.seconds for shot in shots if shot.void is None]
-    assert len(timing.samples_s) + sum(timing.dropped.values()) == len(shots)
-    assert timing.dropped.get("not enqueued in time", 0) == len(shots) - len(valid)
+    valid = [sample.seconds for sample in samples if sample.void is None]
+    assert len(timing.samples_s) + sum(timing.dropped.values()) == len(samples)
+    assert timing.dropped.get("not enqueued in time", 0) == len(samples) - len(valid)
     remaining = iter(valid)
     assert all(x in remaining for x in timing.samples_s), "in time order, none invented"
     if spells == 0:

@@ -157,7 +157,7 @@ def test_the_page_holds_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         in text
     )
     assert "- run-08 → run-09: matmul-torch-fp32-1x2x3" in text
-    assert "does its work 4 times, in turns with runs in which it does it 3" in text
+    assert "does its work 4 times, alternating with runs in which it does it 3" in text
     assert "1.33× by construction" in text
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="the runs after, where a side has several of the same code: best taken in turns, before after before after …",
+        help="the runs after, where a side has several of the same code: best taken alternately, before after before after …",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="where the page goes (<last run after>/compare-<name of the last before>.html)"
@@ -45,8 +45,8 @@ def _percent(text: str) -> float:
 def run(given: argparse.Namespace) -> int:
     """Exit code 0 compared, 1 with --fail-on-slower where something is worse, 2 where runs cannot be compared or the page not written."""
     from reports.compare.comparison import compare  # scipy takes a second to import, which the other commands need not wait for
-    from reports.compare.page import write_page
-    from reports.compare.show import show
+    from reports.compare.comparison_page import write_page
+    from reports.compare.comparison_text import show
 
     before, after = (given.runs, given.vs) if given.vs else (given.runs[:1], given.runs[1:])
     if not given.vs and len(given.runs) != 2:

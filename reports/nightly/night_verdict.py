@@ -94,7 +94,7 @@ def judge(
         shifts=tuple(shifts),
         suspect=_suspect(tonight, found, environment, shifts, thresholds, interrupted),
         environment=environment,
-        notes=(*notes, *upgrade, *([] if calendar == read.EACH_RUN else _missing(found)), *_helpless(scanned)),
+        notes=(*notes, *upgrade, *([] if calendar == read.EACH_RUN else _missing(found)), *_unjudgeable(scanned)),
     )
     return Judged(verdict, found, shifted, scanned)
 
@@ -271,13 +271,13 @@ def _warnings(found: read.Nights, scanned: Scan, shifted: Shifted, least: np.nda
     return sorted(warned, key=lambda one: -one.sigmas)
 
 
-def _helpless(scanned: Scan) -> list[str]:
+def _unjudgeable(scanned: Scan) -> list[str]:
     """Series that have their nights, and still cannot alarm: silence about them is no good news."""
-    if not scanned.helpless:
+    if not scanned.unjudgeable:
         return []
     return [
-        f"{scanned.helpless} series could confirm no change, however large: they have few nights, or go with the night before (correlation "
-        f"{scanned.correlation:.1f})."
+        f"{scanned.unjudgeable} series could confirm no change, however large: they have few nights, or follow the night before "
+        f"(correlation {scanned.correlation:.1f})."
     ]
 
 

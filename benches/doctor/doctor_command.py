@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benches.doctor.facts import Facts
+from benches.doctor.findings_text import show, write_json
+from benches.doctor.machine_facts import Facts
 from benches.doctor.rules import can_measure, judge
-from benches.doctor.show import show, write_json
 from kernels import interpreter
 from kernels.console import open_console
 

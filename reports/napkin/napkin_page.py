@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kernels.writing import write_text
 from reports.napkin.answer import Answer
-from reports.napkin.plots import plots
+from reports.napkin.napkin_charts import plots
 from reports.page import page, render
 from reports.payload import libraries, pack
 from reports.section import Section

@@ -16,7 +16,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Where:
+class TrainingDevice:
     """`gpu`: its data sheet, where one is known."""
 
     device: torch.device
@@ -28,7 +28,7 @@ class Where:
             torch.cuda.synchronize()
 
 
-def where(name: str) -> Where:
+def training_device(name: str) -> TrainingDevice:
     """`auto`, `cuda` or `cpu`, which runs on as many threads as a sweep does.
 
     Raises Refused where there is no CUDA device and one was asked for, and ThreadsError where OMP_NUM_THREADS is not a
@@ -38,6 +38,6 @@ def where(name: str) -> Where:
         raise Refused(f"--device cuda: torch {torch.__version__} finds no CUDA device")
     if name == "cpu" or not torch.cuda.is_available():
         torch.set_num_threads(thread_count())
-        return Where(torch.device("cpu"), Platform("cpu"), None)
+        return TrainingDevice(torch.device("cpu"), Platform("cpu"), None)
     gpu = gpu_for_board(torch.cuda.get_device_name())
-    return Where(torch.device("cuda"), Platform("cuda", torch.cuda.get_device_capability()), gpu)
+    return TrainingDevice(torch.device("cuda"), Platform("cuda", torch.cuda.get_device_capability()), gpu)

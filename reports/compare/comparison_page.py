@@ -10,7 +10,7 @@ from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
 from reports.columns import Column, beside
 from reports.compare.comparison import CHANGED, JUDGED, Comparison
-from reports.compare.plots import pairs_chart
+from reports.compare.comparison_charts import pairs_chart
 from reports.compare.words import how_judged, remarks, run_line
 from reports.page import page, render
 from reports.palette import VERDICTS

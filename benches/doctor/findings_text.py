@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benches.doctor.facts import LEVELS, Facts, Finding, Level
+from benches.doctor.machine_facts import LEVELS, Facts, Finding, Level
 from benches.doctor.rules import can_measure
 from kernels.writing import write_text
 

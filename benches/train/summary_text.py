@@ -40,14 +40,14 @@ def lines(result: Result) -> Iterator[str]:
         for name, count in (("6·N·tokens", napkin), ("exact FLOPs", exact)):
             rate = count / result.step_s
             yield f"MFU        {100 * rate / MFU_PEAK_FLOPS_PER_S:.3g}% by {name} ({rate:.3g} FLOP/s of 1979e12/2)"
-    m = memory(result.point, "cuda" if result.where.gpu else "cpu")
+    m = memory(result.point, "cuda" if result.on.gpu else "cpu")
     parts = ", ".join(f"{bytes_text(getattr(m, name))} {name}" for name in ("weights", "gradients", "optimizer", "activations"))
     yield f"memory     {parts}, by formula; {bytes_text(m.peak)} at the peak"
 
 
 def breakdown(result: Result) -> Table:
     """Each phase, its share, and its prediction where the GPU is known."""
-    predicted = predict_phases(result.point, result.where.gpu) if result.where.gpu else {}
+    predicted = predict_phases(result.point, result.on.gpu) if result.on.gpu else {}
     total = sum(result.phases_s.values())
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("phase")

@@ -71,15 +71,15 @@ def main(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     from benches.train.session import Session
-    from benches.train.show import show
-    from benches.train.where import Refused, where
+    from benches.train.summary_text import show
+    from benches.train.training_device import Refused, training_device
     from kernels.training.checkpoint import CheckpointError
     from kernels.training.tokens import DataError
 
     console = open_console()
     try:
-        place = where(given.device)
-        session = Session(given, point_of(given, place.platform), place)
+        device = training_device(given.device)
+        session = Session(given, point_of(given, device.platform), device)
         console.print(session.begun(), markup=False, highlight=False, soft_wrap=True)
         stopped = session.run(console)
     except (Refused, DataError, CheckpointError, OpError) as error:

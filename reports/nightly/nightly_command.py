@@ -19,11 +19,11 @@ from kernels.console import open_console
 from kernels.strict_yaml.problems import SweepError
 from kernels.writing import write_text
 from reports.history.record import UnusableRun
-from reports.nightly import files, page
-from reports.nightly.judge import Judged
+from reports.nightly import files, night_page
 from reports.nightly.night import judge_run, write_pages
+from reports.nightly.night_verdict import Judged
 from reports.nightly.nights import EACH_RUN, night_from
-from reports.nightly.show import show
+from reports.nightly.verdict_text import show
 from reports.nightly.words import summary
 from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--each-run", action="store_true", help="every run is a night of its own; default: one night a day")
     parser.add_argument("--rerun", action="store_true", help="measure again, in a fresh process, what looks slow tonight")
     parser.add_argument("--prune", type=days, metavar="DAYS", help="delete runs of the history that are older")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=f"where the page goes (RUN_DIR/{page.NAME})")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=f"where the page goes (RUN_DIR/{night_page.NAME})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the verdict as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="the verdict as JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help=f"a summary in Markdown; also added to ${SUMMARY} where that is set")

@@ -12,9 +12,9 @@ from typing import Any
 import pynvml
 
 from benches.devices.nvml import ask
+from benches.doctor.findings_text import write_json
 from benches.doctor.probe import probe
 from benches.doctor.rules import can_measure, judge
-from benches.doctor.show import write_json
 from benches.first_contact.check import Check, equal, known, within
 from benches.first_contact.output import DOCTOR, append
 from benches.run import worker

@@ -13,7 +13,7 @@ from jinja2.utils import url_quote
 from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
 from reports.nightly.fleet import GpuTonight
-from reports.nightly.judge import Judged
+from reports.nightly.night_verdict import Judged
 from reports.nightly.sections import about, changes, earlier, node, statuses, summary, unusual
 from reports.nightly.series import COLUMNS, GROUPS, column, series_frame
 from reports.nightly.trends import bundles

@@ -11,10 +11,10 @@ from benches.run.json_file import read_json
 from kernels.guard import ROOT
 from kernels.writing import write_text
 from reports.validation import model
+from reports.validation.board_page import page, predictions
 from reports.validation.contact import CHECKS as CHECK_LIST
 from reports.validation.contact import Contact, ContactError, a_line_each, as_json, load_contact, medians, public, without_samples
 from reports.validation.figure import measured_over_predicted
-from reports.validation.page import page, predictions
 from reports.validation.proof import CHECKS, load_evidence, update
 
 VALIDATION = ROOT / "docs" / "validation"

@@ -14,12 +14,12 @@ from benches.row import Status
 from kernels.console import open_console
 from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, find_gpu, load_gpu
 from kernels.writing import not_written
+from reports.calibrate.calibration_text import quality_table, refusals, show
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
 from reports.calibrate.observations import CalibrationError, Runs, load_runs
 from reports.calibrate.quality import Quality
 from reports.calibrate.result import Fitted
-from reports.calibrate.show import quality_table, refusals, show
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
 
 

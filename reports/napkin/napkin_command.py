@@ -10,9 +10,9 @@ from kernels.console import open_console
 from kernels.gpus import GpuError
 from kernels.strict_yaml.problems import SweepError
 from reports.napkin.answer import answer
-from reports.napkin.page import write_page
+from reports.napkin.answer_text import show
+from reports.napkin.napkin_page import write_page
 from reports.napkin.question import Question, load_question, question_names
-from reports.napkin.show import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
