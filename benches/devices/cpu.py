@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from benches.devices.allocations import allocated, held_by_tensors
-from benches.devices.base import Method, Reading, Settings, Shot
+from benches.devices.base import Method, Reading, Sample, Settings
 from benches.devices.busy import Counters, OtherWork, count, disturbed, held_up
 from benches.devices.ceilings import measure_ceilings
 from benches.devices.cores import thread_count
@@ -41,7 +41,8 @@ class CpuDevice:
         torch.set_num_threads(self.threads)
         self.keeps_freed_memory = keep_freed_memory()
         # A shared CPU cannot give the ±0.5% that a GPU is held to; ±5% and a second a point tell a slow kernel from a fast one.
-        self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, max_call_s=2.0, cache="hot")
+        # Bursts of other work last some tens of milliseconds, in which all samples of a short call would fall.
+        self.settings = Settings(warmup_s=0.1, warmup_max_s=0.3, half_width=0.05, max_s=1.0, min_span_s=0.3, max_call_s=2.0, cache="hot")
         fitted = cpu_model_for(cpu_model(), torch.get_num_threads())
         self.ceilings = (ceilings or measure_ceilings()).model_copy(update={"cpu_model": fitted})
         self._others = OtherWork()
@@ -53,7 +54,7 @@ class CpuDevice:
         missing = missing_for_cpu()
         return Platform("cpu", no_compiler=missing.reason if missing else None)
 
-    def prepare(self, point: Point, seed: int) -> TensorWorkload:
+    def load(self, point: Point, seed: int) -> TensorWorkload:
         return_freed_memory()
         impl = impl_of(point)
         if self.platform(impl.language).interpreted:
@@ -76,7 +77,7 @@ class CpuDevice:
     def free_bytes(self) -> int | None:
         return None
 
-    def arm(self, workload: TensorWorkload, method: Method) -> Method:
+    def prepare(self, workload: TensorWorkload, method: Method) -> Method:
         workload.rotate(method.sets)
         self._others, self._counted = OtherWork(), []
         return method
@@ -85,8 +86,8 @@ class CpuDevice:
         waited = held_up(*self._counted) if len(self._counted) == 2 else None
         return waited or disturbed(self._others.cores(), self.threads, psutil.cpu_count() or 1)
 
-    def take(self, workload: TensorWorkload, method: Method, count: int = 1, watch: bool = False) -> list[Shot]:
-        return [Shot(wall_s(workload.launch, method.launches), reading=self.read() if watch else None)]
+    def take_samples(self, workload: TensorWorkload, method: Method, count: int = 1, watch: bool = False) -> list[Sample]:
+        return [Sample(wall_s(workload.launch, method.launches), reading=self.read() if watch else None)]
 
     def phase(self, call: Callable[[], Any]) -> float:
         return wall_s(call, 1)
