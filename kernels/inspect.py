@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,8 +33,9 @@ from rich.table import Table
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
 
-from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for
+from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for, innermost
 from kernels.console import open_console
 from kernels.gpus import Gpu
 from kernels.op import Impl, Op
@@ -47,6 +49,8 @@ SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
 OPCODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
 OFFSET = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/")
 REGISTERS = re.compile(r"REG:(\d+)")
+DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
+MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Cubin:
     elf: bytes
     shared_bytes: int  # a block
     seconds: float  # that compiling took
+    dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Finding:
     """One compilation and its verdict. `reasons` is empty where it passed."""
 
     compilation: Compilation
-    status: str  # pass, fail, or unsupported: the GPU has no units for this precision
+    status: str  # pass, fail, or unsupported: see `unsupported`
     reasons: list[str] = field(default_factory=list)
     code: MachineCode | None = None
     seconds: float = 0.0  # that compiling took
@@ -101,8 +106,10 @@ def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[
 
 
 def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | None:
-    """What the GPU has no units for, or None."""
-    if any("fp8" in kind for kind in compilation.signature.values()) and capability < FP8_FROM:
+    """Why a compilation is not compiled: what the GPU has no units for, or what keeps a recorded launch from another process. Or None."""
+    if compilation.problem:
+        return compilation.problem
+    if any("fp8" in str(kind) for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 needs compute capability 8.9 or later"
     if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
         return f"no matrix units for {compilation.precision} before compute capability 8.0"
@@ -125,6 +132,22 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
             reasons.append(f"no {' or '.join(expected)}: {compilation.precision} runs on other units")
         if compilation.precision == "fp32" and (used := [name for name in TENSOR_INSTRUCTIONS if code.instructions.get(name)]):
             reasons.append(f"{', '.join(used)}: fp32 must not be rounded for the tensor cores")
+    return reasons
+
+
+def dot_precisions(ttir: str) -> tuple[str, ...]:
+    """The precisions that the products of a kernel multiply in, from Triton's first intermediate code; each once."""
+    found = {("tf32" if "tf32" in line.lower() else "fp32") if kind == "f32" else MLIR.get(kind, "") for line, kind in DOT.findall(ttir)}
+    return tuple(sorted(found - {""}))
+
+
+def without_matrix_units(dots: Iterable[str], code: MachineCode) -> list[str]:
+    """A reason for each precision whose products are on no matrix unit; a small tile may be on those of one warp (HMMA, QMMA)."""
+    reasons = []
+    for precision in dots:
+        units = [name for name in TENSOR_INSTRUCTIONS if ("Q" in name) == is_fp8(precision)]
+        if precision != "fp32" and not any(code.instructions.get(name) for name in units):
+            reasons.append(f"no {', '.join(units[:-1])} or {units[-1]}: tl.dot in {precision} runs on other units")
     return reasons
 
 
@@ -188,19 +211,36 @@ def parse_machine_code(text: str, shared_bytes: int) -> MachineCode:
 
 def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
     """Triton's compiled kernel, ahead of time."""
-    kernel = resolve_name(compilation.kernel)
+    kernel = jitted(compilation.kernel, compilation.file)
     names = kernel.arg_names
-    constexprs = {k: _jitted(v) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
-    attributes = {(names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in compilation.aligned}
-    source = ASTSource(kernel, dict(compilation.signature), constexprs, attributes)
-    options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages}
+    constexprs = {k: jitted(v.name, compilation.file) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
+    paths = [(names.index(argument),) if isinstance(argument, str) else argument for argument in compilation.aligned]
+    source = ASTSource(kernel, dict(compilation.signature), constexprs, {path: [["tt.divisibility", ALIGNMENT]] for path in paths})
+    options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages, **compilation.options}
     return triton.compile(source, target=GPUTarget("cuda", _number(capability), WARP), options=options)
 
 
-def _jitted(function: Function) -> Any:
-    """The jitted function. One that its module leaves undecorated, so that the module loads without Triton, is decorated here."""
-    found = resolve_name(function.name)
-    return found if hasattr(found, "arg_names") else triton.jit(found)
+def jitted(name: str, file: str = "") -> Any:
+    """The jitted function "module:function", without the autotuner and the heuristics around it. One that its module leaves undecorated, so
+    that the module loads without Triton, is decorated here.
+
+    file: that of the module, which is loaded under its name where no such module is found.
+    """
+    module = name.partition(":")[0]
+    if file and module not in sys.modules and not _on_the_path(module):
+        spec = spec_from_file_location(module, file)
+        assert spec and spec.loader  # a file that another process has imported
+        sys.modules[module] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+    found = innermost(resolve_name(name))
+    return found if isinstance(found, JITFunction) else triton.jit(found)
+
+
+def _on_the_path(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is missing
+        return False
 
 
 def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
@@ -212,7 +252,8 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
         compiled = compile_for(compilation, gpu.compute_capability)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
         return Finding(compilation, "fail", [f"does not compile: {_first_line(error)}"])
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start)
+    dots = dot_precisions(compiled.asm["ttir"])
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start, dots)
 
 
 def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
@@ -229,6 +270,8 @@ def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
 
 def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     reasons = judge(cubin.compilation, code, gpu)
+    if cubin.compilation.expects == "recorded":
+        reasons += without_matrix_units(cubin.dots, code)
     return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds)
 
 
