@@ -75,7 +75,7 @@ class Compilation:
     aligned: tuple[Argument, ...]  # arguments known to be multiples of 16
     num_warps: int
     num_stages: int
-    # The precision's multiply instruction, 128-bit loads, nothing of the machine code, or matrix instructions where the kernel holds `tl.dot`.
+    # The precision's multiply instruction, 128-bit loads, nothing of the machine code, or matrix instructions wherever `tl.dot` is called.
     expects: Literal["dot", "wide", "any", "recorded"]
     impl: str = ""  # the implementation that the kernel belongs to; filled in by `inspect`
     options: Mapping[str, Any] = field(default_factory=dict)  # further compile options: num_ctas, maxnreg
@@ -102,7 +102,7 @@ def describe(
     """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
     signature, constexprs, aligned = specialise(arguments, constants)
     ordered = {name: signature[name] for name in kernel.arg_names}
-    plain = {k: Function(address(v.fn)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
+    plain: dict[Argument, Any] = {k: Function(address(v.fn)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
     return Compilation(op, precision, variant, config, address(kernel.fn), ordered, plain, aligned, num_warps, num_stages, expects)
 
 

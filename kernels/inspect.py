@@ -35,10 +35,12 @@ from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
+from kernels import interpreter
 from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for, innermost
 from kernels.console import open_console
+from kernels.example_launches import launches_of
 from kernels.gpus import Gpu
-from kernels.op import Impl, Op
+from kernels.op import Dims, Impl, Op
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
@@ -141,13 +143,16 @@ def dot_precisions(ttir: str) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))
 
 
-def without_matrix_units(dots: Iterable[str], code: MachineCode) -> list[str]:
-    """A reason for each precision whose products are on no matrix unit; a small tile may be on those of one warp (HMMA, QMMA)."""
+def judge_dots(dots: Iterable[str], precision: str, code: MachineCode) -> list[str]:
+    """What is wrong with the products of a recorded launch: those on no matrix unit (a small tile may be on those of one warp, HMMA and
+    QMMA), and those that round fp32 operands. dots: the precisions that they multiply in; precision: the point's."""
     reasons = []
-    for precision in dots:
-        units = [name for name in TENSOR_INSTRUCTIONS if ("Q" in name) == is_fp8(precision)]
-        if precision != "fp32" and not any(code.instructions.get(name) for name in units):
-            reasons.append(f"no {', '.join(units[:-1])} or {units[-1]}: tl.dot in {precision} runs on other units")
+    if precision == "fp32" and "tf32" in dots:
+        reasons.append('tl.dot rounds fp32 operands to TF32, which no CPU run shows: give it input_precision="ieee"')
+    for multiplied in set(dots) - {"fp32"}:
+        units = [name for name in TENSOR_INSTRUCTIONS if ("Q" in name) == is_fp8(multiplied)]
+        if not any(code.instructions.get(name) for name in units):
+            reasons.append(f"no {', '.join(units[:-1])} or {units[-1]}: tl.dot in {multiplied} runs on other units")
     return reasons
 
 
@@ -229,7 +234,8 @@ def jitted(name: str, file: str = "") -> Any:
     module = name.partition(":")[0]
     if file and module not in sys.modules and not _on_the_path(module):
         spec = spec_from_file_location(module, file)
-        assert spec and spec.loader  # a file that another process has imported
+        assert spec is not None  # a file that another process has imported
+        assert spec.loader is not None
         sys.modules[module] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[module])
     found = innermost(resolve_name(name))
@@ -271,7 +277,7 @@ def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
 def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     reasons = judge(cubin.compilation, code, gpu)
     if cubin.compilation.expects == "recorded":
-        reasons += without_matrix_units(cubin.dots, code)
+        reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
     return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds)
 
 
@@ -284,7 +290,31 @@ def gather(ops: Iterable[Op], only: list[str] | None = None, gpu: Gpu | None = N
     """The compilations that the ops' Triton modules list for a GPU (None: the default one). only: keep those of "op:precision:config"."""
     with compiling_for(gpu):
         found = [replace(c, impl=impl.name) for _, impl, listed in triton_modules(ops) if listed for c in listed()]
-    return [c for c in found if only is None or f"{c.op}:{c.precision}:{c.config}" in only]
+    return [c for c in found if _wanted(c, only)]
+
+
+def _wanted(compilation: Compilation, only: list[str] | None) -> bool:
+    return only is None or f"{compilation.op}:{compilation.precision}:{compilation.config}" in only
+
+
+def gather_launches(
+    ops: Iterable[Op], gpu: Gpu, only: list[str] | None = None, dims: Dims | None = None
+) -> tuple[list[Compilation], list[str]]:
+    """What the ops' Triton implementations outside this repository launch, and a line for each whose launches cannot be recorded."""
+    found, failures = [], []
+    with compiling_for(gpu):
+        for op in ops:
+            for impl in op.impls.values():
+                if impl.language == "triton" and not is_shipped(impl):
+                    launches, lines = launches_of(op, impl, gpu, dims)
+                    found += [c for c in launches if _wanted(c, only)]
+                    failures += lines
+    return found, failures
+
+
+def is_shipped(impl: Impl) -> bool:
+    """Whether an implementation is this repository's own, which lists what is to be compiled."""
+    return isinstance(impl.build, str) and _module(impl).split(".")[0] == "kernels"
 
 
 def unlisted(ops: Iterable[Op]) -> list[str]:
@@ -298,11 +328,11 @@ def unlisted(ops: Iterable[Op]) -> list[str]:
 
 
 def triton_modules(ops: Iterable[Op]) -> Iterator[tuple[Op, Impl, Callable[[], Iterable[Compilation]] | None]]:
-    """Each Triton implementation with its module's `compilations`, if it has one; the first of those that share a module."""
+    """Each shipped Triton implementation with its module's `compilations`, if it has one; the first of those that share a module."""
     met = set()
     for op in ops:
         for impl in op.impls.values():
-            if impl.language == "triton" and _module(impl) not in met:
+            if impl.language == "triton" and is_shipped(impl) and _module(impl) not in met:
                 met.add(_module(impl))
                 yield op, impl, getattr(import_module(_module(impl)), "compilations", None)
 
@@ -316,18 +346,20 @@ Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
 
 def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: Progress = iter) -> list[Finding]:
     """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork. `progress` wraps the compilations."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # A process that interprets passes its setting on, and a new one reads it before it imports Triton.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=interpreter.compile_kernels) as pool:
         built = list(progress(pool.map(build, compilations, [gpu] * len(compilations))))
         size = -(-len(built) // jobs) or 1
         batches = [built[i : i + size] for i in range(0, len(built), size)]
         return [finding for findings in pool.map(examine, batches, [gpu] * len(batches)) for finding in findings]
 
 
-def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None) -> int:
-    """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1."""
+def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None, dims: Dims | None = None) -> int:
+    """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1. dims: those of recorded launches."""
     ops = list(ops)
-    compilations = gather(ops, only, gpu)
-    missing = unlisted(ops) if only is None else []
+    launches, failures = gather_launches(ops, gpu, only, dims)
+    compilations = gather(ops, only, gpu) + launches
+    missing = failures + (unlisted(ops) if only is None else [])
     progress = open_console(error=True)
     findings = examine_all(
         compilations,
@@ -348,8 +380,11 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
     console.print(table(findings, gpu))
     count = Counter(f.status for f in findings)
     for finding in findings:
-        if finding.status == "fail":
-            console.print(f"FAIL {finding.compilation.id}: {'; '.join(finding.reasons)}", markup=False, highlight=False, soft_wrap=True)
+        if finding.status == "fail" or finding.compilation.problem:
+            verdict = "FAIL" if finding.status == "fail" else finding.status
+            console.print(
+                f"{verdict} {finding.compilation.id}: {'; '.join(finding.reasons)}", markup=False, highlight=False, soft_wrap=True
+            )
     for line in missing:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     unsupported = f", {count['unsupported']} unsupported" if count["unsupported"] else ""
@@ -380,6 +415,7 @@ def record(finding: Finding) -> dict[str, Any]:
         "precision": c.precision,
         "variant": c.variant,
         "config": c.config,
+        "kernel": c.kernel,
         "registers": code and code.registers,
         "spills": code and code.spills,
         "shared_bytes": code and code.shared_bytes,

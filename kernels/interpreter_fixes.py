@@ -1,4 +1,4 @@
-"""Corrects Triton's interpreter where it computes something else than the code that Triton compiles, so that a right kernel is right on a CPU.
+"""Corrects Triton's interpreter where it computes something else than compiled code does, so that a right kernel is right on a CPU.
 
 Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integers:
 

@@ -134,11 +134,11 @@ def _problem(kernel: JITFunction, constants: dict[Argument, Any]) -> str:
     found = innermost(_found(kernel.fn))
     if getattr(found, "fn", found) is not kernel.fn:
         return f"{functions[0]} is another object by now: give each kernel a name of its own"
-    for name, value in constants.items():
+    for argument, value in constants.items():
         try:
             pickle.dumps(value)
         except Exception as error:  # whatever the value's own code raises
-            return f"the compile-time argument {name} cannot be given to another process: {type(error).__name__}: {error}"
+            return f"the compile-time argument {argument} cannot be given to another process: {type(error).__name__}: {error}"
     return ""
 
 
