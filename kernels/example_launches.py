@@ -20,7 +20,8 @@ SEED = 0
 def launches_of(op: Op, impl: Impl, gpu: Gpu, dims: Dims | None = None) -> tuple[list[Compilation], list[str]]:
     """What the implementation launches, each kind once, in every precision that it takes on the GPU, and a line for each failure.
 
-    `variant` names the kernel and the first shape that launched it so. dims: None for small sizes, once multiples of 16 and once ragged. Operands lie in the host's memory, and no kernel runs.
+    `variant` names the kernel and the first shape that launched it so. dims: None for small sizes, once multiples of 16 and once ragged.
+    Operands lie in the host's memory, and nothing needs a GPU.
     """
     found: list[Compilation] = []
     met: list[Compilation] = []

@@ -30,15 +30,15 @@ def two_packages(error: BaseException) -> str | None:
         if found := _missing(cause):
             name, missing = found
             return (
-                f"{missing} is not in this repository's package `{name}`, so it belongs to another one of that name, and one process cannot "
-                f"hold both: leave the code that imports it out of this file, or, where it can do without, `pip uninstall {name}`"
+                f"{missing} is not in this repository's package `{name}`: it is asked of another package of that name, and one process "
+                f"cannot hold both. Leave out the code that imports it or, where that can do without, `pip uninstall {name}`"
             )
         cause = cause.__cause__ or cause.__context__
     return None
 
 
 def _missing(error: BaseException) -> tuple[str, str] | None:
-    """The package, and what was looked for in a package of NAMES and is not there: a module, an attribute, or a name (which Python 3.12 and later know)."""
+    """The package of NAMES, and what is not in it: a module, an attribute, or a name (which Python 3.12 and later know)."""
     if isinstance(error, ModuleNotFoundError):
         package, found = (error.name or "").partition(".")[0], f"`{error.name}`"
     elif isinstance(error, ImportError):

@@ -33,6 +33,7 @@ from rich.table import Table
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
+from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
 from kernels import interpreter
@@ -257,7 +258,7 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
     try:
         compiled = compile_for(compilation, gpu.compute_capability)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
-        return Finding(compilation, "fail", [f"does not compile: {_first_line(error)}"])
+        return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
     dots = dot_precisions(compiled.asm["ttir"])
     return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start, dots)
 
@@ -281,7 +282,17 @@ def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds)
 
 
-def _first_line(error: Exception) -> str:
+def _compilers_reason(error: Exception) -> str:
+    """Where in the innermost function, and what: Triton's compiler wraps the error of a called function in one of the call."""
+    while isinstance(error.__cause__, CompilationError):
+        error = error.__cause__
+    if not isinstance(error, CompilationError):
+        return _first_line(error)
+    where = _first_line(error).rstrip(":")
+    return f"{where}: {error.error_message.splitlines()[0]}" if error.error_message else where
+
+
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
 
