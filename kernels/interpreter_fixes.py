@@ -8,13 +8,14 @@ Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integer
   even, and fp8 saturates, as the instruction `cvt.rn.satfinite` does (PTX ISA, "cvt").
 - A Python float that a kernel is given stays a Python float, without `.to` and with 64 bits. Here it is an fp32 scalar, as the compiler
   makes it.
+- Functions of libdevice (`rsqrt`, `tanh`) give None, or an error. Here those that PyTorch has as well are PyTorch's.
 - `triton.autotune` asks for a GPU's timer. Here the first configuration is taken, and nothing is timed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,36 @@ TORCH = {
     tl.float8e5: torch.float8_e5m2,
 }
 FP8 = (tl.float8e4nv, tl.float8e5)
+STUBS = "triton.language.extra.libdevice"  # what kernels import; the compiler puts the functions of the GPU's own module in their place
+SAME_NAMES = (  # in libdevice and in PyTorch
+    *(
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "ceil",
+        "copysign",
+        "cos",
+        "cosh",
+        "erf",
+        "erfc",
+        "erfinv",
+        "exp",
+        "exp2",
+    ),
+    *("expm1", "floor", "fmod", "hypot", "lgamma", "log", "log10", "log1p", "log2", "nextafter", "pow", "rsqrt", "sin", "sinh", "sqrt"),
+    *("tan", "tanh", "trunc"),
+)
+LIBDEVICE: dict[str, Callable[..., torch.Tensor]] = {
+    **{name: getattr(torch, name) for name in SAME_NAMES},
+    **{f"fast_{name}": getattr(torch, name) for name in ("cos", "exp", "log", "log10", "log2", "pow", "sin", "tan")},
+    "fabs": torch.abs,
+    "rint": torch.round,  # ties to even
+    "nearbyint": torch.round,
+}
 
 
 def convert(data: np.ndarray, source: tl.dtype, target: tl.dtype) -> np.ndarray:
@@ -74,6 +105,8 @@ def fix_interpreter() -> None:
     builder.create_dot = _dot(builder.create_dot)
     builder.get_bf16 = lambda self, value: narrowed(self.get_fp32(value))
     interpreter.ReduceScanOpInterface.apply = _reduction(interpreter.ReduceScanOpInterface.apply)
+    builder.create_extern_elementwise = _extern_elementwise(builder.create_extern_elementwise)
+    interpreter._patch_lang = _with_libdevice(interpreter._patch_lang)
     interpreter._implicit_cvt = _argument(interpreter._implicit_cvt)
     Autotuner.do_bench = cached_property(_first_of_equals)
     Autotuner.do_bench.__set_name__(Autotuner, "do_bench")
@@ -166,6 +199,44 @@ def _argument(original: Method) -> Method:
         return original(value)
 
     return implicit_cvt
+
+
+def _extern_elementwise(original: Method) -> Method:
+    def create_extern_elementwise(
+        self: Any, library: str, path: str, symbol: str, arguments: list[Handle], kind: Any, pure: bool
+    ) -> Handle:
+        wanted = kind.scalar
+        name = symbol.removeprefix("__nv_")
+        function = LIBDEVICE.get(name.removesuffix("f") if wanted == tl.float32 and name not in LIBDEVICE else name)
+        if function is None or wanted not in TORCH:
+            return original(self, library, path, symbol, given, kind, pure)
+        result = function(*(torch.from_numpy(np.array(a.data)) for a in given)).numpy()
+        return interpreter.TensorHandle(result, wanted)
+
+    return create_extern_elementwise
+
+
+def _with_libdevice(original: Method) -> Method:
+    """Before a kernel runs, what it has imported of libdevice becomes what the compiler would take."""
+
+    def patch_lang(kernel: Any) -> Any:
+        for name, value in list(kernel.__globals__.items()):
+            if getattr(value, "__module__", None) == STUBS:
+                kernel.__globals__[name] = _of_the_gpu(value)
+            elif getattr(value, "__name__", None) == STUBS:
+                for function in list(vars(value).values()):
+                    if getattr(function, "__module__", None) == STUBS:
+                        setattr(value, function.__name__, _of_the_gpu(function))
+        return original(kernel)
+
+    return patch_lang
+
+
+def _of_the_gpu(stub: Any) -> Any:
+    from triton.language.extra.cuda import libdevice
+
+    function = getattr(libdevice, stub.__name__, None)
+    return partial(function, _semantic=interpreter.interpreter_semantic) if function else stub
 
 
 def _first_of_equals(autotuner: Any) -> Callable[..., list[float]]:

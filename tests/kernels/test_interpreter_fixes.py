@@ -10,6 +10,8 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
+from triton.language.extra.libdevice import rsqrt
 
 from kernels.compilation import INTERPRETED
 from kernels.interpreter_fixes import convert, fix_interpreter
@@ -91,6 +93,18 @@ def converted(x: tl.tensor, out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> No
     tl.store(out + i, tl.load(x + i, mask=i < n).to(out.dtype.element_ty), mask=i < n)
 
 
+@triton.jit
+def special(x: tl.tensor, out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> None:
+    i = tl.arange(0, B)
+    a = tl.load(x + i, mask=i < n, other=1.0)
+    tl.store(out + i, rsqrt(a) + libdevice.tanh(a) + libdevice.fast_expf(libdevice.abs(a)), mask=i < n)
+
+
+@triton.jit
+def bessel(x: tl.tensor) -> None:
+    tl.store(x, libdevice.j0(tl.load(x)))
+
+
 @triton.autotune([triton.Config({"B": 64}), triton.Config({"B": 256})], key=["n"])
 @triton.jit
 def tuned(out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> None:
@@ -153,6 +167,18 @@ def test_a_float_argument_is_an_fp32_scalar(factor: float) -> None:
     x, out = random(61, dtype=torch.float32), torch.empty(61)
     scaled[(1,)](x, out, factor, 61, BLOCK)
     assert torch.equal(out, x * torch.tensor(factor, dtype=torch.float32))
+
+
+def test_functions_of_libdevice() -> None:
+    x, out = random(61, dtype=torch.float32).abs() + 0.1, torch.empty(61)
+    special[(1,)](x, out, 61, BLOCK)
+    exact = x.double()
+    torch.testing.assert_close(out.double(), exact.rsqrt() + exact.tanh() + exact.exp(), rtol=1e-6, atol=0)
+
+
+def test_a_function_of_libdevice_that_pytorch_lacks() -> None:
+    with pytest.raises(Exception, match="extern_elementwise not supported in interpreter mode"):
+        bessel[(1,)](torch.ones(1))
 
 
 @pytest.mark.parametrize("target", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float32])
