@@ -357,8 +357,7 @@ Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
 
 def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: Progress = iter) -> list[Finding]:
     """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork. `progress` wraps the compilations."""
-    # A process that interprets passes its setting on, and a new one reads it before it imports Triton.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=interpreter.compile_kernels) as pool:
+    with interpreter.off_in_children(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         built = list(progress(pool.map(build, compilations, [gpu] * len(compilations))))
         size = -(-len(built) // jobs) or 1
         batches = [built[i : i + size] for i in range(0, len(built), size)]

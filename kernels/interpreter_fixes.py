@@ -202,14 +202,12 @@ def _argument(original: Method) -> Method:
 
 
 def _extern_elementwise(original: Method) -> Method:
-    def create_extern_elementwise(
-        self: Any, library: str, path: str, symbol: str, arguments: list[Handle], kind: Any, pure: bool
-    ) -> Handle:
+    def create_extern_elementwise(self: Any, lib: str, path: str, symbol: str, given: list[Handle], kind: Any, pure: bool) -> Handle:
         wanted = kind.scalar
         name = symbol.removeprefix("__nv_")
         function = LIBDEVICE.get(name.removesuffix("f") if wanted == tl.float32 and name not in LIBDEVICE else name)
         if function is None or wanted not in TORCH:
-            return original(self, library, path, symbol, given, kind, pure)
+            return original(self, lib, path, symbol, given, kind, pure)
         result = function(*(torch.from_numpy(np.array(a.data)) for a in given)).numpy()
         return interpreter.TensorHandle(result, wanted)
 

@@ -72,3 +72,13 @@ def test_the_interpreter_is_chosen_before_triton_is_imported(value: str | None, 
     else:
         interpreter.choose("cpu")
     assert interpreter.setting() == value
+
+
+@pytest.mark.parametrize("value", [None, "1", "0"])
+def test_children_compile(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv(interpreter.VARIABLE, value)
+    with pytest.raises(ZeroDivisionError), interpreter.off_in_children():
+        assert interpreter.setting() is None
+        raise ZeroDivisionError
+    assert interpreter.setting() == value
