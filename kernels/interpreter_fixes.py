@@ -9,6 +9,7 @@ Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integer
 - A Python float that a kernel is given stays a Python float, without `.to` and with 64 bits. Here it is an fp32 scalar, as the compiler
   makes it.
 - Functions of libdevice (`rsqrt`, `tanh`) give None, or an error. Here those that PyTorch has as well are PyTorch's.
+- 3.6.0 makes no Python integer of a scalar, as the bound of a loop is, under NumPy 2.4. Here it does.
 - `triton.autotune` asks for a GPU's timer. Here the first configuration is taken, and nothing is timed.
 """
 
@@ -106,6 +107,7 @@ def fix_interpreter() -> None:
     builder.get_bf16 = lambda self, value: narrowed(self.get_fp32(value))
     interpreter.ReduceScanOpInterface.apply = _reduction(interpreter.ReduceScanOpInterface.apply)
     builder.create_extern_elementwise = _extern_elementwise(builder.create_extern_elementwise)
+    interpreter._patch_lang_tensor = _with_index(interpreter._patch_lang_tensor)
     interpreter._patch_lang = _with_libdevice(interpreter._patch_lang)
     interpreter._implicit_cvt = _argument(interpreter._implicit_cvt)
     Autotuner.do_bench = cached_property(_first_of_equals)
@@ -199,6 +201,14 @@ def _argument(original: Method) -> Method:
         return original(value)
 
     return implicit_cvt
+
+
+def _with_index(original: Method) -> Method:
+    def patch_lang_tensor(tensor: Any, scope: Any) -> None:
+        original(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    return patch_lang_tensor
 
 
 def _extern_elementwise(original: Method) -> Method:

@@ -78,7 +78,6 @@ def test_the_interpreter_is_chosen_before_triton_is_imported(value: str | None, 
 def test_children_compile(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is not None:
         monkeypatch.setenv(interpreter.VARIABLE, value)
-    with pytest.raises(ZeroDivisionError), interpreter.off_in_children():
+    with interpreter.off_in_children():
         assert interpreter.setting() is None
-        raise ZeroDivisionError
     assert interpreter.setting() == value
