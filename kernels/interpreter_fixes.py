@@ -2,12 +2,12 @@
 
 Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integers:
 
-- bf16 operands of `tl.dot`, of arithmetic, comparisons, sums and scans are taken as those integers. Here they are widened to fp32, and a
-  bf16 result is rounded once.
+- bf16 operands of `tl.dot`, of arithmetic, comparisons, sums, scans and atomic sums are taken as those integers. Here they are widened to
+  fp32, and a bf16 result is rounded once.
 - A conversion to bf16 truncates, and one to fp8 loses the carry of a mantissa that is rounded up. Here PyTorch rounds to nearest, ties to
   even, and fp8 saturates, as the instruction `cvt.rn.satfinite` does (PTX ISA, "cvt").
 - A Python float that a kernel is given stays a Python float, without `.to` and with 64 bits. Here it is an fp32 scalar, as the compiler
-  makes it.
+  makes it. A truth value, which is refused, is one bit.
 - Functions of libdevice (`rsqrt`, `tanh`) give None, or an error. Here those that PyTorch has as well are PyTorch's.
 - 3.6.0 makes no Python integer of a scalar, as the bound of a loop is, under NumPy 2.4. Here it does.
 - `triton.autotune` asks for a GPU's timer. Here the first configuration is taken, and nothing is timed.
@@ -104,6 +104,7 @@ def fix_interpreter() -> None:
     builder.create_fma = _rounded(builder.create_fma)
     builder.create_clampf = _rounded(builder.create_clampf)
     builder.create_dot = _dot(builder.create_dot)
+    builder.create_atomic_rmw = _atomic(builder.create_atomic_rmw)
     builder.get_bf16 = lambda self, value: narrowed(self.get_fp32(value))
     interpreter.ReduceScanOpInterface.apply = _reduction(interpreter.ReduceScanOpInterface.apply)
     builder.create_extern_elementwise = _extern_elementwise(builder.create_extern_elementwise)
@@ -175,6 +176,23 @@ def _dot(original: Method) -> Method:
     return create_dot
 
 
+def _atomic(original: Method) -> Method:
+    """Atomic sums in bf16, one element after the other: several may be of one place."""
+
+    def create_atomic_rmw(self: Any, operation: Any, pointers: Handle, value: Handle, mask: Handle, *others: Any) -> Handle:
+        if not is_bf16(value) or operation != interpreter._ir.ATOMIC_OP.FADD:
+            return original(self, operation, pointers, value, mask, *others)
+        before = np.zeros_like(value.data)
+        for at in np.ndindex(before.shape):
+            place, addend, here = (interpreter.TensorHandle(h.data[at].reshape(1), h.dtype) for h in (pointers, value, mask))
+            found = self.create_masked_load(place, here, None, None, None, False)
+            self.create_masked_store(place, self.create_fadd(found, addend), here, None, None)
+            before[at] = found.data[0]
+        return interpreter.TensorHandle(before, tl.bfloat16)
+
+    return create_atomic_rmw
+
+
 def _reduction(original: Method) -> Method:
     """Reductions and scans of one tensor or of a tuple of them."""
 
@@ -196,6 +214,8 @@ def _retyped(tensor: Any, change: Callable[[Handle], Handle]) -> Any:
 
 def _argument(original: Method) -> Method:
     def implicit_cvt(value: Any) -> Any:
+        if isinstance(value, bool):
+            return tl.tensor(interpreter.TensorHandle(np.array([value]), tl.int1), tl.int1)
         if isinstance(value, float):
             return tl.tensor(interpreter.TensorHandle(np.array([value], dtype=np.float32), tl.float32), tl.float32)
         return original(value)

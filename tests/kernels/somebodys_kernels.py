@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+
+from kernels.op import Inputs, Kernel, Point
 
 
 @triton.jit
@@ -47,6 +50,35 @@ def product(a: torch.Tensor, b: torch.Tensor, precision: str = "tf32", **options
     c = torch.empty(a.shape[0], b.shape[1], dtype=a.dtype)
     product_kernel[(1,)](a, b, c, a.shape[1], a.shape[0], precision, **options)
     return c
+
+
+@triton.jit
+def matmul_kernel(
+    a: tl.tensor, b: tl.tensor, c: tl.tensor, factor: tl.tensor, m: tl.tensor, n: tl.tensor, k: tl.tensor, B: tl.constexpr
+) -> None:
+    rows = tl.program_id(0) * B + tl.arange(0, B)
+    columns = tl.program_id(1) * B + tl.arange(0, B)
+    sums = tl.zeros((B, B), tl.float32)
+    for start in range(0, k, B):
+        inner = start + tl.arange(0, B)
+        x = tl.load(a + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0)
+        y = tl.load(b + inner[:, None] * n + columns[None, :], mask=(inner[:, None] < k) & (columns[None, :] < n), other=0.0)
+        sums = tl.dot(x, y, sums)
+    result = (sums * factor).to(c.dtype.element_ty)
+    tl.store(c + rows[:, None] * n + columns[None, :], result, mask=(rows[:, None] < m) & (columns[None, :] < n))
+
+
+def build_matmul(point: Point, inputs: Inputs) -> Kernel:
+    a, b, *scales = inputs.operands
+    c = inputs.out
+    factor = math.prod(scale.item() for scale in scales) * 1.0
+    grid = (triton.cdiv(c.shape[0], 32), triton.cdiv(c.shape[1], 32))
+
+    def run() -> torch.Tensor:
+        matmul_kernel[grid](a.contiguous(), b.contiguous(), c, factor, *c.shape, a.shape[1], 32)
+        return c
+
+    return Kernel(run)
 
 
 @triton.jit

@@ -13,8 +13,13 @@ import triton.language as tl
 from triton.language.extra import libdevice
 from triton.language.extra.libdevice import rsqrt
 
+from benches.devices.cpu import CpuDevice
+from benches.timing.measure import measure
 from kernels.compilation import INTERPRETED
+from kernels.gpus import Ceilings
 from kernels.interpreter_fixes import convert, fix_interpreter
+from kernels.op import Impl
+from kernels.registry import OPS
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="Triton compiles here: kernels.interpreter")
 BLOCK = 64
@@ -79,6 +84,20 @@ def reduction(x: tl.tensor, out: tl.tensor, n: tl.tensor, WHICH: tl.constexpr, B
 def running_sum(x: tl.tensor, out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> None:
     i = tl.arange(0, B)
     tl.store(out + i, tl.cumsum(tl.load(x + i, mask=i < n, other=0.0), axis=0), mask=i < n)
+
+
+@triton.jit
+def atomic_sum(x: tl.tensor, out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> None:
+    i = tl.arange(0, B)
+    tl.atomic_add(out + i % 2, tl.load(x + i, mask=i < n), mask=i < n)
+
+
+@triton.jit
+def chosen(out: tl.tensor, first: tl.tensor) -> None:
+    if first:
+        tl.store(out, 1)
+    else:
+        tl.store(out, 2)
 
 
 @triton.jit
@@ -162,6 +181,32 @@ def test_a_running_sum_of_bf16() -> None:
     assert torch.equal(out, x.double().cumsum(0).to(torch.bfloat16))
 
 
+def test_an_atomic_sum_of_bf16() -> None:
+    x, out = torch.arange(-8, 9).to(torch.bfloat16), torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
+    atomic_sum[(1,)](x, out, x.numel(), BLOCK)
+    assert out.tolist() == [1.0 + sum(range(-8, 9, 2)), 2.0 + sum(range(-7, 9, 2))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8_e4m3", "fp8_e5m2"])
+def test_somebodys_matmul_is_verified(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its products and its rounding are the interpreter's: the shipped kernel leaves neither to it."""
+    impl = Impl("mine", "tests.kernels.somebodys_kernels:build_matmul", lambda point, platform: None, language="triton")
+    monkeypatch.setitem(OPS["matmul"].impls, "mine", impl)  # type: ignore[arg-type]
+    monkeypatch.setattr("benches.timing.measure.source_hash", lambda op, impl: None)
+    point = OPS["matmul"].point("mine", precision, {"m": 256, "n": 256, "k": 256})
+    ceilings = Ceilings(peak_flops_per_s={"fp32": 1e11}, bandwidth_bytes_per_s=1e10)
+    row = measure(point, CpuDevice(ceilings), 1)
+    assert row.status == "verified", row.reason
+
+
+@pytest.mark.parametrize(("first", "expected"), [(True, 1), (False, 2)])
+def test_a_truth_value_as_an_argument(first: bool, expected: int) -> None:
+    out = torch.zeros(1, dtype=torch.int32)
+    chosen[(1,)](out, first)
+    assert out.item() == expected
+
+
 @pytest.mark.parametrize("factor", [0.3, -2.0, 1e-30])
 def test_a_float_argument_is_an_fp32_scalar(factor: float) -> None:
     x, out = random(61, dtype=torch.float32), torch.empty(61)
@@ -181,6 +226,7 @@ def test_a_function_of_libdevice_that_pytorch_lacks() -> None:
         bessel[(1,)](torch.ones(1))
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # of 1e6 to fp16
 @pytest.mark.parametrize("target", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float32])
 @pytest.mark.parametrize("source", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_conversion_rounds_to_nearest(source: torch.dtype, target: torch.dtype) -> None:
