@@ -27,7 +27,8 @@ from triton.runtime.autotuner import Autotuner
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction, create_function_from_signature
 
-from kernels.compilation import Argument, Compilation, Function, address, innermost
+from kernels.compilation import INTERPRETED, Argument, Compilation, Function, address, innermost
+from kernels.interpreter_fixes import fix_interpreter
 
 SPECIALISED_FOR = GPUTarget("cuda", 90, 32)  # what a launch is specialised on does not depend on the compute capability
 Record = Callable[[Compilation], None]
@@ -44,6 +45,8 @@ def recorded_launches(run: Callable[[], Any]) -> list[Compilation]:
 @contextmanager
 def recording(record: Record) -> Iterator[None]:
     """Inside the `with` block, every launch is given to `record`, and a kernel that needs a GPU is not run."""
+    if INTERPRETED:
+        fix_interpreter()
     interpret, tune = InterpretedFunction.run, Autotuner.run
 
     def compiled(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from kernels import interpreter
+from kernels.__main__ import parse, parse_dims
 from kernels.compilation import Compilation, Function
 from kernels.example_launches import example_points, launches_of
 from kernels.gpus import load_gpu
 from kernels.inspect import Finding, MachineCode, dot_precisions, examine_all, judge_dots
 from kernels.inspect import build as compile_one
-from kernels.interpreter_fixes import fix_interpreter
 from kernels.launches import recorded_launches
 from kernels.op import Impl, Inputs, Kernel, Op, Point, Unsupported
 from kernels.registry import OPS
@@ -27,11 +27,6 @@ from tests.kernels import somebodys_kernels as theirs
 
 ROOT = Path(__file__).resolve().parents[2]
 H100 = load_gpu("h100_sxm5")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def corrected() -> None:
-    fix_interpreter()
 
 
 def launch(function: Any, *arguments: Any, **options: Any) -> list[Compilation]:
@@ -236,6 +231,34 @@ def test_given_dims(mine: Op) -> None:
         [],
         ["FAIL elementwise-mine: no example shape: missing dim n: give --dims"],
     )
+
+
+def test_sizes_on_the_command_line() -> None:
+    assert parse_dims("m=4096, n = 127") == {"m": 4096, "n": 127}
+    asked = parse(["inspect", "--op", "matmul", "--dims", "m=1,n=2,k=3"])
+    assert asked.dims == {"m": 1, "n": 2, "k": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dims", "m=1"], "--dims: give --op as well"),
+        (["--op", "matmul", "--dims", ""], "--dims: '' is not a size: write m=4096,n=4096"),
+        (["--op", "matmul", "--dims", "m=1,,n=2"], "--dims: '' is not a size"),
+        (["--op", "matmul", "--dims", "m"], "--dims: 'm' is not a size"),
+        (["--op", "matmul", "--dims", "=3"], "--dims: '=3' is not a size"),
+        (["--op", "matmul", "--dims", "m=0"], "--dims: 'm=0' is not a size"),
+        (["--op", "matmul", "--dims", "m=-1"], "--dims: 'm=-1' is not a size"),
+        (["--op", "matmul", "--dims", "m=²"], "--dims: 'm=²' is not a size"),
+        (["--op", "matmul", "--dims", "m=1,m=2"], "--dims: m is given twice"),
+    ],
+)
+def test_wrong_sizes_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["inspect", *arguments])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_shipped_implementations_take_example_shapes() -> None:
