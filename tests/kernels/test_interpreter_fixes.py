@@ -135,6 +135,7 @@ def random(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [16, 128])
 def test_a_product_of_bf16(k: int) -> None:
     a, b, c = random(32, k), random(k, 32), torch.empty(32, 32)

@@ -208,6 +208,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Op:
     return OPS["elementwise"]
 
 
+@pytest.mark.slow
 def test_an_implementation_at_example_shapes(mine: Op) -> None:
     found, failures = launches_of(mine, mine.impls["mine"], H100)
     points = list(example_points(mine, mine.impls["mine"], H100, None))
