@@ -36,7 +36,7 @@ from triton.compiler import ASTSource
 from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for
 from kernels.console import open_console
 from kernels.gpus import Gpu
-from kernels.op import Impl, Op
+from kernels.op import Impl, Op, code_name
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
@@ -265,7 +265,7 @@ def triton_modules(ops: Iterable[Op]) -> Iterator[tuple[Op, Impl, Callable[[], I
 
 
 def _module(impl: Impl) -> str:
-    return impl.build.partition(":")[0]
+    return code_name(impl.build).partition(":")[0]
 
 
 Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
