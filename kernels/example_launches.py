@@ -69,7 +69,8 @@ def example_points(op: Op, impl: Impl, gpu: Gpu, dims: Dims | None) -> Iterator[
 
 
 def _shapes(op: Op, impl: Impl, precision: str, options: dict[str, str]) -> list[Dims]:
-    ragged = op.shrink(op.point(impl.name, precision, dict.fromkeys(_names(op, options), LARGE), options)).dims
+    large = op.example or dict.fromkeys(_names(op, options), LARGE)
+    ragged = op.shrink(op.point(impl.name, precision, large, options)).dims
     aligned = {name: -(-size // STEP) * STEP for name, size in ragged.items()}
     return [aligned, ragged]
 

@@ -41,7 +41,7 @@ from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for,
 from kernels.console import open_console
 from kernels.example_launches import launches_of
 from kernels.gpus import Gpu
-from kernels.op import Dims, Impl, Op
+from kernels.op import Dims, Impl, Op, code_name
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
@@ -325,7 +325,7 @@ def gather_launches(
 
 def is_shipped(impl: Impl) -> bool:
     """Whether an implementation is this repository's own, which lists what is to be compiled."""
-    return isinstance(impl.build, str) and _module(impl).split(".")[0] == "kernels"
+    return _module(impl).split(".")[0] == "kernels"
 
 
 def unlisted(ops: Iterable[Op]) -> list[str]:
@@ -349,7 +349,7 @@ def triton_modules(ops: Iterable[Op]) -> Iterator[tuple[Op, Impl, Callable[[], I
 
 
 def _module(impl: Impl) -> str:
-    return impl.build.partition(":")[0]
+    return code_name(impl.build).partition(":")[0]
 
 
 Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
