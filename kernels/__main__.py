@@ -30,6 +30,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     inspect.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     inspect.add_argument("--op", help="this op only")
     inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
+    inspect.add_argument("--dims", metavar="m=4096,n=4096", help="shape of --op at which imported implementations are launched")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
     commands.add_parser("precisions", help="bytes, bits, range and spacing of each number format")
@@ -52,6 +53,13 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
         near = get_close_matches(arguments.op, OPS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""
         parser.error(f"--op: unknown op {arguments.op!r} ({hint}known: {', '.join(OPS)})")
+    if arguments.dims is not None:
+        if arguments.op is None:
+            parser.error("--dims: give --op as well: the dims are those of one op")
+        try:
+            arguments.dims = parse_dims(arguments.dims)
+        except ValueError as error:
+            parser.error(f"--dims: {error}")
     if arguments.jobs < 1:
         parser.error(f"--jobs: {arguments.jobs} processes cannot compile; at least 1")
     if arguments.json:
@@ -61,6 +69,19 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
         if not os.access(arguments.json if os.path.exists(arguments.json) else folder, os.W_OK):
             parser.error(f"--json: {arguments.json} may not be written")
     arguments.ops = [op for name, op in OPS.items() if arguments.op in (None, name)]
+
+
+def parse_dims(text: str) -> dict[str, int]:
+    """Sizes by name, from "m=4096,n=4096". Raises ValueError."""
+    dims: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, size = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and size.isascii() and size.isdigit() and int(size)):
+            raise ValueError(f"{part.strip()!r} is not a size: write m=4096,n=4096")
+        if name in dims:
+            raise ValueError(f"{name} is given twice")
+        dims[name] = int(size)
+    return dims
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +96,7 @@ def main(argv: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run
 
-    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only)
+    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only, arguments.dims)
 
 
 if __name__ == "__main__":
