@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 
 from kernels import support
+from kernels.matmul.product import Product, batched, row_major
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
@@ -67,6 +68,18 @@ def stored_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     b = (k, n) if point.options["layout"][1] == "n" else (n, k)
     b_lead = lead if point.options["rhs"] == "batched" else ()
     return (*lead, a[0], a[1] + pad), (*b_lead, b[0], b[1] + pad)
+
+
+def product(point: Point) -> Product:
+    """The point's product as the sizes and strides of its operands."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    lead = leading_shape(point.dims)
+    layout = point.options["layout"]
+    a, b = (row_major(shape) for shape in stored_shapes(point))
+    a = a if layout[0] == "n" else (*a[:-2], a[-1], a[-2])
+    b = b if layout[1] == "n" else (*b[:-2], b[-1], b[-2])
+    b = (*(0 for _ in range(len(lead) + 2 - len(b))), *b)
+    return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
