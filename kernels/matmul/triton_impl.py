@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from kernels.matmul.spec import OP, product
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
+IMPRECISE_PRODUCTS = 128  # as many as cuBLAS sums without use_fast_accum; Triton takes at most BLOCK_K
 ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel sums
 
 
@@ -131,7 +133,8 @@ def matmul_kernel(
     """c = a · b · scales for each leading index, accumulated in fp32; the groups' dims are those of kernels/matmul/product.py.
 
     SCALING: tensor, one scale each; row, scale_a (batch, m) and scale_b (batch, n); block, scale_a (batch, k / 128, m) and
-    scale_b (batch, k / 128, n / 128), with BLOCK_K = 128. IMPRECISE: products that fp8 units may sum in their own accumulator.
+    scale_b (batch, n / 128, k / 128, padded to a multiple of 4), with BLOCK_K = 128 and BLOCK_N at most that.
+    IMPRECISE: products that fp8 units may sum in their own accumulator.
     """
     total_m = count(m)
     total_n = count(n)
@@ -183,10 +186,10 @@ def matmul_kernel(
         c += part.to(tl.int64) * split_c
     if SCALING == "block":
         scale_a += lead.to(tl.int64) * inner * total_m + index_m
-        scale_b += lead.to(tl.int64) * inner * tl.cdiv(total_n, 128) + start_n // 128
+        scale_b += (lead.to(tl.int64) * tl.cdiv(total_n, 128) + start_n // 128) * (tl.cdiv(inner, 4) * 4)
         if SPLIT > 1:
             scale_a += begin * total_m
-            scale_b += begin * tl.cdiv(total_n, 128)
+            scale_b += begin
 
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for step in range(begin, end):
@@ -204,7 +207,7 @@ def matmul_kernel(
             part_sums = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
             sums += part_sums * (tl.load(scale_a) * tl.load(scale_b))[:, None]
             scale_a += total_m
-            scale_b += tl.cdiv(total_n, 128)
+            scale_b += 1
         else:
             sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         if last == 0:
@@ -240,24 +243,43 @@ def add_parts_kernel(c: tl.tensor, parts: tl.tensor, size: tl.tensor, SPLIT: tl.
     tl.store(c + i, total.to(c.dtype.element_ty), mask=inside)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How operands are scaled (none, tensor, row or block), and whether fp8 sums are added to fp32 ones every 128 products."""
+
+    scaling: str = "none"
+    slow: bool = False
+
+
+UNSCALED = Recipe()
+
+
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
     config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
     a, b, *scales = inputs.operands
-    run = bind(product_of(a, b, inputs.out), a, b, *scales, out=inputs.out, precision=point.precision, config=config, compiled=compiled)
+    p = product_of(a, b, inputs.out)
+    recipe = recipe_of(point)
+    run = bind(p, a, b, *scales, out=inputs.out, precision=point.precision, config=config, compiled=compiled, recipe=recipe)
     return Kernel(run, str(config), compiled=compiled)
 
 
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
-    return choose_product(product(point), point.precision, sm_count)
+    return choose_product(product(point), point.precision, sm_count, point.options["scaling"])
 
 
-def choose_product(p: Product, precision: str, sm_count: int) -> Config:
+def recipe_of(point: Point) -> Recipe:
+    """How a point's operands are scaled and summed."""
+    scaling = point.options["scaling"] if PRECISIONS[point.precision].bytes == 1 else "none"
+    return Recipe(scaling, point.options["accumulation"] == "slow")
+
+
+def choose_product(p: Product, precision: str, sm_count: int, scaling: str = "tensor") -> Config:
     """The config of a product on a GPU with so many SMs. k is split among blocks only where it is one dim."""
     k = size_of(p.k) if len(p.k) < 2 else 0
-    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count)
+    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count, scaling)
 
 
 def product_of(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Product:
@@ -277,6 +299,7 @@ def bind(
     precision: str,
     config: Config,
     compiled: list[Any],
+    recipe: Recipe = UNSCALED,
 ) -> Callable[[], torch.Tensor]:
     """A call that writes the product to `out`, which is row-major, and returns it. Scales are fp32.
 
@@ -286,7 +309,7 @@ def bind(
     target = torch.empty(out.shape, device=out.device) if INTERPRETED else out
     written = torch.empty((config.split, *out.shape), device=out.device) if config.split > 1 else target
     tensors = arguments(p, a, b, written, config, scale_a, scale_b)
-    settings = constants(p, precision, config, "none" if scale_a is None else "tensor")
+    settings = constants(p, precision, config, recipe)
     launch = matmul_kernel[(tiles(p, config) * size_of(p.batch) * config.split,)]
     add = add_parts_kernel[(math.ceil(out.numel() / ADD_BLOCK),)]
 
@@ -336,7 +359,7 @@ def steps(sizes: tuple[int, ...], strides: tuple[int, ...], block: int) -> tuple
     return tuple(moves)
 
 
-def constants(p: Product, precision: str, config: Config, scaling: str) -> dict[str, Any]:
+def constants(p: Product, precision: str, config: Config, recipe: Recipe = UNSCALED) -> dict[str, Any]:
     """The kernel's compile-time arguments."""
     furthest = [sum((d.size - 1) * getattr(d, t) for d in (*p.m, *p.n, *p.k[-1:])) for t in ("a", "b", "c")]
     return {
@@ -349,8 +372,8 @@ def constants(p: Product, precision: str, config: Config, scaling: str) -> dict[
         "WIDE_B": p.wide_b,
         "EVEN_K": bool(p.k) and p.k[-1].size % config.block_k == 0,
         "INPUT_PRECISION": "ieee" if precision == "fp32" else "tf32",
-        "SCALING": scaling,
-        "IMPRECISE": None,
+        "SCALING": recipe.scaling,
+        "IMPRECISE": min(IMPRECISE_PRODUCTS, config.block_k) if recipe.slow else None,
         # The interpreter multiplies bf16 as raw uint16. A product of two bf16 is exact in fp32, as in the tensor core, so this
         # changes nothing but the order of the sums.
         "UPCAST": INTERPRETED and precision == "bf16",
@@ -363,8 +386,12 @@ EDGE = {"m": 127, "n": 129, "k": 4096}  # rows along k are aligned; the result's
 RAGGED = {"m": 127, "n": 129, "k": 131}
 
 
+RECIPES = (Recipe("row"), Recipe("row", slow=True), Recipe("block"))
+
+
 def compilations() -> Iterator[Compilation]:
-    """Every precision × shipped config × layout at an aligned shape; the configs of ragged shapes at one, in the usual layouts.
+    """Every precision × shipped config × layout at an aligned shape; the configs of ragged shapes at one, in the usual layouts; fp8 recipes
+    in layout nt; k split.
 
     fp16 and fp8_e5m2 load ragged operands as bf16 and fp8_e4m3 do, so those stand for them.
     """
@@ -378,21 +405,43 @@ def compilations() -> Iterator[Compilation]:
         for config in configs(precision, aligned=False):
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
+    for recipe in RECIPES:
+        for config in configs("fp8_e4m3", scaling=recipe.scaling):
+            yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
+    for config in configs("fp8_e4m3", aligned=False, scaling="block"):
+        yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
+    yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "nt")
 
 
-def compilation(precision: str, config: Config, dims: dict[str, int], layout: str, variant: str) -> Compilation:
-    """One shape and layout, by name, for `inspect`."""
-    point = OP.point("triton", precision, dims, {"layout": layout})
+def compilation(
+    precision: str, config: Config, dims: dict[str, int], layout: str, variant: str, recipe: Recipe | None = None
+) -> Compilation:
+    """One shape and layout, by name, for `inspect`. recipe: of fp8, other than one scale a tensor and fast sums."""
+    options = {"layout": layout}
+    if recipe:
+        options |= {"scaling": recipe.scaling, "accumulation": "slow" if recipe.slow else "fast"}
+        variant += f"_{recipe.scaling}" + "_slow" * recipe.slow
+    point = OP.point("triton", precision, dims, options)
     inputs = make_inputs(point, "meta", None)
     a, b, *scales = inputs.operands
-    return describe_product(OP.name, precision, config, variant, product_of(a, b, inputs.out), a, b, *scales, out=inputs.out)
+    p = product_of(a, b, inputs.out)
+    return describe_product(OP.name, precision, config, variant, p, a, b, *scales, out=inputs.out, recipe=recipe_of(point))
 
 
 def describe_product(
-    op: str, precision: str, config: Config, variant: str, p: Product, a: torch.Tensor, b: torch.Tensor, *scales: torch.Tensor, out: torch.Tensor
+    op: str,
+    precision: str,
+    config: Config,
+    variant: str,
+    p: Product,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *scales: torch.Tensor,
+    out: torch.Tensor,
+    recipe: Recipe = UNSCALED,
 ) -> Compilation:
     """What `bind` would compile for the product itself."""
     c = torch.empty((config.split, *out.shape), device="meta") if config.split > 1 else out
     tensors = arguments(p, a, b, c, config, *scales)
-    settings = constants(p, precision, config, "tensor" if scales else "none")
+    settings = constants(p, precision, config, recipe)
     return describe(matmul_kernel, tensors, settings, op, precision, variant, str(config), config.warps, config.stages, "dot")

@@ -13,7 +13,7 @@ from benches.correctness import check
 from kernels.matmul import triton_impl
 from kernels.matmul.configs import Config, choose, configs
 from kernels.matmul.spec import OP, product
-from kernels.op import Dims, Inputs, Kernel, Options, Point
+from kernels.op import Dims, Inputs, Kernel, OpError, Options, Point
 from kernels.precisions import PRECISIONS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
@@ -43,7 +43,8 @@ def shipped(precision: str) -> list[Config]:
 def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
     a, b, *scales = inputs.operands
     product = triton_impl.product_of(a, b, inputs.out)
-    run = triton_impl.bind(product, a, b, *scales, out=inputs.out, precision=p.precision, config=config, compiled=[])
+    recipe = triton_impl.recipe_of(p)
+    run = triton_impl.bind(product, a, b, *scales, out=inputs.out, precision=p.precision, config=config, compiled=[], recipe=recipe)
     return Kernel(run, str(config))
 
 
@@ -89,7 +90,7 @@ def test_a_matrix_of_2_to_the_31_elements_takes_64_bit_offsets(n: int, long: boo
     """128 rows of 2²⁴ elements are 2³¹, the last of which is still reached."""
     a, b, out = (torch.empty(shape, device="meta") for shape in ((128, 4), (4, n), (128, n)))
     p = triton_impl.product_of(a, b, out)
-    assert triton_impl.constants(p, "fp32", Config(128, 64, 16, 8, 3), "none")["LONG"] is long
+    assert triton_impl.constants(p, "fp32", Config(128, 64, 16, 8, 3))["LONG"] is long
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,61 @@ def test_k_split_among_blocks(precision: str, k: int, parts: int) -> None:
         inputs = triton_impl.make_inputs(p, DEVICE, 9)
         verdict = check(OP, p, build_with(Config(64, 32, 32, 4, 3, split=parts), p, inputs), inputs)
         assert verdict.ok, f"{p.id}: {verdict.problem}"
+
+
+RECIPES = [("row", "fast"), ("row", "slow"), ("tensor", "slow"), ("block", "fast")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize(("scaling", "accumulation"), RECIPES)
+def test_fp8_recipes(scaling: str, accumulation: str, precision: str) -> None:
+    """Every layout; more than one block of scales along k and n, whole and ragged; leading dims; k split."""
+    cases: tuple[tuple[Dims, Options, int], ...] = (
+        ({"m": 65, "n": 131, "k": 257}, {"layout": "nt"}, 1),
+        ({"m": 16, "n": 160, "k": 1664}, {"layout": "nn"}, 3),
+        ({"b": 3, "m": 5, "n": 131, "k": 137}, {"layout": "tt"}, 1),
+        ({"b": 3, "m": 32, "n": 33, "k": 128}, {"layout": "tn", "rhs": "shared"}, 1),
+    )
+    for dims, options, parts in cases:
+        p = point(precision, dims, scaling=scaling, accumulation=accumulation, **options)
+        inputs = triton_impl.make_inputs(p, DEVICE, 7)
+        config = replace(configs(precision, scaling=scaling)[-1], split=parts)
+        verdict = check(OP, p, build_with(config, p, inputs), inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+
+
+@pytest.mark.parametrize("error", ["no scale of A", "no scale of B", "next scale of A", "next scale of B"])
+@pytest.mark.parametrize("scaling", ["row", "block"])
+def test_wrong_scales_are_found(scaling: str, error: str) -> None:
+    p = point("fp8_e4m3", {"m": 67, "n": 259, "k": 257}, layout="nt", scaling=scaling)
+    inputs = triton_impl.make_inputs(p, "cpu", 5)
+    operands = list(inputs.operands)
+    which = 2 if error.endswith("A") else 3
+    scale = operands[which]
+    along = -1 if (scaling == "block") == (which == 2) or which == 3 else -2
+    operands[which] = torch.full_like(scale, float(scale.mean())) if error.startswith("no") else scale.roll(1, dims=along)
+    expected = OP.load("reference")(p, inputs.operands)
+    allowed = OP.load("tolerance")(p, inputs.operands, expected)
+    spoilt = OP.load("reference")(p, tuple(operands))
+    assert bool(((spoilt - expected).abs() > allowed).any())
+    assert not bool(((expected.bfloat16().double() - expected).abs() > allowed).any())
+
+
+def test_recipes_are_of_fp8_only() -> None:
+    with pytest.raises(OpError, match="scaling: row is for fp8 precisions; bf16 operands have no scales"):
+        point("bf16", {"m": 1, "n": 1, "k": 1}, scaling="row")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "scales"),
+    [("tensor", 2), ("row", 130 + 257), ("block", 130 * 3 + 4 * 3)],  # 3 blocks of 300, padded to 4 for B; 3 blocks of 257
+)
+def test_bytes_of_scales(scaling: str, scales: int) -> None:
+    p = point("fp8_e4m3", {"m": 130, "n": 257, "k": 300}, layout="nt", scaling=scaling)
+    inputs = triton_impl.make_inputs(p, "cpu", 3)
+    assert sum(scale.numel() for scale in inputs.operands[2:]) == scales
+    assert OP.cost(p, "cuda").bytes_read == 130 * 300 + 257 * 300 + 4 * scales
 
 
 @pytest.mark.parametrize(
