@@ -40,9 +40,7 @@ def group(terms: Sequence[Names], output: Names, dims: Mapping[str, int], stride
     )
 
 
-def reduction(
-    terms: Sequence[Names], output: Names, dims: Mapping[str, int], strides: Sequence[Strides]
-) -> Product:
+def reduction(terms: Sequence[Names], output: Names, dims: Mapping[str, int], strides: Sequence[Strides]) -> Product:
     """A step that is no product as rows (the `m` of the result) and k. With one term the strides are that of it and the output."""
     found = strides if len(terms) == 2 else (strides[0], {}, strides[-1])
     named = {name: Dim(dims[name], *(held.get(name, 0) for held in found)) for term in terms for name in term}

@@ -52,9 +52,9 @@ def reduce_kernel(
     row = wrapped(start, total, ROWS, WIDE, LONG)
     range_k = tl.arange(0, BLOCK_K)
     index_k = range_k.to(tl.int64) if LONG else range_k
-    a_tile = a + (offsets(row, rows, rows_a)[:, None] + index_k[None, :] * k_a[last])
+    a_tile = a + (offsets(row, rows, rows_a, WIDE)[:, None] + index_k[None, :] * k_a[last])
     if b is not None:
-        b_tile = b + (offsets(row, rows, rows_b)[:, None] + index_k[None, :] * k_b[last])
+        b_tile = b + (offsets(row, rows, rows_b, WIDE)[:, None] + index_k[None, :] * k_b[last])
     loops = tl.cdiv(k[last], BLOCK_K)
     for i in tl.static_range(0, last):
         loops *= k[i]
@@ -83,7 +83,7 @@ def reduce_kernel(
         if b is not None:
             b_tile += move_b
     index = start + tl.arange(0, ROWS)
-    tl.store(out + offsets(index, rows, rows_out), tl.sum(sums, axis=1).to(out.dtype.element_ty), mask=index < total)
+    tl.store(out + offsets(index, rows, rows_out, WIDE), tl.sum(sums, axis=1).to(out.dtype.element_ty), mask=index < total)
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,7 @@ def bind(
     return run
 
 
-def call(
-    p: Product, a: torch.Tensor, b: torch.Tensor | None, out: torch.Tensor, config: Config
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def call(p: Product, a: torch.Tensor, b: torch.Tensor | None, out: torch.Tensor, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments and compile-time arguments."""
     rows, k = p.m or (Dim(1),), p.k or (Dim(1),)
     sizes = tuple(d.size for d in k)

@@ -52,7 +52,8 @@ def launches(point: Point) -> list[Launch]:
 
 def strided(point: Point) -> Iterator[tuple[Step, tuple[Strides, ...]]]:
     """Each step of the path with the strides of its operands and of its result."""
-    live = [dict(zip(step_names, row_major(stored), strict=True)) for step_names, stored in zip(expand(point).terms, stored_shapes(point), strict=True)]
+    terms = zip(expand(point).terms, map(row_major, stored_shapes(point)), strict=True)
+    live = [dict(zip(term, strides, strict=True)) for term, strides in terms]
     for step in path(point):
         result = dict(zip(step.output, row_major(point.dims[name] for name in step.output), strict=True))
         yield step, (*(live[i] for i in step.positions), result)

@@ -59,26 +59,31 @@ UNALIGNED = (Config(128, 128, 32, 8, 4), Config(64, 64, 32, 4, 4))
 BLOCK_SCALED = (Config(128, 128, 128, 8, 4), Config(64, 64, 128, 4, 4), Config(64, 32, 128, 4, 4))
 BLOCK_SCALED_UNALIGNED = (Config(64, 32, 128, 8, 3),)
 # FFMA: every thread holds its operands in registers besides the sums, and k is short so that they do not spill.
-FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 32, 4, 3))
+FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 16, 4, 4))
 FP32_UNALIGNED = FP32[1:]
 
 
-def configs(precision: str, aligned: bool = True, scaling: str = "tensor") -> tuple[Config, ...]:
+def configs(precision: str, aligned: bool = True, scaling: str = "tensor", slow: bool = False) -> tuple[Config, ...]:
     """The shipped configs of a precision, largest tile first."""
     if scaling == "block":
         return BLOCK_SCALED if aligned else BLOCK_SCALED_UNALIGNED
+    if slow and aligned:
+        return TENSOR_CORE[1][1:]  # two sets of sums in registers: those of 128 × 256 spill
     if precision == "fp32":
         return FP32 if aligned else FP32_UNALIGNED
     return TENSOR_CORE[PRECISIONS[precision].bytes] if aligned else UNALIGNED
 
 
-def choose(precision: str, m: int, n: int, k: int, batch: int, aligned: bool, sm_count: int, scaling: str = "tensor") -> Config:
+def choose(
+    precision: str, m: int, n: int, k: int, batch: int, aligned: bool, sm_count: int, scaling: str = "tensor", slow: bool = False
+) -> Config:
     """The largest tile that still fills every one of the GPU's SMs, if need be with k split, and of which m and n fill more than half; else
     the smallest.
 
-    k: size of the dim that may be split, 0 where none may be. aligned: whether A and B can be loaded 128 bits at a time.
+    k: size of the dim that may be split, 0 where none may be. aligned: whether A and B can be loaded 128 bits at a time. scaling, slow:
+    the fp8 recipe.
     """
-    shipped = configs(precision, aligned, scaling)
+    shipped = configs(precision, aligned, scaling, slow)
     for config in shipped:
         tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
         if 2 * m <= config.block_m or 2 * n <= config.block_n:

@@ -1,6 +1,6 @@
 """What one launch of the Triton product computes, as sizes and strides. No torch here: a config is chosen from this alone.
 
-C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n], where each of the four groups is any number of dims, in any order and with any strides.
+C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n], where each of the four groups is any number of dims, in any order, with any strides.
 Dims of size 1 are left out, and neighbours that every tensor steps through as one dim are merged.
 """
 
@@ -46,6 +46,11 @@ class Product:
     def wide_b(self) -> bool:
         """Whether 16 neighbours along n are 16 neighbours in B's memory."""
         return runs_along(self.n, "b") and aligned((*self.batch, *self.n, *self.k), "b")
+
+    @property
+    def wide_c(self) -> bool:
+        """Whether 16 neighbours along n differ in the innermost dim alone."""
+        return bool(self.n) and self.n[-1].size % ALIGNMENT == 0
 
     @property
     def vectors(self) -> bool:

@@ -28,14 +28,19 @@ ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel su
 
 
 @triton.jit
-def offsets(index: tl.tensor, sizes: tl.tuple, strides: tl.tuple) -> tl.tensor:
-    """Where element `index` of a group of dims lies: Σ digit · stride, the last dim's digit the fastest."""
+def offsets(index: tl.tensor, sizes: tl.tuple, strides: tl.tuple, WIDE: tl.constexpr) -> tl.tensor:
+    """Where element `index` of a group of dims lies: Σ digit · stride, the last dim's digit the fastest. WIDE: its size is a multiple of 16,
+    so 16 neighbours of an aligned index share all other digits, which Triton does not see."""
     total = index * 0
     rest = index
     for j in tl.static_range(1, len(sizes)):
         i: tl.constexpr = len(sizes) - j
-        total += rest % sizes[i] * strides[i]
+        digit = rest % sizes[i]
         rest = rest // sizes[i]
+        if WIDE and j == 1:
+            digit = tl.max_contiguous(tl.multiple_of(digit, 16), 16)
+            rest = tl.max_constancy(rest, 16)
+        total += digit * strides[i]
     return total + rest * strides[0]
 
 
@@ -62,7 +67,7 @@ def zeros(sizes: tl.tuple) -> tl.tuple:
     """First digits for `advance`: one for each dim between the innermost and the outermost, at least one."""
     digits = (0,)
     for _ in tl.static_range(2, len(sizes) - 1):
-        digits = digits + (0,)
+        digits = digits + (0,)  # noqa: RUF005 (Triton has no starred items)
     return digits
 
 
@@ -70,7 +75,7 @@ def zeros(sizes: tl.tuple) -> tl.tuple:
 def advance(
     sizes: tl.tuple, done: tl.tensor, digits: tl.tuple, steps_a: tl.tuple, steps_b: tl.tuple, BLOCK: tl.constexpr
 ) -> tuple[tl.tensor, tl.tuple, tl.tensor, tl.tensor]:
-    """The counters of two or more dims after a step of BLOCK elements, and by how much the addresses move. No division: this is in the loop.
+    """The counters of two or more dims after a step of BLOCK elements, and by how much addresses move. No division: this is in the loop.
 
     done: elements of the innermost dim; digits: of the dims between it and the outermost, which needs no counter.
     """
@@ -87,14 +92,51 @@ def advance(
         if j < last:
             digit = digits[j - 1] + carry.to(tl.int32)
             carry = digit == sizes[last - j]
-            advanced = advanced + (tl.where(carry, 0, digit),)
+            advanced = advanced + (tl.where(carry, 0, digit),)  # noqa: RUF005
     if last > 1:
         digits = advanced
     return done, digits, move_a, move_b
 
 
 @triton.jit
-def matmul_kernel(
+def tile_of_block(
+    total_m: tl.tensor, total_n: tl.tensor, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, GROUP_M: tl.constexpr, SPLIT: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """This block's leading index, part of k, and first row and column.
+
+    One grid axis holds tiles, leading indices and parts of k: the other axes end at 65,535 blocks. Blocks that run together take GROUP_M
+    rows of tiles, so that they share B's columns as well as A's rows in L2.
+    """
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    part = tl.program_id(0) % SPLIT
+    block = tl.program_id(0) // SPLIT
+    tile = block % (tiles_m * tiles_n)
+    per_group = GROUP_M * tiles_n
+    first_m = tile // per_group * GROUP_M
+    rows = tl.minimum(tiles_m - first_m, GROUP_M)
+    return block // (tiles_m * tiles_n), part, (first_m + tile % per_group % rows) * BLOCK_M, tile % per_group // rows * BLOCK_N
+
+
+@triton.jit
+def load_tiles(
+    a_tile: tl.tensor, b_tile: tl.tensor, inside_k: tl.tensor, EVEN_K: tl.constexpr, UPCAST: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """The tiles of A and B at these addresses, 0 beyond the end of k."""
+    if EVEN_K:
+        x = tl.load(a_tile)
+        y = tl.load(b_tile)
+    else:
+        x = tl.load(a_tile, mask=inside_k[None, :], other=0.0)
+        y = tl.load(b_tile, mask=inside_k[:, None], other=0.0)
+    if UPCAST:
+        return x.to(tl.float32), y.to(tl.float32)
+    else:  # Triton needs both branches of a constexpr
+        return x, y
+
+
+@triton.jit
+def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each once compiled)
     a: tl.tensor,
     b: tl.tensor,
     c: tl.tensor,
@@ -123,6 +165,7 @@ def matmul_kernel(
     SPLIT: tl.constexpr,
     WIDE_A: tl.constexpr,
     WIDE_B: tl.constexpr,
+    WIDE_C: tl.constexpr,
     EVEN_K: tl.constexpr,
     INPUT_PRECISION: tl.constexpr,
     SCALING: tl.constexpr,
@@ -138,36 +181,18 @@ def matmul_kernel(
     """
     total_m = count(m)
     total_n = count(n)
-    tiles_m = tl.cdiv(total_m, BLOCK_M)
-    tiles_n = tl.cdiv(total_n, BLOCK_N)
-    tiles = tiles_m * tiles_n
-    # One grid axis holds tiles, leading indices and parts of k: the other axes end at 65,535 blocks.
-    block = tl.program_id(0)
-    part = 0
-    if SPLIT > 1:
-        part = block % SPLIT
-        block = block // SPLIT
-    lead = block // tiles
-    tile = block % tiles
-
-    # Blocks that run together take GROUP_M rows of tiles, so that they share B's columns as well as A's rows in L2.
-    per_group = GROUP_M * tiles_n
-    first_m = tile // per_group * GROUP_M
-    rows = tl.minimum(tiles_m - first_m, GROUP_M)
-    start_m = (first_m + tile % per_group % rows) * BLOCK_M
-    start_n = tile % per_group // rows * BLOCK_N
-
+    lead, part, start_m, start_n = tile_of_block(total_m, total_n, BLOCK_M, BLOCK_N, GROUP_M, SPLIT)
     long_lead = lead.to(tl.int64)
-    a += offsets(long_lead, batch, batch_a)
-    b += offsets(long_lead, batch, batch_b)
-    c += offsets(long_lead, batch, batch_c)
+    a += offsets(long_lead, batch, batch_a, False)
+    b += offsets(long_lead, batch, batch_b, False)
+    c += offsets(long_lead, batch, batch_c, False)
     index_m = wrapped(start_m, total_m, BLOCK_M, WIDE_A, LONG)
     index_n = wrapped(start_n, total_n, BLOCK_N, WIDE_B, LONG)
     range_k = tl.arange(0, BLOCK_K)
     index_k = range_k.to(tl.int64) if LONG else range_k
     last: tl.constexpr = len(k) - 1
-    a_tile = a + (offsets(index_m, m, m_a)[:, None] + index_k[None, :] * k_a[last])
-    b_tile = b + (index_k[:, None] * k_b[last] + offsets(index_n, n, n_b)[None, :])
+    a_tile = a + (offsets(index_m, m, m_a, WIDE_A)[:, None] + index_k[None, :] * k_a[last])
+    b_tile = b + (index_k[:, None] * k_b[last] + offsets(index_n, n, n_b, WIDE_B)[None, :])
 
     inner = tl.cdiv(k[last], BLOCK_K)
     steps = inner
@@ -192,17 +217,8 @@ def matmul_kernel(
             scale_b += begin
 
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for step in range(begin, end):
-        if EVEN_K:
-            x = tl.load(a_tile)
-            y = tl.load(b_tile)
-        else:
-            inside = range_k < k[last] - done
-            x = tl.load(a_tile, mask=inside[None, :], other=0.0)
-            y = tl.load(b_tile, mask=inside[:, None], other=0.0)
-        if UPCAST:
-            x = x.to(tl.float32)
-            y = y.to(tl.float32)
+    for _ in range(begin, end):
+        x, y = load_tiles(a_tile, b_tile, range_k < k[last] - done, EVEN_K, UPCAST)
         if SCALING == "block":
             part_sums = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
             sums += part_sums * (tl.load(scale_a) * tl.load(scale_b))[:, None]
@@ -228,7 +244,7 @@ def matmul_kernel(
     inside_c = (row < total_m)[:, None] & (column < total_n)[None, :]
     row_c = row.to(tl.int64) if LONG else row
     column_c = column.to(tl.int64) if LONG else column
-    c_tile = c + (offsets(row_c, m, m_c)[:, None] + offsets(column_c, n, n_c)[None, :])
+    c_tile = c + (offsets(row_c, m, m_c, WIDE_A)[:, None] + offsets(column_c, n, n_c, WIDE_C)[None, :])
     tl.store(c_tile, sums.to(c.dtype.element_ty), mask=inside_c)
 
 
@@ -267,7 +283,7 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
-    return choose_product(product(point), point.precision, sm_count, point.options["scaling"])
+    return choose_product(product(point), point.precision, sm_count, recipe_of(point))
 
 
 def recipe_of(point: Point) -> Recipe:
@@ -276,10 +292,10 @@ def recipe_of(point: Point) -> Recipe:
     return Recipe(scaling, point.options["accumulation"] == "slow")
 
 
-def choose_product(p: Product, precision: str, sm_count: int, scaling: str = "tensor") -> Config:
+def choose_product(p: Product, precision: str, sm_count: int, recipe: Recipe = UNSCALED) -> Config:
     """The config of a product on a GPU with so many SMs. k is split among blocks only where it is one dim."""
     k = size_of(p.k) if len(p.k) < 2 else 0
-    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count, scaling)
+    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count, recipe.scaling, recipe.slow)
 
 
 def product_of(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Product:
@@ -370,6 +386,7 @@ def constants(p: Product, precision: str, config: Config, recipe: Recipe = UNSCA
         "SPLIT": config.split,
         "WIDE_A": p.wide_a,
         "WIDE_B": p.wide_b,
+        "WIDE_C": p.wide_c,
         "EVEN_K": bool(p.k) and p.k[-1].size % config.block_k == 0,
         "INPUT_PRECISION": "ieee" if precision == "fp32" else "tf32",
         "SCALING": recipe.scaling,
@@ -406,7 +423,7 @@ def compilations() -> Iterator[Compilation]:
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
     for recipe in RECIPES:
-        for config in configs("fp8_e4m3", scaling=recipe.scaling):
+        for config in configs("fp8_e4m3", scaling=recipe.scaling, slow=recipe.slow):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
     for config in configs("fp8_e4m3", aligned=False, scaling="block"):
         yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))

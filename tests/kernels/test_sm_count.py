@@ -96,8 +96,8 @@ def test_inspect_compiles_the_tiles_of_the_gpu_that_it_is_asked_for(monkeypatch:
 
 @pytest.mark.parametrize("run", ["2026-11-26-h100_sxm5-first-look", "h100_sxm5-2026-11-26"])
 def test_an_h100_runs_what_it_ran(run: str) -> None:
-    """The configs that rows of a board recorded when its 132 SMs were written into the code. Two choices are newer than those rows: 128 × 128
-    at 3 stages, and k split among blocks."""
+    """The configs that rows of a board recorded when its 132 SMs were written into the code. Newer than those rows are
+    two choices: 128 × 128 at 3 stages, and k split among blocks."""
     rows = [row for row in read_journal(ROOT / "docs" / "validation" / run).rows if row.impl == "triton" and row.config]
     both = {row.point: (row.config, CHOOSES[row.op](point_of(row), H100_SMS)) for row in rows if row.op in CHOOSES}
     kept = {name: (ran, now) for name, (ran, now) in both.items() if " k" not in now and not now.endswith("w4 s3")}
