@@ -55,8 +55,9 @@ class Product:
     @property
     def vectors(self) -> bool:
         """Whether A and B can both be loaded 128 bits at a time, along m or n or along k."""
-        along_k = [runs_along(self.k, t) and aligned((*self.batch, *free, *self.k), t) for t, free in (("a", self.m), ("b", self.n))]
-        return (self.wide_a or along_k[0]) and (self.wide_b or along_k[1])
+        along_k_a = runs_along(self.k, "a") and aligned((*self.batch, *self.m, *self.k), "a")
+        along_k_b = runs_along(self.k, "b") and aligned((*self.batch, *self.n, *self.k), "b")
+        return (self.wide_a or along_k_a) and (self.wide_b or along_k_b)
 
 
 def runs_along(group: Group, tensor: Tensor) -> bool:

@@ -29,8 +29,10 @@ ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel su
 
 @triton.jit
 def offsets(index: tl.tensor, sizes: tl.tuple, strides: tl.tuple, WIDE: tl.constexpr) -> tl.tensor:
-    """Where element `index` of a group of dims lies: Σ digit · stride, the last dim's digit the fastest. WIDE: its size is a multiple of 16,
-    so 16 neighbours of an aligned index share all other digits, which Triton does not see."""
+    """Where element `index` of a group of dims lies: Σ digit · stride, the last dim's digit the fastest.
+
+    WIDE: the last size is a multiple of 16, so 16 neighbours of an aligned index share all other digits, which Triton does not see.
+    """
     total = index * 0
     rest = index
     for j in tl.static_range(1, len(sizes)):
