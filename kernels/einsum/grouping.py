@@ -49,8 +49,3 @@ def reduction(terms: Sequence[Names], output: Names, dims: Mapping[str, int], st
         rows = innermost_last(rows, "a")
     # Else A repeats along some rows, the result is the larger of the two, and the rows stay in its order.
     return Product((), merged(rows), (), product((), (), (), [dim for name, dim in named.items() if name not in output]).k)
-
-
-def is_flat(p: Product) -> bool:
-    """Whether the rows of a step with two terms are one run of elements in both operands and in the result: an elementwise product."""
-    return not p.k and (not p.m or (len(p.m) == 1 and p.m[0][1:] == (1, 1, 1)))

@@ -1,7 +1,7 @@
 """einsum in Triton: each step of the path is one launch, whatever its dims. Nothing is copied or transposed.
 
-A contraction of two operands is matmul's strided product, a pointwise product of operands that lie alike is the elementwise kernel, and
-what is left (sums of one operand, permutations, outer and dot products) is a reduction.
+A contraction of two operands is matmul's strided product. What no matrix unit helps (sums and permutations of one operand, pointwise, outer
+and dot products) is a reduction, which without summed dims is an elementwise kernel.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ import torch
 from kernels.compilation import Compilation, sm_count_of
 from kernels.einsum import reduction
 from kernels.einsum.data import make_inputs
-from kernels.einsum.grouping import Strides, group, is_flat, is_product
+from kernels.einsum.grouping import Strides, group, is_product
 from kernels.einsum.grouping import reduction as reduce_group
 from kernels.einsum.spec import OP, Step, expand, path, stored_shapes
-from kernels.elementwise import triton_impl as elementwise
-from kernels.elementwise.configs import choose as choose_block
-from kernels.elementwise.spec import OP as ELEMENTWISE
 from kernels.matmul import triton_impl as matmul
-from kernels.matmul.product import Product, row_major, size_of
+from kernels.matmul.product import Product, row_major
 from kernels.op import Dims, Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import dtype_of
@@ -31,7 +28,7 @@ from kernels.tensors import dtype_of
 
 @dataclass(frozen=True)
 class Launch:
-    """A step with the strides of its operands and its result: `kind` is product, pointwise or reduction."""
+    """A step with the strides of its operands and its result: `kind` is product or reduction."""
 
     kind: str
     product: Product
@@ -41,8 +38,7 @@ def launch_of(step: Step, dims: Dims, strides: tuple[Strides, ...]) -> Launch:
     """What computes a step."""
     if is_product(step.terms, step.output, dims):
         return Launch("product", group(step.terms, step.output, dims, strides))
-    p = reduce_group(step.terms, step.output, dims, strides)
-    return Launch("pointwise" if len(step.terms) == 2 and is_flat(p) else "reduction", p)
+    return Launch("reduction", reduce_group(step.terms, step.output, dims, strides))
 
 
 def launches(point: Point) -> list[Launch]:
@@ -62,12 +58,9 @@ def strided(point: Point) -> Iterator[tuple[Step, tuple[Strides, ...]]]:
 
 def config_of(launch: Launch, precision: str, sm_count: int) -> Any:
     """The config of one step on a GPU with so many SMs."""
-    p, size = launch.product, PRECISIONS[precision].bytes
     if launch.kind == "product":
-        return matmul.choose_product(p, precision, sm_count)
-    if launch.kind == "pointwise":
-        return choose_block(max(size, PRECISIONS[PRECISIONS[precision].matmul_out].bytes), 1, size_of(p.m), sm_count)
-    return reduction.choose(p, size)
+        return matmul.choose_product(launch.product, precision, sm_count)
+    return reduction.choose(launch.product, PRECISIONS[precision].bytes)
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
@@ -115,21 +108,8 @@ def bind(launch: Launch, tensors: tuple[torch.Tensor, ...], precision: str, conf
     *operands, out = tensors
     if launch.kind == "product":
         return matmul.bind(launch.product, *operands, out=out, precision=precision, config=config, compiled=compiled)
-    if launch.kind == "pointwise":
-        return elementwise.bind(pointwise(precision, out), Inputs(tuple(map(flat, operands)), flat(out)), config, compiled)
     a, b = (*operands, None)[:2]
     return reduction.bind(launch.product, a, b, out, config, compiled)
-
-
-def pointwise(precision: str, out: torch.Tensor) -> Point:
-    """The product of as many elements as the result has, as a point of elementwise."""
-    format_ = "fp32" if precision == "tf32" else precision
-    return ELEMENTWISE.point("triton", format_, {"m": 1, "n": out.numel()}, {"function": "mul"})
-
-
-def flat(tensor: torch.Tensor) -> torch.Tensor:
-    """(1, elements) in the order of memory."""
-    return tensor.as_strided((1, tensor.numel()), (tensor.numel(), 1))
 
 
 def result_dtype(point: Point) -> torch.dtype:
@@ -149,6 +129,7 @@ REDUCTIONS = {
     "row_sum": ("i j -> i", {"i": 4096, "j": 4096}),
     "column_sum": ("i j -> j", {"i": 4096, "j": 4096}),
     "dot": ("b i, b i -> b", {"b": 4096, "i": 4096}),
+    "pointwise": ("i j, i j -> i j", {"i": 4096, "j": 4096}),
     "outer": ("i, j -> i j", {"i": 4096, "j": 4096}),
     "permutation": ("i j k -> k i j", {"i": 64, "j": 128, "k": 256}),
 }

@@ -42,7 +42,7 @@ def call(variant: Variant, case: Case, tensors: Operands) -> Call:
         config = Config(variant.m, variant.n, block_k, variant.warps, variant.stages)
         product = triton_impl.product_of(a, b, c)
         named = triton_impl.arguments(product, a, b, c, config)
-        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(product, case.precision, config, "none") | options
+        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(product, case.precision, config) | options
     arguments: dict[str, Any] = {"a": a, "b": b, "c": c, "m": case.m, "n": case.n, "k": case.k}
     constants: dict[str, Any] = {"BLOCK_M": variant.m, "BLOCK_N": variant.n, "BLOCK_K": block_k, "GROUP_M": GROUP_M}
     if variant.family == "pointer":

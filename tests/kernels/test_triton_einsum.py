@@ -44,7 +44,7 @@ LAUNCHED = {
     "i j -> ": "reduction  | 851",
     "i j k -> k i": "reduction 37.35 | 23",
     "i j -> j i": "reduction 37.23 | ",
-    "m n, m n -> m n": "pointwise 871 | ",
+    "m n, m n -> m n": "reduction 871 | ",
     "m n, n m -> m n": "reduction 13.67 | ",
     "b i, b -> b i": "reduction 3.37 | ",
 }
