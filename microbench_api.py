@@ -150,7 +150,10 @@ def _wrapped(build: Callable[[Point, Inputs], Any]) -> Callable[[Point, Inputs],
 
 def _needs(point: Point, platform: Platform) -> str | None:
     """What the platform lacks for the precision, whatever the implementation."""
-    if OPS[point.op].on_matrix_units:
+    op = OPS[point.op]
+    if point.precision not in op.precisions:
+        return f"{op.name} is defined for {', '.join(op.precisions)}"
+    if op.on_matrix_units:
         return support.matrix_units_or_interpreter(point.precision, platform)
     return support.no_products(point.precision, "the op runs in fp32") or support.fp8_conversions({point.precision}, platform)
 

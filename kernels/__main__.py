@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kernels import interpreter
+from kernels.escaping import one_line
 from kernels.guard import check_imports
 from kernels.printing import print_safely
 
@@ -23,6 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> argparse.Namespace:
     from kernels.gpus import DEFAULT_GPU, gpu_help
+    from kernels.imports import add_option
 
     parser = Parser(prog="python -m kernels", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -33,6 +35,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     inspect.add_argument("--dims", metavar="m=4096,n=4096", help="shape of --op at which imported implementations are launched")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
+    add_option(inspect)
     commands.add_parser("precisions", help="bytes, bits, range and spacing of each number format")
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
@@ -43,12 +46,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def _check(parser: Parser, arguments: argparse.Namespace) -> None:
     """Everything that can be wrong is found before anything compiles."""
     from kernels.gpus import GpuError, find_gpu
+    from kernels.imports import ImportProblem, load_imports, specs
     from kernels.registry import OPS
 
     try:
         arguments.gpu = find_gpu(arguments.gpu)
     except GpuError as error:
         parser.error(f"--gpu: {error}")
+    try:
+        load_imports(specs(arguments.imports))
+    except ImportProblem as problem:
+        parser.exit(2, f"{one_line(str(problem))}\n")
     if arguments.op is not None and arguments.op not in OPS:
         near = get_close_matches(arguments.op, OPS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""

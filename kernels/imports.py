@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kernels.fingerprint import forget
-from kernels.guard import NAMES, ROOT, two_packages
+from kernels.guard import DOOR, NAMES, ROOT, two_packages
 from kernels.registry import RegistrationError, registered, restore
 
 VARIABLE = "MICROBENCH_IMPORT"  # specs as for --import, separated as the entries of PATH are
@@ -132,7 +132,7 @@ def _line(error: BaseException, spec: str, place: str) -> str:
 
 
 def _is_theirs(file: str, folder: str) -> bool:
-    suite = any(Path(file).is_relative_to(ROOT / name) for name in NAMES) or Path(file) == ROOT / "microbench_api.py"
+    suite = any(Path(file).is_relative_to(ROOT / name) for name in NAMES) or Path(file) == ROOT / f"{DOOR}.py"
     return not suite and not file.startswith("<") and (file.startswith(folder) if folder else "importlib" not in file)
 
 

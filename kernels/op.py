@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from kernels.parts import Part, Stream
+from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind, Platform, triton_needs
 
 Dims = Mapping[str, int]
@@ -209,6 +210,7 @@ class Op:
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
     cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
     tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"
+    precisions: tuple[str, ...] = tuple(PRECISIONS)  # that it is defined for
     example: Dims | None = None  # a shape for the self-test, where no sweep that ships has one
 
     @classmethod

@@ -171,9 +171,7 @@ def refuses(precisions: Sequence[str]) -> Callable[[Point, Platform], str | None
     def refuse(point: Point, platform: Platform) -> str | None:
         if point.precision not in precisions:
             return f"{point.op} is defined for {', '.join(precisions)}"
-        if platform.interpreted:
-            return None
-        return support.fp8_conversions({point.precision}, platform) or support.matrix_units(point.precision, platform)
+        return support.matrix_units_or_interpreter(point.precision, platform)
 
     return refuse
 
@@ -219,6 +217,7 @@ def own_op(
         impls=all_impls,
         parts=parts,
         on_matrix_units=True,  # their peak is the higher one: what is judged by it is never called faster than the device by mistake
+        precisions=tuple(precisions),
         cost_source=made.cost_source,
         tolerance_source=made.tolerance_source,
         example=least,
