@@ -31,7 +31,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
     inspect.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     inspect.add_argument("--op", help="this op only")
-    inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
+    inspect.add_argument(
+        "--only",
+        action="append",
+        metavar="OP:PRECISION:CONFIG",
+        help="these kernels only, an imported one as OP:PRECISION:IMPL; repeatable",
+    )
     inspect.add_argument("--dims", metavar="m=4096,n=4096", help="shape of --op at which imported implementations are launched")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")

@@ -42,6 +42,7 @@ from kernels.console import open_console
 from kernels.example_launches import launches_of
 from kernels.gpus import Gpu
 from kernels.op import Dims, Impl, Op, code_name
+from kernels.registry import is_shipped
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
@@ -305,7 +306,9 @@ def gather(ops: Iterable[Op], only: list[str] | None = None, gpu: Gpu | None = N
 
 
 def _wanted(compilation: Compilation, only: list[str] | None) -> bool:
-    return only is None or f"{compilation.op}:{compilation.precision}:{compilation.config}" in only
+    """By its config; a recorded launch by its implementation, since its config is known once it has launched."""
+    which = compilation.impl if compilation.expects == "recorded" else compilation.config
+    return only is None or f"{compilation.op}:{compilation.precision}:{which}" in only
 
 
 def gather_launches(
@@ -321,11 +324,6 @@ def gather_launches(
                     found += [c for c in launches if _wanted(c, only)]
                     failures += lines
     return found, failures
-
-
-def is_shipped(impl: Impl) -> bool:
-    """Whether an implementation is this repository's own, which lists what is to be compiled."""
-    return _module(impl).split(".")[0] == "kernels"
 
 
 def unlisted(ops: Iterable[Op]) -> list[str]:
@@ -454,7 +452,8 @@ def table(findings: list[Finding], gpu: Gpu) -> Table:
     major, minor = gpu.compute_capability
     result = Table(title=f"Triton {triton.__version__} for {gpu.name} (compute capability {major}.{minor})", pad_edge=False)
     for name in ("op", "impl", "precision", "variant", "config"):
-        result.add_column(name, no_wrap=True)
+        long = name == "config" and any(f.compilation.expects == "recorded" for f in findings)  # every compile-time argument
+        result.add_column(name, no_wrap=not long, overflow="fold")
     for name, _ in COLUMNS:
         result.add_column(name, justify="left" if name in ("multiplies", "loads") else "right")
     result.add_column("verdict", no_wrap=True)
