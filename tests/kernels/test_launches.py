@@ -150,8 +150,7 @@ ALL = "theirs.scale(torch.ones(129), 0.5); theirs.product(torch.ones(64, 64), to
 def test_a_process_that_compiles_records_what_the_interpreter_records() -> None:
     """It has no GPU to run anything on."""
     code = (
-        f"import torch; from kernels.launches import recorded_launches; from reports.pytest_plugin import kernels_of
-from tests.kernels import somebodys_kernels as theirs\n"
+        f"import torch; from kernels.launches import recorded_launches; from tests.kernels import somebodys_kernels as theirs\n"
         f"def run(): {ALL}\n"
         "print(recorded_launches(run))"
     )
