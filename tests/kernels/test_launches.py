@@ -231,7 +231,7 @@ def test_what_a_run_gives_to_inspect(mine: Op) -> None:
     """Shipped kernels by their configs, an imported implementation by its name, whose launches then pass the filter."""
 
     def row(impl: str, config: str | None) -> Row:
-        point = mine.point(impl, "bf16", {"m": 64, "n": 64})
+        point = mine.point(impl, "bf16", {"m": 64, "n": 64}, {"function": "add"})
         return new_row(point, mine.cost(point, "cpu"), "verified", None, config=config)
 
     assert kernels_of(row("mine", None)) == ["elementwise:bf16:mine"]
