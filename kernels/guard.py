@@ -1,5 +1,5 @@
-"""Stops when `kernels`, `benches`, `reports`, `studies` or `microbench_api` is somebody else's: PyPI has some of these names, and a benchmark that
-silently imports the wrong one measures the wrong thing."""
+"""Stops when `kernels`, `benches`, `reports`, `studies` or `microbench_api` is somebody else's: PyPI has packages of some of these names,
+and a benchmark that silently imports the wrong one measures the wrong thing."""
 
 from __future__ import annotations
 

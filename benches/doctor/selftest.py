@@ -84,9 +84,9 @@ def shipped_examples() -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {op: [] for op in OPS}
     for (op, _), (_, point) in sorted(largest.items(), key=lambda item: item[0]):
         found[op].append(point)
-    for op in OPS.values():
-        if op.example and not found[op.name]:
-            found[op.name].append(op.point(op.baseline, next(iter(PRECISIONS)), op.example))
+    for name, own in OPS.items():
+        if own.example and not found[name]:
+            found[name].append(own.point(own.baseline, own.precisions[0], own.example))
     return found
 
 
