@@ -4,8 +4,8 @@ Each pass of the loop asks an SM for
     matrix    FLOPs / (FLOPs a clock): what the peak is made of. FLOPs a clock are peak / (SMs × the clock at which the peak is quoted)
     issue     instructions × warps / 4: four schedulers, each issuing one instruction a clock (CUDA C++ Programming Guide, "Architecture")
     shared    bytes / 128: what warpgroup products read from shared memory, and what is copied into it (128 bytes a clock, the same table)
-    loads     bytes / 64: what is copied from the L2 (64 bytes a clock and SM: "Dissecting the NVIDIA Volta GPU Architecture", Jia et al. 2018,
-              table 3.1, and unchanged since as far as published)
+    loads     bytes / 64: what comes from the L2. NVIDIA publishes no such figure for Hopper: 64 bytes a clock for each SM is assumed.
+              What UTMALDG copies does not stand in the code, and is left out
 for all the blocks that an SM holds. The bound is matrix / the largest of the four: nothing overlaps better than perfectly. Latencies,
 imbalance, the code outside the loop and the power cap are left out, so a measured fraction is lower.
 """
@@ -23,11 +23,17 @@ WARPGROUP = 4  # warps
 SHARED_BYTES_A_CLOCK, L2_BYTES_A_CLOCK = 128, 64
 REGISTERS, REGISTER_UNIT, LARGEST_BLOCKS = 65_536, 256, 32  # of an SM; a warp's are allotted in units; blocks an SM can hold
 RESERVED = 1024  # bytes of shared memory that each block takes besides its own
-# By compute capability: warps and bytes of shared memory of an SM. CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+# By compute capability: warps and bytes of shared memory of an SM. CUDA C++ Programming Guide, table of technical specifications.
 SM = {(8, 0): (64, 167_936), (8, 6): (48, 102_400), (8, 9): (48, 102_400), (9, 0): (64, 233_472), (10, 0): (64, 233_472)}
 SHAPE = re.compile(r"\.(\d+)x(\d+)x(\d+)\.")
 ELEMENT_BYTES = {"HGMMA": 2, "QGMMA": 1}
-WARP_SHAPES = {"HMMA.16816": (16, 8, 16), "HMMA.1688": (16, 8, 8), "HMMA.1684": (16, 8, 4), "QMMA.16832": (16, 8, 32), "QMMA.16816": (16, 8, 16)}
+WARP_SHAPES = {  # m, n, k
+    "HMMA.16816": (16, 8, 16),
+    "HMMA.1688": (16, 8, 8),
+    "HMMA.1684": (16, 8, 4),
+    "QMMA.16832": (16, 8, 32),
+    "QMMA.16816": (16, 8, 16),
+}
 
 
 @dataclass(frozen=True)
@@ -92,21 +98,21 @@ def bound(loop: Loop, num_warps: int, blocks: int, precision: str, gpu: Gpu) -> 
         times = num_warps / groups_of
         flops += 2 * m * n * k * times
         shared += (m + n) * k * element * times if groups_of == WARPGROUP else 0
-    copied = sum(_bytes(kind, count) for kind, count in loop.loads.items() if kind.startswith("LDGSTS")) * 32 * num_warps
-    loaded = copied + sum(_bytes(kind, count) for kind, count in loop.loads.items() if kind.startswith("LDG.")) * 32 * num_warps
-    through = sum(_bytes(kind, n) for kind, n in (*loop.loads.items(), *loop.stores.items()) if kind.startswith(("LDS.", "STS."))) * 32 * num_warps
+    threads = 32 * num_warps
+    moved = {name: threads * _bytes(loop, name) for name in ("LDGSTS", "LDG", "LDS", "STS")}
     a_clock = gpu.peak_flops_per_s[precision] / (gpu.sm_count * gpu.boost_clock_hz)
     return Bound(
         matrix=blocks * flops / a_clock,
         issue=blocks * len(loop.path) * num_warps / SCHEDULERS,
-        shared=blocks * (shared + copied + through) / SHARED_BYTES_A_CLOCK,
-        loads=blocks * loaded / L2_BYTES_A_CLOCK,
+        shared=blocks * (shared + moved["LDGSTS"] + moved["LDS"] + moved["STS"]) / SHARED_BYTES_A_CLOCK,
+        loads=blocks * (moved["LDGSTS"] + moved["LDG"]) / L2_BYTES_A_CLOCK,
     )
 
 
-def _bytes(kind: str, count: int) -> int:
-    """Bytes that `count` loads or stores move a thread: of "LDGSTS.128" 16 each."""
-    return count * int(kind.rpartition(".")[2]) // 8
+def _bytes(loop: Loop, name: str) -> int:
+    """Bytes that a thread moves in one pass by the loads or stores of this name."""
+    kinds = (loop.loads + loop.stores).items()
+    return sum(count * int(kind.rpartition(".")[2]) // 8 for kind, count in kinds if kind.startswith(f"{name}."))
 
 
 def _product(opcode: str) -> tuple[int, int, int, int, int] | None:

@@ -120,8 +120,8 @@ def parse(listing: str) -> list[Instruction]:
 
 
 def main_loop(code: Sequence[Instruction]) -> Loop | None:
-    """The loop that computes: of all loops the one with most matrix instructions, without any the one with most multiply-adds, else with most
-    loads from global memory. None where no loop has any of these."""
+    """The loop that computes: of all loops the one with most matrix instructions, without any the one with most multiply-adds, else the one
+    with most loads from global memory. None where no loop has any of these."""
     graph, blocks = flow(code)
     found = [Loop(path) for path in steady_paths(graph, blocks)]
 
@@ -150,7 +150,8 @@ def flow(code: Sequence[Instruction]) -> tuple[nx.DiGraph, dict[int, list[Instru
         last = block[-1]
         if last.target in blocks and last.name != "CALL":
             graph.add_edge(start, last.target)
-        always = not last.predicate and (last.name in ENDS or (last.name in ("BRA", "JMP") and last.target is not None and not _may_fall(last)))
+        jumps = last.name in ENDS or (last.name in ("BRA", "JMP") and last.target is not None and not _may_fall(last))
+        always = not last.predicate and jumps
         if following is not None and not always:
             graph.add_edge(start, following)
     return graph, blocks
