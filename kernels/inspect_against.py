@@ -102,7 +102,8 @@ def summary(ref: str, found: Sequence[Change], compared: int) -> str:
     """One line."""
     worse = len({change.kernel for change in found if change.worse})
     differing = len({change.kernel for change in found})
-    return f"against {ref}: {compared} kernels compared, {differing} differ, {worse} became worse"
+    kernels = "kernel" if compared == 1 else "kernels"
+    return f"against {ref}: {compared} {kernels} compared, {differing} differ, {worse} became worse"
 
 
 def show(ref: str, found: Sequence[Change], compared: int, console: Console) -> None:
