@@ -12,6 +12,7 @@ from time import sleep
 from typing import Any
 
 import torch
+from torch.cuda import synchronize
 
 from benches import correctness
 from benches.correctness import Verdict
@@ -268,7 +269,7 @@ class TensorWorkload:
             return correctness.CACHED
         sleep(LATE_S)
         if self._device == "cuda":
-            torch.cuda.synchronize()
+            synchronize()
         late = not correctness.same_bits(*map(correctness.tensors, (self._kept[-1], drawn.result)))
         return correctness.UNFINISHED if late else None
 
