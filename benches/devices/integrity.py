@@ -30,20 +30,35 @@ WATCHED: dict[str, Any] = {
 }
 
 
+# PyTorch replaces these itself: where its compiler is imported, and its storage classes where the default dtype changes.
+TORCHS_OWN = ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state")
+
+
 def functions(owner: Any) -> Iterator[tuple[str, Any]]:
-    """Names and values of the functions and types of a module or class; of private ones only operators such as `__matmul__`."""
-    for name, value in vars(owner).items():
+    """Names and values of the functions and types of a module or class, inherited ones too; of private ones only operators such as
+    `__matmul__`."""
+    for name in dir(owner) if isinstance(owner, type) else list(vars(owner)):
+        value = found(owner, name)
+        if owner is torch and (isinstance(value, type) or name in TORCHS_OWN):
+            continue
         if callable(value) and (not name.startswith("_") or (name.startswith("__") and isinstance(owner, type))):
             yield name, value
 
 
+def found(owner: Any, name: str) -> Any:
+    """An attribute as it is stored: a class would bind it, and a module import it."""
+    spaces = [vars(kind) for kind in owner.__mro__] if isinstance(owner, type) else [vars(owner)]
+    return next((space[name] for space in spaces if name in space), None)
+
+
 ORIGINAL = {where: dict(functions(owner)) for where, owner in WATCHED.items()}
+INHERITED = {where: ORIGINAL[where].keys() - vars(owner).keys() for where, owner in WATCHED.items()}
 
 
 def replaced() -> list[str]:
     """Full names of the watched functions that are no longer what they were, in order. What was added does not count."""
     return [
-        f"{where}.{name}" for where, owner in WATCHED.items() for name, value in ORIGINAL[where].items() if vars(owner).get(name) is not value
+        f"{where}.{name}" for where, owner in WATCHED.items() for name, value in ORIGINAL[where].items() if found(owner, name) is not value
     ]
 
 
@@ -51,7 +66,10 @@ def put_back(names: list[str]) -> None:
     """Undoes what `replaced` found."""
     for full in names:
         where, _, name = full.rpartition(".")
-        setattr(WATCHED[where], name, ORIGINAL[where][name])
+        if name in INHERITED[where]:
+            delattr(WATCHED[where], name)
+        else:
+            setattr(WATCHED[where], name, ORIGINAL[where][name])
 
 
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {  # how each is read and set

@@ -119,6 +119,7 @@ class TensorWorkload:
         self._checked: BufferSet | None = None  # the set that `refill` drew
         self._kept: list[Any] = []  # copies of what it returned since
         self._before: Any = None  # and of what it had returned until then
+        self._changed = False  # an operand that launches may only read
 
     def _make_inputs(self, seed: int) -> Inputs:
         return self._op.load("make_inputs")(self._shape, self._device, seed)
@@ -218,12 +219,13 @@ class TensorWorkload:
     def _forget(self) -> None:
         for s in self._sets:
             s.given = None
-        self._checked, self._kept, self._before = None, [], None
+        self._checked, self._kept, self._before, self._changed = None, [], None, False
 
     def keep(self) -> None:
         """Copies what the drawn set returned, at once: what is computed after a call has returned is not in the copy. Its turn is next."""
         drawn = self._checked or self._last
         self._kept.append(copy_of(drawn.result))
+        self._changed = self._changed or not correctness.same_bits(*drawn.constants())
         self._next = self._sets.index(drawn)
 
     def poison(self) -> None:
@@ -253,7 +255,7 @@ class TensorWorkload:
         verdict = correctness.formed(self._op, self._shape, drawn.result, drawn.inputs)
         if verdict or any(kept is None for kept in self._kept):
             return verdict or Verdict(math.inf, "nothing was run")
-        if not correctness.same_bits(*drawn.constants()):
+        if self._changed:
             return Verdict(math.inf, "a launch changed an operand that it may only read", correctness.INPUTS_CHANGED)
         operands = drawn.inputs.operands
         if drawn.given:
@@ -265,13 +267,15 @@ class TensorWorkload:
 
     def _cause(self, drawn: BufferSet) -> str | None:
         """How a kernel came by values that are wrong, where that shows."""
-        if self._before is not None and any(correctness.same_bits(*map(correctness.tensors, (k, self._before))) for k in self._kept):
-            return correctness.CACHED
         sleep(LATE_S)
         if self._device == "cuda":
             synchronize()
-        late = not correctness.same_bits(*map(correctness.tensors, (self._kept[-1], drawn.result)))
-        return correctness.UNFINISHED if late else None
+        if not correctness.same_bits(*map(correctness.tensors, (self._kept[-1], drawn.result))):
+            return correctness.UNFINISHED
+        stored = self._before is not None and any(
+            correctness.same_bits(*map(correctness.tensors, (kept, self._before))) for kept in self._kept
+        )
+        return correctness.CACHED if stored else None
 
     def _tampered(self) -> Verdict | None:
         """What the kernel replaced or set that is not its own, which is undone; what imported code had replaced before stays."""
