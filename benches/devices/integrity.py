@@ -72,6 +72,15 @@ def put_back(names: list[str]) -> None:
             setattr(WATCHED[where], name, ORIGINAL[where][name])
 
 
+REDUCED = ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
+
+
+def _of_products(name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """How a setting of torch.backends.cuda.matmul is read and set."""
+    owner = torch.backends.cuda.matmul
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {  # how each is read and set
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -79,13 +88,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {  # how e
     "the grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     "the fp32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    **{
-        f"torch.backends.cuda.matmul.{name}": (
-            lambda name=name: getattr(torch.backends.cuda.matmul, name),
-            lambda value, name=name: setattr(torch.backends.cuda.matmul, name, value),
-        )
-        for name in ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
-    },
+    **{f"torch.backends.cuda.matmul.{name}": _of_products(name) for name in REDUCED},
 }
 
 

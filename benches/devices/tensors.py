@@ -23,7 +23,6 @@ from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
 
-
 OTHER_VALUES = 2**16  # added to a set's seed for each refill: no two sets ever hold the same values
 LATE_S = 0.05  # waited, where a result is wrong, to see whether it still changes
 
@@ -64,7 +63,7 @@ class BufferSet:
         self.launches = 0
 
     def refill(self, given: Inputs) -> None:
-        """Writes other values into the same operands. Not through the tensors that the kernel holds, whose version counters would show it."""
+        """Writes other values into the same operands. The kernel's tensors do not show it in their version counters."""
         self.given = given
         for mine, its in zip(self.inputs.operands, given.operands, strict=True):
             mine.data.copy_(its)

@@ -114,4 +114,4 @@ def updates_in_place(point: Point, inputs: Inputs) -> Kernel:
 
 
 def view(point: Point, inputs: Inputs) -> Kernel:
-    return Kernel(lambda: inputs.operands[0].t())
+    return Kernel(inputs.operands[0].t)

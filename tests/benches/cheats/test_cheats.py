@@ -16,7 +16,7 @@ from benches.devices import integrity, tensors
 from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.cpu import CpuDevice
 from benches.devices.tensors import TensorWorkload
-from benches.row import TIMED, Row
+from benches.row import TIMED
 from benches.timing import measure as measuring
 from benches.timing.measure import gate, measure
 from kernels.gpus import Ceilings
@@ -253,9 +253,7 @@ def test_what_is_not_a_plain_tensor_is_named(result: Any, words: str | None) -> 
     assert found is None if words is None else str(found).startswith(words)
 
 
-@pytest.mark.parametrize(
-    "dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.int64, torch.bool, torch.complex64], ids=lambda d: str(d)
-)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.int64, torch.bool, torch.complex64], ids=str)
 def test_values_are_compared_bit_for_bit(dtype: torch.dtype) -> None:
     whole = torch.arange(1, 40).reshape(3, 13).to(dtype)
     some, same = whole[:, :7], whole[:, :7].clone()
