@@ -41,10 +41,9 @@ def measure(
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = perf_counter() - start
-        code = source_hash(OPS[point.op], point.impl)
-        return new_row(
-            point, OPS[point.op].cost(point, where), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields
-        )
+        op = OPS[point.op]
+        found = {"started_utc": started, "wall_s": wall, "source_hash": source_hash(op, point.impl), "cost_source": op.cost_source(point)}
+        return new_row(point, op.cost(point, where), status, reason, **found, **fields)
 
     try:
         refusal = refuse(point, device)
@@ -53,7 +52,7 @@ def measure(
         workload = device.load(point, seed)
         interpreted = device.platform(impl_of(point).language).interpreted
         verdict = gate(workload, POISONED if interpreted else AS_IT_IS + POISONED)
-        found = {name: getattr(workload, name) for name in MEASURED_ONCE}
+        found = {name: getattr(workload, name) for name in MEASURED_ONCE} | {"tolerance": OPS[point.op].tolerance_source(point)}
         if not verdict.ok:
             return row("wrong", verdict.problem, cause=verdict.cause, **found)
         found["error_over_tolerance"] = verdict.worst
