@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from benches.devices.base import Settings, TooLittleMemory
 from benches.devices.cpu import CpuDevice
 from benches.devices.tensors import TensorWorkload
 from benches.row import TIMED
+from benches.run import bench
 from benches.timing import measure as measuring
 from benches.timing.measure import gate, measure
 from kernels.gpus import Ceilings
@@ -266,6 +268,15 @@ def test_nan_equals_itself_and_zero_is_not_minus_zero() -> None:
     nan = torch.full((3,), torch.nan)
     assert correctness.same_bits((nan,), (nan.clone(),))
     assert not correctness.same_bits((torch.zeros(3),), (-torch.zeros(3),))
+
+
+def test_the_device_is_opened_before_other_peoples_code_is_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(bench, "open_device", lambda *a: done.append("open") or CpuDevice(CEILINGS))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(bench, "load_imports", lambda names: done.append("import"))
+    monkeypatch.setattr(bench, "Sentinels", lambda *a: None)
+    bench.Bench("cpu", tmp_path, 1, {}, imports=["mine.py"])
+    assert done == ["open", "import"]
 
 
 def test_every_cause_is_documented() -> None:
