@@ -67,8 +67,8 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
     op = own_op(
         name_of(definition.name, "definition"),
         definition.dims,
-        named_as(definition.run, definition.operands),
-        named_as(definition.run, definition.reference),
+        named_as(definition.run, lambda point, device, seed: definition.operands(point, device, seed)),
+        named_as(definition.run, lambda *operands: definition.reference(*operands)),
         doc=str(definition.given.get("description", "")).partition("\n")[0],
         precisions=(definition.precision,),
         impls=list(impls.values()),

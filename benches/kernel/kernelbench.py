@@ -90,8 +90,8 @@ def read_kernelbench(paths: Sequence[Path]) -> Problem:
     op = own_op(
         name_of(where["Model"].stem, "kernelbench"),
         ("elements",),
-        named_as(reference.get_inputs, reference.operands),
-        named_as(reference.model, reference.forward),
+        named_as(reference.get_inputs, lambda point, device, seed: reference.operands(point, device, seed)),
+        named_as(reference.model, lambda *operands: reference.forward(*operands)),
         precisions=(reference.precision,),
         small={"elements": elements},
         impls=impls,
@@ -138,9 +138,8 @@ class _Reference:
     file: str
 
     def __post_init__(self) -> None:
-        from torch.utils._pytree import tree_flatten
-
         import torch
+        from torch.utils._pytree import tree_flatten
 
         leaves, self._spec = tree_flatten(self._inputs(0))
         self._constants = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
