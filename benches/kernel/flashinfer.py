@@ -157,9 +157,7 @@ class _Definition:
     def by_name(self, operands: Sequence[Any]) -> dict[str, Any]:
         """All inputs in the definition's order."""
         tensors = iter(operands)
-        return {
-            name: self._scalars.get(name) if tensor.get("shape") is None else next(tensors) for name, tensor in self.inputs.items()
-        }
+        return {name: self._scalars.get(name) if tensor.get("shape") is None else next(tensors) for name, tensor in self.inputs.items()}
 
     def results(self, value: Any) -> Any:
         """A tensor, or a tuple of them, of what `run` returned: these, or a dict of them by name."""

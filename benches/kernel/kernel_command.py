@@ -46,7 +46,9 @@ def add_command(commands: Any) -> None:
     kernel = commands.add_parser("kernel", help=HELP, description=HELP)
     kernel.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a .py or .json file; a reference and its solution may be two")
     kernel.add_argument("--dims", type=_dims, metavar="NAME=N,…", help="sizes, such as m=4096,n=4096 (default: those of the file)")
-    kernel.add_argument("--precision", action="append", metavar="NAME", help="only this one, repeatable (default: all that the kernel takes)")
+    kernel.add_argument(
+        "--precision", action="append", metavar="NAME", help="only this one, repeatable (default: all that the kernel takes)"
+    )
     kernel.add_argument("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
     kernel.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
     kernel.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs and order (default: {SEED})")

@@ -75,16 +75,14 @@ def read_kernelbench(paths: Sequence[Path]) -> Problem:
             raise FormatError(f"{paths[0]}: there is no {part}: KernelBench's reference file defines Model, get_inputs and get_init_inputs")
     cuda = {path: "load_inline" in imports_of(path) and shutil.which("nvcc") is None for path in paths}
     modules = {path: _load(path, cuda[path]) for path in dict.fromkeys(where.values())}
-    get_inits = getattr(modules[where["get_init_inputs"]], "get_init_inputs") if "get_init_inputs" in where else list
-    reference = _Reference(
-        getattr(modules[where["Model"]], "Model"), getattr(modules[where["get_inputs"]], "get_inputs"), get_inits, str(where["Model"])
-    )
+    get_inits = modules[where["get_init_inputs"]].get_init_inputs if "get_init_inputs" in where else list
+    reference = _Reference(modules[where["Model"]].Model, modules[where["get_inputs"]].get_inputs, get_inits, str(where["Model"]))
     impls = []
     if "ModelNew" in where:
         path = where["ModelNew"]
         language: Any = "triton" if "triton" in imports_of(path) else "torch"
         refuse = refuse_always(NO_NVCC) if cuda[path] else _needs
-        solution = getattr(modules[path], "ModelNew")
+        solution = modules[path].ModelNew
         impls = [Impl("model_new", named_as(solution, reference.builder(solution)), refuse, always, language)]
     elements = sum(t.numel() for t in reference.tensors(0))
     op = own_op(

@@ -15,6 +15,7 @@ from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from kernels.registry import baseline_of
 
 MISSING = "-"
+HEADINGS = ("kernel", "status", "time", "speed-up", "FLOP/s", "B/s", "MFU", "err/tol")
 
 
 def show_table(rows: Sequence[Row], environment: Mapping[str, Any], console: Console) -> None:
@@ -26,8 +27,9 @@ def show_table(rows: Sequence[Row], environment: Mapping[str, Any], console: Con
     for (op, title), found in cases.items():
         reference = next((row for row in found if row.impl == baseline_of(op)), None)
         table = Table(title=title, title_justify="left")
-        for heading in ("kernel", "status", "time", "speed-up", "FLOP/s", "B/s", "MFU", "error/tol."):
-            table.add_column(heading, justify="left" if heading in ("kernel", "status") else "right", overflow="fold")
+        for heading in HEADINGS:
+            left, folds = heading in ("kernel", "status"), heading in ("kernel", "time", "speed-up")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not folds)
         for row in found:
             table.add_row(*cells(row, reference, on_gpu=environment.get("device_kind") == "cuda"))
         console.print(table)

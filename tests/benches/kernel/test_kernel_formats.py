@@ -54,7 +54,7 @@ def verdict_of(problem: Problem, impl: str, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("impl", ["torch", "model_new"])
 def test_the_kernelbench_example_is_right(impl: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = read((EXAMPLES / "kernelbench.py",), EXAMPLES)
-    assert verdict_of(problem, impl, monkeypatch).passed
+    assert verdict_of(problem, impl, monkeypatch).ok
     assert problem.op.cost(problem.op.point(impl, "fp32", problem.shapes[0]), "cpu").flops == 2 * 129 * 127 * 127
 
 
@@ -62,7 +62,7 @@ def test_the_kernelbench_example_is_right(impl: str, monkeypatch: pytest.MonkeyP
 def test_the_flashinfer_example_is_right(impl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = read(FLASHINFER, tmp_path)
     assert problem.shapes == ({"M": 129},)
-    assert verdict_of(problem, impl, monkeypatch).passed
+    assert verdict_of(problem, impl, monkeypatch).ok
 
 
 @pytest.mark.parametrize(("result", "right"), [("x * self.weight", True), ("x * self.weight * 1.02", False), ("x", False)])
@@ -71,7 +71,7 @@ def test_a_solution_in_a_second_file_has_the_weights_of_the_reference(
 ) -> None:
     problem = problem_of(tmp_path, MODEL, NEW + result)
     assert problem.op.name == "a_problem"
-    assert verdict_of(problem, "model_new", monkeypatch).passed == right
+    assert verdict_of(problem, "model_new", monkeypatch).ok == right
 
 
 def test_sets_differ_and_weights_do_not(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_sets_differ_and_weights_do_not(tmp_path: Path) -> None:
 def test_inputs_that_are_no_tensors_and_results_in_a_tuple(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = MODEL.replace("(self, x)", "(self, x, axis, scale)").replace("x * self.weight", "(x * self.weight).sum(axis), x * scale[0]")
     problem = problem_of(tmp_path, text.replace("torch.rand(5, 3)]", "torch.rand(5, 3), -1, [0.5]]"))
-    assert verdict_of(problem, "torch", monkeypatch).passed
+    assert verdict_of(problem, "torch", monkeypatch).ok
 
 
 def test_cuda_source_without_nvcc_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,4 +190,4 @@ def test_a_solution_may_write_into_the_outputs(tmp_path: Path, monkeypatch: pyte
     content = "import torch\ndef run(x, eps, y):\n    y.copy_(torch.nn.functional.rms_norm(x, x.shape[-1:], eps=eps))\n"
     solution["sources"] = [{"path": "main.py", "content": content}]
     problem = read_changed((1, json.dumps(solution)), tmp_path)
-    assert verdict_of(problem, "row_scale_norm", monkeypatch).passed
+    assert verdict_of(problem, "row_scale_norm", monkeypatch).ok
