@@ -1,6 +1,7 @@
 """flashinfer-bench's JSON files: a definition, solutions in Python or Triton, and workloads with random or scalar inputs.
 
-What is of another kind, such as CUDA sources, is `unsupported` with the reason; a workload whose inputs lie in files is left out with a note.
+A solution in another language, such as CUDA, is `unsupported` with the reason; a
+workload whose inputs lie in files is left out with a note.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
     """The op of a definition with its solutions and workloads. Sources are written to `folder`, from which they are imported."""
-    definitions, solutions, workloads = [], [], []
+    definitions: list[tuple[Path, dict[str, Any]]] = []
+    solutions: list[tuple[Path, dict[str, Any]]] = []
+    workloads: list[tuple[Path, dict[str, Any]]] = []
     for path in paths:
         for one in documents(path):
             kind = solutions if "sources" in one else definitions if "reference" in one else workloads
@@ -56,7 +59,8 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
             kind.append((path, one))
     if len(definitions) != 1:
         raise FormatError(f"{paths[0]}: needs one definition, not {len(definitions)}: name its file beside those of the solutions")
-    definition = _Definition(*definitions[0], folder)
+    ((where, given),) = definitions
+    definition = _Definition(where, given, folder)
     impls: dict[str, Impl] = {}
     for path, solution in solutions:
         impl = _solution(path, solution, definition, folder)
@@ -64,11 +68,14 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
             raise FormatError(f"{path}: the name {_text(solution, 'name', path)!r} is taken by another implementation: choose another")
         impls[impl.name] = impl
     notes = [note for path, one in workloads if (note := definition.add_workload(path, one))]
+    # A method has no name of its own that could be changed: hence the functions around them.
+    make_operands = named_as(definition.run, lambda point, device, seed: definition.operands(point, device, seed))  # noqa: PLW0108
+    reference = named_as(definition.run, lambda *operands: definition.reference(*operands))  # noqa: PLW0108
     op = own_op(
         name_of(definition.name, "definition"),
         definition.dims,
-        named_as(definition.run, lambda point, device, seed: definition.operands(point, device, seed)),
-        named_as(definition.run, lambda *operands: definition.reference(*operands)),
+        make_operands,
+        reference,
         doc=str(definition.given.get("description", "")).partition("\n")[0],
         precisions=(definition.precision,),
         impls=list(impls.values()),
@@ -214,7 +221,7 @@ def _function(file: Path, name: str, path: Path) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if not callable(found):
         raise FormatError(f"{path}: there is no function {name} in {file.name}: define it, or name another")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _write(folder: Path, texts: Mapping[str, str], path: Path) -> Path:

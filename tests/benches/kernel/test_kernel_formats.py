@@ -51,6 +51,7 @@ def verdict_of(problem: Problem, impl: str, monkeypatch: pytest.MonkeyPatch) -> 
     return workload.verify()
 
 
+@pytest.mark.slow  # the first use of PyTorch's FLOP counter takes seconds
 @pytest.mark.parametrize("impl", ["torch", "model_new"])
 def test_the_kernelbench_example_is_right(impl: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = read((EXAMPLES / "kernelbench.py",), EXAMPLES)
@@ -104,7 +105,7 @@ MALFORMED = [
     (MODEL.replace("def get_inputs", "def get_input"), "there is no get_inputs"),
     (MODEL.replace("return [torch.rand(5, 3)]", "return torch.rand(5, 3)"), "get_inputs returns Tensor: return a list"),
     (MODEL.replace("return [torch.rand(5, 3)]", "return [1]"), "get_inputs returns no tensor"),
-    (MODEL.replace("return [torch.rand(5, 3)]", "return [1 / 0]"), ":11: ZeroDivisionError: division by zero; it was raised by get_inputs"),
+    (MODEL.replace("return [torch.rand(5, 3)]", "return [1 / 0]"), ":10: ZeroDivisionError: division by zero; it was raised by get_inputs"),
     (MODEL.replace("return [3]", "return 3"), "get_init_inputs returns int"),
     (MODEL.replace("super().__init__()", "raise ValueError('no')"), ":5: ValueError: no; it was raised by the constructor of Model"),
     (MODEL.replace("return [3]", "return [3, 4]"), "TypeError"),
