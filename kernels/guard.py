@@ -24,6 +24,36 @@ def check_imports(root: Path = ROOT) -> None:
             raise SystemExit(f"error: `{name}` resolves to {where}, not to {own}: run from {root}, or `pip uninstall {name}`")
 
 
+def two_packages(error: BaseException) -> str | None:
+    """A line for an error that arose because somebody's code imports another package that has one of NAMES, as `transformers` imports
+    PyPI's `kernels` where that is installed; None for any other error. What caused the error is looked at too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if found := _missing(cause):
+            name, missing = found
+            return (
+                f"{missing} is not in this repository's package `{name}`: it is asked of another package of that name, and one process "
+                f"cannot hold both. Leave out the code that imports it or, where that can do without, `pip uninstall {name}`"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _missing(error: BaseException) -> tuple[str, str] | None:
+    """The package of NAMES, and what is not in it: a module, an attribute, or a name (which Python 3.12 and later know)."""
+    if isinstance(error, ModuleNotFoundError):
+        package, found = (error.name or "").partition(".")[0], f"`{error.name}`"
+    elif isinstance(error, ImportError):
+        name = getattr(error, "name_from", None)
+        package, found = error.name or "", f"`{error.name}.{name}`" if name else f"a name imported from `{error.name}`"
+    elif isinstance(error, AttributeError):
+        package = getattr(error.obj, "__name__", "")
+        found = f"`{package}.{error.name}`"
+    else:
+        return None
+    return (package, found) if package in NAMES else None
+
+
 @contextmanager
 def missing_package_in_a_line() -> Iterator[None]:
     """Around imports: raises SystemExit with one line that says what to install, where a package is not installed."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kernels.fingerprint import forget
-from kernels.guard import DOOR, NAMES, ROOT
+from kernels.guard import DOOR, NAMES, ROOT, two_packages
 from kernels.registry import RegistrationError, registered, restore
 
 VARIABLE = "MICROBENCH_IMPORT"  # specs as for --import, separated as the entries of PATH are
@@ -124,6 +124,8 @@ def error_line(error: BaseException, spec: str, place: str) -> str:
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else f"{spec}:1"
     if isinstance(error, RegistrationError):
         return f"{where}: {error}"
+    if line := two_packages(error):
+        return f"{where}: {line}"
     if isinstance(error, ModuleNotFoundError):
         return f"{where}: there is no module {error.name!r}: install it, or put it beside the file"
     first = (str(error).strip().splitlines() or [""])[0]

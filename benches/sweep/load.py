@@ -4,7 +4,7 @@
     for point in sweep.points: ...
 
 Every mistake is reported at once, before anything runs, as a SweepError with one line each. Reading is bounded: no file makes it
-take more than about a second, or expand more points than it may hold. README.md describes the format, and the shipped
+take more than about a second, or expand more points than it may hold. docs/reference/sweep-yaml.md describes the format, and the shipped
 sweeps show it; besides what they show, `points: {table: TEXT}` is a CSV inside the YAML, which is how a run's own sweep.yaml lists shapes.
 """
 

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from benches.doctor import selftest
+from benches.__main__ import main as commands
+from benches.devices.cpu import CpuDevice
+from benches.doctor import doctor_command, selftest
 from benches.plan import make_plan
 from benches.run.journal import read_journal
 from benches.run.resume import differences
 from benches.sweep.load import SweepError, load_sweep
+from benches.timing.measure import measure
 from kernels import imports
+from kernels.__main__ import parse
 from kernels.fingerprint import forget
-from kernels.gpus import load_gpu
+from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import ROOT
-from kernels.imports import load_imports
+from kernels.imports import ImportProblem, load_imports
 from kernels.registry import OPS, registered, restore
 from kernels.support import Platform
 from reports.report import load_report
@@ -57,7 +61,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def pytest_run(*arguments: str | Path, imported: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "benches/", "-p", "no:cacheprovider", "--benchmark-disable", "-q", "--device", "cpu"]
+    command = [sys.executable, "-m", "pytest", "benches/", "-p", "no:cacheprovider", "--benchmark-disable", "-q", "--device", "simulated"]
     environment = os.environ | {imports.VARIABLE: imported}
     return subprocess.run(
         [*command, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False
@@ -72,12 +76,12 @@ def test_a_run_with_the_examples(sweep: Path, tmp_path: Path) -> None:
     done = pytest_run(*arguments, imported="examples/implementation.py")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {row.point: row for row in read_journal(run_dir).rows}
-    assert {name: (row.status, row.cost_source, row.tolerance) for name, row in rows.items()} == {
-        "softmax_rows-torch-fp32-127x129": ("verified", "counted", "derived"),
-        "softmax_rows-fused-fp32-127x129": ("verified", "counted", "derived"),
-        "softmax_rows-torch-fp16-127x129": ("unsupported", "counted", None),
-        "softmax_rows-fused-fp16-127x129": ("unsupported", "counted", None),
-        "matmul-in_halves-fp32-67x31x37": ("verified", "formula", "derived"),
+    assert {name: (row.status, row.cost_source) for name, row in rows.items()} == {
+        "softmax_rows-torch-fp32-127x129": ("verified", "counted"),
+        "softmax_rows-fused-fp32-127x129": ("verified", "counted"),
+        "softmax_rows-torch-fp16-127x129": ("unsupported", "counted"),
+        "softmax_rows-fused-fp16-127x129": ("unsupported", "counted"),
+        "matmul-in_halves-fp32-67x31x37": ("verified", "formula"),
     }
     assert len({row.source_hash for row in rows.values()}) == 3
     assert None not in {row.source_hash for row in rows.values()}
@@ -127,24 +131,37 @@ def test_the_examples_are_planned_and_self_tested(sweep: Path, loaded: None, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
-        (["benches", "plan", "smoke", "--import", "nowhere.py"], 2),
-        (["benches", "doctor", "--import", "nowhere.py"], 2),
-        (["kernels", "inspect", "--import", "nowhere.py"], 2),
-        (["pytest", "benches/", "-p", "no:cacheprovider", "--import", "nowhere.py"], 4),
-    ],
-)
-def test_a_wrong_import_is_one_line(command: list[str], code: int) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False)
-    assert done.returncode == code
-    line = "nowhere.py:1: there is no such file to import; name a Python file, or a module without .py"
-    assert done.stderr.strip().removeprefix("ERROR: ") == line
+def test_the_examples_are_right(sweep: Path, loaded: None) -> None:
+    device = CpuDevice(Ceilings(peak_flops_per_s={"fp32": 1e11}, bandwidth_bytes_per_s=1e10))
+    rows = [measure(point, device, 1, timing=False) for point in load_sweep(sweep).points]
+    assert [(row.point, row.tolerance) for row in rows if row.status == "verified"] == [
+        ("softmax_rows-torch-fp32-127x129", "derived"),
+        ("softmax_rows-fused-fp32-127x129", "derived"),
+        ("matmul-in_halves-fp32-67x31x37", "derived"),
+    ]
+
+
+WRONG = "nowhere.py:1: there is no such file to import; name a Python file, or a module without .py"
 
 
 @pytest.mark.slow
-def test_first_contact_refuses_a_wrong_import(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benches", "first-contact", "--out", str(tmp_path), "--device", "simulated", "--import", "nowhere.py"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False)
-    assert (done.returncode, done.stderr.startswith("nowhere.py:1: there is no such file")) == (2, True)
+def test_a_wrong_import_ends_pytest_with_one_line() -> None:
+    done = pytest_run("--import", "nowhere.py")
+    assert (done.returncode, done.stderr.strip()) == (4, f"ERROR: {WRONG}")
+
+
+def test_a_wrong_import_ends_plan_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands(["plan", "smoke", "--import", "nowhere.py"]) == 2
+    assert capsys.readouterr().err == f"{WRONG}\n"
+
+
+def test_a_wrong_import_ends_inspect_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(["inspect", "--import", "nowhere.py"])
+    assert (end.value.code, capsys.readouterr().err) == (2, f"{WRONG}\n")
+
+
+def test_a_wrong_import_ends_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernels.interpreter.choose", lambda kind: None)
+    with pytest.raises(ImportProblem, match=r"^nowhere\.py:1: "):
+        doctor_command.load(["nowhere.py"], "cpu")

@@ -36,7 +36,10 @@ ENTRIES = {
         "2: op: unknown op 'matmull' (did you mean matmul?); is it in a file for --import?",
     ),
     "no op": ("{precision: bf16, dims: {m: 1}}", f"2: op: missing; valid: {', '.join(OPS)}"),
-    "unknown impl": (ONE.replace("torch", "[torch, tritn]") + "}", "2: impl: unknown impl 'tritn' (did you mean triton?); is it in a file for --import?"),
+    "unknown impl": (
+        ONE.replace("torch", "[torch, tritn]") + "}",
+        "2: impl: unknown impl 'tritn' (did you mean triton?); is it in a file for --import?",
+    ),
     "unknown precision": (ONE.replace("bf16", "BF16") + "}", "2: precision: unknown precision 'BF16' (did you mean bf16?)"),
     "precision like no other": (
         ONE.replace("bf16", "double") + "}",
