@@ -213,7 +213,7 @@ class Op:
     cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
     tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"
     precisions: tuple[str, ...] = tuple(PRECISIONS)  # that it is defined for
-    example: Dims | None = None  # a shape for the self-test, where no sweep that ships has one
+    example: Dims | None = None  # sizes to measure, and to shrink for the self-test, where no sweep that ships has the op
 
     @classmethod
     def define(
