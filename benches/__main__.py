@@ -18,6 +18,7 @@ if __name__ == "__main__":
 with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
     from benches.doctor.doctor_command import add_command as add_doctor
     from benches.first_contact.first_contact_command import add_command as add_first_contact
+    from benches.listing import add_command as add_list
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
@@ -25,7 +26,8 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help
 
 
-def main(arguments: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
     parser = argparse.ArgumentParser(prog="python -m benches", description="Sweeps of kernels, beside their measurement by pytest.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plan = commands.add_parser("plan", help="expand a sweep and predict it; needs no GPU and allocates no tensors")
@@ -33,10 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
     plan.set_defaults(run=_plan)
+    add_list(commands)
     add_doctor(commands)
     add_train(commands)
     add_first_contact(commands)
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = make_parser().parse_args(arguments)
     return given.run(given)
 
 
