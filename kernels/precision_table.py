@@ -69,9 +69,9 @@ def conclusions() -> list[tuple[str, str]]:
     return [
         (
             "Resolution",
-            f"A bf16 number is off by at most {bf16.unit_roundoff:.2g} of its value, an fp16 number by {fp16.unit_roundoff:.2g}. A gradient "
-            "is estimated from a random batch, and another batch changes it by more than that; products are summed in fp32. So the coarser "
-            "rounding is one small error more among others, and training goes on.",
+            f"A bf16 number is off by at most {bf16.unit_roundoff:.2g} of its value, an fp16 number by {fp16.unit_roundoff:.2g}. A "
+            "gradient is estimated from a random batch, and another batch changes it by more than that; products are summed in fp32. So "
+            "the coarser rounding is one small error more among others, and training goes on.",
         ),
         (
             "Range",

@@ -56,12 +56,18 @@ def add_command(commands: Any) -> None:
     )
     train.add_argument("--checkpoint", type=Path, metavar="FILE", help="resume from this file if it is there; save to it")
     train.add_argument("--save-every", type=positive, default=100, metavar="N", help="steps between saves (default: 100)")
-    train.add_argument("--precision", choices=[p for p in PRECISIONS if p != "fp8_e5m2"], help="default: bf16 on CUDA, fp32 on a CPU")
-    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default: adamw")
-    train.add_argument("--learning-rate", type=rate, default=3e-3, metavar="X", help="default: 0.003")
+    train.add_argument(
+        "--precision",
+        choices=[p for p in PRECISIONS if p != "fp8_e5m2"],
+        help="the mode of training (default: bf16 on CUDA, fp32 on a CPU)",
+    )
+    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="the update rule (default: adamw)")
+    train.add_argument("--learning-rate", type=rate, default=3e-3, metavar="X", help="step size of the optimizer (default: 0.003)")
     train.add_argument("--checkpointing", action="store_true", help="compute activations again in backward instead of keeping them")
-    train.add_argument("--seed", type=int, default=0, help="of weights and batches (default: 0)")
-    train.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: cuda where there is one")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and batches (default: 0)")
+    train.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto", help="where to train (default: cuda where there is one)"
+    )
     for name in EVERY_SIZE:
         train.add_argument(f"--{name}", type=positive, metavar="N", help=size_help(name))
     train.set_defaults(run=main)
