@@ -33,8 +33,10 @@ MADE = "<!-- Made by `python -m reports reference`; what it says stands in the c
 
 
 def pages() -> dict[str, str]:
-    """Every page by the name of its file."""
-    return {name: page(title, [[MADE], *blocks()]) for name, (title, blocks) in PAGES.items()}
+    """Every page by the name of its file, and an index of them."""
+    listed = table(("page", "holds"), ((f"[{title}]({name})", holds) for name, (title, holds, _) in PAGES.items()))
+    index = page("Reference", [[MADE], ["Everything that can be named, made from the code that reads it."], listed])
+    return {"index.md": index} | {name: page(title, [[MADE], *blocks()]) for name, (title, _, blocks) in PAGES.items()}
 
 
 def commands() -> Iterator[Block]:
@@ -237,13 +239,13 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-PAGES: dict[str, tuple[str, Callable[[], Iterator[Block]]]] = {
-    "commands.md": ("Commands", commands),
-    "pytest-options.md": ("Options of pytest", pytest_options),
-    "sweep-yaml.md": ("Keys of a sweep", sweep_yaml),
-    "ops.md": ("Ops", ops),
-    "gpu-yaml.md": ("Keys of a GPU, a CPU and a model", gpu_yaml),
-    "questions.md": ("Keys of a question", questions),
-    "verdicts.md": ("Keys of verdicts", verdicts),
-    "rows.md": ("Fields of a row", rows),
+PAGES: dict[str, tuple[str, str, Callable[[], Iterator[Block]]]] = {  # title, what it holds, and how it is made
+    "commands.md": ("Commands", "every command of `python -m benches`, `kernels` and `reports`, and its arguments", commands),
+    "pytest-options.md": ("Options of pytest", "the options that `pytest benches/` takes", pytest_options),
+    "sweep-yaml.md": ("Keys of a sweep", "a sweep's file, its entries, and the precisions", sweep_yaml),
+    "ops.md": ("Ops", "the sizes, options and implementations of each op", ops),
+    "gpu-yaml.md": ("Keys of a GPU, a CPU and a model", "the files of configs/gpus, configs/cpus and configs/models", gpu_yaml),
+    "questions.md": ("Keys of a question", "the files of configs/napkin", questions),
+    "verdicts.md": ("Keys of verdicts", "the thresholds of a nightly verdict, and accepted changes", verdicts),
+    "rows.md": ("Fields of a row", "what the journal of a run says of each point", rows),
 }

@@ -33,8 +33,8 @@ def test_the_pages_are_up_to_date() -> None:
 
 def test_the_command_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reference", "-o", str(tmp_path / "made")]) == 0
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == sorted(PAGES)
-    assert capsys.readouterr().out == f"{len(PAGES)} pages in {tmp_path / 'made'}\n"
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {"index.md", *PAGES}
+    assert capsys.readouterr().out == f"{len(PAGES) + 1} pages in {tmp_path / 'made'}\n"
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["reference", "-o", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err == f"error: cannot write {tmp_path / 'file'}: File exists\n"
