@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,10 @@ from benches.sweep.load import SWEEPS, SweepError, load_sweep, sweep_names
 from benches.sweep.shapes import model_names, read_model
 from benches.units import bytes_text
 from kernels.console import open_console
+from kernels.escaping import one_line
 from kernels.gpus import GpuError, gpu_names, load_gpu
+from kernels.imports import ImportProblem, load_imports, specs
+from kernels.imports import add_option as add_import_option
 from kernels.op import Impl, Option
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -38,6 +42,7 @@ def add_command(commands: Any) -> None:
         metavar="SUBJECT",
         help=f"only these, with everything about them: {', '.join(SUBJECTS)} (default: all, each cut to {WIDTH} columns)",
     )
+    add_import_option(command)
     command.set_defaults(run=main)
 
 
@@ -49,6 +54,11 @@ def known_subject(name: str) -> str:
 
 
 def main(given: argparse.Namespace) -> int:
+    try:
+        load_imports(specs(given.imports))
+    except ImportProblem as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
     show(given.subject, open_console())
     return 0
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator, model_validator
 
-from kernels.op import Cost, Point
+from kernels.op import Cost, CostSource, Point, ToleranceSource
 
 Status = Literal[
     "ok",  # timed
@@ -113,6 +113,13 @@ class Row(BaseModel):
     bytes_read: int = Field(description="The analytic bytes that a call reads, each operand once.")
     bytes_written: int = Field(description="The analytic bytes that a call writes, each result once.")
     memory_bytes: int = Field(description="The analytic bytes that the point must hold at once.")
+    cost_source: CostSource | None = Field(
+        None,
+        description="Where `flops` comes from: `formula`, `counted` or `given`; null in rows of earlier versions, which is by formula.",
+    )
+    tolerance: ToleranceSource | None = Field(
+        None, description="How the tolerance was found; null where the result was not compared, and in rows of earlier versions."
+    )
     peak_memory_bytes: int | None = Field(None, description="The most that the allocator handed out.")
     scratch_bytes: int | None = Field(
         None, description="The part of it that no tensor held: what kernels take for themselves and give back."

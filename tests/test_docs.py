@@ -169,9 +169,11 @@ def refusal_of_module(module: str, arguments: list[str], capsys: pytest.CaptureF
 
 
 def unknown_names(given: argparse.Namespace) -> str | None:
-    """Which name among a command's arguments is not one of the repository's, or None."""
+    """Which name among a command's arguments is not one of the repository's, or None. What a file for --import registers is not known."""
     known = {"sweep": sweep_names(), "gpu": gpu_names(), "op": tuple(OPS), "question": question_names()}
     for kind, names in known.items():
+        if kind == "op" and getattr(given, "imports", None):
+            continue
         value = getattr(given, kind, None)
         if why := unknown_name(kind, value if isinstance(value, list) else [value] if value else [], names):
             return why
@@ -240,6 +242,7 @@ def test_other_lines_are_no_commands(line: str) -> None:
         ("benches", ["plan", "SWEEP", "--gpu", "./mine.yaml"], None),
         ("benches", ["plann"], "invalid choice: 'plann'"),
         ("kernels", ["inspect", "--op", "matmull"], "there is no op matmull"),
+        ("kernels", ["inspect", "--op", "mine", "--import", "mine.py"], None),
         ("reports", ["napkin", "train_71b"], "there is no question train_71b"),
         ("reports", ["nightly", "RUN_DIR"], "the following arguments are required: --history"),
         ("studies.aa", ["--wirte"], "unrecognized arguments: --wirte"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from benches.__main__ import main
 from benches.listing import SUBJECTS, WIDTH, lines, values, written_in
 from benches.sweep.load import sweep_names
 from benches.sweep.shapes import model_names
+from kernels import imports
 from kernels.gpus import gpu_names
+from kernels.guard import ROOT
 from kernels.op import Option
 from kernels.precisions import PRECISIONS
-from kernels.registry import OPS
+from kernels.registry import OPS, registered, restore
 
 NAMES = {
     "sweeps": sweep_names(),
@@ -79,6 +83,20 @@ def test_long_texts_are_cut_or_wrapped() -> None:
     heading, first, *rest, _ = lines("x", [("name", text)], cut=False)
     assert (heading, first) == ("x:", "  name  " + "seven " * 11 + "seven")
     assert " ".join([first, *rest]).split() == ["name", *text.split()]
+
+
+def test_imported_implementations_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = registered()
+    monkeypatch.setattr(imports, "_loaded", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    try:
+        found = printed(capsys, "implementations", "--import", str(ROOT / "examples" / "implementation.py"))
+    finally:
+        restore(before)
+        sys.modules.pop(f"{imports.PACKAGE}.implementation", None)
+    assert "  in_halves      PyTorch: matmul" in found["implementations"]
+    assert main(["list", "--import", "nowhere.py"]) == 2
+    assert capsys.readouterr().err.startswith("nowhere.py:1: there is no such file to import")
 
 
 def test_an_unknown_subject_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ from reports.__main__ import main
 from reports.validation.contact import medians
 from reports.validation.figure import measured_over_predicted
 from reports.validation.proof import CLAIMS, HEADING, Claim, Evidence, cell, load_evidence, update
-from reports.validation.validation_command import README, VALIDATION
+from reports.validation.validation_command import EVIDENCE as PROOF_PAGE
+from reports.validation.validation_command import VALIDATION
 
 CHECKS = [
     Check("clockwork", "queue: the launch that waits", 1022, "launches", "818 to 1226", "pass"),
@@ -102,11 +103,11 @@ def test_the_same_contact_replaces_its_folder_and_another_gets_its_own(contact: 
     ],
 )
 def test_what_is_no_evidence_is_refused(contact: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before = README.read_text(encoding="utf-8")
+    before = PROOF_PAGE.read_text(encoding="utf-8")
     (contact / "environment.json").write_text(json.dumps({**ENVIRONMENT, **change}), encoding="utf-8")
     assert main(["validation", str(contact)]) == 2
     assert message in capsys.readouterr().err
-    assert README.read_text(encoding="utf-8") == before
+    assert PROOF_PAGE.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"step": 1}]', "[" * 5000])
@@ -138,7 +139,7 @@ def test_the_figure_places_points_by_logarithms_and_keeps_them_inside() -> None:
 
 
 EVIDENCE = Evidence("h100_sxm5-2026-11-26", CHECKS)
-SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](docs/validation/h100_sxm5-2026-11-26/README.md)"
+SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](validation/h100_sxm5-2026-11-26/README.md)"
 
 
 @pytest.mark.parametrize(
@@ -173,9 +174,9 @@ def test_only_the_last_column_of_the_proof_table_changes() -> None:
     assert update("no table", []) == "no table"
 
 
-def test_the_readme_says_what_lies_in_docs_validation() -> None:
+def test_the_proof_table_says_what_lies_in_docs_validation() -> None:
     """Nothing in its last column is written by hand, and every claim there is known."""
-    text = README.read_text(encoding="utf-8")
+    text = PROOF_PAGE.read_text(encoding="utf-8")
     assert update(text, load_evidence(VALIDATION)) == text
     lines = text.split("\n")
     start = lines.index(HEADING) + 2
