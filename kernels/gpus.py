@@ -40,14 +40,14 @@ class Ceilings(BaseModel):
         description="The dense peak of each precision. A precision that the matrix units lack is left out."
     )
     bandwidth_bytes_per_s: PositiveFloat = Field(description="The bandwidth of the memory.")
-    sm_count: PositiveInt | None = Field(None, description="The number of SMs.")
-    l2_bytes: PositiveInt | None = Field(None, description="The size of the L2.")
-    host_link_bytes_per_s: PositiveFloat | None = Field(None, description="The bandwidth from the host's memory, in one direction.")
+    sm_count: PositiveInt | None = Field(default=None, description="The number of SMs.")
+    l2_bytes: PositiveInt | None = Field(default=None, description="The size of the L2.")
+    host_link_bytes_per_s: PositiveFloat | None = Field(default=None, description="The bandwidth from the host's memory, in one direction.")
     model: Calibration | None = Field(
-        None,
+        default=None,
         description="Fitted constants of the cost model, or the name of another GPU whose constants hold here; without it there are none.",
     )
-    cpu_model: CpuModel | None = Field(None, description="A CPU's constants, in the place of `model`.")
+    cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
 
     @field_validator("peak_flops_per_s")
     @classmethod
@@ -68,10 +68,12 @@ class Gpu(Ceilings):
     l2_bytes: PositiveInt = Field(description="The size of the L2.")
     sm_count: PositiveInt = Field(description="The number of SMs.")
     boost_clock_hz: PositiveFloat = Field(description="The clock at which the peaks of the tensor cores are quoted.")
-    max_clock_hz: PositiveFloat | None = Field(None, description="The highest clock: boards may run faster than the quoted peaks assume.")
+    max_clock_hz: PositiveFloat | None = Field(
+        default=None, description="The highest clock: boards may run faster than the quoted peaks assume."
+    )
     shared_memory_per_block_bytes: PositiveInt = Field(description="The most shared memory that one block can ask for.")
     node_link_bytes_per_s: PositiveFloat | None = Field(
-        None, description="The bandwidth of one GPU to the others of its node, in one direction; for `napkin`."
+        default=None, description="The bandwidth of one GPU to the others of its node, in one direction; for `napkin`."
     )
     sources: dict[str, str] = Field(description="Where each figure comes from: one text a key.")
 
