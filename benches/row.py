@@ -136,6 +136,10 @@ class Row(BaseModel):
     error_over_tolerance: float | None = Field(
         default=None, description="The error of the worst element over its tolerance, at most 1 where the correctness check passed."
     )
+    fresh_inputs: bool | None = Field(
+        default=None,
+        description="Whether the correctness check gave the kernel other values than it was built with; false where memory did not hold them.",
+    )
     phases_s: dict[str, float] = Field(
         default={}, description="The median seconds of each phase of a call that has phases, each timed on its own."
     )

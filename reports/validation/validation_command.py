@@ -18,7 +18,7 @@ from reports.validation.figure import measured_over_predicted
 from reports.validation.proof import CHECKS, load_evidence, update
 
 VALIDATION = ROOT / "docs" / "validation"
-EVIDENCE = ROOT / "docs" / "evidence.md"
+PROOF_TABLE = ROOT / "docs" / "evidence.md"
 FITTED_LATER = "constants of the cost model"  # the check that first-contact leaves to this command
 
 
@@ -45,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
         target = folder_for(contact, given.out or VALIDATION)
         write(contact, target)
         if given.out is None:
-            write_text(EVIDENCE, update(EVIDENCE.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
+            write_text(PROOF_TABLE, update(PROOF_TABLE.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
     except (ContactError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
