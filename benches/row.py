@@ -138,7 +138,7 @@ class Row(BaseModel):
     )
     fresh_inputs: bool | None = Field(
         default=None,
-        description="Whether the correctness check gave the kernel other values than it was built with; false where memory did not hold them.",
+        description="Whether the correctness check gave the kernel other values than it was built with; false: memory did not hold them.",
     )
     phases_s: dict[str, float] = Field(
         default={}, description="The median seconds of each phase of a call that has phases, each timed on its own."
