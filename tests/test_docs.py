@@ -36,6 +36,7 @@ COMMAND = re.compile(
 )
 PLACEHOLDER = re.compile(r"<[\w .]+>|\$\{\{[^}]*\}\}|…")
 CHOICE = re.compile(r"(?<=\s)([a-z0-9_]+)(?:\|[a-z0-9_]+)+")
+NUMBER = re.compile(r"(?<=\s)[A-Z](?=\s|$)")  # N stands for a number, which a name would not be taken for
 OPTIONAL = re.compile(r"(?<=\s)\[([^\]]*)\]")
 ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "2>&1", "2>", "<"}  # of a command on its line
 BARE = re.compile(r"[a-z][a-z0-9_-]*")  # a name; DIR, "$run" and runs/mine stand for something of the reader's
@@ -112,8 +113,8 @@ def commands_of(text: str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a command line up to a pipe, a redirection or a comment; of `auto|cuda` the first."""
-    plain = CHOICE.sub(r"\1", OPTIONAL.sub(r"\1", PLACEHOLDER.sub("NAME", text)))
+    """The words of a command line up to a pipe, a redirection or a comment; of `auto|cuda` the first, 1 for N."""
+    plain = NUMBER.sub("1", CHOICE.sub(r"\1", OPTIONAL.sub(r"\1", PLACEHOLDER.sub("NAME", text))))
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters = True, "#"
     found = list(lexer)
@@ -214,7 +215,7 @@ def test_the_documentation_shows_commands() -> None:
         ("python -m pytest benches/ --sweep a \\\n      -q", "pytest", ["benches/", "--sweep", "a", "-q"]),
         ("python -m reports html runs/<a run> [-o FILE]", "reports", ["html", "runs/NAME", "-o", "FILE"]),
         ('python -m reports nightly "$run" > "$run.txt" 2>&1', "reports", ["nightly", "$run"]),
-        ("python -m benches kernel FILE [--device auto|cpu]", "benches", ["kernel", "FILE", "--device", "auto"]),
+        ("python -m benches kernel FILE [--device auto|cpu] [--seed N]", "benches", ["kernel", "FILE", "--device", "auto", "--seed", "1"]),
         ("- run: python -m benches doctor || exit 3", "benches", ["doctor"]),
         ("OMP_NUM_THREADS=1 make test JOBS=1", "make", ["test", "JOBS=1"]),
         ("python -m reports nightly /srv/${{ github.run_id }} --rerun", "reports", ["nightly", "/srv/NAME", "--rerun"]),
