@@ -201,6 +201,7 @@ class Op:
     reference: Code
     tolerance: Code
     impls: dict[str, Impl]  # which kernels/registry.py adds other people's to
+    dims_doc: str = ""  # complete sentences on the dims, which the reference pages print
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some

@@ -18,6 +18,13 @@ from kernels.strict_yaml.values import choices, chosen, integer, known_keys, wor
 
 MODELS = ROOT / "configs" / "models"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+MODEL_KEYS = {  # of a model's file; what each holds, which the reference pages print
+    "name": "The file's name without `.yaml`.",
+    "source": "Where the numbers come from.",
+    "architecture": "A mapping of the architecture's numbers, such as layers, d_model, heads, d_ff and vocab.",
+    "layers": "The linear layers that `shapes_from` takes, a list of `{name, n, k, count}`: a weight of n output and k input features, "
+    "and how many of them the model has.",
+}
 MAX_COLUMNS = 32
 MAX_CELLS = 400_000  # of a table
 MAX_NAME = 40  # characters of a dim's name
@@ -188,7 +195,7 @@ def read_model(name: str) -> Model:
     problems = Problems()
     path = MODELS / f"{name}.yaml"
     root = read_yaml(read_text(path, Spot(str(path), 1), "model", problems), str(path), problems)
-    known_keys(root, ("name", "source", "architecture", "layers"), "a model", problems)
+    known_keys(root, MODEL_KEYS, "a model", problems)
     nothing = Item(root.spot, Seq(root.spot, (), 1))
     listed, numbers = (root.items.get(key, nothing).value for key in ("layers", "architecture"))
     layers = [layer for item in (listed.items if isinstance(listed, Seq) else ()) for layer in _layer(item, problems)]

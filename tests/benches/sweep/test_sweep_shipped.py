@@ -14,7 +14,7 @@ from tests.runs_in import runs_in
 BANDS = {
     **{"smoke": (60, 160), "nightly": (600, 1000), "full": (4000, 20000), "edges": (500, 2000), "calibrate": (500, 900)},
     **{"first_contact": (100, 160), "gradients": (80, 120), "layout": (80, 120), "models": (40, 80), "optimizer": (60, 100)},
-    **{"training": (30, 60)},
+    **{"training": (30, 60), "course": (40, 60)},
 }
 H100 = Platform("cuda", (9, 0))
 
