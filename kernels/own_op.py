@@ -194,7 +194,7 @@ def own_op(
 
     make_operands: f(point, device, seed) -> a tensor or a tuple, in the point's precision; on the device "meta" without numbers, and then
     with seed None. reference: f(*operands). flops: a number or f(point); None: counted. traffic: f(point) -> bytes read, bytes written.
-    small: the largest size of each dim that Triton's interpreter gets, and the self-test. example: the sizes that `python -m benches kernel`
+    small: the largest size of each dim that Triton's interpreter gets, and the self-test. example: the sizes that the command `kernel`
     measures where none are given; without it, the small ones.
     """
     order = tuple(dims)

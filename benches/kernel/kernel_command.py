@@ -55,9 +55,7 @@ def add_command(commands: Any) -> None:
         "--precision", action="append", metavar="NAME", help="only this one, repeatable (default: all that the kernel takes)"
     )
     kernel.add_argument("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
-    kernel.add_argument(
-        "--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=f"without a GPU, compile Triton kernels for it: {gpu_help()}"
-    )
+    kernel.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=f"what Triton is compiled for without a GPU: {gpu_help()}")
     kernel.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
     kernel.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs and order (default: {SEED})")
     kernel.set_defaults(run=main)
@@ -115,9 +113,10 @@ def main(given: argparse.Namespace) -> int:
 
 
 def inspected(found: Found, rows: Sequence[Row], gpu: str, run_dir: Path, console: Console) -> bool:
-    """Compiles the Triton kernels of the files for a GPU that is not here and prints what the machine code shows (also inspect.json in the run
-    directory, for the page). Returns whether all passed; True without any."""
-    triton = dict.fromkeys((row.op, row.impl, row.precision) for row in rows if language_of(row.op, row.impl) == "triton")
+    """Compiles the Triton kernels of the files for a GPU that is not here and prints what the machine code shows, which inspect.json in the
+    run directory holds for the page. Returns whether all passed; True without any."""
+    written = [row for row in rows if language_of(row.op, row.impl) == "triton"]
+    triton = dict.fromkeys((row.op, row.impl, row.precision) for row in written)
     if not triton:
         return True
     out = run_dir / "inspect.json"

@@ -65,7 +65,7 @@ def speed_up(row: Row, reference: Row | None) -> str:
     if len(times) < 2 or any(value is None or value <= 0 for three in times for value in three):
         return MISSING
     (own, own_low, own_high), (other, other_low, other_high) = times
-    return f"{other / own:.3g}x\n{other_low / own_high:.3g} to {other_high / own_low:.3g}"  # type: ignore[operator]
+    return f"{other / own:.3g}x\n{other_low / own_high:.2g} to {other_high / own_low:.2g}"  # type: ignore[operator]
 
 
 def spread(half: float) -> str:
