@@ -66,6 +66,8 @@ class Gpu(Ceilings):
     max_clock_hz: PositiveFloat | None = None  # boards may run faster than the quoted peaks assume
     shared_memory_per_block_bytes: PositiveInt  # the most that one block can ask for
     node_link_bytes_per_s: PositiveFloat | None = None  # of one GPU to the others of its node, in one direction
+    network_bytes_per_s: PositiveFloat | None = None  # of one GPU out of its usual system's node, in one direction
+    board_memory_bytes: PositiveInt | None = None  # what the driver reports, where somebody read it from a board
     sources: dict[str, str]
 
     @model_validator(mode="after")
