@@ -23,7 +23,9 @@ SCHEMES: dict[str, Scheme] = {
     "mixed": Scheme(2, 2, 4, 4),  # Micikevicius et al. 2018, "Mixed Precision Training"; ZeRO section 3.1: 2 + 2 + K, K = 12 with Adam
     "mixed_fp32_gradients": Scheme(2, 4, 4, 4),  # gradients accumulated in fp32, as Megatron-LM does with bf16
     "bf16": Scheme(2, 2, 0, 2),  # no wider copy: small updates are lost in bf16's 8 bits
-    "autocast": Scheme(4, 4, 0, 4, lowered=2, residual=4),  # fp32 weights, products in 16 bits: torch.autocast, and `python -m benches train`
+    "autocast": Scheme(
+        4, 4, 0, 4, lowered=2, residual=4
+    ),  # fp32 weights, products in 16 bits: torch.autocast, and `python -m benches train`
     "fp8": Scheme(2, 2, 4, 4, lowered=1),  # as mixed, and the copy in 8 bits that products read
 }
 

@@ -157,7 +157,10 @@ def model_rows(node: Node, folder: Path, problems: Problems) -> list[Row]:
     """A row for each layer of each model: n and k of its weight, and a label such as `llama3_70b.qkv`. The tokens make m."""
     models = [find_model(name, folder, node.spot, "shapes_from", problems) for name in choices(node, "shapes_from", (), problems)]
     return [
-        Row(node.spot, {"n": layer.n, "k": layer.k}, {}, f"{model.name}.{layer.name}") for model in models if model for layer in model.layers
+        Row(node.spot, {"n": layer.n, "k": layer.k}, {}, f"{model.name}.{layer.name}")
+        for model in models
+        if model
+        for layer in model.layers
     ]
 
 

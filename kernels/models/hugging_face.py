@@ -87,7 +87,9 @@ class _Reader:
         """Notes keys that look like sizes and were not read."""
         for key, item in self.root.items.items():
             if key not in self.read and SIZE.search(key) and not HARMLESS.fullmatch(key):
-                self.problems.add(item.spot, key, "is not known, and could be a size: describe the model in `architecture` or configs/models")
+                self.problems.add(
+                    item.spot, key, "is not known, and could be a size: describe the model in `architecture` or configs/models"
+                )
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,12 @@ def _gemma3(r: _Reader, layers: int, d_ff: int) -> dict[str, object]:
 
 
 def _mixtral(r: _Reader, layers: int, d_ff: int) -> dict[str, object]:
-    return {"experts": r.size("num_local_experts"), "active_experts": r.size("num_experts_per_tok"), "d_expert": d_ff, **_windowed(r, layers)}
+    return {
+        "experts": r.size("num_local_experts"),
+        "active_experts": r.size("num_experts_per_tok"),
+        "d_expert": d_ff,
+        **_windowed(r, layers),
+    }
 
 
 def _qwen3_moe(r: _Reader, layers: int, d_ff: int) -> dict[str, object]:

@@ -74,7 +74,9 @@ KEYS: dict[str, Key] = {
             "datasheet",
             (*TRAINS, "inference"),
         ),
-        Key("scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", (*TRAINS, "checkpoint")),
+        Key(
+            "scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", (*TRAINS, "checkpoint")
+        ),
         Key("optimizer", f"what it keeps of each parameter: {', '.join(optimizer_names())}", "adamw", (*TRAINS, "checkpoint")),
         Key("zero", "what GPUs with the same weights share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", TRAINS),
         Key(
@@ -84,7 +86,12 @@ KEYS: dict[str, Key] = {
             (*TRAINS, "inference"),
         ),
         Key("parallel.tensor", "GPUs among which each layer is divided", "1", TRAINS),
-        Key("parallel.pipeline", "stages into which the layers are divided; the first ones have one more where they do not divide", "1", TRAINS),
+        Key(
+            "parallel.pipeline",
+            "stages into which the layers are divided; the first ones have one more where they do not divide",
+            "1",
+            TRAINS,
+        ),
         Key("parallel.virtual", "chunks of layers that each stage has (interleaved pipeline)", "1", TRAINS),
         Key("parallel.schedule", "of the pipeline: 1f1b, zb_h1, zb_h2 (zero bubble)", "1f1b", TRAINS),
         Key("parallel.sequence", "sequence parallelism in the tensor-parallel group: true or false", "false", TRAINS),
@@ -104,9 +111,19 @@ KEYS: dict[str, Key] = {
             "total",
             COUNTS,
         ),
-        Key("adapter.rank", "LoRA: the rank of adapters on every linear layer but the head; all other weights take no gradient", "", SIZED[:-2]),
+        Key(
+            "adapter.rank",
+            "LoRA: the rank of adapters on every linear layer but the head; all other weights take no gradient",
+            "",
+            SIZED[:-2],
+        ),
         Key("adapter.weights", f"the weights that take no gradient: {' or '.join(ADAPTED)} (QLoRA)", "bf16", SIZED[:-2]),
-        Key("tokens", "how many tokens are trained on", asks=("training_time", "gpus", "cost", "mfu"), needed=("training_time", "gpus", "cost")),
+        Key(
+            "tokens",
+            "how many tokens are trained on",
+            asks=("training_time", "gpus", "cost", "mfu"),
+            needed=("training_time", "gpus", "cost"),
+        ),
         Key("days", "how long the run may take", asks=("gpus", "tokens"), needed=("gpus", "tokens")),
         Key("mfu", "model FLOPs utilization: a number, or {measured: RUN_DIR} with impl, precision, tokens (rows of a layer)"),
         Key("mfu.measured", "a run directory, seen from where the command runs, with the model's layers as matmuls"),

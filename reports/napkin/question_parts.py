@@ -97,9 +97,7 @@ def read_subject(root: Reader, folder: Path) -> Subject | None:
     return Subject(*found, made_model("", own).layers if own else ())
 
 
-def _sized(
-    name: str, own: Architecture | None, given: float | None, counted: str
-) -> tuple[str, float, float, float, Architecture | None]:
+def _sized(name: str, own: Architecture | None, given: float | None, counted: str) -> tuple[str, float, float, float, Architecture | None]:
     """Name, total, active and counted parameters, and the architecture. A number stands for all three, but what it leaves out by name."""
     if own is None:
         return name, given or 0.0, given or 0.0, given or 0.0, None
