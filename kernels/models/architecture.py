@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 Activation = Literal["gelu", "swiglu", "geglu"]
 Norm = Literal["layernorm", "rmsnorm"]
@@ -20,7 +20,8 @@ POSITIONS: dict[str, Positions] = {"none": "none", "rope": "rope", "learned": "l
 BIASES: dict[str, Bias] = {"none": "none", "qkv": "qkv", "attention": "attention", "all": "all"}
 
 
-class Linear(NamedTuple):
+@dataclass(frozen=True)
+class Linear:
     """`count` linear layers whose weight is (n, k) = (out features, in features); a token passes `active` of them."""
 
     name: str

@@ -68,7 +68,7 @@ def read_architecture(node: Map, prefix: str, problems: Problems) -> Architectur
     if len(problems) > before:
         return None
     values: dict[str, Any] = dict(given)
-    layers, d_model, heads = (values[key] for key in REQUIRED)
+    d_model, heads = values["d_model"], values["heads"]
     if "head_dim" not in values and d_model % heads:
         problems.add(node.spot, prefix + "heads", f"{heads} heads do not divide d_model {d_model}: give head_dim")
         return None
@@ -94,17 +94,7 @@ def contradictions(a: Architecture) -> Iterator[tuple[str, str]]:
     """Keys that contradict others, and why."""
     if a.heads % a.kv_heads:
         yield "kv_heads", f"{a.kv_heads} key and value heads do not divide {a.heads} heads"
-    if a.experts:
-        if not 0 < a.active_experts <= a.experts:
-            yield "active_experts", f"{a.active_experts} of {a.experts} experts: give 1 to {a.experts}"
-        if not a.d_expert:
-            yield "d_expert", "missing: experts have an inner size"
-        if a.dense_layers >= a.layers:
-            yield "dense_layers", f"{a.dense_layers} of {a.layers} layers leave none for the experts"
-    else:
-        for key in ("active_experts", "d_expert", "d_shared", "dense_layers"):
-            if getattr(a, key):
-                yield key, "needs `experts`"
+    yield from _of_experts(a)
     if a.kv_rank and not a.rope_dim:
         yield "rope_dim", "missing: latent attention rotates a part of its keys"
     if not a.kv_rank and (a.q_rank or a.rope_dim):
@@ -116,6 +106,20 @@ def contradictions(a: Architecture) -> Iterator[tuple[str, str]]:
         yield "windowed_layers", f"{a.windowed_layers} of {a.layers} layers"
     if (a.positions == "learned") != bool(a.context):
         yield "context", "goes with `positions: learned`, which needs it, and with no other"
+
+
+def _of_experts(a: Architecture) -> Iterator[tuple[str, str]]:
+    if a.experts:
+        if not 0 < a.active_experts <= a.experts:
+            yield "active_experts", f"{a.active_experts} of {a.experts} experts: give 1 to {a.experts}"
+        if not a.d_expert:
+            yield "d_expert", "missing: experts have an inner size"
+        if a.dense_layers >= a.layers:
+            yield "dense_layers", f"{a.dense_layers} of {a.layers} layers leave none for the experts"
+    else:
+        for key in ("active_experts", "d_expert", "d_shared", "dense_layers"):
+            if getattr(a, key):
+                yield key, "needs `experts`"
 
 
 def spelled(a: Architecture) -> Iterator[tuple[str, object]]:

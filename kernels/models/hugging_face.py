@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kernels.models.architecture import Activation, Architecture, Bias
 from kernels.models.architecture_yaml import MAX_SIZE, contradictions
-from kernels.strict_yaml.nodes import Map, Scalar, Seq
+from kernels.strict_yaml.nodes import Map, Scalar, Seq, describe
 from kernels.strict_yaml.problems import Problems, quote, valid_names
 from kernels.strict_yaml.values import EMPTY, integer
 
@@ -67,8 +67,10 @@ class _Reader:
         """Notes a key that has another value than the one that can be read."""
         item = self.root.items.get(key)
         self.read.add(key)
-        found = "" if item is None else "[]" if isinstance(item.value, Seq) and not item.value.items else self.text(key, "null")
-        if item is not None and found not in (value, "null"):
+        if item is None:
+            return
+        found = describe(item.value) if not isinstance(item.value, Seq) or item.value.items else "[]"
+        if found not in (value, quote(value), quote("null")):
             self.problems.add(item.value.spot, key, f"only {value} can be read")
 
     def sliding(self, default: int) -> int:
@@ -145,10 +147,9 @@ def _gpt2(r: _Reader) -> Architecture | None:
     if not _divides(r, "n_head", heads, d_model) or not activation:
         return None
     tied, dropout = r.flag("tie_word_embeddings", True), float(r.text("resid_pdrop", "0.1") or 0) > 0
-    return Architecture(
-        *(layers, d_model, heads, heads, d_model // heads, inner, vocab, activation, "layernorm"),
-        **{"positions": "learned", "context": context, "bias": "all", "tied": tied, "dropout": dropout},  # type: ignore[arg-type]
-    )
+    sizes = (layers, d_model, heads, heads, d_model // heads, inner, vocab)
+    learned = {"positions": "learned", "context": context, "bias": "all", "tied": tied, "dropout": dropout}
+    return Architecture(*sizes, activation, "layernorm", **learned)  # type: ignore[arg-type]
 
 
 def _activation(r: _Reader, key: str, default: str, gated: bool) -> Activation | None:

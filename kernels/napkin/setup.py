@@ -79,11 +79,8 @@ class Split:
         (Qi et al. 2023, "Zero Bubble Pipeline Parallelism", table 2).
         """
         p = self.pipeline
-        if self.schedule == "zb_h2":
-            held = float(2 * p - 1)
-        else:
-            held = p + (p - 1) / self.virtual if self.virtual > 1 else float(p)
-        return min(held, micro_batches)
+        chunks = (p - 1) / self.virtual if self.virtual > 1 else 0.0
+        return min(2 * p - 1 if self.schedule == "zb_h2" else p + chunks, micro_batches)
 
 
 @dataclass(frozen=True)

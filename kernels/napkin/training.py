@@ -105,7 +105,7 @@ def replica_bandwidth(split: Split, holders: float, links: Links) -> float:
 
 
 def gradient_traffic(trained: float, gathered: float, each: Memory, split: Split, holders: float, micro_batches: float) -> float:
-    """Bytes that each GPU sends in one step to others that hold the same weights. `trained`, `gathered`: parameters with gradients, and all.
+    """Bytes that each GPU sends in one step to others that hold the same weights. `trained`: parameters with gradients.
 
     Rajbhandari et al. 2020, section 7: stages 1 and 2 send as much as plain data parallelism (gradients reduced and scattered, weights
     gathered instead of gradients), stage 3 half as much again, for it gathers the weights in forward and in backward. Who keeps no

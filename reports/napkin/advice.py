@@ -52,7 +52,7 @@ def _advice(question: Question) -> str:
     single = [change for change in changes(question) if _fits(change.question)]
     found = single or [both for both in _pairs(question) if _fits(both.question)]
     if not found:
-        return "No change of one or two keys that are tried (recompute, loss, zero, parallel, batch.micro, optimizer) makes it fit: use more GPUs."
+        return "No change of one or two of recompute, loss, zero, parallel and batch.micro makes it fit: use more GPUs."
     ranked = sorted(found, key=lambda change: _hours(change.question))
     return "It fits with " + "; or with ".join(f"{one.words} ({_cost(question, one.question)})" for one in ranked[:SHOWN]) + "."
 

@@ -54,7 +54,7 @@ def inference(question: Question) -> Answer:
     fits = f"{compact(held)} B of {compact(free)} B by {question.memory}"
     remarks = [
         f"It fits: {fits}." if held <= free else f"It does not fit: {fits}; the largest batch is {max(0, floor(most)):,}.",
-        "Rooflines: all units and the whole bandwidth, GPUs that divide everything evenly and send in no time. Real servers reach a part of it.",
+        "Rooflines: the whole peak and bandwidth, GPUs that divide everything evenly and send in no time. Servers reach a part of it.",
     ]
     if a.experts:
         remarks.append("Experts are read where at least one token goes to them, tokens spread evenly.")

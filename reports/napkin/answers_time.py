@@ -28,7 +28,8 @@ def training_time(question: Question) -> Answer:
         squares = "half squares" if question.recipe.causal else "full squares"
         beneath = [f"{number_of_days(attended)} with attention ({squares}), {100 * (attended / ideal - 1):.1f}% more"]
         groups.append(_attention(question, attended))
-    asked = f"How long does {named(subject)} take on {compact(evaluate.tokens(question))} tokens, on {of_gpus(question)} at {_origin(question)}?"
+    tokens_ = compact(evaluate.tokens(question))
+    asked = f"How long does {named(subject)} take on {tokens_} tokens, on {of_gpus(question)} at {_origin(question)}?"
     results = {"days": ideal, "days_with_attention": attended, **_rates(question, attended)}
     groups.append(_throughput(question, attended))
     return _with_memory(question, asked, number_of_days(ideal), groups, results, beneath)

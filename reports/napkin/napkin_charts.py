@@ -93,12 +93,13 @@ def _days(question: Question, name: str) -> Titled:
         now = evaluate.days(question, question.gpus) or 0.0
         traces.append(_mark(question.gpus, now, f"{question.gpus:,.0f} GPUs: {compact(now)} days with attention and communication"))
         note = (
-            f"From {replica:,} GPUs on, which hold one replica; with communication attention is counted too. A step has {batch.tokens:,} tokens "
+            f"From {replica:,} GPUs on, which hold one replica, attention counted too. A step has {batch.tokens:,.0f} tokens "
             f"however many GPUs there are: from {compact(busy)} GPUs on there are more replicas than micro-batches, and more gain nothing."
         )
     here = evaluate.ideal_days(question, question.gpus)
     traces.append(_mark(question.gpus, here, f"{question.gpus:,.0f} GPUs: {compact(here)} days, ideal"))
-    alt = f"Days of training over 1 to {MOST_GPUS:,} GPUs, both axes logarithmic; {question.gpus:,.0f} GPUs take {compact(here)} days, ideally."
+    alt = f"Days of training over 1 to {MOST_GPUS:,} GPUs, both axes logarithmic; "
+    alt += f"{question.gpus:,.0f} GPUs take {compact(here)} days, ideally."
     return Titled("Days against GPUs", Chart(name, alt, [View("days", _log_figure(traces, "Days", "days"))], legend=False, note=note))
 
 

@@ -11,9 +11,9 @@ from kernels.gpus import GpuError
 from kernels.strict_yaml.problems import SweepError
 from reports.napkin.answer import answer
 from reports.napkin.answer_text import show, show_published
+from reports.napkin.asked import Question
 from reports.napkin.napkin_page import write_page
 from reports.napkin.published import published
-from reports.napkin.asked import Question
 from reports.napkin.question import load_question, question_names
 
 

@@ -21,7 +21,6 @@ from reports.napkin.question_parts import (
     check_division,
     read_adapter,
     read_batch,
-    read_links,
     read_peak,
     read_price,
     read_recipe,

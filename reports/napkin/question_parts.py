@@ -1,4 +1,4 @@
-"""Parts of a question read out of its YAML, each with its contradictions: model, division, batch, MFU, links, and what else an ask needs."""
+"""Parts of a question read out of its YAML, each with its contradictions: model, division, batch, MFU, links, and what an ask needs."""
 
 from __future__ import annotations
 

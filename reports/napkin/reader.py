@@ -105,4 +105,7 @@ def one_of(valid: Iterable[str]) -> Read[str]:
 
 
 def looks_like_a_number(node: Node) -> bool:
-    return isinstance(node, Scalar) and (not node.plain or decimal(node.text) is not None or node.text[:1] in "-+.0123456789")
+    """Whether a model or the like is meant as a number, even if it is a wrong one; a path or a name is not."""
+    if not isinstance(node, Scalar) or "/" in node.text or node.text.endswith(".json"):
+        return False
+    return not node.plain or decimal(node.text) is not None or node.text[:1] in "-+.0123456789"

@@ -90,9 +90,9 @@ def _state(question: Question, share: float, held: Memory) -> list[Step]:
     split, each = question.split, question.each
     sharers = split.sharers(question.gpus)
     if question.adapter:
-        trained = compact(question.adapter.parameters / split.share_gpus)
+        trained, frozen = compact(question.adapter.parameters / split.share_gpus), compact(question.adapter.frozen_bytes)
         hows = {
-            "weights": f"{compact(share)} × {compact(question.adapter.frozen_bytes)} B + the adapter's {trained} × {compact(each.weights)} B",
+            "weights": f"{compact(share)} × {frozen} B + the adapter's {trained} × {compact(each.weights)} B",
             "gradients": f"the adapter's {trained} × {compact(each.gradients)} B",
             "optimizer": f"the adapter's {trained} × {compact(each.optimizer)} B",
         }

@@ -33,7 +33,7 @@ class Group:
 @dataclass(frozen=True)
 class Answer:
     """`headline` answers what was asked, `beneath` what stands right below it; `remarks` are what else a reader must know. `results`:
-    figures by name, in SI units but for days and hours, the first one the headline's. `sensitivity`: what 10% of each assumption changes."""
+    figures by name, in SI units but for days and hours, the headline's first. `sensitivity`: what 10% of each assumption changes."""
 
     question: Question
     asked: str

@@ -401,7 +401,7 @@ def test_the_page_has_each_question_s_steps_assumptions_and_charts() -> None:
     assert text.count('class="answer"') == len(question_names())
     assert "143.9 days" in text
     assert "40e9 parameters (40.0 B)" in text
-    assert re.findall(r'data-chart="\w+?_(\w+)"', text) == ["memory", "largest", "days", "memory", "largest"]
+    assert re.findall(r'data-chart="\w+?_(\w+)"', text) == ["memory", "largest", "changes", "days", "memory", "largest", "changes"]
     assert "default-src 'none'" in text
     assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']""", text)
     for key in ("links.network", "overlap", "recompute"):
@@ -433,6 +433,6 @@ def test_the_charts_are_drawn(tmp_path: Path) -> None:
     command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=300000", "--dump-dom", path.as_uri()]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
     assert 'data-ready="yes"' in done.stdout
-    assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 5
+    assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 7
     assert "barlayer" in done.stdout
     assert not re.search(r"CONSOLE.*(error|refused|violates)", done.stderr, re.IGNORECASE), done.stderr
