@@ -10,7 +10,7 @@ from reports.napkin import evaluate
 from reports.napkin.asked import Question
 
 STEP = 0.1
-LEAST = 5e-5  # a smaller change is none
+LEAST = 5e-4  # a smaller change is none
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def model(subject: Subject) -> Group | None:
     steps += [
         Step("non-embedding", f"without the table of {a.vocab:,} words, {head}", a.non_embedding_parameters, "parameters"),
         Step("multiplied", "by a token: linear layers and head", a.multiplied_parameters, "parameters"),
-        Step("N of 6·N", "which of them counts: key `parameters`", subject.counted, "parameters"),
+        Step("N of 6·N", "which of them counts: the key parameters", subject.counted, "parameters"),
     ]
     return Group("Parameters of the model", steps)
 
