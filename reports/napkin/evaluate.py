@@ -33,6 +33,7 @@ from reports.napkin.asked import Question, Subject, Timing
 
 ASPECT = 128  # d_model over layers of a model of which only the size is known (Kaplan et al. 2020, figure 5: it hardly matters)
 HEAD = 128  # and its heads' size
+EXACT = 1e-6  # to which the largest model with activations is found
 
 
 def subject_of(question: Question) -> Subject:
@@ -218,7 +219,7 @@ def largest(question: Question, gpus: float, zero: int) -> float:
     if question.batch is None:
         return most
     least = 0.0
-    for _ in range(60):  # halving: 18 digits
+    while most - least > EXACT * most:
         middle = (least + most) / 2
         if memory(question, middle, gpus, zero, shape_of_size(middle)).memory.total <= free:
             least = middle

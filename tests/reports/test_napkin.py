@@ -280,15 +280,25 @@ def test_mistakes(tmp_path: Path, text: str, problem: str, capsys: pytest.Captur
 PIECES = st.one_of(
     st.sampled_from(["70e9", "1e-12", "1e30", "0", "-1", "8", "1024", "0.5", "1", "true", "mixed", "fp32", "adamw", "llama3_8b", "none"]),
     st.sampled_from(["h100_pcie", "convention", "{}", "[]", "~", "''", "{measured: x}", "{tensor: 8, pipeline: 2}", "full", "nan"]),
+    st.sampled_from(
+        ["{sequence: 1}", "{sequence: 8, sequences: 64, micro: 2}", "{rank: 8, weights: nf4}", "{expert: 8, context: 2}", "board"]
+    ),
+    st.sampled_from(["{layers: 3, d_model: 129, heads: 3, vocab: 127}", "plain", "fused", "causal", "matmul", "autocast", "adamw_8bit"]),
     st.sampled_from(["{sequence: 1, sequences: 8}", "{layers: 2, d_model: 4, heads: 8}", "{node: 1, network: 1e30, gpus_per_node: 1}"]),
 )
 
 
 GROUPS = sorted({name.split(".")[0] for name in KEYS})
+BASES = [
+    *(TRAIN, LARGEST, "ask: memory\nmodel: mixtral_8x7b\ngpus: 8\n", "ask: gpus\nmodel: 1e9\ntokens: 1e12\ndays: 3\nmfu: 0.5\n"),
+    *("ask: tokens\nmodel: 1e9\ngpus: 8\ndays: 3\nhfu: 0.5\n", "ask: mfu\nmodel: llama3_8b\ngpus: 8\ntokens_per_s: 1e5\n"),
+    *("ask: inference\nmodel: gpt_oss_120b\nprompt: 9\ngenerated: 7\n", "ask: checkpoint\nmodel: 1e9\nwrite_bytes_per_s: 1e9\n"),
+    "ask: cost\nmodel: deepseek_v3\ntokens: 1e12\ngpus: 8\nmfu: 0.5\nwatts: 700\n",
+]
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([TRAIN, LARGEST]), st.dictionaries(st.sampled_from(GROUPS), PIECES, max_size=6))
+@given(st.sampled_from(BASES), st.dictionaries(st.sampled_from(GROUPS), PIECES, max_size=6))
 def test_any_question_is_answered_or_its_mistakes_have_lines(tmp_path: Path, base: str, changes: dict[str, str]) -> None:
     keys = dict(line.split(": ") for line in base.splitlines()) | changes
     path = tmp_path / "any.yaml"

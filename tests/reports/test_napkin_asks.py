@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from kernels.gpus import gpu_names, load_gpu
 from kernels.strict_yaml.problems import SweepError
 from reports.__main__ import main
 from reports.napkin.answer import ANSWERS, answer
+from reports.napkin.answer_text import show
 from reports.napkin.keys import ASKS, KEYS
-from reports.napkin.napkin_page import html
+from reports.napkin.napkin_charts import plots
 from reports.napkin.published import EXPLAIN, published
 from reports.napkin.question import load_question
 from reports.napkin.steps import Answer
@@ -243,12 +245,13 @@ def test_the_docs_hold_the_tables() -> None:
     assert with_tables(text) == text, "run python -m studies.accounting --write"
 
 
-@pytest.mark.parametrize("name", sorted(ASKS))
-def test_each_kind_of_answer_has_a_page(ask: Ask, name: str) -> None:
-    text = next(text for text, _, _ in BY_HAND if text.startswith(f"ask: {name}\n"))
-    page = html([ask(text)])
-    assert 'class="answer"' in page
-    assert "What 10% of each assumption changes" in page
+def test_each_kind_of_answer_has_a_picture_of_what_changes_it(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the page the last chart, on the terminal bars."""
+    for name in sorted(ASKS):
+        found = ask(next(text for text, _, _ in BY_HAND if text.startswith(f"ask: {name}\n")))
+        assert plots(found, "q")[-1].title == "What 10% of each assumption changes", name
+        show(found, Console(width=100))
+        assert re.search(r"[+-]\d+\.\d% +█", capsys.readouterr().out), name
 
 
 def test_networks_of_gpus_have_a_source() -> None:
