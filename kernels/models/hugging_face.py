@@ -147,9 +147,22 @@ def _gpt2(r: _Reader) -> Architecture | None:
     if not _divides(r, "n_head", heads, d_model) or not activation:
         return None
     tied, dropout = r.flag("tie_word_embeddings", True), float(r.text("resid_pdrop", "0.1") or 0) > 0
-    sizes = (layers, d_model, heads, heads, d_model // heads, inner, vocab)
-    learned = {"positions": "learned", "context": context, "bias": "all", "tied": tied, "dropout": dropout}
-    return Architecture(*sizes, activation, "layernorm", **learned)  # type: ignore[arg-type]
+    return Architecture(
+        layers=layers,
+        d_model=d_model,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=d_model // heads,
+        d_ff=inner,
+        vocab=vocab,
+        activation=activation,
+        norm="layernorm",
+        positions="learned",
+        context=context,
+        bias="all",
+        tied=tied,
+        dropout=dropout,
+    )
 
 
 def _activation(r: _Reader, key: str, default: str, gated: bool) -> Activation | None:

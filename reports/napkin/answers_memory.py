@@ -35,7 +35,6 @@ def largest_model(question: Question) -> Answer:
     ]
     remarks = []
     asked = f"What is the largest model whose state fits on {of_gpus(question)}?"
-    groups = []
     if question.batch is None:
         steps.append(Step("parameters", f"{compact(every)} B / {compact(on_all)} B", largest, "parameters"))
         remarks.append(
@@ -51,6 +50,8 @@ def largest_model(question: Question) -> Answer:
             f"Activations are those of a GPT block: {shape.layers} layers of {shape.d_model:,}, {shape.heads} heads, "
             "d_model about 128 × layers; logits are not counted, since the vocabulary is not known."
         )
+    if not largest:
+        remarks.append("Not even a model of one layer fits: its activations alone take more than a GPU has.")
     groups = [Group("Largest model", steps), largest_by_scheme(question)]
     headline = f"{compact(largest)} parameters ({billions(largest)})"
     return Answer(question, asked, headline, groups, remarks, {"parameters": largest})

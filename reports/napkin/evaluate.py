@@ -219,7 +219,7 @@ def largest(question: Question, gpus: float, zero: int) -> float:
     if question.batch is None:
         return most
     least = 0.0
-    while most - least > EXACT * most:
+    while most > 1 and most - least > EXACT * most:
         middle = (least + most) / 2
         if memory(question, middle, gpus, zero, shape_of_size(middle)).memory.total <= free:
             least = middle

@@ -75,6 +75,8 @@ def sensitivities(question: Question) -> tuple[Sensitivity, ...]:
     """Assumptions that change the answer, the strongest first."""
     measure = MEASURES[question.ask][1]
     base = measure(question)
+    if not base:
+        return ()
     found = []
     for key, changed in _knobs(question).items():
         less, more = (measure(changed(factor)) / base - 1 for factor in (1 - STEP, 1 + STEP))

@@ -100,6 +100,10 @@ def test_the_largest_model_with_activations_is_smaller_and_fills_the_memory(ask:
     assert 0.2 * alone.results["parameters"] < batch.results["parameters"] < alone.results["parameters"]
     more = ask(text + "batch: {sequence: 8192, micro: 1}\n")
     assert more.results["parameters"] < batch.results["parameters"]
+    none = ask(text + "batch: {sequence: 1000000000, micro: 1}\n")
+    assert none.results["parameters"] == 0
+    assert "Not even a model of one layer fits" in none.remarks[-1]
+    assert plots(none, "q")
 
 
 def test_real_layouts_are_answered(ask: Ask) -> None:
