@@ -32,7 +32,7 @@ class Linear:
 
     @property
     def parameters(self) -> int:
-        """Of one of them, without bias."""
+        """Weights of one of them, without bias."""
         return self.n * self.k
 
 
@@ -169,7 +169,7 @@ class Architecture:
 
     @property
     def non_embedding_parameters(self) -> int:
-        """What Kaplan et al. 2020 call N: neither embeddings nor head."""
+        """Parameters without embeddings and head: the N of Kaplan et al. 2020."""
         return self.block_matrix_parameters + self.small_parameters
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from kernels.models.architecture import Activation, Architecture, Bias
 from kernels.models.architecture_yaml import MAX_SIZE, contradictions
@@ -200,10 +201,12 @@ def _llama(r: _Reader, kind: str, family: _Family) -> Architecture | None:
     bias = _bias(r, kind, family)
     if not (layers and d_model and heads and vocab and d_ff and kv_heads and own and activation):
         return None
-    common = {"positions": "rope", "norms": family.norms, "qk_norm": family.qk_norm, "bias": bias}
-    tied = r.flag("tie_word_embeddings", family.tied)
-    sizes = (layers, d_model, heads, heads if latent else kv_heads, own, d_ff, vocab, activation, "rmsnorm")
-    return Architecture(*sizes, **common, tied=tied, **more)  # type: ignore[arg-type]
+    values: dict[str, Any] = {
+        **{"layers": layers, "d_model": d_model, "heads": heads, "kv_heads": heads if latent else kv_heads, "head_dim": own, "d_ff": d_ff},
+        **{"vocab": vocab, "activation": activation, "norm": "rmsnorm", "norms": family.norms, "qk_norm": family.qk_norm},
+        **{"positions": "rope", "bias": bias, "tied": r.flag("tie_word_embeddings", family.tied), **more},
+    }
+    return Architecture(**values)
 
 
 def _bias(r: _Reader, kind: str, family: _Family) -> Bias:

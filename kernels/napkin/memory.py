@@ -31,7 +31,7 @@ class Memory:
 
     @property
     def state(self) -> float:
-        """What stays from step to step, gradients included."""
+        """Bytes that stay from step to step, gradients included."""
         return self.weights + self.gradients + self.optimizer
 
     def __add__(self, other: Memory) -> Memory:
@@ -131,7 +131,7 @@ def working_of_layer(a: Architecture, scheme: Scheme, split: Split, tokens: floa
 
 @dataclass(frozen=True)
 class Step:
-    """What memory depends on besides the state: everything about the step that trains."""
+    """The step that trains, as far as memory depends on it."""
 
     architecture: Architecture
     scheme: Scheme

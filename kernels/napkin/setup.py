@@ -1,4 +1,4 @@
-"""What the napkin's formulas take: a batch, how model and batch are divided among GPUs, and the links between them."""
+"""The inputs of the napkin's formulas: a batch, how model and batch are divided among GPUs, and the links between them."""
 
 from __future__ import annotations
 

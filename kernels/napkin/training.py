@@ -31,12 +31,12 @@ class TokenFlops:
 
     @property
     def model(self) -> float:
-        """What an MFU counts (Chowdhery et al. 2022, "PaLM", appendix B): recomputation earns nothing."""
+        """FLOPs that an MFU counts (Chowdhery et al. 2022, "PaLM", appendix B): recomputation earns nothing."""
         return self.products + self.attention
 
     @property
     def hardware(self) -> float:
-        """What an HFU counts."""
+        """FLOPs that an HFU counts."""
         return self.model + self.again
 
 
@@ -87,7 +87,7 @@ def bubble_fraction(split: Split, micro_batches: float) -> float:
 
 
 def all_reduce_bytes(ranks: float, bytes_: float) -> float:
-    """What each rank of a ring sends, 2·(N − 1)/N · bytes: reduce-scatter, then all-gather, half of it each (Patarasuk and Yuan 2009,
+    """Bytes that each rank of a ring sends, 2·(N − 1)/N · bytes: reduce-scatter, then all-gather, half of it each (Patarasuk and Yuan 2009,
     "Bandwidth optimal all-reduce algorithms for clusters of workstations")."""
     return 2 * (ranks - 1) / ranks * bytes_ if ranks > 1 else 0.0
 

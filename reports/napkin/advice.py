@@ -41,11 +41,11 @@ def _verdict(question: Question, needed: float) -> str:
     sheet, board = question.gpu.memory_bytes - question.reserve, (question.gpu.board_memory_bytes or 0) - question.reserve
     free = evaluate.free_bytes(question)
     used = f"{compact(needed)} B of {compact(free)} B by the {question.memory}"
-    said = f"It fits a GPU: {used}." if needed <= free else f"It does not fit a GPU: {used}."
+    verdict = f"It fits a GPU: {used}." if needed <= free else f"It does not fit a GPU: {used}."
     if question.gpu.board_memory_bytes and (needed <= sheet) != (needed <= board):
         other, room = ("board", board) if question.memory == "datasheet" else ("datasheet", sheet)
-        said += f" By the {other}, which has {compact(room)} B, it {'fits' if needed <= room else 'does not fit'}."
-    return said
+        verdict += f" By the {other}, which has {compact(room)} B, it {'fits' if needed <= room else 'does not fit'}."
+    return verdict
 
 
 def _advice(question: Question) -> str:
@@ -63,7 +63,7 @@ def _fits(question: Question) -> bool:
 
 
 def _hours(question: Question) -> float:
-    """What is compared: days with communication where the question has a time, else GPUs' FLOPs a token."""
+    """The cost that is compared: days with communication where the question has a time, else GPUs' FLOPs a token."""
     if question.timing is None:
         return evaluate.per_token(question).hardware
     return evaluate.days(question, question.gpus) or evaluate.attended_days(question, question.gpus)

@@ -36,7 +36,7 @@ def training_time(question: Question) -> Answer:
 
 
 def _before(question: Question) -> list[Group]:
-    """What the answer rests on: the run that was measured, and the model."""
+    """The groups that the answer rests on: the run that was measured, and the model."""
     measured = question.timing.measured if question.timing else None
     sized = model(evaluate.subject_of(question))
     return [*([_measured(measured)] if measured else []), *([sized] if sized else [])]
@@ -284,22 +284,22 @@ def cost(question: Question) -> Answer:
         Step("GPU-hours", f"{compact(days)} days × 24 × {question.gpus:,.0f} GPUs", hours, "GPU-hours"),
     ]
     results = {}
-    said = []
+    parts = []
     if price.usd_per_gpu_hour:
         results["usd"] = hours * price.usd_per_gpu_hour
         steps.append(Step("dollars", f"{compact(hours)} GPU-hours × {compact(price.usd_per_gpu_hour)} $", results["usd"], "$"))
-        said.append(f"{compact(results['usd'])} $")
+        parts.append(f"{compact(results['usd'])} $")
     if price.watts:
         joules = hours * SECONDS_AN_HOUR * price.watts
         results |= {"joules": joules, "kwh": joules / 3.6e6}
         steps.append(Step("energy", f"{compact(hours)} GPU-hours × {compact(price.watts)} W", joules, "J"))
         steps.append(Step("in kWh", "/ 3.6e6 J", results["kwh"], "kWh"))
-        said.append(f"{compact(results['kwh'])} kWh")
+        parts.append(f"{compact(results['kwh'])} kWh")
     asked = f"What does it cost to train {named(evaluate.subject_of(question))} on {compact(evaluate.tokens(question))} tokens, "
     asked += f"on {of_gpus(question)} at {_origin(question)}?"
     groups = [*_before(question), Group("Cost", steps)]
     results |= {"gpu_hours": hours, "days": days}
-    return Answer(question, asked, " and ".join(said), groups, _only_compute(question), results)
+    return Answer(question, asked, " and ".join(parts), groups, _only_compute(question), results)
 
 
 def mfu(question: Question) -> Answer:

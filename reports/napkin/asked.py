@@ -1,4 +1,4 @@
-"""What a question asks, as values: each kind of question has the parts that it needs."""
+"""A question as values: each kind of question has the parts that it needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Timing:
-    """What time rests on. One of `mfu` and `hfu` is given; `tokens` and `days` as the question has them."""
+    """The values that time rests on. One of `mfu` and `hfu` is given; `tokens` and `days` as the question has them."""
 
     mfu: float | None
     hfu: float | None
@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Serving:
-    """What serving rests on; bytes of an element."""
+    """The values that serving rests on; bytes of an element."""
 
     prompt: float
     generated: float
@@ -78,7 +78,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Price:
-    """Of a GPU: dollars an hour, watts."""
+    """Dollars an hour and watts of a GPU."""
 
     usd_per_gpu_hour: float | None
     watts: float | None
@@ -121,7 +121,7 @@ class Question:
 
     @property
     def memory_bytes(self) -> float:
-        """What a GPU has, all of it."""
+        """The memory of a GPU, all of it."""
         board = self.gpu.board_memory_bytes
         return board if self.memory == "board" and board else self.gpu.memory_bytes
 

@@ -91,7 +91,7 @@ def tokens(question: Question) -> float:
 
 
 def tokens_per_s(question: Question, gpus: float) -> float:
-    """Of all GPUs, attention counted where it is known."""
+    """Tokens a second of all GPUs, attention counted where it is known."""
     return achieved_flops_per_s(question) * gpus / per_token(question).model
 
 
@@ -168,7 +168,7 @@ def gpu_hours(question: Question) -> float:
 
 
 def step_of(question: Question, gpus: float, architecture: Architecture | None) -> Step | None:
-    """What activations depend on; None where the architecture or the batch is not known."""
+    """The values that activations depend on; None where the architecture or the batch is not known."""
     batch, recipe = batch_of(question, gpus), question.recipe
     if architecture is None or batch is None:
         return None
@@ -200,7 +200,7 @@ def memory(question: Question, parameters: float, gpus: float, zero: int, archit
 
 
 def free_bytes(question: Question) -> float:
-    """What a GPU has for the model."""
+    """Bytes that a GPU has for the model."""
     return question.memory_bytes - question.reserve
 
 

@@ -91,6 +91,6 @@ def markdown(runs: Sequence[Published]) -> str:
 
 
 def cells(run: Published) -> tuple[str, ...]:
-    """What a table shows of a run."""
+    """The cells of a run in a table."""
     value, answered = (f"{compact(number_)} {run.unit}".strip() for number_ in (run.value, run.answered))
     return f"{run.source}, {run.place}", run.quantity, value, answered, f"{100 * run.deviation:+.1f}%", run.cause, run.read

@@ -1,4 +1,4 @@
-"""What 10% more and 10% less of each assumption change in an answer."""
+"""How an answer changes with 10% more and 10% less of each assumption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer is made of: steps in groups, and results by name."""
+"""The parts of an answer: steps in groups, and results by name."""
 
 from __future__ import annotations
 
