@@ -22,7 +22,10 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
     from kernels.console import open_console
+    from kernels.escaping import one_line
     from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help
+    from kernels.imports import ImportProblem, load_imports, specs
+    from kernels.imports import add_option as add_import_option
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("sweep", metavar="SWEEP", help="a name in configs/sweeps, or a YAML file")
     plan.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
+    add_import_option(plan)
     plan.set_defaults(run=_plan)
     add_doctor(commands)
     add_train(commands)
@@ -42,11 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _plan(given: argparse.Namespace) -> int:
     try:
+        load_imports(specs(given.imports))
         plan = make_plan(load_sweep(given.sweep), find_gpu(given.gpu))
         if given.out:
             write_csv(plan, given.out)
     except SweepError as error:
         return _refuse(*error.problems)
+    except ImportProblem as error:
+        return _refuse(one_line(str(error)))
     except GpuError as error:
         return _refuse(f"error: --gpu: {error}")
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator, model_validator
 
-from kernels.op import Cost, Point
+from kernels.op import Cost, CostSource, Point, ToleranceSource
 
 Status = Literal[
     "ok",  # timed
@@ -100,6 +100,8 @@ class Row(BaseModel):
     bytes_read: int
     bytes_written: int
     memory_bytes: int
+    cost_source: CostSource | None = None  # of `flops`; null in rows of earlier versions: by formula
+    tolerance: ToleranceSource | None = None  # null where the result was not compared, and in rows of earlier versions
     peak_memory_bytes: int | None = None  # what the allocator handed out at most
     scratch_bytes: int | None = None  # the part of it that no tensor held: what kernels take for themselves and give back
 

@@ -58,6 +58,9 @@ class CpuDevice:
         return_freed_memory()
         impl = impl_of(point)
         if self.platform(impl.language).interpreted:
+            from kernels.interpreter_fixes import fix_interpreter  # imports Triton, which only a run's device may choose the way of
+
+            fix_interpreter()
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
         if impl.compiled:

@@ -39,10 +39,9 @@ def measure(
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
         wall = time.perf_counter() - start
-        code = source_hash(OPS[point.op], point.impl)
-        return new_row(
-            point, OPS[point.op].cost(point, where), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields
-        )
+        op = OPS[point.op]
+        found = {"started_utc": started, "wall_s": wall, "source_hash": source_hash(op, point.impl), "cost_source": op.cost_source(point)}
+        return new_row(point, op.cost(point, where), status, reason, **found, **fields)
 
     try:
         refusal = refuse(point, device)
@@ -50,7 +49,7 @@ def measure(
             return row(*refusal)
         workload = device.load(point, seed)
         verdict = gate(workload)
-        found = {name: getattr(workload, name) for name in MEASURED_ONCE}
+        found = {name: getattr(workload, name) for name in MEASURED_ONCE} | {"tolerance": OPS[point.op].tolerance_source(point)}
         if not verdict.ok:
             return row("wrong", verdict.problem, **found)
         found["error_over_tolerance"] = verdict.worst
