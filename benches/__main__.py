@@ -18,6 +18,7 @@ if __name__ == "__main__":
 with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
     from benches.doctor.doctor_command import add_command as add_doctor
     from benches.first_contact.first_contact_command import add_command as add_first_contact
+    from benches.kernel.kernel_command import add_command as add_kernel
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_doctor(commands)
     add_train(commands)
     add_first_contact(commands)
+    add_kernel(commands)
     given = parser.parse_args(arguments)
     return given.run(given)
 

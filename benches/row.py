@@ -106,6 +106,7 @@ class Row(BaseModel):
     scratch_bytes: int | None = None  # the part of it that no tensor held: what kernels take for themselves and give back
 
     error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
+    fresh_inputs: bool | None = None  # the gate gave the kernel other values than it was built with; false: memory did not hold them
     phases_s: dict[str, float] = {}  # of a call that has phases: the median seconds of each, timed on its own
     conditions: Conditions = Conditions()
     started_utc: str | None = None  # ISO 8601

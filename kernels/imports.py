@@ -82,14 +82,14 @@ def _load(spec: str) -> Imported:
         return _loaded[name]
     before, modules, place = registered(), set(sys.modules), str(path) if is_file else spec
     try:
-        module = _import_file(path.resolve(), name) if is_file else importlib.import_module(name)
+        module = import_file(path.resolve(), name) if is_file else importlib.import_module(name)
         if registered() == before:
             raise RegistrationError("it registers nothing: decorate a function with `implementation` or `op` of microbench_api")
     except (Exception, SystemExit) as error:
         restore(before)
         if is_file:
             sys.modules.pop(name, None)
-        raise ImportProblem(_line(error, spec, place)) from error
+        raise ImportProblem(error_line(error, spec, place)) from error
     forget()  # what was hashed before may import what now exists
     file = Path(getattr(module, "__file__", None) or place)
     new = [module, *(sys.modules[one] for one in sorted(set(sys.modules) - modules - {name}))]
@@ -97,7 +97,8 @@ def _load(spec: str) -> Imported:
     return _loaded[name]
 
 
-def _import_file(path: Path, name: str) -> ModuleType:
+def import_file(path: Path, name: str) -> ModuleType:
+    """The module of a file, under a name that other processes give it too. Raises what the file raises."""
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     if PACKAGE not in sys.modules:
@@ -114,7 +115,7 @@ def _import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _line(error: BaseException, spec: str, place: str) -> str:
+def error_line(error: BaseException, spec: str, place: str) -> str:
     """The innermost line of the file, or of what lies beside it, that the error comes from."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}: {type(error).__name__}: {error.msg}; correct it, then import it again"

@@ -207,6 +207,8 @@ class Op:
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
     many_launches: bool = False  # a call is many launches, or one that a graph cannot hold
     trains: bool = False  # a call, and with it the reference, has a backward pass
+    # A call starts from what was computed before it, as a backward pass does: kernels are built again when operands get other values.
+    works_beforehand: Callable[[Point], bool] = lambda point: False
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
     cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
     tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"

@@ -23,7 +23,7 @@ class Bench:
     """Opens the device of a kind. Raises NoDevice.
 
     asked: fields of Settings that differ from the device's own. described, generation: as open_device has them. imports: other people's
-    files and modules, which are loaded first: raises ImportProblem.
+    files and modules, which are loaded once the device is open: raises ImportProblem.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Bench:
         generation: int = 0,
         imports: Sequence[str] = (),
     ):
+        self.device = open_device(kind, described, generation)  # first: it takes its clocks, which imported code could replace
         load_imports(imports)
-        self.device = open_device(kind, described, generation)
         self.device.settings = replace(self.device.settings, **asked)
         self._seed, self._run_dir = seed, run_dir
         self._sentinels = Sentinels(self.device, run_dir, seed)
