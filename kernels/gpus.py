@@ -75,6 +75,12 @@ class Gpu(Ceilings):
     node_link_bytes_per_s: PositiveFloat | None = Field(
         default=None, description="The bandwidth of one GPU to the others of its node, in one direction; for `napkin`."
     )
+    network_bytes_per_s: PositiveFloat | None = Field(
+        default=None, description="The bandwidth of one GPU out of its usual system's node, in one direction; for `napkin`."
+    )
+    board_memory_bytes: PositiveInt | None = Field(
+        default=None, description="The memory that the driver reports, where somebody read it from a board."
+    )
     sources: dict[str, str] = Field(description="Where each figure comes from: one text a key.")
 
     @model_validator(mode="after")
