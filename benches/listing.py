@@ -148,9 +148,10 @@ def models() -> Iterator[Entry]:
         except SweepError as error:
             yield name, f"cannot be read: {error.problems[0]}"
             continue
-        parameters = sum(layer.n * layer.k * layer.count for layer in model.layers)
-        numbers = ", ".join(f"{key} {value}" for key, value in model.architecture.items())
-        yield name, f"{parameters:.3g} parameters in linear layers; {numbers}"
+        a = model.architecture
+        experts = f", {a.active_parameters:.4g} of them active" if a.experts else ""
+        numbers = ", ".join(f"{key} {getattr(a, key)}" for key in ("layers", "d_model", "heads", "kv_heads", "d_ff", "vocab"))
+        yield name, f"{a.parameters:.4g} parameters{experts}; {numbers}"
 
 
 def gpus() -> Iterator[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -20,8 +20,8 @@ from kernels.gpus import Gpu
 from kernels.op import Op
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
+from reports.napkin.keys import ASKS, Key
 from reports.napkin.keys import KEYS as QUESTION_KEYS
-from reports.napkin.keys import Key
 from reports.reference.arguments import arguments, commands_of
 from reports.reference.markdown import code, page, table
 from reports.verdict.accepted import KEYS as ACCEPTED_KEYS
@@ -154,15 +154,25 @@ def questions() -> Iterator[Block]:
         "A question is a file of configs/napkin, or any YAML file given to `python -m reports napkin`. Numbers may be written 70e9. A key "
         "with a point, such as `batch.sequence`, stands inside the mapping of its first part."
     ]
-    yield ["## Every question"]
-    yield question_table([key for key in QUESTION_KEYS.values() if not key.training])
-    yield ["## A question about `training_time`"]
-    yield question_table([key for key in QUESTION_KEYS.values() if key.training])
+    yield ["## `ask`"]
+    yield table(("`ask`", "answers"), ((code(ask), answer) for ask, answer in ASKS.items()))
+    yield ["## Keys", "", "A question takes a key, cannot do without one (**bold**), or refuses it."]
+    yield question_table(QUESTION_KEYS.values())
 
 
-def question_table(keys: Sequence[Key]) -> list[str]:
-    """Keys, what each means, and its default."""
-    return table(("key", "means", "default"), ((code(key.name), key.means, default_text(key.default)) for key in keys))
+def question_table(keys: Iterable[Key]) -> list[str]:
+    """Keys, what each means, its default, and the questions that take it."""
+    return table(
+        ("key", "means", "default", "questions"),
+        ((code(key.name), key.means, default_text(key.default), questions_text(key)) for key in keys),
+    )
+
+
+def questions_text(key: Key) -> str:
+    """The questions that take a key, in bold those that need it."""
+    if set(key.asks) == set(ASKS):
+        return "all" if set(key.needed) != set(ASKS) else "**all**"
+    return ", ".join(f"**{ask}**" if ask in key.needed else ask for ask in ASKS if ask in key.asks)
 
 
 def verdicts() -> Iterator[Block]:
