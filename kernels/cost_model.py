@@ -3,7 +3,7 @@
     napkin      FLOPs / peak
     roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
     calibrated  the forms of kernels/calibrated.py and kernels/cpu_model.py with the device's fitted constants; where it has
-                none, the sum of its parts' rooflines
+                none, the sum of its parts' rooflines, and on a CPU the calls of its operators where their time was measured
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
 All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.collector import collector_paused
-from kernels.cpu_model import cpu_s
+from kernels.cpu_model import cpu_s, operators
 from kernels.gpus import Ceilings, Gpu
 from kernels.op import Cost, Point
 from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
@@ -110,7 +110,7 @@ def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> d
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
     found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))
-    seconds = found[0] if found else rooflines_s(asked, ceilings)
+    seconds = (found or _uncalibrated(asked, ceilings))[0]
     return dict(zip(names, map(float, seconds), strict=True))
 
 
@@ -128,7 +128,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-    predicted, launches = _calibrated(asked, ceilings, hot) or (rooflines_s(asked, ceilings, roofline), np.zeros(len(points)))
+    predicted, launches = _calibrated(asked, ceilings, hot) or _uncalibrated(asked, ceilings, roofline)
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
@@ -150,6 +150,12 @@ def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tup
         return None
     total, launches = parts_s(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
     return np.where(unknown, np.nan, total), launches
+
+
+def _uncalibrated(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> tuple[Array, Array]:
+    """Seconds and the calls in them, each (N,): rooflines, and on a CPU a call's measured time for each operator."""
+    calls = np.array([operators(point, parts) for point, parts in asked], float) * (ceilings.call_s or 0.0)
+    return rooflines_s(asked, ceilings, unknown_s) + calls, calls
 
 
 def rooflines_s(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> Array:

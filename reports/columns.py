@@ -108,7 +108,21 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("bytes_per_s", "Traffic", "B/s", DERIVED, "(bytes_read + bytes_written) / median_s", True, True),
     Column(
-        "bandwidth_fraction", "Of bandwidth", "fraction", DERIVED, "bytes_per_s / the memory bandwidth; over 1 from a cache", True, True
+        "bandwidth_fraction",
+        "Of bandwidth",
+        "fraction",
+        DERIVED,
+        "bytes_per_s / the memory bandwidth; on a CPU that of memory_level; null there if the run measured no caches",
+        True,
+        True,
+    ),
+    Column(
+        "memory_level",
+        "Level",
+        "",
+        DERIVED,
+        "on a CPU: the smallest cache that holds memory_bytes, or memory; its bandwidth was measured with the run",
+        hover=True,
     ),
     Column("intensity", "Intensity", "FLOP/B", DERIVED, "flops / (bytes_read + bytes_written), arithmetic intensity", True, True),
     Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak of the units that compute (fp32's for elementwise): computing alone"),

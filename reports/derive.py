@@ -12,6 +12,8 @@ from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_rows
 from kernels.gpus import DEFAULT_GPU, Ceilings, Gpu, load_gpu
 from reports.environment import Environment
 
+BEYOND_CACHES = 256 * 2**20  # bytes: more than the caches of any one CPU socket's usual size
+
 
 def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) -> dict[str, pd.Series]:
     """Derived columns by name. A point without a time has null rates; one without a ceiling has null fractions and predictions. None
@@ -20,6 +22,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
     traffic = base["bytes_read"].astype(float) + base["bytes_written"]  # int64 would wrap around without a word
     flops_per_s = base["flops"] / base["median_s"]
     bytes_per_s = traffic / base["median_s"]
+    levels = _levels(base, environment)
     peaks = base["precision"].map(dict(ceilings.peak_flops_per_s) if ceilings else {}).astype(float)
     columns = {
         "ci_half_width": (base["ci_high_s"] - base["ci_low_s"]) / 2 / base["median_s"],
@@ -28,7 +31,8 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         "mfu_at_clock": flops_per_s / MFU_PEAK_FLOPS_PER_S * _clock_ratio(base, ceilings),
         "peak_fraction": flops_per_s / peaks,
         "bytes_per_s": bytes_per_s,
-        "bandwidth_fraction": bytes_per_s / (ceilings.bandwidth_bytes_per_s if ceilings else np.nan),
+        "memory_level": levels["name"].astype(object),
+        "bandwidth_fraction": bytes_per_s / levels["bandwidth"],
         "intensity": (base["flops"] / traffic).where(traffic > 0),
         "tensor_memory_bytes": base["peak_memory_bytes"] - base["scratch_bytes"].fillna(0),
         "memory_over_analytic": base["peak_memory_bytes"] / base["memory_bytes"],
@@ -39,6 +43,23 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         there = _predictions(rows, base, load_gpu(DEFAULT_GPU))
         columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
     return {name: values if values.dtype == object else values.where(np.isfinite(values)) for name, values in columns.items()}
+
+
+def _levels(base: pd.DataFrame, environment: Environment) -> pd.DataFrame:
+    """`name` and `bandwidth` of the level that each point's working set fits: a CPU's caches or memory, a GPU's memory.
+
+    A CPU run of an earlier version measured no caches: what may have fitted one is set against nothing.
+    """
+    ceilings = environment.ceilings
+    if ceilings is None:
+        return pd.DataFrame({"name": [None] * len(base), "bandwidth": np.nan}, base.index)
+    if environment.kind != "cpu":
+        return pd.DataFrame({"name": [None] * len(base), "bandwidth": ceilings.bandwidth_bytes_per_s}, base.index)
+    found = pd.DataFrame([ceilings.level(size) for size in base["memory_bytes"]], base.index, columns=["name", "bandwidth"]).astype(
+        {"name": object}
+    )
+    known = bool(ceilings.caches) | (base["memory_bytes"] >= BEYOND_CACHES)
+    return found.assign(name=found["name"].where(known, None), bandwidth=found["bandwidth"].where(known))
 
 
 def _clock_ratio(base: pd.DataFrame, ceilings: Ceilings | None) -> pd.Series | float:

@@ -32,7 +32,7 @@ def run_text(report: Report, colour: bool = False, width: int = WIDTH) -> str:
 
 
 def _families(report: Report) -> Table:
-    """A row for each op, implementation and precision that was timed. MFU is of an H100's peak, so a CPU shows the share of its own measured one."""
+    """A row for each op, implementation and precision that was timed: MFU on a GPU, on a CPU the share of its own measured peak."""
     share, name = ("peak_fraction", "peak") if report.on_cpu else ("mfu", "MFU")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for title in ("op", "impl", "precision"):
