@@ -14,7 +14,6 @@ from reports.report import Report, load_report
 from reports.sections.curves import MAX_VIEWS, curves, curves_of
 from reports.sections.curves import _figure as figure_of
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -1,6 +1,11 @@
 // The table of every point: DataTables sorts, searches and pages over row numbers; texts are looked up as they are shown.
 const PRINTED_ROWS = 500;
 
+const TAIL = 20; // characters of a long name that stay at its end
+
+// A name whose middle gives way, since names differ at their ends; its text is whole, so it is copied whole.
+const cutName = name => `<span class="head">${escapeHtml(name.slice(0, -TAIL))}</span><span class="tail">${escapeHtml(name.slice(-TAIL))}</span>`;
+
 class PointTable {
   // `cells` makes the HTML of a column's cell in another way than as text; `order` is DataTables' own.
   constructor(rows, { DataTable }, open, { cells = {}, order = null } = {}) {
@@ -49,7 +54,7 @@ class PointTable {
     if (this.cells[name]) return this.cells[name](row, text);
     if (name === "point") {
       const reason = rows.value("reason", row), why = reason ? `<div class="reason">${escapeHtml(reason)}</div>` : "";
-      return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>${why}`;
+      return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${cutName(rows.text(name, row))}</a>${why}`;
     }
     if (name !== "status") return text;
     const { tone, sign } = rows.tone(row);
