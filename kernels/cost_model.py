@@ -104,6 +104,51 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
     return _predict(points, costs, ceilings, hot)
 
 
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What a predicted time is made of, one array (N,) each, seconds: they add up to `predicted_s`."""
+
+    at_peak_s: Array  # FLOPs / peak
+    tiles_s: Array  # what computing takes beyond that: tiles and waves that are not full, a main loop below the peak
+    traffic_s: Array  # what moving bytes adds
+    launches_s: Array  # what launches, on a CPU calls, add
+
+
+def predict_terms(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Terms:
+    """The terms of rows' predicted times, from the columns that `predict_rows` takes; NaN where a peak is not known.
+
+    Each is what the time falls by without it: the launches are taken away first, then the traffic.
+    """
+    every = predict_rows(columns, ceilings)
+    free = _without_launches(ceilings)
+    no_launch = predict_rows(columns, free).predicted_s
+    computing = predict_rows(columns, _without_traffic(free)).predicted_s
+    return Terms(every.napkin_s, computing - every.napkin_s, no_launch - computing, every.predicted_s - no_launch)
+
+
+NOTHING_S, NO_LIMIT = 1e-30, 1e30  # a launch without a time, a bandwidth without a limit: the forms divide by both
+
+
+def _without_launches(ceilings: Ceilings) -> Ceilings:
+    """Ceilings whose launches, and whose calls, take no time."""
+    update: dict[str, Any] = {"call_s": None}
+    if ceilings.model is not None:
+        fits = tuple(fit.model_copy(update={"launch_s": NOTHING_S}) for fit in ceilings.model.matmul)
+        stream = ceilings.model.stream.model_copy(update={"launch_s": NOTHING_S})
+        update["model"] = ceilings.model.model_copy(update={"matmul": fits, "stream": stream})
+    if ceilings.cpu_model is not None:
+        update["cpu_model"] = ceilings.cpu_model.model_copy(update={"call_s": 0.0})
+    return ceilings.model_copy(update=update)
+
+
+def _without_traffic(ceilings: Ceilings) -> Ceilings:
+    """Ceilings to which bytes are free."""
+    update: dict[str, Any] = {"bandwidth_bytes_per_s": NO_LIMIT, "host_link_bytes_per_s": None}
+    if ceilings.cpu_model is not None:
+        update["cpu_model"] = ceilings.cpu_model.model_copy(update={"bytes_per_s": {}, "operand_bytes_per_s": {}})
+    return ceilings.model_copy(update=update)
+
+
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
     """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
     parts = OPS[point.op].parts(point, OPS[point.op].cost(point, where_of(ceilings)))

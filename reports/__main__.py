@@ -19,6 +19,7 @@ if __name__ == "__main__":
 COMMANDS = {
     "html": ("reports.build", "(re)build a run's page, rows.parquet and rows.csv from its journal"),
     "compare": ("reports.compare.compare_command", "two runs side by side: what became slower, faster or wrong"),
+    "explain": ("reports.explain", "where a point's time goes: tiles and waves, bandwidth, launches, clock, and what is not explained"),
     "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it: the verdict is the exit code"),
     "import": ("reports.history.import_command", "add pytest-benchmark's JSON files to a history"),
     "demo-history": ("reports.nightly.demo", "a simulated history with planted changes, to see what `nightly` reports"),

@@ -142,6 +142,25 @@ COLUMNS: tuple[Column, ...] = (
         True,
         True,
     ),
+    Column(
+        "tiles_s",
+        "Tiles and waves",
+        "s",
+        DERIVED,
+        "what computing takes beyond napkin_s: tiles and waves that are not full, a loop below the peak",
+    ),
+    Column("traffic_s", "Traffic's time", "s", DERIVED, "what moving bytes adds to computing, by the cost model"),
+    Column("launches_s", "Launches' time", "s", DERIVED, "what launches, on a CPU calls of operators, add, by the cost model"),
+    Column(
+        "clock_s", "Clock's time", "s", DERIVED, "what a clock below the boost clock adds to computing; below 0 above it; 0 where not known"
+    ),
+    Column(
+        "unexplained_s",
+        "Unexplained",
+        "s",
+        DERIVED,
+        "median_s − napkin_s − tiles_s − traffic_s − launches_s − clock_s: what the model does not know; below 0 where it expects more",
+    ),
     Column("measured_over_predicted", "Meas./pred.", "ratio", DERIVED, "median_s / predicted_s", True, True),
     Column(
         "bound",
