@@ -17,7 +17,7 @@ from reports.store import write_tables
 
 NAME = "report.html"
 TITLE = "H100 microbenchmarks"
-SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
+SCRIPTS = ("theme", "data", "copy", "charts", "detail", "table", "main")  # in the order in which they need one another
 
 OF_AN_H100 = ("mfu", "mfu_at_clock")  # which measured an H100's peak against a CPU; rows.parquet has them in any run
 

@@ -5,15 +5,17 @@ const TERMS = [["napkin_s", "computing at the peak"], ["tiles_s", "tiles and wav
 class Detail {
   constructor(rows, ahead = null) {
     Object.assign(this, { rows, ahead, dialog: document.getElementById("detail") });
-    this.dialog.addEventListener("close", () => {
-      if (location.hash.startsWith("#point=")) history.replaceState(null, "", location.pathname + location.search + "#points");
-    });
     this.dialog.addEventListener("click", event => { if (event.target === this.dialog) this.dialog.close(); });
     document.getElementById("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
   }
 
   show(row) {
-    const { rows } = this, id = rows.value("point", row);
+    const { rows } = this, id = rows.value("point", row), command = document.getElementById("command");
+    this.row = row;
+    if (command) { // pytest writes what is not ASCII otherwise, and the shell reads a quote as its own
+      command.dataset.text = `pytest "benches/test_points.py::test_point[${id}]" ${command.dataset.options}`;
+      command.hidden = !/^[\w.:+=,@ -]*$/.test(id);
+    }
     document.getElementById("detail-title").textContent = id;
     const body = document.getElementById("detail-body");
     body.innerHTML = this.terms(row) + rows.groups.map(group => this.group(group, row)).join("");
