@@ -103,4 +103,4 @@ def _terms(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | None) -
         {"tiles_s": found.tiles_s, "traffic_s": found.traffic_s, "launches_s": found.launches_s, "clock_s": clock}, base.index
     )
     rest = base["median_s"] - found.at_peak_s - model.sum(axis=1, skipna=False)
-    return {name: model[name].where(rest.notna()) for name in model} | {"unexplained_s": rest}
+    return {str(name): model[name].where(rest.notna()) for name in model} | {"unexplained_s": rest}

@@ -120,7 +120,7 @@ def _print(report: Report, row: pd.Series, terms: Sequence[tuple[str, float]]) -
     console.print(f"[bold]{escape(str(row['point']))}[/bold]: {show(row['median_s'], 's')}{share}", highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for align in ("right", "right", "left", "left"):
-        table.add_column(justify=align, no_wrap=align == "right")  # type: ignore[arg-type]
+        table.add_column(justify=align, no_wrap=align == "right")
     longest = max(abs(seconds) for _, seconds in terms)
     for words, seconds in terms:
         bar = "■" * round(BAR * abs(seconds) / longest)

@@ -72,7 +72,8 @@ def chosen(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         if name not in frame:
             near = get_close_matches(name, map(str, frame), 3, 0.4)
             raise RunError(
-                f"--columns: {name!r} is not a column" + (f"; did you mean {', '.join(near)}?" if near else f"; choose {', '.join(frame)}")
+                f"--columns: {name!r} is not a column"
+                + (f"; did you mean {', '.join(near)}?" if near else f"; choose {', '.join(map(str, frame))}")
             )
     return frame[list(names)]
 

@@ -29,6 +29,7 @@ MIN_VALUES = 3  # of an axis: fewer are no curve
 MAX_VIEWS = 12  # those of the most points
 MAX_TOGETHER = 4  # dims of which any several may grow together; of more dims only single ones are looked at
 LINE = ["precision", "impl"]
+Key = tuple[str, str, tuple[str, ...], tuple[tuple[str, int], ...]]  # op, what it computes, the axis, the other dims' sizes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def curves(report: Report) -> Section | None:
 
 def curves_of(timed: pd.DataFrame) -> list[Curve]:
     """The axes along which at least one precision and implementation has MIN_VALUES sizes: at most MAX_VIEWS, of the most points first."""
-    groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}  # where each point of a group stands in the frame, and its size
+    groups: dict[Key, list[tuple[int, int]]] = {}  # where each point of a group stands in the frame, and its size
     for place, (op, dims, options) in enumerate(zip(timed["op"], timed["dims"], timed["options"], strict=True)):
         sizes = json.loads(dims)
         lead = _leading(op, json.loads(options))
@@ -68,7 +69,7 @@ def curves_of(timed: pd.DataFrame) -> list[Curve]:
                 fixed = tuple((name, size) for name, size in sizes.items() if name not in axis)
                 groups.setdefault((op, lead, axis, fixed), []).append((place, sizes[axis[0]]))
     long = ((key, some) for key, some in groups.items() if len({size for _, size in some}) >= MIN_VALUES)
-    found = (_curve(*key, _lines(timed, some)) for key, some in sorted(long, key=lambda item: -len(item[1])))  # type: ignore[arg-type]
+    found = (_curve(*key, _lines(timed, some)) for key, some in sorted(long, key=lambda item: -len(item[1])))
     return list(islice((curve for curve in found if len(curve.rows)), MAX_VIEWS))
 
 
@@ -113,8 +114,9 @@ def _figure(curve: Curve) -> go.Figure:
         for seconds, what, dash in (("roofline_s", "roofline", "dot"), ("predicted_s", "predicted", "dash")):
             if (by_size[seconds] > 0).all():
                 traces.append(_guide(by_size["x"], by_size[work] / by_size[seconds], str(precision), what, dash))
-    for (precision, impl), line in rows.groupby(LINE, sort=False):
-        traces += [_band(line, line[work], str(precision), str(impl)), _line(line, column, str(precision), str(impl))]
+    for names, line in rows.groupby(LINE, sort=False):
+        name, impl = map(str, names)
+        traces += [_band(line, line[work], name, impl), _line(line, column, name, impl)]
     reached = pd.concat([pd.Series(np.asarray(trace.y, float)) for trace in traces if len(trace.y)])
     x, y = (
         Axis(curve.axis, "count", rows["x"]),

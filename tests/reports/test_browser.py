@@ -72,7 +72,7 @@ def test_filters_live_in_the_address(make_run: Callable[..., Path], tmp_path: Pa
     assert 'data-ready="yes"' in dom
     assert re.search(r'aria-pressed="true" data-status="noisy"', dom)
     assert dom.count('aria-pressed="true" data-status=') == 1
-    shown = re.findall(r'<a class="point" title="([^"]*)"', dom[dom.index('<table id="table"') :])
+    shown = re.findall(r'<a class="point" title="([^"]*)"', dom[dom.index('<table id="table"') : dom.index("</dialog>")])
     assert shown
     assert all(name.startswith("matmul-") and "bf16" in name for name in shown)
     assert not re.search(r"CONSOLE.*(error|refused|violates)", log, re.IGNORECASE), log
