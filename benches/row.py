@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator, model_validator
 
-from kernels.op import Cost, Point
+from kernels.op import Cost, CostSource, Point, ToleranceSource
 
 Status = Literal[
     "ok",  # timed
@@ -100,10 +100,13 @@ class Row(BaseModel):
     bytes_read: int
     bytes_written: int
     memory_bytes: int
+    cost_source: CostSource | None = None  # of `flops`; null in rows of earlier versions: by formula
+    tolerance: ToleranceSource | None = None  # null where the result was not compared, and in rows of earlier versions
     peak_memory_bytes: int | None = None  # what the allocator handed out at most
     scratch_bytes: int | None = None  # the part of it that no tensor held: what kernels take for themselves and give back
 
     error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
+    fresh_inputs: bool | None = None  # the gate gave the kernel other values than it was built with; false: memory did not hold them
     phases_s: dict[str, float] = {}  # of a call that has phases: the median seconds of each, timed on its own
     conditions: Conditions = Conditions()
     started_utc: str | None = None  # ISO 8601

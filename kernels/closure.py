@@ -19,6 +19,7 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
+from kernels.guard import DOOR
 from kernels.syntax import Module, Ref, Uses, module, text, uses
 
 RECORDED = {"torch", "triton", "numpy"}  # every run records their versions, even of a build from source
@@ -74,7 +75,7 @@ def _found(name: str) -> importlib.machinery.ModuleSpec | None:
 
 def _is_installed(path: Path, name: str) -> bool:
     """Whether an installer put the module there, even in a separate folder (pip install --target): environment.json records its version."""
-    if name.split(".", maxsplit=1)[0] in RECORDED or INSTALLED & set(path.parts) or STANDARD & set(path.parents):
+    if name.split(".", maxsplit=1)[0] in {*RECORDED, DOOR} or INSTALLED & set(path.parts) or STANDARD & set(path.parents):
         return True
     depth = name.count(".") + 1 + (path.name == "__init__.py")
     return depth <= len(path.parents) and _holds_packages(path.parents[depth - 1])

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
 import triton
 import yaml
+from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import JITFunction
 
 from kernels.gpus import DEFAULT_GPU, GPU_DIR, Gpu
 from kernels.precisions import PRECISIONS
@@ -50,6 +52,9 @@ def _default_sm_count() -> int:
     return int(yaml.safe_load((GPU_DIR / f"{DEFAULT_GPU}.yaml").read_text(encoding="utf-8"))["sm_count"])
 
 
+Argument = str | tuple[int, ...]  # of a kernel: its name; inside a tuple, the indices that lead to it
+
+
 class Function(NamedTuple):
     """The name of a function that a kernel takes, jitted, as a compile-time argument: "package.module:function"."""
 
@@ -65,13 +70,17 @@ class Compilation:
     variant: str  # class of arguments: a layout, "ragged_nt", a function
     config: str  # as in Kernel.config: "128x256x64 w8 s3"
     kernel: str  # "package.module:function"
-    signature: Mapping[str, str]  # argument → Triton type, "constexpr" for the specialised ones, in the kernel's order
-    constexprs: Mapping[str, Any]  # numbers, strings, None, Function
-    aligned: tuple[str, ...]  # arguments known to be multiples of 16
+    signature: Mapping[str, Any]  # argument → Triton type, "constexpr" for the specialised ones, in the kernel's order
+    constexprs: Mapping[Argument, Any]  # numbers, strings, None, Function
+    aligned: tuple[Argument, ...]  # arguments known to be multiples of 16
     num_warps: int
     num_stages: int
-    expects: Literal["dot", "wide", "any"]  # the precision's multiply instruction, 128-bit loads, or nothing of the machine code
+    # The precision's multiply instruction, 128-bit loads, nothing of the machine code, or matrix instructions wherever `tl.dot` is called.
+    expects: Literal["dot", "wide", "any", "recorded"]
     impl: str = ""  # the implementation that the kernel belongs to; filled in by `inspect`
+    options: Mapping[str, Any] = field(default_factory=dict)  # further compile options: num_ctas, maxnreg
+    file: str = ""  # that holds the kernel, where no module of this name may be on the path
+    problem: str = ""  # why no other process can compile it
 
     @property
     def id(self) -> str:
@@ -93,12 +102,20 @@ def describe(
     """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
     signature, constexprs, aligned = specialise(arguments, constants)
     ordered = {name: signature[name] for name in kernel.arg_names}
-    plain = {k: Function(_name(v)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
-    return Compilation(op, precision, variant, config, _name(kernel), ordered, plain, aligned, num_warps, num_stages, expects)
+    plain: dict[Argument, Any] = {k: Function(address(v.fn)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
+    return Compilation(op, precision, variant, config, address(kernel.fn), ordered, plain, aligned, num_warps, num_stages, expects)
 
 
-def _name(jitted: Any) -> str:
-    return f"{jitted.fn.__module__}:{jitted.fn.__name__}"
+def address(function: Any) -> str:
+    """ "package.module:function", by which another process finds it."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def innermost(kernel: Any) -> Any:
+    """The jitted function, or the plain one, under autotuners, heuristics and other wrappers."""
+    while not isinstance(kernel, JITFunction | InterpretedFunction) and hasattr(kernel, "fn"):
+        kernel = kernel.fn
+    return kernel
 
 
 def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any], tuple[str, ...]]:

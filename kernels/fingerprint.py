@@ -8,7 +8,7 @@ from typing import Any
 
 from kernels import closure as closures
 from kernels.closure import closure
-from kernels.op import Op
+from kernels.op import Op, code_name
 
 VERSION = "v2"  # of the hashing rules; increase it with every change of kernels/closure.py or syntax.py that changes a hash
 SWITCHES = "kernels.torch_modes:set_precision_mode"  # called before every point, by whatever measures it
@@ -24,17 +24,10 @@ def source_hash(op: Op, impl: str) -> str | None:
     code cannot be found.
     """
     one = op.impls[impl]
-    roots = (one.build, op.make_inputs, _name(one.allocates), SWITCHES)
+    roots = tuple(map(code_name, (one.build, op.make_inputs, one.allocates, SWITCHES)))
     if (op.name, roots) not in _hashes:
         _hashes[op.name, roots] = _hash(roots, op)
     return _hashes[op.name, roots]
-
-
-def _name(function: Any) -> str:
-    """The name ("module:name") of a function, of what a functools.partial calls, or of an object's class."""
-    function = getattr(function, "func", function)
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}:{named.__qualname__}"
 
 
 _hashes: dict[tuple[str, tuple[str, ...]], str | None] = {}

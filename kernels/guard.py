@@ -1,5 +1,5 @@
-"""Stops when `kernels`, `benches`, `reports` or `studies` is somebody else's package: PyPI has some of these names, and a benchmark that
-silently imports the wrong one measures the wrong thing."""
+"""Stops when `kernels`, `benches`, `reports`, `studies` or `microbench_api` is somebody else's: PyPI has packages of some of these names,
+and a benchmark that silently imports the wrong one measures the wrong thing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,48 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("kernels", "benches", "reports", "studies")
+DOOR = "microbench_api"  # a file in the root, for other people's code
 
 
 def check_imports(root: Path = ROOT) -> None:
     """Raises SystemExit with one line that names the intruder and what to do."""
-    for name in NAMES:
+    for name in (*NAMES, DOOR):
         spec = importlib.util.find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
-        if found != root / name / "__init__.py":
+        own = root / f"{name}.py" if name == DOOR else root / name
+        if found not in (own, own / "__init__.py"):
             where = found or "nowhere"
-            raise SystemExit(f"error: `{name}` resolves to {where}, not to {root / name}: run from {root}, or `pip uninstall {name}`")
+            raise SystemExit(f"error: `{name}` resolves to {where}, not to {own}: run from {root}, or `pip uninstall {name}`")
+
+
+def two_packages(error: BaseException) -> str | None:
+    """A line for an error that arose because somebody's code imports another package that has one of NAMES, as `transformers` imports
+    PyPI's `kernels` where that is installed; None for any other error. What caused the error is looked at too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if found := _missing(cause):
+            name, missing = found
+            return (
+                f"{missing} is not in this repository's package `{name}`: it is asked of another package of that name, and one process "
+                f"cannot hold both. Leave out the code that imports it or, where that can do without, `pip uninstall {name}`"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _missing(error: BaseException) -> tuple[str, str] | None:
+    """The package of NAMES, and what is not in it: a module, an attribute, or a name (which Python 3.12 and later know)."""
+    if isinstance(error, ModuleNotFoundError):
+        package, found = (error.name or "").partition(".")[0], f"`{error.name}`"
+    elif isinstance(error, ImportError):
+        name = getattr(error, "name_from", None)
+        package, found = error.name or "", f"`{error.name}.{name}`" if name else f"a name imported from `{error.name}`"
+    elif isinstance(error, AttributeError):
+        package = getattr(error.obj, "__name__", "")
+        found = f"`{package}.{error.name}`"
+    else:
+        return None
+    return (package, found) if package in NAMES else None
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 VARIABLE = "TRITON_INTERPRET"
 OFF = ("", "0", "false", "off")
@@ -37,6 +39,18 @@ def interpret() -> None:
 def compile_kernels() -> bool:
     """Turns the interpreter off. Returns whether it was on; if Triton is already imported, only a new process then compiles."""
     return is_on(os.environ.pop(VARIABLE, None))
+
+
+@contextmanager
+def off_in_children() -> Iterator[None]:
+    """Inside the `with` block, processes that are started compile kernels, whatever this one does."""
+    value = setting()
+    compile_kernels()
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[VARIABLE] = value
 
 
 def choose(device_kind: str) -> None:

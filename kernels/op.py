@@ -13,11 +13,29 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from kernels.parts import Part, Stream
+from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind, Platform, triton_needs
 
 Dims = Mapping[str, int]
 Options = Mapping[str, str]
 Language = Literal["torch", "triton"]  # what a kernel is written in, which decides where it can run
+CostSource = Literal["formula", "counted", "given"]  # by this suite's formula; by PyTorch's FLOP counter; by the op's author
+ToleranceSource = Literal["derived", "estimated"]  # from a reference in fp64, or from one that cannot be evaluated in fp64
+Code = str | Callable[..., Any]  # tensor code: "package.module:function", imported when it is needed, or the function itself
+
+
+def load_code(code: Code) -> Callable[..., Any]:
+    """The function."""
+    return resolve_name(code) if isinstance(code, str) else code
+
+
+def code_name(code: Any) -> str:
+    """ "module:function" of code: of a function, of what a functools.partial calls, or of an object's class."""
+    if isinstance(code, str):
+        return code
+    function = getattr(code, "func", code)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 class OpError(ValueError):
@@ -127,7 +145,7 @@ class Impl:
     """One implementation. Its name is for people; what the suite does with it follows from `language` and `compiled`."""
 
     name: str
-    build: str  # names f(point, inputs) -> Kernel, which may raise Unsupported
+    build: Code  # f(point, inputs) -> Kernel, which may raise Unsupported
     refuses: Callable[[Point, Platform], str | None]  # why it cannot run a point, or None; see `unsupported`
     allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
     language: Language = "torch"  # Triton: interpreted and never timed where there is no GPU; compiled by `inspect`
@@ -139,7 +157,7 @@ class Impl:
             object.__setattr__(self, "compiled", True)
 
     def load(self) -> Callable[[Point, Inputs], Kernel]:
-        return resolve_name(self.build)
+        return load_code(self.build)
 
     @property
     def by_torch_compile(self) -> bool:
@@ -163,7 +181,7 @@ def no_check(point: Point) -> None:
 
 @dataclass(frozen=True)
 class Op:
-    """An operation family, made by `define`. The three strings name tensor code:
+    """An operation family, made by `define`. Three fields are tensor code, or name it:
 
     make_inputs  f(point, device, seed) -> Inputs      seeded operands and an output buffer
     reference    f(point, operands) -> fp64 tensor     the exact result for the operands as stored
@@ -179,10 +197,10 @@ class Op:
     check: Callable[[Point], None]  # OpError where the values of dims or options make no sense together
     cost: Callable[[Point, DeviceKind], Cost]  # of a call on a device of this kind, which the caller names
     small_dims: Callable[[Point], Dims]  # the dims of `shrink`
-    make_inputs: str
-    reference: str
-    tolerance: str
-    impls: Mapping[str, Impl]
+    make_inputs: Code
+    reference: Code
+    tolerance: Code
+    impls: dict[str, Impl]  # which kernels/registry.py adds other people's to
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     operators_a_part: int = 1  # that PyTorch calls, views among them: on a CPU each takes time, whatever it computes
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
@@ -190,7 +208,13 @@ class Op:
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
     many_launches: bool = False  # a call is many launches, or one that a graph cannot hold
     trains: bool = False  # a call, and with it the reference, has a backward pass
+    # A call starts from what was computed before it, as a backward pass does: kernels are built again when operands get other values.
+    works_beforehand: Callable[[Point], bool] = lambda point: False
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
+    cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
+    tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"
+    precisions: tuple[str, ...] = tuple(PRECISIONS)  # that it is defined for
+    example: Dims | None = None  # a shape for the self-test, where no sweep that ships has one
 
     @classmethod
     def define(
@@ -212,7 +236,10 @@ class Op:
         dims: their names in canonical order, or `dim_order`. small: the largest that `shrink` leaves of each, or `small_dims`.
         others: further fields.
         """
-        named = [impl if "." in impl.build else replace(impl, build=f"{package}.{impl.build}") for impl in impls]
+        named = [
+            replace(impl, build=f"{package}.{impl.build}") if isinstance(impl.build, str) and "." not in impl.build else impl
+            for impl in impls
+        ]
         return cls(
             name=name,
             doc=doc,
@@ -267,7 +294,7 @@ class Op:
 
     def load(self, which: str) -> Callable[..., Any]:
         """The tensor code behind `make_inputs`, `reference` or `tolerance`."""
-        return resolve_name(getattr(self, which))
+        return load_code(getattr(self, which))
 
 
 DATA = Option(

@@ -18,7 +18,7 @@ the average of all; or as its own, where that is more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -187,13 +187,18 @@ def rounded(precision: str, seed: int) -> Arithmetic:
 
 def allowed(evaluate: Callable[[Arithmetic], tuple[Tensor, ...]], expected: tuple[Tensor, ...], precision: str) -> tuple[Tensor, ...]:
     """Largest absolute errors, fp64, of the shapes of `expected`, the exact results. `evaluate` gives the results in an arithmetic."""
-    squares = [torch.zeros_like(t) for t in expected]
-    for draw in range(DRAWS):
-        for square, noisy, exact in zip(squares, evaluate(rounded(precision, draw)), expected, strict=True):
-            square.add_((noisy - exact) ** 2, alpha=1 / DRAWS)
-    deviations = [torch.maximum(square, pooled(square)).sqrt() for square in squares]
+    found = deviations((evaluate(rounded(precision, draw)) for draw in range(DRAWS)), expected)
     roundings = [tolerances.rounding(exact, precision, unit_roundoff(precision)) for exact in expected]
-    return tuple(one + tolerances.LAMBDA * sigma for one, sigma in zip(roundings, deviations, strict=True))
+    return tuple(one + tolerances.LAMBDA * sigma for one, sigma in zip(roundings, found, strict=True))
+
+
+def deviations(draws: Iterable[tuple[Tensor, ...]], expected: tuple[Tensor, ...]) -> list[Tensor]:
+    """σ of each element of each result, from DRAWS noisy evaluations."""
+    squares = [torch.zeros_like(t) for t in expected]
+    for draw in draws:
+        for square, noisy, exact in zip(squares, draw, expected, strict=True):
+            square.add_((noisy - exact) ** 2, alpha=1 / DRAWS)
+    return [torch.maximum(square, pooled(square)).sqrt() for square in squares]
 
 
 def pooled(squares: Tensor) -> Tensor:

@@ -42,6 +42,21 @@ COLUMNS: tuple[Column, ...] = (
     Column("equation", "Equation", "", IDENTITY, "what an einsum contracts, how einops rearranges"),
     Column("function", "Function", "", IDENTITY, "what an elementwise kernel computes, a layout function makes, einops does"),
     Column("options", "Options", "", IDENTITY, "every option of the op, as JSON"),
+    Column(
+        "cost_source",
+        "FLOPs from",
+        "",
+        ANALYTIC,
+        "formula: this suite's; counted: by PyTorch's FLOP counter, which knows products only, so that 0 is shown as no rate; given: by "
+        "the op's author. Empty in rows of earlier versions: formula",
+    ),
+    Column(
+        "tolerance",
+        "Tolerance",
+        "",
+        OUTCOME,
+        "derived: from a reference in fp64; estimated: from one that cannot be evaluated in fp64. Empty where nothing was compared",
+    ),
     Column("label", "Label", "", IDENTITY, "where the shape comes from, such as a model's layer"),
     Column(
         "config",

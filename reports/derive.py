@@ -21,7 +21,8 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
     is infinite."""
     ceilings = environment.ceilings
     traffic = base["bytes_read"].astype(float) + base["bytes_written"]  # int64 would wrap around without a word
-    flops_per_s = base["flops"] / base["median_s"]
+    counted = base["flops"].where((base["flops"] > 0) | (base["cost_source"] != "counted"))  # 0: operators that no counter knows
+    flops_per_s = counted / base["median_s"]
     bytes_per_s = traffic / base["median_s"]
     levels = _levels(base, environment)
     peaks = base["precision"].map(dict(ceilings.peak_flops_per_s) if ceilings else {}).astype(float)
@@ -34,7 +35,7 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
         "bytes_per_s": bytes_per_s,
         "memory_level": levels["name"].astype(object),
         "bandwidth_fraction": bytes_per_s / levels["bandwidth"],
-        "intensity": (base["flops"] / traffic).where(traffic > 0),
+        "intensity": (counted / traffic).where(traffic > 0),
         "tensor_memory_bytes": base["peak_memory_bytes"] - base["scratch_bytes"].fillna(0),
         "memory_over_analytic": base["peak_memory_bytes"] / base["memory_bytes"],
         **_predictions(rows, base, ceilings),

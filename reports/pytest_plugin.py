@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from benches.pytest_plugin.session import KEY, OUT
+from benches.row import Row
 from benches.run.journal import read_journal
 from kernels.escaping import one_line
 from kernels.gpus import DEFAULT_GPU
 from kernels.guard import ROOT
-from kernels.registry import language_of
+from kernels.imports import load_imports, specs
+from kernels.registry import OPS, is_shipped, language_of
 
 REPORT = pytest.StashKey[str]()
 SUMMARY = pytest.StashKey[str]()
@@ -105,8 +107,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     """
     if config.getoption("--no-inspect"):
         return False
-    rows = [row for row in read_journal(run_dir).rows if language_of(row.op, row.impl) == "triton" and row.config]
-    chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
+    chosen = sorted({kernel for row in read_journal(run_dir).rows for kernel in kernels_of(row)})
     if not chosen:
         return False
     terminal = config.pluginmanager.get_plugin("terminalreporter")
@@ -114,9 +115,19 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
         terminal.ensure_newline()
         terminal.write_line(f"compiling the run's Triton kernels for {DEFAULT_GPU} (--no-inspect skips this)")
     only = [argument for kernel in chosen for argument in ("--only", kernel)]
-    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", DEFAULT_GPU, "--json", str(run_dir / "inspect.json"), *only]
+    imported = [word for one in load_imports(specs(config.getoption("imports"))) for word in ("--import", one.again)]
+    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", DEFAULT_GPU, "--json", str(run_dir / "inspect.json"), *only, *imported]
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
     return True
+
+
+def kernels_of(row: Row) -> list[str]:
+    """What `inspect --only` calls the Triton kernels of a row: by their configs, and those of an imported implementation by its name."""
+    if language_of(row.op, row.impl) != "triton":
+        return []
+    shipped = is_shipped(OPS[row.op].impls[row.impl])
+    names = str(row.config or "").split(" + ") if shipped else [row.impl]
+    return [f"{row.op}:{row.precision}:{name}" for name in names if name]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

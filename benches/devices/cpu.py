@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import platform as host_platform
-import time
 from collections.abc import Callable
+from time import perf_counter, perf_counter_ns, sleep  # before other people's code is imported, which could replace them
 from typing import Any, Literal
 
 import psutil
@@ -58,6 +58,9 @@ class CpuDevice:
         return_freed_memory()
         impl = impl_of(point)
         if self.platform(impl.language).interpreted:
+            from kernels.interpreter_fixes import fix_interpreter  # imports Triton, which only a run's device may choose the way of
+
+            fix_interpreter()
             return TensorWorkload(point, OPS[point.op].shrink(point), "cpu", seed)
         workload, held = allocated(lambda: TensorWorkload(point, point, "cpu", seed))
         if impl.compiled:
@@ -93,8 +96,8 @@ class CpuDevice:
         return wall_s(call, 1)
 
     def run_for(self, workload: TensorWorkload, method: Method, seconds: float, launch_s: float) -> int:
-        calls, start = 0, time.perf_counter()
-        while calls == 0 or time.perf_counter() - start < seconds:
+        calls, start = 0, perf_counter()
+        while calls == 0 or perf_counter() - start < seconds:
             workload.launch()
             calls += 1
         return calls
@@ -113,10 +116,10 @@ class CpuDevice:
         return Reading()
 
     def rest(self, seconds: float) -> None:
-        time.sleep(seconds)
+        sleep(seconds)
 
     def now_s(self) -> float:
-        return time.perf_counter()
+        return perf_counter()
 
     def describe(self) -> dict[str, Any]:
         model = cpu_model()
@@ -138,10 +141,10 @@ class CpuDevice:
 
 def wall_s(call: Callable[[], Any], times: int) -> float:
     """Seconds a call by the host's clock, of `times` calls one after the other."""
-    start = time.perf_counter_ns()
+    start = perf_counter_ns()
     for _ in range(times):
         call()
-    return (time.perf_counter_ns() - start) / 1e9 / times
+    return (perf_counter_ns() - start) / 1e9 / times
 
 
 def cpu_model() -> str:

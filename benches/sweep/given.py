@@ -14,9 +14,18 @@ from kernels.strict_yaml.problems import Problems, Spot
 from kernels.strict_yaml.values import choices, chosen, known_keys, missing
 
 KEYS = ("op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude")
-EVERY_OPTION: dict[str, Option] = {name: option for op in OPS.values() for name, option in op.options.items()}
-EVERY_IMPL = tuple(dict.fromkeys(name for op in OPS.values() for name in op.impls))
 MAX_DIMS = 32
+IMPORTED = "is it in a file for --import?"  # asked where a sweep names an op or an implementation that is not known
+
+
+def every_option() -> dict[str, Option]:
+    """The options of all ops, those of imported ones among them."""
+    return {name: option for op in OPS.values() for name, option in op.options.items()}
+
+
+def every_impl() -> tuple[str, ...]:
+    """The names of all ops' implementations."""
+    return tuple(dict.fromkeys(name for op in OPS.values() for name in op.impls))
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ class Given:
 
     def words(self, key: str, valid: Iterable[str]) -> tuple[str, ...]:
         """The values of a key; none where it is not given."""
-        return choices(self.items[key].value, key, valid, self.problems) if key in self.items else ()
+        hint = IMPORTED if key == "impl" else ""
+        return choices(self.items[key].value, key, valid, self.problems, hint) if key in self.items else ()
 
     def each(self, key: str) -> tuple[Node, ...]:
         """The nodes of a key that takes one value or a list."""
@@ -65,10 +75,10 @@ def read_given(node: Map, defaults: Map | None, folder: Path, problems: Problems
     given = {**(defaults.items if defaults else {}), **node.items}
     if "op" not in given:
         missing(node.spot, "op", OPS, problems)
-    name = chosen(given["op"].value, "op", OPS, problems) if "op" in given else None
+    name = chosen(given["op"].value, "op", OPS, problems, IMPORTED) if "op" in given else None
     op = OPS[name] if name else None
-    options = op.options if op else EVERY_OPTION
+    options = op.options if op else every_option()
     known_keys(node, (*KEYS, *options), name or "an entry", problems)
     # A default option goes to the ops that have it.
     items = {key: item for key, item in given.items() if key in KEYS or key in options}
-    return Given(node, op, tuple(op.impls) if op else EVERY_IMPL, options, items, folder, problems)
+    return Given(node, op, tuple(op.impls) if op else every_impl(), options, items, folder, problems)

@@ -4,7 +4,7 @@
     for point in sweep.points: ...
 
 Every mistake is reported at once, before anything runs, as a SweepError with one line each. Reading is bounded: no file makes it
-take more than about a second, or expand more points than it may hold. README.md describes the format, and the shipped
+take more than about a second, or expand more points than it may hold. docs/reference/sweep-yaml.md describes the format, and the shipped
 sweeps show it; besides what they show, `points: {table: TEXT}` is a CSV inside the YAML, which is how a run's own sweep.yaml lists shapes.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from benches.sweep.entry import Entry, read_entry
-from benches.sweep.given import EVERY_OPTION, KEYS
+from benches.sweep.given import KEYS, every_option
 from benches.sweep.shapes import Row
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -147,7 +147,7 @@ def _entries(root: Map, folder: Path, max_points: int, problems: Problems) -> li
     defaults = root.items["defaults"].value if "defaults" in root.items else Map(root.spot, {}, 1)
     if not isinstance(defaults, Map):
         problems.fail(defaults.spot, "defaults", f"needs a mapping of keys, not {describe(defaults)}")
-    known_keys(defaults, (*KEYS, *EVERY_OPTION), "defaults", problems)
+    known_keys(defaults, (*KEYS, *every_option()), "defaults", problems)
     if "sweeps" not in root.items:
         missing(root.spot, "sweeps", (), problems)
         return []

@@ -145,6 +145,7 @@ OP = Op.define(
     on_matrix_units=True,
     many_launches=True,
     trains=True,
+    works_beforehand=lambda point: point.options["pass"] == "backward",
     impls=(
         Impl("torch", "torch_impl:eager", unsupported),
         Impl("torch_compile", "torch_impl:compiled", compiled_unsupported, compiled=True),

@@ -31,6 +31,9 @@ A row is **disturbed** (status `noisy`, `cause` disturbed) where the threads tha
 hypervisor took as much of it, or where other processes kept so many cores busy that none was left for a thread. Where the kernel does not
 count delays, preemptions take their place; on other systems only busy cores are seen.
 
+A point's samples are spread over at least 0.3 s (`min_span_s` in `benches/devices/cpu.py`), so that a burst of some tens of milliseconds
+reaches few of them; longer work beside them moves the last third of the samples away from the first, and the row is `noisy` for that.
+
 What is not seen: work on other cores that takes memory bandwidth, a shared cache or clock from these, and neighbours of a virtual machine
 whose host does not report stolen time.
 """

@@ -72,3 +72,12 @@ def test_the_interpreter_is_chosen_before_triton_is_imported(value: str | None, 
     else:
         interpreter.choose("cpu")
     assert interpreter.setting() == value
+
+
+@pytest.mark.parametrize("value", [None, "1", "0"])
+def test_children_compile(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv(interpreter.VARIABLE, value)
+    with interpreter.off_in_children():
+        assert interpreter.setting() is None
+    assert interpreter.setting() == value

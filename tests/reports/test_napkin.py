@@ -315,11 +315,6 @@ def test_layers_less_sure_are_named(ask: Callable[[str], Answer], tmp_path: Path
     assert any(remark.startswith("Less sure than the rest: qkv") for remark in found.remarks)
 
 
-def test_the_readme_says_of_every_key_what_the_page_says() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [key.name for key in KEYS.values() if f"| `{key.name}` | {key.means} |" not in readme] == []
-
-
 def page() -> str:
     return html([answer(load_question(name)) for name in question_names()])
 

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, cycle, repeat
+from itertools import chain, cycle, pairwise, repeat
 from statistics import median
 from typing import Any
 
@@ -101,6 +101,32 @@ def test_a_steady_kernel_stops_at_the_first_look() -> None:
     assert timing.interval.median == 1e-3
     assert timing.method == Method("wall")
     assert timing.launch_bound is False
+
+
+@pytest.mark.parametrize(("call_s", "span_s"), [(20e-6, 0.3), (7e-3, 0.3), (20e-3, 0.3), (20e-6, 0.0), (1e-3, 1.1)])
+def test_samples_span_the_seconds_that_are_asked_for(call_s: float, span_s: float) -> None:
+    """Between the parts of a short call's samples are calls that are not timed."""
+    device = Scripted(repeat(call_s), replace(QUICK, min_span_s=span_s))
+    taken_at: list[float] = []
+    take = device.take_samples
+
+    def noted(*given: Any, **options: Any) -> list[Sample]:
+        taken_at.append(device.now_s())
+        return take(*given, **options)
+
+    device.take_samples = noted  # type: ignore[method-assign]
+    timing = measured(device)
+    at = taken_at[-len(timing.samples_s) :]
+    assert len(timing.samples_s) == 30
+    assert at[-1] + call_s - at[0] >= span_s * 5 / 6
+    assert max(b - a for a, b in pairwise(at)) <= max(call_s, span_s / 6)
+
+
+def test_a_burst_of_other_work_reaches_few_of_a_short_call_s_samples() -> None:
+    """Calls of 20 us are ten times as long for 45 ms, in which 30 samples in a row would lie."""
+    device = Scripted(repeat(20e-6), replace(QUICK, min_span_s=0.3))
+    device.times = (2e-4 if 0.05 < device.clock < 0.095 else 2e-5 for _ in repeat(0))
+    assert measured(device).interval.median == 2e-5
 
 
 def test_a_bimodal_kernel_is_noisy_and_says_so() -> None:
@@ -227,7 +253,7 @@ def test_every_sample_is_kept_in_order_or_counted(script: list[float | None], sp
     device = Scripted(times, replace(QUICK, max_samples=200), cause=cause, spells=spells)
     samples: list[Sample] = []
     estimating, warming = [True], [False]
-    take, run_for = device.take, device.run_for
+    take, run_for = device.take_samples, device.run_for
 
     def noted_take(*arguments: Any, **options: Any) -> list[Sample]:
         taken = take(*arguments, **options)
@@ -240,7 +266,7 @@ def test_every_sample_is_kept_in_order_or_counted(script: list[float | None], sp
         estimating[0], warming[0] = False, True
         return run_for(*arguments)
 
-    device.take, device.run_for = noted_take, noted_run_for  # type: ignore[method-assign]
+    device.take_samples, device.run_for = noted_take, noted_run_for  # type: ignore[method-assign]
     timing = measured(device)
     valid = [sample.seconds for sample in samples if sample.void is None]
     assert len(timing.samples_s) + sum(timing.dropped.values()) == len(samples)
