@@ -85,7 +85,9 @@ def cache_bytes(cpus: Collection[int], caches: Path = CACHES) -> dict[int, int]:
     for cpu in cpus:
         for index in sorted(caches.glob(f"cpu{cpu}/cache/index*")):
             try:
-                level, kind, size, shared = ((index / name).read_text().strip() for name in ("level", "type", "size", "shared_cpu_list"))
+                level, kind, size, shared = (
+                    (index / name).read_text(encoding="utf-8").strip() for name in ("level", "type", "size", "shared_cpu_list")
+                )
                 if int(level) >= FIRST_LEVEL and kind != "Instruction":
                     found[int(level), shared] = int(size.removesuffix("K")) * 1024
             except (OSError, ValueError):  # a machine that describes a cache otherwise has this one not measured

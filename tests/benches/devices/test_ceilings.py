@@ -13,7 +13,7 @@ def described(root: Path, cpu: int, caches: dict[str, tuple[str, str, str, str]]
         folder = root / f"cpu{cpu}" / "cache" / index
         folder.mkdir(parents=True)
         for name, text in zip(("level", "type", "size", "shared_cpu_list"), fields, strict=True):
-            (folder / name).write_text(f"{text}\n")
+            (folder / name).write_text(f"{text}\n", encoding="utf-8")
 
 
 def two_cores(root: Path) -> None:
