@@ -15,7 +15,7 @@ from reports.palette import STATUSES
 from reports.pick import geometric_mean, largest, pairs
 from reports.report import BETWEEN_CPU_RUNS, Report
 from reports.section import Remark, Section
-from reports.units import show
+from reports.units import MISSING, show
 
 LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
 MAX_REMARKS = 10
@@ -92,7 +92,7 @@ def _machine(report: Report) -> list[Remark]:
     cores = cpu.get("cores") if isinstance(cpu, dict) else None
     if report.on_cpu and isinstance(load, float) and isinstance(cores, int) and load > BUSY * cores:
         found.insert(0, f"it was busy when the run began (load {load:.1f} on {cores} cores)")
-    return [Remark("caution", f"The machine was not steady: {'; '.join(found)}. {_remedy(report)}")] if found else []
+    return [Remark("caution", f"The machine was not steady, so times may be too long: {'; '.join(found)}.")] if found else []
 
 
 def _remedy(report: Report) -> str:
@@ -121,13 +121,13 @@ def _unsure(report: Report) -> list[Remark]:
         "noisy, since other processes took the CPU": (timed["status"] == "noisy") & (timed["cause"] == DISTURBED),
         "noisy, since the median did not settle": (timed["status"] == "noisy") & (timed["cause"] != DISTURBED),
     }
-    counted = [f"{int(some.sum())} {why}" for why, some in kinds.items() if some.any()]
+    counted = [f"{int(some.sum())} {'is' if some.sum() == 1 else 'are'} {why}" for why, some in kinds.items() if some.any()]
     if not counted:
         return []
     rows = timed[pd.concat(kinds.values(), axis=1).any(axis=1)]
     widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
     width = f"The widest interval is ±{show(widest['ci_half_width'], 'fraction')}:"
-    text = f"Of {len(timed):,} timed points {'; '.join(counted)}. {_remedy(report)} {width}"
+    text = f"Of {len(timed):,} timed points, {'; '.join(counted)}. {_remedy(report)} {width}"
     return [Remark("caution", text, widest["point"])]
 
 
@@ -145,11 +145,12 @@ def _best(report: Report) -> list[dict[str, object]]:
     for op, group in report.timed.groupby("op"):
         computes = op in OPS and OPS[str(op)].on_matrix_units
         metric, rate, unit = ("peak_fraction", "flops_per_s", "FLOP/s") if computes else ("bandwidth_fraction", "bytes_per_s", "B/s")
-        if not group[metric].notna().any():
+        by = metric if group[metric].notna().any() else rate  # no peak, or no cache, was measured
+        if not group[by].notna().any():
             continue
-        best = largest(group, group[metric])
-        level = best["memory_level"] if isinstance(best["memory_level"], str) and best["memory_level"] != "memory" else "memory"
-        of = f"{best['precision']}'s peak" if computes else f"{level} bandwidth"
+        best = largest(group, group[by])
+        level = best["memory_level"] if isinstance(best["memory_level"], str) else "memory"
+        of = MISSING if by == rate else f"{best['precision']}'s peak" if computes else f"{level} bandwidth"
         mfu = show(best["mfu"], "fraction") if computes else ""
         found.append({"op": op, "share": best[metric], "of": of, "rate": show(best[rate], unit), "mfu": mfu, "point": best["point"]})
     return found
