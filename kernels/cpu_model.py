@@ -70,15 +70,17 @@ def cpu_s(
 ) -> tuple[Array, Array]:
     """Seconds and the calls' overhead in them, each (N,): the sums over each point's parts of
 
-        contraction   call_s + FLOPs / flops_per_s + operand bytes / operand_bytes_per_s
-        stream        call_s + bytes / bytes_per_s
+        contraction   calls + FLOPs / flops_per_s + operand bytes / operand_bytes_per_s
+        stream        calls + bytes / bytes_per_s
+
+    calls = call_s · the op's operators a part.
 
     A rate that the model lacks is the peak or the bandwidth given. A point without parts, or whose parts do nothing (a view), is a call.
     NaN where neither knows a precision.
     """
     total, calls = np.zeros(len(asked)), np.zeros(len(asked))
     for i, (point, parts) in enumerate(asked):
-        calls[i] = model.call_s * max(1, sum(part.times for part in parts))
+        calls[i] = model.call_s * operators(point, parts)
         total[i] = calls[i]
         for part in parts:
             name = kernel_name(point, part)
@@ -89,6 +91,12 @@ def cpu_s(
                 seconds = flops(part) / rate + operand_bytes(part) / model.operand_bytes_per_s.get(name, bandwidth_bytes_per_s)
             total[i] += part.times * seconds
     return total, calls
+
+
+def operators(point: Point, parts: Sequence[Part]) -> int:
+    """How many operators PyTorch calls for a point, at least one: those of its op a part, as often as the part runs."""
+    each = OPS[point.op].operators_a_part if point.op in OPS else 1
+    return max(1, each * sum(part.times for part in parts))
 
 
 def flops(part: Contraction) -> int:

@@ -31,6 +31,16 @@ class GpuError(ValueError):
     """An unknown GPU, or a GPU's YAML that is wrong. The message is one line."""
 
 
+class CacheLevel(BaseModel):
+    """A cache of a CPU: the bytes that it holds for the threads that measure, and the rate at which a copy within it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str  # L2
+    bytes: PositiveInt
+    bandwidth_bytes_per_s: PositiveFloat
+
+
 class Ceilings(BaseModel):
     """What no kernel can exceed. From a GPU's YAML, or measured on a CPU (`ceilings` of a run's environment.json)."""
 
@@ -43,11 +53,20 @@ class Ceilings(BaseModel):
     sm_count: PositiveInt | None = Field(default=None, description="The number of SMs.")
     l2_bytes: PositiveInt | None = Field(default=None, description="The size of the L2.")
     host_link_bytes_per_s: PositiveFloat | None = Field(default=None, description="The bandwidth from the host's memory, in one direction.")
+    caches: tuple[CacheLevel, ...] = Field(default=(), description="The caches of a CPU, measured, the smallest first.")
+    call_s: PositiveFloat | None = Field(
+        default=None, description="Measured on a CPU: what a call of one operator takes that computes nearly nothing."
+    )
     model: Calibration | None = Field(
         default=None,
         description="Fitted constants of the cost model, or the name of another GPU whose constants hold here; without it there are none.",
     )
     cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
+
+    def level(self, working_set_bytes: float) -> tuple[str, float]:
+        """The smallest cache that holds so many bytes, or "memory", and its bandwidth."""
+        levels = [(cache.name, cache.bandwidth_bytes_per_s) for cache in self.caches if working_set_bytes <= cache.bytes]
+        return levels[0] if levels else ("memory", self.bandwidth_bytes_per_s)
 
     @field_validator("peak_flops_per_s")
     @classmethod

@@ -19,7 +19,10 @@ if __name__ == "__main__":
 # A command's module is imported only when that command is given: importing those of all commands takes seconds.
 COMMANDS = {
     "html": ("reports.build", "make a run's page, rows.parquet and rows.csv again from its journal"),
+    "table": ("reports.tables", "chosen columns of a run's rows as Markdown, CSV, LaTeX or JSON"),
+    "chart": ("reports.picture", "a chart of a run's page as SVG or PNG"),
     "compare": ("reports.compare.compare_command", "two runs side by side: what became slower, faster or wrong"),
+    "explain": ("reports.explain", "where a point's time goes: tiles and waves, bandwidth, launches, clock, and what is not explained"),
     "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it: the verdict is the exit code"),
     "import": ("reports.history.import_command", "add pytest-benchmark's JSON files to a history"),
     "demo-history": ("reports.nightly.demo", "a simulated history with planted changes, to see what `nightly` reports"),

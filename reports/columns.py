@@ -130,7 +130,21 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("bytes_per_s", "Traffic", "B/s", DERIVED, "(bytes_read + bytes_written) / median_s", True, True),
     Column(
-        "bandwidth_fraction", "Of bandwidth", "fraction", DERIVED, "bytes_per_s / the memory bandwidth; over 1 from a cache", True, True
+        "bandwidth_fraction",
+        "Of bandwidth",
+        "fraction",
+        DERIVED,
+        "bytes_per_s / the memory bandwidth; on a CPU that of memory_level; null there if the run measured no caches",
+        True,
+        True,
+    ),
+    Column(
+        "memory_level",
+        "Level",
+        "",
+        DERIVED,
+        "on a CPU: the smallest cache that holds memory_bytes, or memory; its bandwidth was measured with the run",
+        hover=True,
     ),
     Column("intensity", "Intensity", "FLOP/B", DERIVED, "flops / (bytes_read + bytes_written), arithmetic intensity", True, True),
     Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak of the units that compute (fp32's for elementwise): computing alone"),
@@ -149,6 +163,25 @@ COLUMNS: tuple[Column, ...] = (
         "the cost model's best estimate: calibrated where constants are fitted, else roofline",
         True,
         True,
+    ),
+    Column(
+        "tiles_s",
+        "Tiles and waves",
+        "s",
+        DERIVED,
+        "what computing takes beyond napkin_s: tiles and waves that are not full, a loop below the peak",
+    ),
+    Column("traffic_s", "Traffic's time", "s", DERIVED, "what moving bytes adds to computing, by the cost model"),
+    Column("launches_s", "Launches' time", "s", DERIVED, "what launches, on a CPU calls of operators, add, by the cost model"),
+    Column(
+        "clock_s", "Clock's time", "s", DERIVED, "what a clock below the boost clock adds to computing; below 0 above it; 0 where not known"
+    ),
+    Column(
+        "unexplained_s",
+        "Unexplained",
+        "s",
+        DERIVED,
+        "median_s − napkin_s − tiles_s − traffic_s − launches_s − clock_s: what the model does not know; below 0 where it expects more",
     ),
     Column("measured_over_predicted", "Meas./pred.", "ratio", DERIVED, "median_s / predicted_s", True, True),
     Column(

@@ -269,7 +269,7 @@ ROOMS: dict[str, set[str]] = {
     "validation": {"calibrate"},
     "verdict": set(),
 }
-FRONT = {"__main__", "build", "pytest_plugin"}  # files that combine subpackages
+FRONT = {"__main__", "build", "picture", "pytest_plugin"}  # files that combine subpackages
 
 
 def into_another_room(path: str, code: str) -> list[str]:

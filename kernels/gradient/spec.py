@@ -142,6 +142,7 @@ OP = Op.define(
     cost=cost,
     small=small,
     parts=parts,
+    operators_a_part=4,  # as the dispatcher counts them: 2 to 5.3
     on_matrix_units=True,
     many_launches=True,
     trains=True,
