@@ -19,6 +19,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches.doctor.doctor_command import add_command as add_doctor
     from benches.first_contact.first_contact_command import add_command as add_first_contact
     from benches.kernel.kernel_command import add_command as add_kernel
+    from benches.listing import add_command as add_list
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
@@ -29,7 +30,8 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from kernels.imports import add_option as add_import_option
 
 
-def main(arguments: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
     parser = argparse.ArgumentParser(prog="python -m benches", description="Sweeps of kernels, beside their measurement by pytest.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plan = commands.add_parser("plan", help="expand a sweep and predict it; needs no GPU and allocates no tensors")
@@ -38,11 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
     add_import_option(plan)
     plan.set_defaults(run=_plan)
+    add_list(commands)
     add_doctor(commands)
     add_train(commands)
     add_first_contact(commands)
     add_kernel(commands)
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = make_parser().parse_args(arguments)
     return given.run(given)
 
 

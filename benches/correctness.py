@@ -43,13 +43,16 @@ class Verdict:
 
 
 def fill_nan(out: torch.Tensor) -> None:
-    """So that an element nobody writes is seen."""
+    """Fills with NaN, so that an element that nobody writes is seen; whole numbers with the largest one."""
     import torch
 
-    if out.dtype.itemsize == 1:
-        out.view(torch.uint8).fill_(NAN_BYTE)
-    else:
-        out.fill_(math.nan)
+    if out.is_floating_point() or out.is_complex():
+        if out.dtype.itemsize == 1:
+            out.view(torch.uint8).fill_(NAN_BYTE)
+        else:
+            out.fill_(math.nan)
+    else:  # whole numbers have no NaN: one that is hardly ever right
+        out.fill_(True if out.dtype == torch.bool else torch.iinfo(out.dtype).max)
 
 
 def check(op: Op, point: Point, kernel: Kernel, inputs: Inputs) -> Verdict:

@@ -11,7 +11,7 @@ def inputs(point, device, generator):
     return normal(point, device, generator, point.dims["m"], point.dims["n"])
 
 
-@op("softmax_rows", dims=("m", "n"), inputs=inputs, precisions=["fp32", "bf16"])
+@op("softmax_rows", dims=("m", "n"), inputs=inputs, precisions=["fp32", "bf16"], example={"m": 4096, "n": 4096})
 def softmax_rows(x):
     """Softmax over each row of a matrix."""
     return torch.softmax(x, dim=-1)

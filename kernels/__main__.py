@@ -23,7 +23,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+def make_parser() -> tuple[Parser, Parser]:
+    """Every command and its options, and the parser of `inspect` alone, which reports what its checks find."""
     from kernels.gpus import DEFAULT_GPU, gpu_help
     from kernels.imports import add_option
 
@@ -45,6 +46,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
     add_option(inspect)
     commands.add_parser("precisions", help="bytes, bits, range and spacing of each number format")
+    return parser, inspect
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser, inspect = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
         _check(inspect, arguments)

@@ -102,8 +102,13 @@ def describe(
     """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
     signature, constexprs, aligned = specialise(arguments, constants)
     ordered = {name: signature[name] for name in kernel.arg_names}
-    plain: dict[Argument, Any] = {k: Function(address(v.fn)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
-    return Compilation(op, precision, variant, config, address(kernel.fn), ordered, plain, aligned, num_warps, num_stages, expects)
+
+    def path(key: Any) -> Argument:
+        return key if isinstance(key, str) else (kernel.arg_names.index(key[0]), key[1])
+
+    plain = {path(k): Function(address(v.fn)) if hasattr(v, "arg_names") else v for k, v in constexprs.items()}
+    addressed = tuple(map(path, aligned))
+    return Compilation(op, precision, variant, config, address(kernel.fn), ordered, plain, addressed, num_warps, num_stages, expects)
 
 
 def address(function: Any) -> str:
@@ -118,25 +123,29 @@ def innermost(kernel: Any) -> Any:
     return kernel
 
 
-def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any], tuple[str, ...]]:
-    """Signature, constexprs and alignments as Triton's launcher derives them: 1 and None become constants, int32 where it fits.
+def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Any, Any], tuple[Any, ...]]:
+    """Signature, constexprs and alignments as Triton's launcher derives them: 1 and None become constants, int32 where it fits. An item
+    of a tuple goes by (argument, its index).
 
     Tensors may be on the meta device: torch aligns what it allocates to 16 bytes at least, so their pointers count as aligned.
     """
-    signature: dict[str, str] = {}
-    constexprs = dict(constants)
-    aligned = []
-    for name, value in arguments.items():
+    constexprs: dict[Any, Any] = dict(constants)
+    aligned: list[Any] = []
+
+    def kind(key: Any, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(kind((key, i), item) for i, item in enumerate(value))
         if value is None or (isinstance(value, int) and value == 1):
-            constexprs[name] = value
-        elif isinstance(value, torch.Tensor):
-            signature[name] = f"*{POINTEES[value.dtype]}"
-            aligned.append(name)
-        elif isinstance(value, float):
-            signature[name] = "fp32"
-        else:
-            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            if value % ALIGNMENT == 0:
-                aligned.append(name)
-    signature |= dict.fromkeys(constexprs, "constexpr")
-    return signature, constexprs, tuple(aligned)
+            constexprs[key] = value
+            return "constexpr"
+        if isinstance(value, torch.Tensor):
+            aligned.append(key)
+            return f"*{POINTEES[value.dtype]}"
+        if isinstance(value, float):
+            return "fp32"
+        if value % ALIGNMENT == 0:
+            aligned.append(key)
+        return "i32" if -(2**31) <= value < 2**31 else "i64"
+
+    signature = {name: kind(name, value) for name, value in arguments.items()}
+    return signature | dict.fromkeys(constants, "constexpr"), constexprs, tuple(aligned)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from kernels.op import Point
 from kernels.parts import Contraction, Part, Stream
@@ -36,14 +36,20 @@ class CpuModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cpu: str  # the model name that the machine tells
-    threads: PositiveInt
-    call_s: NonNegativeFloat  # once a kernel: Python, dispatch, waking the threads
-    flops_per_s: dict[str, PositiveFloat]  # of contractions
-    operand_bytes_per_s: dict[str, PositiveFloat]  # at which contractions read, convert and pack their operands
-    bytes_per_s: dict[str, PositiveFloat]  # of streams: their analytic traffic over their time, whatever limits them
-    fitted_on: str
-    error: str
+    cpu: str = Field(description="The model name that the machine reports.")
+    threads: PositiveInt = Field(description="The number of threads that it was measured with.")
+    call_s: NonNegativeFloat = Field(description="The time that each kernel takes before it starts: Python, dispatch, waking the threads.")
+    flops_per_s: dict[str, PositiveFloat] = Field(
+        description="The rate at which contractions compute, by precision, and apart for batched ones."
+    )
+    operand_bytes_per_s: dict[str, PositiveFloat] = Field(
+        description="The rate at which contractions read, convert and pack their operands."
+    )
+    bytes_per_s: dict[str, PositiveFloat] = Field(
+        description="The analytic traffic of streams over their time, whatever limits them, by op, options and precision."
+    )
+    fitted_on: str = Field(description="The run and the rows that it was fitted on.")
+    error: str = Field(description="The error on rows that the fit had not seen.")
 
 
 def kernel_name(point: Point, part: Part) -> str:

@@ -201,6 +201,7 @@ class Op:
     reference: Code
     tolerance: Code
     impls: dict[str, Impl]  # which kernels/registry.py adds other people's to
+    dims_doc: str = ""  # complete sentences on the dims, which the reference pages print
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
     operators_a_part: int = 1  # that PyTorch calls, views among them: on a CPU each takes time, whatever it computes
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
@@ -214,7 +215,7 @@ class Op:
     cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
     tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"
     precisions: tuple[str, ...] = tuple(PRECISIONS)  # that it is defined for
-    example: Dims | None = None  # a shape for the self-test, where no sweep that ships has one
+    example: Dims | None = None  # sizes to measure, and to shrink for the self-test, where no sweep that ships has the op
 
     @classmethod
     def define(

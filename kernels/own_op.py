@@ -187,19 +187,23 @@ def own_op(
     flops: int | Callable[[Point], int] | None = None,
     traffic: Callable[[Point], tuple[int, int]] | None = None,
     small: Mapping[str, int] | None = None,
+    example: Mapping[str, int] | None = None,
     impls: Sequence[Impl] = (),
 ) -> Op:
     """An op with `reference` as its baseline. `registry.register` makes it known; implementations may be added later as well.
 
     make_operands: f(point, device, seed) -> a tensor or a tuple, in the point's precision; on the device "meta" without numbers, and then
     with seed None. reference: f(*operands). flops: a number or f(point); None: counted. traffic: f(point) -> bytes read, bytes written.
-    small: the largest size of each dim that Triton's interpreter gets, and the self-test.
+    small: the largest size of each dim that Triton's interpreter gets, and the self-test. example: the sizes that the command `kernel`
+    measures where none are given; without it, the small ones.
     """
     order = tuple(dims)
     made = OwnOp(make_operands, reference, (lambda point: flops) if isinstance(flops, int) else flops, traffic)
     least = {dim: RAGGED[i % len(RAGGED)] for i, dim in enumerate(order)} | dict(small or {})
     if unknown := [dim for dim in least if dim not in order]:
         raise OpError(f"small: {unknown[0]!r} is not one of the dims {', '.join(order)}")
+    if example is not None and set(example) != set(order):
+        raise OpError(f"example: give a size for each of the dims {', '.join(order)} and no other")
     baseline = Impl("torch", made.build(), refuses(precisions), always)
     all_impls = {impl.name: impl for impl in (baseline, *impls)}
 
@@ -220,5 +224,5 @@ def own_op(
         precisions=tuple(precisions),
         cost_source=made.cost_source,
         tolerance_source=made.tolerance_source,
-        example=least,
+        example=dict(example or least),
     )

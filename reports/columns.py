@@ -51,6 +51,13 @@ COLUMNS: tuple[Column, ...] = (
         "the op's author. Empty in rows of earlier versions: formula",
     ),
     Column(
+        "fresh_inputs",
+        "Fresh inputs",
+        "",
+        OUTCOME,
+        "whether the check wrote new values into the operands; false where memory did not hold them twice",
+    ),
+    Column(
         "tolerance",
         "Tolerance",
         "",

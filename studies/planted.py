@@ -69,8 +69,15 @@ def forgotten_bias(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.T
 
 def stale_scale(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
     """One operand's scale is taken as 1."""
-    a, b, scale_a, _ = inputs.operands
-    return recomputed(point, inputs, (a, b, scale_a, torch.ones(())))
+    a, b, scale_a, scale_b = inputs.operands
+    return recomputed(point, inputs, (a, b, scale_a, torch.ones_like(scale_b)))
+
+
+def neighbours_scale(point: Point, inputs: Inputs, right: torch.Tensor) -> torch.Tensor:
+    """Each row, or block along k, of A takes the scale of the next."""
+    a, b, scale_a, scale_b = inputs.operands
+    along = -1 if point.options["scaling"] == "block" else -2
+    return recomputed(point, inputs, (a, b, scale_a.roll(1, dims=along), scale_b))
 
 
 MATMUL = (wrong_tile, unwritten_edge, one_wrong_element, missing_k_tail, swapped_stride)
@@ -88,6 +95,10 @@ def cases() -> Iterator[Case]:
             yield from (Case(point, spoil.__name__, spoil) for spoil in MATMUL)
         if precision.startswith("fp8"):
             yield Case(matmul, "stale_scale", stale_scale)
+            for scaling in ("row", "block"):
+                options = {"layout": "nt", "scaling": scaling, "accumulation": "slow"}
+                recipe = OPS["matmul"].point("triton", precision, {"m": 67, "n": 131, "k": 259}, options)
+                yield from (Case(recipe, spoil.__name__, spoil) for spoil in (*MATMUL, stale_scale, neighbours_scale))
         if precision == "tf32":
             continue
         for function in ("add", "div", "exp", "gelu", "copy", "bias_gelu_residual"):

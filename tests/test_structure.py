@@ -264,6 +264,7 @@ ROOMS: dict[str, set[str]] = {
     "napkin": set(),
     "nightly": {"compare", "history", "verdict"},
     "page": set(),
+    "reference": {"napkin", "verdict"},
     "sections": set(),
     "validation": {"calibrate"},
     "verdict": set(),

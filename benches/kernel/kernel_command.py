@@ -6,16 +6,18 @@ Exit code 0: every point is ok, noisy or verified; 1: some point is not; 2: noth
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 from benches.devices.opening import NoDevice, automatic_kind
 from benches.kernel.formats import LOOKED_FOR, door, is_own_format, read
@@ -30,9 +32,12 @@ from benches.sweep.load import Sweep, SweepError, load_sweep
 from kernels import interpreter
 from kernels.console import open_console
 from kernels.escaping import one_line
+from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help, load_gpu
 from kernels.guard import ROOT
 from kernels.imports import Imported, ImportProblem, load_imports
-from kernels.registry import OPS, registered
+from kernels.op import Op, OpError
+from kernels.registry import OPS, language_of, registered
+from kernels.support import Platform
 
 GOOD = ("ok", "noisy", "verified")
 SEED = 20260101
@@ -50,6 +55,7 @@ def add_command(commands: Any) -> None:
         "--precision", action="append", metavar="NAME", help="only this one, repeatable (default: all that the kernel takes)"
     )
     kernel.add_argument("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
+    kernel.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=f"what Triton is compiled for without a GPU: {gpu_help()}")
     kernel.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
     kernel.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs and order (default: {SEED})")
     kernel.set_defaults(run=main)
@@ -80,6 +86,7 @@ def main(given: argparse.Namespace) -> int:
     kind = automatic_kind() if given.device == "auto" else given.device
     run_dir: Path = (given.run_dir or default_run_dir()).absolute()
     try:
+        find_gpu(given.gpu)
         interpreter.choose(kind)
         if (run_dir / NAME).exists():
             raise RunError(f"{run_dir} already holds a run: name another --run-dir")
@@ -88,6 +95,8 @@ def main(given: argparse.Namespace) -> int:
         rows, environment = measure(found, sweep, kind, run_dir, given.seed)
     except (FormatError, ImportProblem) as error:
         return _refuse(str(error))
+    except GpuError as error:
+        return _refuse(f"error: --gpu: {error}")
     except SweepError as error:
         return _refuse(*(problem.partition(": ")[2] for problem in error.problems))
     except (RunError, NoDevice, WorkerError, JournalError, DeviceLostError, RuntimeError) as error:
@@ -98,8 +107,47 @@ def main(given: argparse.Namespace) -> int:
     show_table(rows, environment, console)
     for note in found.notes:
         console.print(one_line(f"note: {note}"), markup=False)
+    compiled = kind == "cuda" or inspected(found, rows, given.gpu, run_dir, console)
     _make_page(run_dir)
-    return 0 if all(row.status in GOOD for row in rows) else 1
+    return 0 if compiled and all(row.status in GOOD for row in rows) else 1
+
+
+def inspected(found: Found, rows: Sequence[Row], gpu: str, run_dir: Path, console: Console) -> bool:
+    """Compiles the Triton kernels of the files for a GPU that is not here and prints what the machine code shows, which inspect.json in the
+    run directory holds for the page. Returns whether all passed; True without any."""
+    written = [row for row in rows if language_of(row.op, row.impl) == "triton"]
+    triton = dict.fromkeys((row.op, row.impl, row.precision) for row in written)
+    if not triton:
+        return True
+    out = run_dir / "inspect.json"
+    only = [word for op, impl, precision in triton for word in ("--only", f"{op}:{precision}:{impl}")]
+    imports = [word for one in found.imports for word in ("--import", one.again)]
+    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", gpu, "--json", str(out), *only, *imports]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    try:
+        kernels = json.loads(out.read_text(encoding="utf-8"))["kernels"]
+    except (OSError, ValueError, KeyError):
+        kernels = []
+    for line in compiled_lines(kernels, gpu):
+        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+    for line in done.stdout.splitlines():
+        if line.startswith("FAIL") and not any(kernel["id"] in line for kernel in kernels):
+            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+    return done.returncode == 0
+
+
+def compiled_lines(kernels: Sequence[Mapping[str, Any]], gpu: str) -> Iterator[str]:
+    """A line for each compiled kernel: what stands in the machine code, or what is wrong with it."""
+    for one in kernels:
+        name = f"{one['impl']} {one['precision']} {one['variant']}, compiled for {gpu}: {one['status']}"
+        loop = one.get("loop") or {}
+        facts = (
+            []
+            if one["registers"] is None
+            else [f"{one['registers']} registers", f"{one['spills']} spills", f"{one['shared_bytes']:,} B shared"]
+        )
+        facts += [f"{shape} in the main loop" for shape in loop.get("matrix", ())]
+        yield f"{name}; {one['reason'] or ', '.join(facts)}"
 
 
 def _refuse(*lines: str) -> int:
@@ -140,12 +188,25 @@ def make_sweep(found: Found, dims: Mapping[str, int] | None, precisions: Sequenc
         if not shapes:
             raise FormatError(f"{found.imports[0].spec}: {name} has no sizes of its own: give --dims NAME=N,…")
         options = {key: list(option.choices) for key, option in op.options.items() if option.default is None and option.choices}
-        chosen = list(precisions or found.precisions or op.precisions)
+        chosen = list(precisions or found.precisions or taken(op, [impl for impl in impls if impl != op.baseline]))
         entries.append({"op": name, "impl": list(impls), "precision": chosen, **options, "points": [dict(shape) for shape in shapes]})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.yaml"
         path.write_text(yaml.safe_dump({"name": "kernel", "sweeps": entries}, sort_keys=False), encoding="utf-8")
         return load_sweep(path)
+
+
+def taken(op: Op, impls: Sequence[str]) -> list[str]:
+    """The precisions that an implementation of the file takes, on an H100 at least; all of the op's where the file has only the op."""
+    options = {key: option.choices[0] for key, option in op.options.items() if option.default is None and option.choices}
+    dims = DEFAULT_DIMS.get(op.name) or op.example or {}
+    gpu = Platform("cuda", load_gpu(DEFAULT_GPU).compute_capability)
+    try:
+        points = {p: [op.point(impl, p, dims, options) for impl in impls] for p in op.precisions}
+    except OpError:  # without dims nothing can be asked of the implementations
+        return list(op.precisions)
+    found = [p for p, each in points.items() if any(op.impls[one.impl].refuses(one, gpu) is None for one in each)]
+    return found or list(op.precisions)
 
 
 def measure(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> tuple[list[Row], dict[str, Any]]:

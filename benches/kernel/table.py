@@ -46,7 +46,7 @@ def cells(row: Row, reference: Row | None, on_gpu: bool) -> list[str]:
     time = MISSING
     if median is not None:
         half = ((row.ci_high_s or median) - (row.ci_low_s or median)) / 2
-        time = f"{time_text(median)} ±{100 * half / median:.1f}%"
+        time = f"{time_text(median)}\n±{spread(half / median)}"
     return [
         row.impl,
         row.status,
@@ -65,7 +65,12 @@ def speed_up(row: Row, reference: Row | None) -> str:
     if len(times) < 2 or any(value is None or value <= 0 for three in times for value in three):
         return MISSING
     (own, own_low, own_high), (other, other_low, other_high) = times
-    return f"{other / own:.3g}x ({other_low / own_high:.3g}-{other_high / own_low:.3g})"  # type: ignore[operator]
+    return f"{other / own:.3g}x\n{other_low / own_high:.2g} to {other_high / own_low:.2g}"  # type: ignore[operator]
+
+
+def spread(half: float) -> str:
+    """Half of an interval, relative: beyond the value itself its digits mean nothing."""
+    return f"{half:.1%}" if half < 1 else "over 100%"
 
 
 def rate(value: float) -> str:

@@ -13,7 +13,20 @@ from kernels.strict_yaml.nodes import Item, Map, Node, Seq
 from kernels.strict_yaml.problems import Problems, Spot
 from kernels.strict_yaml.values import choices, chosen, known_keys, missing
 
-KEYS = ("op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude")
+KEYS = {  # of an entry, besides its op's options; what each holds, which the reference pages print
+    "op": "The op, which must be given.",
+    "impl": "An implementation or a list of them. Default: all of the op.",
+    "precision": "A precision or a list of them. Default: all; a precision that an implementation cannot do is `unsupported`.",
+    "dims": "A mapping of axes, whose product the points are. An axis is a size, a list, `{pow2: [lo, hi]}` for the powers of two, or "
+    "`{range: [start, stop, step]}` with stop included.",
+    "points": "Listed shapes: a list of mappings of dims, options and a `label`; `{csv: FILE}`, a file beside the YAML (UTF-8, commas, the "
+    "names in the first line); or `{table: TEXT}`, the same inside the YAML. With `dims` each shape is combined with all points of the "
+    "axes.",
+    "shapes_from": "A model of configs/models or a list of them: the points are its layers as matmuls, in layout `nt`, with "
+    "`dims: {tokens: …}` for their rows.",
+    "where": "A comparison, or a list of them, that every point must meet, over dims and integers: `m >= k and n % 16 == 0`.",
+    "exclude": "Mappings of keys to values, or comparisons: a point that meets one of them is left out.",
+}
 MAX_DIMS = 32
 IMPORTED = "is it in a file for --import?"  # asked where a sweep names an op or an implementation that is not known
 

@@ -38,6 +38,13 @@ HIGHEST_MAX_POINTS = 100_000  # expands in seconds and a few hundred megabytes; 
 MAX_ENTRIES = 1_000
 MAX_NAME = 100
 NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+FILE_KEYS = {  # what each holds, which the reference pages print
+    "name": "The name of the sweep. Default: the file's.",
+    "sweeps": "The list of entries, which must be given.",
+    "defaults": "Keys that every entry gets which does not have them.",
+    "max_points": f"The most points that the file may expand to, before `where` and `exclude`. Default: {DEFAULT_MAX_POINTS}; at most "
+    f"{HIGHEST_MAX_POINTS}.",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def _read(name_or_path: str) -> _File:
     problems = Problems()
     path, file = _find(name_or_path, problems)
     root = read_yaml(read_text(path, Spot(file, 1), "sweep", problems), file, problems)
-    known_keys(root, ("name", "sweeps", "defaults", "max_points"), "a sweep", problems)
+    known_keys(root, FILE_KEYS, "a sweep", problems)
     name = _name(root, path, problems)
     limit = root.items.get("max_points")
     max_points = integer(limit.value, "max_points", problems, 1, HIGHEST_MAX_POINTS) if limit else None

@@ -19,7 +19,6 @@ from typing import TypeVar
 import opt_einsum
 
 from kernels import support
-from kernels.einsum.grouping import Grouping, group, strides_of
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
@@ -107,7 +106,8 @@ def parse(text: str) -> Equation:
             if name != ELLIPSIS and not name.isidentifier():
                 raise OpError(f"equation {text!r}: {name!r} is not a name; write dims apart, `b s h`", key="equation")
         if len(set(term)) != len(term):
-            raise OpError(f"equation {text!r}: a name stands twice in `{' '.join(term)}`", key="equation")
+            reason = f"a name stands twice in `{' '.join(term)}`, which asks for a diagonal: take it as a view first, x.diagonal()"
+            raise OpError(f"equation {text!r}: {reason}", key="equation")
     if not all(terms):
         raise OpError(f"equation {text!r}: an operand has no dims", key="equation")
     known = {name for term in terms for name in term}
@@ -228,35 +228,10 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """Why the path cannot run as a chain of strided batched matmuls on this platform, or None."""
-    steps = path(point)
-    if support.is_fp8(point.precision) and len(steps) > 1:
+    """Why the path cannot run as a chain of launches on this platform, or None."""
+    if support.is_fp8(point.precision) and len(path(point)) > 1:
         return "an fp8 chain would have to quantise its intermediates"
-    if why := next((why for step in steps if (why := step_unsupported(step))), None):
-        return why
-    ungrouped = next((why for grouping in groupings(point) if (why := grouping.unsupported)), None)
-    return ungrouped or support.matrix_units_or_interpreter(point.precision, platform)
-
-
-def groupings(point: Point) -> list[Grouping]:
-    """Each step of the path as the Triton kernel's strided batched matmul, from the strides of row-major operands and intermediates."""
-    terms = expand(point).terms
-    live = [strides_of(term, stored) for term, stored in zip(terms, stored_shapes(point), strict=True)]
-    found = []
-    for step in path(point):
-        result = strides_of(step.output, [point.dims[name] for name in step.output])
-        a, b = (live[i] for i in step.positions)
-        found.append(group(step.terms, step.output, point.dims, (a, b, result)))
-        live = step.after(live, result)
-    return found
-
-
-def step_unsupported(step: Step) -> str | None:
-    """Why the Triton kernel cannot do a step, or None. It is a strided batched matmul: it contracts pairs, whose summed dims both hold."""
-    if len(step.terms) == 2:
-        return None
-    done = f"sums {', '.join(step.summed)} of one operand" if step.summed else "permutes one operand"
-    return f"the Triton kernel contracts pairs of operands; this step {done}"
+    return support.matrix_units_or_interpreter(point.precision, platform)
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:
@@ -286,6 +261,7 @@ OP = Op.define(
     "einsum",
     "Contracts operands whose dims are named as in einops, pairwise along the cheapest path.",
     options=OPTIONS,
+    dims_doc="The dims are those that the equation names, and in the place of `...` any others.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -1,23 +1,73 @@
-"""einsum in Triton: each step of the path is one launch of matmul's strided, batched kernel. Nothing is copied or transposed."""
+"""einsum in Triton: each step of the path is one launch, whatever its dims. Nothing is copied or transposed.
+
+A contraction of two operands is matmul's strided product, a pointwise product of operands that lie alike is the elementwise kernel, and
+what is left (sums of one operand, permutations, outer and dot products) is a reduction.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 
 from kernels.compilation import Compilation, sm_count_of
+from kernels.einsum import reduction
 from kernels.einsum.data import make_inputs
-from kernels.einsum.grouping import Grouping, Run, Strides, group, size_of
-from kernels.einsum.spec import OP, Step, groupings, path
+from kernels.einsum.grouping import Strides, group, is_flat, is_product
+from kernels.einsum.grouping import reduction as reduce_group
+from kernels.einsum.spec import OP, Step, expand, path, stored_shapes
+from kernels.elementwise import triton_impl as elementwise
+from kernels.elementwise.configs import choose as choose_block
+from kernels.elementwise.spec import OP as ELEMENTWISE
 from kernels.matmul import triton_impl as matmul
-from kernels.matmul.configs import Config, choose
+from kernels.matmul.product import Product, row_major, size_of
 from kernels.op import Dims, Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 from kernels.tensors import dtype_of
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A step with the strides of its operands and its result: `kind` is product, pointwise or reduction."""
+
+    kind: str
+    product: Product
+
+
+def launch_of(step: Step, dims: Dims, strides: tuple[Strides, ...]) -> Launch:
+    """What computes a step."""
+    if is_product(step.terms, step.output, dims):
+        return Launch("product", group(step.terms, step.output, dims, strides))
+    p = reduce_group(step.terms, step.output, dims, strides)
+    return Launch("pointwise" if len(step.terms) == 2 and is_flat(p) else "reduction", p)
+
+
+def launches(point: Point) -> list[Launch]:
+    """Each step of the path, from the strides of row-major operands and intermediates."""
+    return [launch_of(step, point.dims, strides) for step, strides in strided(point)]
+
+
+def strided(point: Point) -> Iterator[tuple[Step, tuple[Strides, ...]]]:
+    """Each step of the path with the strides of its operands and of its result."""
+    terms = zip(expand(point).terms, map(row_major, stored_shapes(point)), strict=True)
+    live = [dict(zip(term, strides, strict=True)) for term, strides in terms]
+    for step in path(point):
+        result = dict(zip(step.output, row_major(point.dims[name] for name in step.output), strict=True))
+        yield step, (*(live[i] for i in step.positions), result)
+        live = step.after(live, result)
+
+
+def config_of(launch: Launch, precision: str, sm_count: int) -> Any:
+    """The config of one step on a GPU with so many SMs."""
+    p, size = launch.product, PRECISIONS[precision].bytes
+    if launch.kind == "product":
+        return matmul.choose_product(p, precision, sm_count)
+    if launch.kind == "pointwise":
+        return choose_block(max(size, PRECISIONS[PRECISIONS[precision].matmul_out].bytes), 1, size_of(p.m), sm_count)
+    return reduction.choose(p, size)
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
@@ -26,44 +76,60 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     The path and the configs are those of the point's dims, the shapes those of the tensors.
     """
     sm_count = sm_count_of(inputs.out)
-    chosen = [choose_for(point, step, grouping, sm_count) for step, grouping in zip(path(point), groupings(point), strict=True)]
+    chosen = [config_of(launch, point.precision, sm_count) for launch in launches(point)]
     of_step: list[list[Any]] = [[] for _ in chosen]
-    launches = [
-        matmul.bind(a, b, out=out, precision=point.precision, config=config, compiled=ran)
-        for (a, b, out), config, ran in zip(products(point, inputs), chosen, of_step, strict=True)
+    runs = [
+        bind(launch, tensors, point.precision, config, ran)
+        for (launch, tensors), config, ran in zip(bound(point, inputs), chosen, of_step, strict=True)
     ]
     compiled: list[Any] = []
 
     def run() -> torch.Tensor:
-        for launch in launches:
-            launch()
+        for step in runs:
+            step()
         compiled[:] = chain.from_iterable(of_step)
         return inputs.out
 
     return Kernel(run, " + ".join(map(str, chosen)), compiled=compiled)
 
 
-def choose_for(point: Point, step: Step, grouping: Grouping, sm_count: int) -> Config:
-    """The config of one step on a GPU with so many SMs, from the point's dims alone."""
-    m, n = size_of(grouping.m, point.dims), size_of(grouping.n, point.dims)
-    batch = math.prod(size_of(run, point.dims) for run in grouping.leading)
-    tiled = {*grouping.m, *grouping.n, *(name for run in grouping.k for name in run)}
-    # What is contiguous along a leading dim only is loaded element by element.
-    contiguous = tuple(point.dims[term[-1]] if term[-1] in tiled else 1 for term in step.terms)
-    return choose(point.precision, m, n, batch, contiguous, sm_count)
-
-
-def products(point: Point, inputs: Inputs) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Views a (…, m, k), b (…, k, n) and out (…, m, n) of each step's tensors, with the same leading dims."""
+def bound(point: Point, inputs: Inputs) -> Iterator[tuple[Launch, tuple[torch.Tensor, ...]]]:
+    """Each step's launch as the tensors have it, which may be smaller than the point, and its operands and result."""
     live = list(inputs.operands)
     steps = path(point)
-    for step in steps:
-        a, b = (live[i] for i in step.positions)
-        dims = {name: size for term, t in zip(step.terms, (a, b), strict=True) for name, size in zip(term, t.shape, strict=True)}
+    kinds = [launch.kind for launch in launches(point)]
+    for step, kind in zip(steps, kinds, strict=True):
+        operands = [live[i] for i in step.positions]
+        dims = {name: size for term, t in zip(step.terms, operands, strict=True) for name, size in zip(term, t.shape, strict=True)}
         shape = [dims[name] for name in step.output]
-        out = inputs.out if step is steps[-1] else torch.empty(shape, device=a.device, dtype=result_dtype(point))
-        yield views(step, dims, (a, b, out))
+        out = inputs.out if step is steps[-1] else torch.empty(shape, device=inputs.out.device, dtype=result_dtype(point))
+        tensors = (*operands, out)
+        strides = tuple(dict(zip(held, t.stride(), strict=True)) for held, t in zip((*step.terms, step.output), tensors, strict=True))
+        grouped = group if kind == "product" else reduce_group
+        yield Launch(kind, grouped(step.terms, step.output, dims, strides)), tensors
         live = step.after(live, out)
+
+
+def bind(launch: Launch, tensors: tuple[torch.Tensor, ...], precision: str, config: Any, compiled: list[Any]) -> Callable[[], torch.Tensor]:
+    """A call that computes one step into the last of the tensors."""
+    *operands, out = tensors
+    if launch.kind == "product":
+        return matmul.bind(launch.product, *operands, out=out, precision=precision, config=config, compiled=compiled)
+    if launch.kind == "pointwise":
+        return elementwise.bind(pointwise(precision, out), Inputs(tuple(map(flat, operands)), flat(out)), config, compiled)
+    a, b = (*operands, None)[:2]
+    return reduction.bind(launch.product, a, b, out, config, compiled)
+
+
+def pointwise(precision: str, out: torch.Tensor) -> Point:
+    """The product of as many elements as the result has, as a point of elementwise."""
+    format_ = "fp32" if precision == "tf32" else precision
+    return ELEMENTWISE.point("triton", format_, {"m": 1, "n": out.numel()}, {"function": "mul"})
+
+
+def flat(tensor: torch.Tensor) -> torch.Tensor:
+    """(1, elements) in the order of memory."""
+    return tensor.as_strided((1, tensor.numel()), (tensor.numel(), 1))
 
 
 def result_dtype(point: Point) -> torch.dtype:
@@ -71,39 +137,33 @@ def result_dtype(point: Point) -> torch.dtype:
     return dtype_of(PRECISIONS[point.precision].matmul_out)
 
 
-def views(step: Step, dims: Dims, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One step's tensors as a matmul's, by strides. Raises ValueError where that would need a copy."""
-    names = (*step.terms, step.output)
-    strides = [dict(zip(held, t.stride(), strict=True)) for held, t in zip(names, tensors, strict=True)]
-    grouping = group(step.terms, step.output, dims, strides)
-    if grouping.unsupported:
-        raise ValueError(grouping.unsupported)
-    (k,) = grouping.k or ((),)
-    pairs = ((grouping.m, k), (k, grouping.n), (grouping.m, grouping.n))
-    a, b, out = (view(t, s, (*grouping.leading, *pair), dims) for t, s, pair in zip(tensors, strides, pairs, strict=True))
-    return a, b, out
-
-
-def view(tensor: torch.Tensor, strides: Strides, runs: tuple[Run, ...], dims: Dims) -> torch.Tensor:
-    """`tensor` with each run as one dim: its innermost name's stride, or 0 where the tensor does not hold it."""
-    sizes = [size_of(run, dims) for run in runs]
-    return tensor.as_strided(sizes, [strides.get(run[-1], 0) if run else 0 for run in runs])
-
-
-# What the matmul op's own compilations do not hold: two strided leading dims, and operands contiguous along neither m nor k.
+# What the matmul op's own compilations do not hold: several dims in a group, and operands that are contiguous along neither m nor k.
 CLASSES = {
     "scores": ("b q h d, b k h d -> b h q k", {"b": 8, "q": 1024, "k": 1024, "h": 32, "d": 128}),
     "values": ("b h q k, b k h d -> b q h d", {"b": 8, "q": 1024, "k": 1024, "h": 32, "d": 128}),
+    "grouped_query": ("b q g h d, b k g d -> b g h q k", {"b": 8, "q": 1024, "k": 1024, "g": 8, "h": 4, "d": 128}),
+    "output_projection": ("b h s d, h d e -> b s e", {"b": 8, "h": 32, "s": 1024, "d": 128, "e": 4096}),
     "innermost_batch": ("m k b, k n b -> m n b", {"m": 1024, "n": 1024, "k": 1024, "b": 16}),
+}
+REDUCTIONS = {
+    "row_sum": ("i j -> i", {"i": 4096, "j": 4096}),
+    "column_sum": ("i j -> j", {"i": 4096, "j": 4096}),
+    "dot": ("b i, b i -> b", {"b": 4096, "i": 4096}),
+    "outer": ("i, j -> i j", {"i": 4096, "j": 4096}),
+    "permutation": ("i j k -> k i j", {"i": 64, "j": 128, "k": 256}),
 }
 
 
 def compilations() -> Iterator[Compilation]:
-    """The launches that attention's two contractions and a batch that is innermost make, in every tensor-core width."""
+    """The launches that attention's contractions and a batch that is innermost make, in every tensor-core width; the reductions in bf16."""
     for precision in ("fp32", "tf32", "bf16", "fp8_e4m3"):
         for variant, (equation, dims) in CLASSES.items():
             point = OP.point("triton", precision, dims, {"equation": equation})
-            (step,), (grouping,) = path(point), groupings(point)
-            ((a, b, out),) = products(point, make_inputs(point, "meta", None))
-            config = choose_for(point, step, grouping, sm_count_of(out))
-            yield matmul.describe_product(OP.name, precision, config, variant, a, b, out=out)
+            ((launch, (a, b, out)),) = bound(point, make_inputs(point, "meta", None))
+            config = config_of(launch, precision, sm_count_of(out))
+            yield matmul.describe_product(OP.name, precision, config, variant, launch.product, a, b, out=out)
+    for variant, (equation, dims) in REDUCTIONS.items():
+        point = OP.point("triton", "bf16", dims, {"equation": equation})
+        ((launch, (*operands, out)),) = bound(point, make_inputs(point, "meta", None))
+        a, second = (*operands, None)[:2]
+        yield reduction.describe_reduction(OP.name, "bf16", variant, launch.product, a, second, out)

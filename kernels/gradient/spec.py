@@ -137,6 +137,7 @@ OP = Op.define(
     "gradient",
     "Differentiates a product, or the deep linear model: forward pass, backward pass, or both.",
     options=OPTIONS,
+    dims_doc="matmul has tokens, inputs and outputs: (tokens, inputs) times (inputs, outputs). deep_linear has tokens, width and layers.",
     dims=dim_order,
     cost=cost,
     small=small,

@@ -6,35 +6,45 @@ Nothing is tuned at run time: a config that flips from night to night would read
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernels.precisions import PRECISIONS
 
-ALIGNMENT = 16  # elements: what Triton asks of a stride before it loads vectors
 GROUP_M = 8  # rows of tiles that run together
+MIN_STEPS = 8  # of a part of k: twice the stages, so that filling the pipeline of loads is at most half of a block's time
+BUSY = 7 / 8  # of the SMs that a split must give work before its tile is preferred to a smaller one
 
 
 @dataclass(frozen=True)
 class Config:
-    """Tile sizes in elements; warps of a block; stages of the load pipeline, each a tile of A and of B in shared memory."""
+    """Tile sizes in elements; warps of a block; stages of the load pipeline, each a tile of A and of B in shared memory.
+
+    resident: blocks that an SM holds at once. split: blocks that share one tile, each with its part of k; a second kernel adds their sums.
+    """
 
     block_m: int
     block_n: int
     block_k: int
     warps: int
     stages: int
+    resident: int = 1
+    split: int = 1
 
     def __str__(self) -> str:
-        return f"{self.block_m}x{self.block_n}x{self.block_k} w{self.warps} s{self.stages}"
+        tile = f"{self.block_m}x{self.block_n}x{self.block_k} w{self.warps} s{self.stages}"
+        return tile + (f" k{self.split}" if self.split > 1 else "")
 
 
 # From the largest tile, which loads least for each FLOP, to the smallest, which spreads a small result over the most SMs.
 # block_m is at least 64, the rows of Hopper's wgmma. A tensor core's tiles are 128 bytes wide along k, the widest swizzle of shared
 # memory, and 4 stages of the largest take 192 of the 227 KiB; two warpgroups share its 128 × 256 fp32 sums, 128 registers a thread.
+# 3 stages of 128 × 128 are 96 KiB, so that two blocks fit an SM, and one multiplies while the other stores. In 16 bits only: with half
+# the warps, the layouts that tf32 and fp8 must turn in registers spill or nearly do.
 # The last is for few rows (decode), which memory bounds: narrow, so that n = 4096 still makes 128 blocks, and twice as deep.
 TENSOR_CORE = {
     size: (
         Config(128, 256, 128 // size, 8, 4),
+        *([Config(128, 128, 64, 4, 3, resident=2)] if size == 2 else []),
         Config(128, 128, 128 // size, 8, 4),
         Config(64, 64, 128 // size, 4, 4),  # attention heads of 64
         Config(64, 32, 256 // size, 4, 4),
@@ -44,26 +54,52 @@ TENSOR_CORE = {
 # Where A or B is not aligned, its elements are loaded one by one (8- and 16-bit ones not even asynchronously): with an address and a
 # predicate each, larger tiles than these spill (`python -m kernels inspect`).
 UNALIGNED = (Config(128, 128, 32, 8, 4), Config(64, 64, 32, 4, 4))
+# Block scales of fp8: a step of k is a block of 128, and a tile at most one wide, so that B's scale is one number. The products of a step
+# and the sums are both in registers.
+BLOCK_SCALED = (Config(128, 128, 128, 8, 4), Config(64, 64, 128, 4, 4), Config(64, 32, 128, 4, 4))
+BLOCK_SCALED_UNALIGNED = (Config(64, 32, 128, 8, 3),)
 # FFMA: every thread holds its operands in registers besides the sums, and k is short so that they do not spill.
-FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 32, 4, 3))
+FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 16, 4, 4))
 FP32_UNALIGNED = FP32[1:]
 
 
-def configs(precision: str, aligned: bool = True) -> tuple[Config, ...]:
+def configs(precision: str, aligned: bool = True, scaling: str = "tensor", slow: bool = False) -> tuple[Config, ...]:
     """The shipped configs of a precision, largest tile first."""
+    if scaling == "block":
+        return BLOCK_SCALED if aligned else BLOCK_SCALED_UNALIGNED
+    if slow and aligned:
+        return TENSOR_CORE[1][1:]  # two sets of sums in registers: those of 128 × 256 spill
     if precision == "fp32":
         return FP32 if aligned else FP32_UNALIGNED
     return TENSOR_CORE[PRECISIONS[precision].bytes] if aligned else UNALIGNED
 
 
-def choose(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, ...], sm_count: int) -> Config:
-    """The largest tile that still fills every one of the GPU's SMs, and of which m and n fill more than half; else the smallest.
+def choose(
+    precision: str, m: int, n: int, k: int, batch: int, aligned: bool, sm_count: int, scaling: str = "tensor", slow: bool = False
+) -> Config:
+    """The largest tile that still fills every one of the GPU's SMs, if need be with k split, and of which m and n fill more than half; else
+    the smallest.
 
-    contiguous: sizes of the dims that are contiguous in A and in B; unless both are multiples of 16, Triton loads element by element.
+    k: size of the dim that may be split, 0 where none may be. aligned: whether A and B can be loaded 128 bits at a time. scaling, slow:
+    the fp8 recipe.
     """
-    shipped = configs(precision, aligned=all(size % ALIGNMENT == 0 for size in contiguous))
+    shipped = configs(precision, aligned, scaling, slow)
     for config in shipped:
         tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
-        if tiles >= sm_count and 2 * m > config.block_m and 2 * n > config.block_n:
+        if 2 * m <= config.block_m or 2 * n <= config.block_n:
+            continue
+        if tiles >= sm_count and tiles > (config.resident - 1) * sm_count:
             return config
-    return shipped[-1]
+        parts = split(config, precision, m, n, k, batch, sm_count)
+        if config.resident == 1 and parts > 1 and tiles * parts >= BUSY * sm_count:
+            return replace(config, split=parts)
+    return replace(shipped[-1], split=split(shipped[-1], precision, m, n, k, batch, sm_count))
+
+
+def split(config: Config, precision: str, m: int, n: int, k: int, batch: int, sm_count: int) -> int:
+    """Parts of k, of at least MIN_STEPS steps each, that fill the SMs once, and whose partial sums, written and read in fp32, are at most
+    half as many bytes as the operands."""
+    tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
+    operands = batch * (m + n) * k * PRECISIONS[precision].bytes
+    partial = batch * m * n * 2 * 4
+    return max(1, min(sm_count // tiles, k // config.block_k // MIN_STEPS, operands // (2 * partial)))

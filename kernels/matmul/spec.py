@@ -6,7 +6,9 @@
     tn        A (k, m)   B (k, n)
     tt        A (k, m)   B (n, k)
 
-FLOPs: 2·m·n·k for each leading index, one multiply and one add a triple. Scales of fp8 operands are per tensor, one fp32 each.
+FLOPs: 2·m·n·k for each leading index, one multiply and one add a triple. Scales of fp8 operands are fp32, and multiplying by them is not
+counted. By `scaling`: one a tensor; A (…, m, 1) and B (…, 1, n); A (…, m, k/128), contiguous along m, and B (…, k/128, n/128), contiguous
+along k and padded to a multiple of 4 there, which is how cuBLAS reads them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import re
 from collections.abc import Iterable
 
 from kernels import support
+from kernels.matmul.product import Product, batched, row_major
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, always, order_dims
 from kernels.parts import Contraction, Part, Stream
 from kernels.precisions import PRECISIONS
@@ -36,7 +39,21 @@ OPTIONS = {
         "How the operands lie in memory. With sliced, they are slices of the columns of wider matrices, so that rows have a stride.",
     ),
     "data": DATA,
+    "scaling": Option(
+        ("tensor", "row", "block"),
+        "tensor",
+        "Which fp8 operands share a scale: whole tensors; a row of A and a column of B; 1 × 128 of A and 128 × 128 of B.",
+        form="{}_scales",
+    ),
+    "accumulation": Option(
+        ("fast", "slow"),
+        "fast",
+        "Where fp8 products are summed: in the tensor cores' own accumulator, or slowly, added to fp32 sums every 128 products.",
+        form="{}_sums",
+    ),
 }
+SCALE_BLOCK = 128  # elements along k, and along n in B, that share a scale
+SCALE_PAD = 4  # cuBLAS wants this multiple of scales of B along k ("1D and 128x128 2D block scaling", cuBLAS documentation)
 
 LEADING = re.compile(r"b\d*|batch|heads")
 
@@ -48,9 +65,13 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def check(point: Point) -> None:
-    """Raises OpError for shared weights without a leading dim."""
+    """Raises OpError for shared weights without a leading dim, and for fp8 recipes of other precisions."""
     if point.options["rhs"] == "shared" and len(point.dims) == 3:
         raise OpError("rhs: shared needs a leading dim such as b", key="rhs")
+    if not support.is_fp8(point.precision):
+        for key in ("scaling", "accumulation"):
+            if (value := point.options[key]) != OPTIONS[key].default:
+                raise OpError(f"{key}: {value} is for fp8 precisions; {point.precision} operands have no scales", key=key)
 
 
 def leading_shape(dims: Dims) -> tuple[int, ...]:
@@ -69,13 +90,38 @@ def stored_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, a[0], a[1] + pad), (*b_lead, b[0], b[1] + pad)
 
 
+def scale_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the scales of fp8 operands as the kernels see them, which broadcast to A and B where blocks are repeated."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    lead = leading_shape(point.dims)
+    b_lead = lead if point.options["rhs"] == "batched" else ()
+    if point.options["scaling"] == "tensor":
+        return (), ()
+    if point.options["scaling"] == "row":
+        return (*lead, m, 1), (*b_lead, 1, n)
+    blocks = math.ceil(k / SCALE_BLOCK)
+    return (*lead, m, blocks), (*b_lead, math.ceil(blocks / SCALE_PAD) * SCALE_PAD, math.ceil(n / SCALE_BLOCK))
+
+
+def product(point: Point) -> Product:
+    """The point's product as the sizes and strides of its operands."""
+    m, n, k = (point.dims[d] for d in "mnk")
+    lead = leading_shape(point.dims)
+    layout = point.options["layout"]
+    a, b = (row_major(shape) for shape in stored_shapes(point))
+    a = a if layout[0] == "n" else (*a[:-2], a[-1], a[-2])
+    b = b if layout[1] == "n" else (*b[:-2], b[-1], b[-2])
+    b = (*(0 for _ in range(len(lead) + 2 - len(b))), *b)
+    return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
+
+
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs 2·∏lead·m·n·k; bytes of A, B (once, if shared), C, and the scales of fp8."""
     m, n, k = (point.dims[d] for d in "mnk")
     batch = math.prod(leading_shape(point.dims))
     p = PRECISIONS[point.precision]
     rhs, out = PRECISIONS[p.matmul_rhs], PRECISIONS[p.matmul_out]
-    scales = 8 if p.bytes == 1 else 0
+    scales = 4 * sum(map(math.prod, scale_shapes(point))) if p.bytes == 1 else 0
     b_count = k * n * (batch if point.options["rhs"] == "batched" else 1)
     read = batch * m * k * p.bytes + b_count * rhs.bytes + scales
     written = batch * m * n * out.bytes
@@ -103,6 +149,10 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
             return "a sliced batch cannot be viewed as the 2-D operand that torch._scaled_mm takes"
         if point.dims["n"] % 16 or point.dims["k"] % 16:
             return "torch._scaled_mm needs n and k to be multiples of 16"
+        if leading_shape(point.dims) and point.options["scaling"] == "block":
+            return "torch.nn.functional.scaled_mm takes block scales of 2-D operands only"
+        if point.options["scaling"] == "block" and (platform.kind != "cuda" or platform.capability[0] != 9):
+            return "PyTorch multiplies block-scaled fp8 only on GPUs of compute capability 9, with CUDA 12.9 or later"
     return support.matrix_units(point.precision, platform)
 
 
@@ -133,6 +183,7 @@ OP = Op.define(
     "matmul",
     "Multiplies matrices: C[…, m, n] = A[…, m, k] · B[…, k, n].",
     options=OPTIONS,
+    dims_doc="A is m × k and B is k × n. Dims named b, b1, b2, …, batch or heads come first; over them the product is batched.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -1,13 +1,14 @@
 """matmul in Triton: one strided, batched kernel for every layout and precision; the einsums use it too.
 
-C[g, h, m, n] = A[g, h, m, k] · B[g, h, k, n], accumulated in fp32, g and h two leading dims with strides of their own (0 where an
-operand does not have them). Layouts are nothing but strides.
+Accumulated in fp32. The groups batch, m, n and k are any number of dims each (kernels/matmul/product.py), so layouts, leading dims and
+whole equations are nothing but sizes and strides, and no operand is copied.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,123 +18,296 @@ import triton.language as tl
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.configs import GROUP_M, Config, choose, configs
 from kernels.matmul.data import make_inputs
-from kernels.matmul.spec import OP, leading_shape
+from kernels.matmul.product import Dim, Product, batched, size_of
+from kernels.matmul.spec import OP, product
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
-MAX_LEADING = 2  # leading dims with strides of their own that the kernel takes
+IMPRECISE_PRODUCTS = 128  # as many as cuBLAS sums without use_fast_accum; Triton takes at most BLOCK_K
+ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel sums
 
 
 @triton.jit
-def matmul_kernel(
+def offsets(index: tl.tensor, sizes: tl.tuple, strides: tl.tuple, WIDE: tl.constexpr) -> tl.tensor:
+    """Where element `index` of a group of dims lies: Σ digit · stride, the last dim's digit the fastest.
+
+    WIDE: the last size is a multiple of 16, so 16 neighbours of an aligned index share all other digits, which Triton does not see.
+    """
+    total = index * 0
+    rest = index
+    for j in tl.static_range(1, len(sizes)):
+        i: tl.constexpr = len(sizes) - j
+        digit = rest % sizes[i]
+        rest = rest // sizes[i]
+        if WIDE and j == 1:
+            digit = tl.max_contiguous(tl.multiple_of(digit, 16), 16)
+            rest = tl.max_constancy(rest, 16)
+        total += digit * strides[i]
+    return total + rest * strides[0]
+
+
+@triton.jit
+def count(sizes: tl.tuple) -> tl.tensor:
+    """Elements of a group of dims."""
+    total = sizes[0]
+    for i in tl.static_range(1, len(sizes)):
+        total *= sizes[i]
+    return total
+
+
+@triton.jit
+def wrapped(start: tl.tensor, total: tl.tensor, BLOCK: tl.constexpr, WIDE: tl.constexpr, LONG: tl.constexpr) -> tl.tensor:
+    """BLOCK indices from `start`; those past the end start again at 0, so that loads need no mask."""
+    index = (start + tl.arange(0, BLOCK)) % total
+    if WIDE:  # the remainder by a multiple of 16 keeps 16 neighbours together, which Triton does not see
+        index = tl.max_contiguous(tl.multiple_of(index, 16), 16)
+    return index.to(tl.int64) if LONG else index
+
+
+@triton.jit
+def zeros(sizes: tl.tuple) -> tl.tuple:
+    """First digits for `advance`: one for each dim between the innermost and the outermost, at least one."""
+    digits = (0,)
+    for _ in tl.static_range(2, len(sizes) - 1):
+        digits = digits + (0,)  # noqa: RUF005 (Triton has no starred items)
+    return digits
+
+
+@triton.jit
+def advance(
+    sizes: tl.tuple, done: tl.tensor, digits: tl.tuple, steps_a: tl.tuple, steps_b: tl.tuple, BLOCK: tl.constexpr
+) -> tuple[tl.tensor, tl.tuple, tl.tensor, tl.tensor]:
+    """The counters of two or more dims after a step of BLOCK elements, and by how much addresses move. No division: this is in the loop.
+
+    done: elements of the innermost dim; digits: of the dims between it and the outermost, which needs no counter.
+    """
+    last: tl.constexpr = len(sizes) - 1
+    move_a = tl.cast(steps_a[last], tl.int64)
+    move_b = tl.cast(steps_b[last], tl.int64)
+    done += BLOCK
+    carry = done >= sizes[last]
+    done = tl.where(carry, 0, done)
+    advanced = ()
+    for j in tl.static_range(1, last + 1):
+        move_a += tl.where(carry, tl.cast(steps_a[last - j], tl.int64), 0)
+        move_b += tl.where(carry, tl.cast(steps_b[last - j], tl.int64), 0)
+        if j < last:
+            digit = digits[j - 1] + carry.to(tl.int32)
+            carry = digit == sizes[last - j]
+            advanced = advanced + (tl.where(carry, 0, digit),)  # noqa: RUF005
+    if last > 1:
+        digits = advanced
+    return done, digits, move_a, move_b
+
+
+@triton.jit
+def tile_of_block(
+    total_m: tl.tensor, total_n: tl.tensor, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, GROUP_M: tl.constexpr, SPLIT: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """This block's leading index, part of k, and first row and column.
+
+    One grid axis holds tiles, leading indices and parts of k: the other axes end at 65,535 blocks. Blocks that run together take GROUP_M
+    rows of tiles, so that they share B's columns as well as A's rows in L2.
+    """
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    part = tl.program_id(0) % SPLIT
+    block = tl.program_id(0) // SPLIT
+    tile = block % (tiles_m * tiles_n)
+    per_group = GROUP_M * tiles_n
+    first_m = tile // per_group * GROUP_M
+    rows = tl.minimum(tiles_m - first_m, GROUP_M)
+    return block // (tiles_m * tiles_n), part, (first_m + tile % per_group % rows) * BLOCK_M, tile % per_group // rows * BLOCK_N
+
+
+@triton.jit
+def load_tiles(
+    a_tile: tl.tensor, b_tile: tl.tensor, inside_k: tl.tensor, EVEN_K: tl.constexpr, UPCAST: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """The tiles of A and B at these addresses, 0 beyond the end of k."""
+    if EVEN_K:
+        x = tl.load(a_tile)
+        y = tl.load(b_tile)
+    else:
+        x = tl.load(a_tile, mask=inside_k[None, :], other=0.0)
+        y = tl.load(b_tile, mask=inside_k[:, None], other=0.0)
+    if UPCAST:
+        return x.to(tl.float32), y.to(tl.float32)
+    else:  # Triton needs both branches of a constexpr
+        return x, y
+
+
+@triton.jit
+def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each once compiled)
     a: tl.tensor,
     b: tl.tensor,
     c: tl.tensor,
-    scale_a: tl.tensor,  # one fp32 each, or None
+    scale_a: tl.tensor,  # fp32, or None
     scale_b: tl.tensor,
-    m: tl.tensor,
-    n: tl.tensor,
-    k: tl.tensor,
-    inner: tl.tensor,  # size of h: the leading index is g · inner + h
-    stride_ag: tl.tensor,
-    stride_ah: tl.tensor,
-    stride_am: tl.tensor,
-    stride_ak: tl.tensor,
-    stride_bg: tl.tensor,
-    stride_bh: tl.tensor,
-    stride_bk: tl.tensor,
-    stride_bn: tl.tensor,
-    stride_cg: tl.tensor,
-    stride_ch: tl.tensor,
-    stride_cm: tl.tensor,
-    stride_cn: tl.tensor,
+    batch: tl.tuple,  # sizes of each group's dims, outermost first
+    m: tl.tuple,
+    n: tl.tuple,
+    k: tl.tuple,
+    batch_a: tl.tuple,  # strides of each group's dims in a tensor
+    batch_b: tl.tuple,
+    batch_c: tl.tuple,
+    m_a: tl.tuple,
+    m_c: tl.tuple,
+    n_b: tl.tuple,
+    n_c: tl.tuple,
+    k_a: tl.tuple,
+    k_b: tl.tuple,
+    steps_a: tl.tuple,  # by how much an address moves where a counter of k advances, the last one by BLOCK_K elements
+    steps_b: tl.tuple,
+    split_c: tl.tensor,  # elements of one partial result; those of SPLIT blocks lie one after the other
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
+    SPLIT: tl.constexpr,
+    WIDE_A: tl.constexpr,
+    WIDE_B: tl.constexpr,
+    WIDE_C: tl.constexpr,
+    EVEN_K: tl.constexpr,
     INPUT_PRECISION: tl.constexpr,
+    SCALING: tl.constexpr,
+    IMPRECISE: tl.constexpr,
     UPCAST: tl.constexpr,
     LONG: tl.constexpr,
 ) -> None:
-    """c = a · b · scale_a · scale_b for each leading index: a (…, m, k), b (…, k, n), c (…, m, n), by strides, accumulated in fp32."""
-    tiles_m = tl.cdiv(m, BLOCK_M)
-    tiles_n = tl.cdiv(n, BLOCK_N)
-    tiles = tiles_m * tiles_n
-    # One grid axis holds tiles and leading indices: the other axes end at 65,535 blocks.
-    lead = tl.program_id(0) // tiles
-    tile = tl.program_id(0) % tiles
+    """c = a · b · scales for each leading index, accumulated in fp32; the groups' dims are those of kernels/matmul/product.py.
 
-    # Blocks that run together take GROUP_M rows of tiles, so that they share B's columns as well as A's rows in L2.
-    per_group = GROUP_M * tiles_n
-    first_m = tile // per_group * GROUP_M
-    rows = tl.minimum(tiles_m - first_m, GROUP_M)
-    tile_m = first_m + tile % per_group % rows
-    tile_n = tile % per_group // rows
-
-    # A matrix may hold more than 2³¹ elements, so its tile's address is 64-bit; inside a tile 32 bits nearly always do, and the
-    # registers that saves keep the unaligned loads from spilling.
-    g = (lead // inner).to(tl.int64)
-    h = (lead % inner).to(tl.int64)
-    start_m = (tile_m * BLOCK_M).to(tl.int64)
-    start_n = (tile_n * BLOCK_N).to(tl.int64)
-    a += g * stride_ag + h * stride_ah + start_m * stride_am
-    b += g * stride_bg + h * stride_bh + start_n * stride_bn
-    c += g * stride_cg + h * stride_ch + start_m * stride_cm + start_n * stride_cn
-
-    range_m = tl.arange(0, BLOCK_M)
-    range_n = tl.arange(0, BLOCK_N)
+    SCALING: tensor, one scale each; row, scale_a (batch, m) and scale_b (batch, n); block, scale_a (batch, k / 128, m) and
+    scale_b (batch, n / 128, k / 128, padded to a multiple of 4), with BLOCK_K = 128 and BLOCK_N at most that.
+    IMPRECISE: products that fp8 units may sum in their own accumulator.
+    """
+    total_m = count(m)
+    total_n = count(n)
+    lead, part, start_m, start_n = tile_of_block(total_m, total_n, BLOCK_M, BLOCK_N, GROUP_M, SPLIT)
+    long_lead = lead.to(tl.int64)
+    a += offsets(long_lead, batch, batch_a, False)
+    b += offsets(long_lead, batch, batch_b, False)
+    c += offsets(long_lead, batch, batch_c, False)
+    index_m = wrapped(start_m, total_m, BLOCK_M, WIDE_A, LONG)
+    index_n = wrapped(start_n, total_n, BLOCK_N, WIDE_B, LONG)
     range_k = tl.arange(0, BLOCK_K)
-    inside_m = (tile_m * BLOCK_M + range_m < m)[:, None]
-    inside_n = (tile_n * BLOCK_N + range_n < n)[None, :]
-    if LONG:
-        range_m = range_m.to(tl.int64)
-        range_n = range_n.to(tl.int64)
-        range_k = range_k.to(tl.int64)
-    a_tile = range_m[:, None] * stride_am + range_k[None, :] * stride_ak
-    b_tile = range_k[:, None] * stride_bk + range_n[None, :] * stride_bn
-    step_a = tl.cast(stride_ak, tl.int64) * BLOCK_K
-    step_b = tl.cast(stride_bk, tl.int64) * BLOCK_K
+    index_k = range_k.to(tl.int64) if LONG else range_k
+    last: tl.constexpr = len(k) - 1
+    a_tile = a + (offsets(index_m, m, m_a, WIDE_A)[:, None] + index_k[None, :] * k_a[last])
+    b_tile = b + (index_k[:, None] * k_b[last] + offsets(index_n, n, n_b, WIDE_B)[None, :])
+
+    inner = tl.cdiv(k[last], BLOCK_K)
+    steps = inner
+    for i in tl.static_range(0, last):
+        steps *= k[i]
+    begin = 0
+    end = steps
+    done = 0
+    digits = zeros(k)
+    if SPLIT > 1:  # of k's one dim
+        begin = part * tl.cdiv(steps, SPLIT)
+        end = tl.minimum(begin + tl.cdiv(steps, SPLIT), steps)
+        done = begin * BLOCK_K
+        a_tile += begin.to(tl.int64) * steps_a[0]
+        b_tile += begin.to(tl.int64) * steps_b[0]
+        c += part.to(tl.int64) * split_c
+    if SCALING == "block":
+        scale_a += lead.to(tl.int64) * inner * total_m + index_m
+        scale_b += (lead.to(tl.int64) * tl.cdiv(total_n, 128) + start_n // 128) * (tl.cdiv(inner, 4) * 4)
+        if SPLIT > 1:
+            scale_a += begin * total_m
+            scale_b += begin
 
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for done in range(0, k, BLOCK_K):
-        inside_k = range_k < k - done
-        x = tl.load(a + a_tile, mask=inside_m & inside_k[None, :], other=0.0)
-        y = tl.load(b + b_tile, mask=inside_n & inside_k[:, None], other=0.0)
-        if UPCAST:
-            x = x.to(tl.float32)
-            y = y.to(tl.float32)
-        # fp8 sums stay in the tensor core's own accumulator: Triton's default for compute capability 9.0, and what
-        # torch._scaled_mm(use_fast_accum=True) does.
-        sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION)
-        a += step_a
-        b += step_b
+    for _ in range(begin, end):
+        x, y = load_tiles(a_tile, b_tile, range_k < k[last] - done, EVEN_K, UPCAST)
+        if SCALING == "block":
+            part_sums = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
+            sums += part_sums * (tl.load(scale_a) * tl.load(scale_b))[:, None]
+            scale_a += total_m
+            scale_b += 1
+        else:
+            sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
+        if last == 0:
+            done += BLOCK_K
+            a_tile += steps_a[0]
+            b_tile += steps_b[0]
+        else:
+            done, digits, move_a, move_b = advance(k, done, digits, steps_a, steps_b, BLOCK_K)
+            a_tile += move_a
+            b_tile += move_b
 
-    if scale_a is not None:
+    if SCALING == "tensor":
         sums *= tl.load(scale_a) * tl.load(scale_b)
-    c_tile = range_m[:, None] * stride_cm + range_n[None, :] * stride_cn
-    tl.store(c + c_tile, sums.to(c.dtype.element_ty), mask=inside_m & inside_n)
+    elif SCALING == "row":
+        sums *= tl.load(scale_a + long_lead * total_m + index_m)[:, None] * tl.load(scale_b + long_lead * total_n + index_n)[None, :]
+    row = start_m + tl.arange(0, BLOCK_M)
+    column = start_n + tl.arange(0, BLOCK_N)
+    inside_c = (row < total_m)[:, None] & (column < total_n)[None, :]
+    row_c = row.to(tl.int64) if LONG else row
+    column_c = column.to(tl.int64) if LONG else column
+    c_tile = c + (offsets(row_c, m, m_c, WIDE_A)[:, None] + offsets(column_c, n, n_c, WIDE_C)[None, :])
+    tl.store(c_tile, sums.to(c.dtype.element_ty), mask=inside_c)
+
+
+@triton.jit
+def add_parts_kernel(c: tl.tensor, parts: tl.tensor, size: tl.tensor, SPLIT: tl.constexpr, BLOCK: tl.constexpr) -> None:
+    """c = Σ parts over SPLIT partial results of `size` elements each, in their order, rounded once."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < size
+    total = tl.load(parts + i, mask=inside, other=0.0)
+    for part in tl.static_range(1, SPLIT):
+        total += tl.load(parts + part * tl.cast(size, tl.int64) + i, mask=inside, other=0.0)
+    tl.store(c + i, total.to(c.dtype.element_ty), mask=inside)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How operands are scaled (none, tensor, row or block), and whether fp8 sums are added to fp32 ones every 128 products."""
+
+    scaling: str = "none"
+    slow: bool = False
+
+
+UNSCALED = Recipe()
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
     config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
-    run = bind(*inputs.operands, out=inputs.out, precision=point.precision, config=config, compiled=compiled)
+    a, b, *scales = inputs.operands
+    p = product_of(a, b, inputs.out)
+    recipe = recipe_of(point)
+    run = bind(p, a, b, *scales, out=inputs.out, precision=point.precision, config=config, compiled=compiled, recipe=recipe)
     return Kernel(run, str(config), compiled=compiled)
 
 
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
-    m, n, k = (point.dims[d] for d in "mnk")
-    batch = math.prod(leading_shape(point.dims))
-    rows_merge = point.options["rhs"] == "shared" and point.options["layout"][0] == "n" and point.options["operands"] == "contiguous"
-    if rows_merge:
-        m, batch = m * batch, 1
-    contiguous = (k if point.options["layout"][0] == "n" else m, n if point.options["layout"][1] == "n" else k)
-    return choose(point.precision, m, n, batch, contiguous, sm_count)
+    return choose_product(product(point), point.precision, sm_count, recipe_of(point))
+
+
+def recipe_of(point: Point) -> Recipe:
+    """How a point's operands are scaled and summed."""
+    scaling = point.options["scaling"] if PRECISIONS[point.precision].bytes == 1 else "none"
+    return Recipe(scaling, point.options["accumulation"] == "slow")
+
+
+def choose_product(p: Product, precision: str, sm_count: int, recipe: Recipe = UNSCALED) -> Config:
+    """The config of a product on a GPU with so many SMs. k is split among blocks only where it is one dim."""
+    k = size_of(p.k) if len(p.k) < 2 else 0
+    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count, recipe.scaling, recipe.slow)
+
+
+def product_of(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Product:
+    """a (…, m, k) · b (…, k, n) = c (…, m, n) as sizes and strides; b's leading dims broadcast."""
+    b = b.expand(*c.shape[:-2], *b.shape[-2:])
+    return batched(c.shape, a.shape[-1], a.stride(), b.stride(), c.stride())
 
 
 def bind(
+    p: Product,
     a: torch.Tensor,
     b: torch.Tensor,
     scale_a: torch.Tensor | None = None,
@@ -143,97 +317,86 @@ def bind(
     precision: str,
     config: Config,
     compiled: list[Any],
+    recipe: Recipe = UNSCALED,
 ) -> Callable[[], torch.Tensor]:
-    """A call that writes a (…, m, k) · b (…, k, n) to out (…, m, n) and returns out; b's leading dims broadcast. Scales fp32, 0-d.
+    """A call that writes the product to `out`, which is row-major, and returns it. Scales are fp32.
 
-    Each call leaves in `compiled` the kernel that ran.
-
-    Raises ValueError where the leading dims, merged as far as strides allow, are more than two.
+    Each call leaves in `compiled` the kernels that ran.
     """
     # The interpreter truncates to bf16 and drops the carry of a mantissa rounded up to fp8: there the kernel writes fp32, torch rounds.
     target = torch.empty(out.shape, device=out.device) if INTERPRETED else out
-    tensors = arguments(a, b, target, scale_a, scale_b)
-    blocks = tiles(tensors, config) * (math.prod(out.shape[:-1]) // tensors["m"])
-    settings = constants(tensors, precision, config)
-    launch = matmul_kernel[(blocks,)]
+    written = torch.empty((config.split, *out.shape), device=out.device) if config.split > 1 else target
+    tensors = arguments(p, a, b, written, config, scale_a, scale_b)
+    settings = constants(p, precision, config, recipe)
+    launch = matmul_kernel[(tiles(p, config) * size_of(p.batch) * config.split,)]
+    add = add_parts_kernel[(math.ceil(out.numel() / ADD_BLOCK),)]
 
     def run() -> torch.Tensor:
-        compiled[:] = [launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages)]
+        ran = [launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages)]
+        if config.split > 1:
+            ran.append(add(target, written, out.numel(), config.split, ADD_BLOCK))
+        compiled[:] = ran
         return out.copy_(target) if INTERPRETED else out
 
     return run
 
 
-def tiles(tensors: dict[str, Any], config: Config) -> int:
+def tiles(p: Product, config: Config) -> int:
     """Tiles of one product."""
-    return math.ceil(tensors["m"] / config.block_m) * math.ceil(tensors["n"] / config.block_n)
+    return math.ceil(size_of(p.m) / config.block_m) * math.ceil(size_of(p.n) / config.block_n)
 
 
 def arguments(
-    a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, scale_a: torch.Tensor | None = None, scale_b: torch.Tensor | None = None
+    p: Product,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    config: Config,
+    scale_a: torch.Tensor | None = None,
+    scale_b: torch.Tensor | None = None,
 ) -> dict[str, Any]:
-    """What the kernel is given, but for its constants."""
-    m, n = c.shape[-2:]
-    b = b.expand(*c.shape[:-2], *b.shape[-2:])
-    groups = merge(zip(c.shape[:-2], zip(a.stride()[:-2], b.stride()[:-2], c.stride()[:-2], strict=True), strict=True))
-    stride_am, stride_ak, stride_bk, stride_bn, stride_cm, stride_cn = *a.stride()[-2:], *b.stride()[-2:], *c.stride()[-2:]
-    if groups and (folded := fold(groups[-1], m, stride_am, stride_cm)):
-        m, stride_am, stride_cm = folded
-        groups.pop()
-    if len(groups) > MAX_LEADING:
-        raise ValueError(f"{len(groups)} leading dims with strides of their own: the kernel takes {MAX_LEADING}")
-    (_, outer), (inner, strides) = [(1, (0, 0, 0))] * (MAX_LEADING - len(groups)) + groups
-    names = {"a": a, "b": b, "c": c, "scale_a": scale_a, "scale_b": scale_b, "m": m, "n": n, "k": a.shape[-1], "inner": inner}
-    names |= {"stride_ag": outer[0], "stride_ah": strides[0], "stride_am": stride_am, "stride_ak": stride_ak}
-    names |= {"stride_bg": outer[1], "stride_bh": strides[1], "stride_bk": stride_bk, "stride_bn": stride_bn}
-    names |= {"stride_cg": outer[2], "stride_ch": strides[2], "stride_cm": stride_cm, "stride_cn": stride_cn}
-    return names
+    """What the kernel is given, but for its constants. A group without dims is one of size 1."""
+    batch, m, n, k = (group or (Dim(1),) for group in (p.batch, p.m, p.n, p.k))
+    named: dict[str, Any] = {"a": a, "b": b, "c": c, "scale_a": scale_a, "scale_b": scale_b}
+    named |= {name: tuple(d.size for d in group) for name, group in (("batch", batch), ("m", m), ("n", n), ("k", k))}
+    named |= {"batch_a": tuple(d.a for d in batch), "batch_b": tuple(d.b for d in batch), "batch_c": tuple(d.c for d in batch)}
+    named |= {"m_a": tuple(d.a for d in m), "m_c": tuple(d.c for d in m), "n_b": tuple(d.b for d in n), "n_c": tuple(d.c for d in n)}
+    named |= {"k_a": tuple(d.a for d in k), "k_b": tuple(d.b for d in k)}
+    named |= {"steps_a": steps(named["k"], named["k_a"], config.block_k), "steps_b": steps(named["k"], named["k_b"], config.block_k)}
+    return named | {"split_c": c.numel() // config.split}
 
 
-Group = tuple[int, tuple[int, ...]]  # size, and the stride in A, B and C
+def steps(sizes: tuple[int, ...], strides: tuple[int, ...], block: int) -> tuple[int, ...]:
+    """By how much an address moves where the counter of a dim advances: for the innermost `block` elements; for the others their stride,
+    less the way that the dim inside has come."""
+    moves = [block * strides[-1]]
+    way = math.ceil(sizes[-1] / block) * moves[0]
+    for size, stride in zip(reversed(sizes[:-1]), reversed(strides[:-1]), strict=True):
+        moves.insert(0, stride - way)
+        way = size * stride
+    return tuple(moves)
 
 
-def merge(dims: Any) -> list[Group]:
-    """Neighbours that step through all three tensors as one dim become one; dims of size 1 vanish."""
-    groups: list[Group] = []
-    for size, strides in dims:
-        if size == 1:
-            continue
-        if groups and all(outer == size * inner for outer, inner in zip(groups[-1][1], strides, strict=True)):
-            groups[-1] = (groups[-1][0] * size, strides)
-        else:
-            groups.append((size, strides))
-    return groups
-
-
-def fold(group: Group, m: int, stride_am: int, stride_cm: int) -> tuple[int, int, int] | None:
-    """m and its strides in A and C with a leading dim taken in, where B is shared along it and the rows run on: one large product."""
-    size, (a, b, c) = group
-    if b == 0 and m == 1:
-        return size, a, c
-    if b == 0 and a == m * stride_am and c == m * stride_cm:
-        return size * m, stride_am, stride_cm
-    return None
-
-
-def constants(tensors: dict[str, Any], precision: str, config: Config) -> dict[str, Any]:
+def constants(p: Product, precision: str, config: Config, recipe: Recipe = UNSCALED) -> dict[str, Any]:
     """The kernel's compile-time arguments."""
-    m, n, k = config.block_m, config.block_n, config.block_k
-    spans = [
-        m * tensors["stride_am"] + k * tensors["stride_ak"],
-        k * tensors["stride_bk"] + n * tensors["stride_bn"],
-        m * tensors["stride_cm"] + n * tensors["stride_cn"],
-    ]
+    furthest = [sum((d.size - 1) * getattr(d, t) for d in (*p.m, *p.n, *p.k[-1:])) for t in ("a", "b", "c")]
     return {
-        "BLOCK_M": m,
-        "BLOCK_N": n,
-        "BLOCK_K": k,
+        "BLOCK_M": config.block_m,
+        "BLOCK_N": config.block_n,
+        "BLOCK_K": config.block_k,
         "GROUP_M": GROUP_M,
+        "SPLIT": config.split,
+        "WIDE_A": p.wide_a,
+        "WIDE_B": p.wide_b,
+        "WIDE_C": p.wide_c,
+        "EVEN_K": bool(p.k) and p.k[-1].size % config.block_k == 0,
         "INPUT_PRECISION": "ieee" if precision == "fp32" else "tf32",
+        "SCALING": recipe.scaling,
+        "IMPRECISE": min(IMPRECISE_PRODUCTS, config.block_k) if recipe.slow else None,
         # The interpreter multiplies bf16 as raw uint16. A product of two bf16 is exact in fp32, as in the tensor core, so this
         # changes nothing but the order of the sums.
         "UPCAST": INTERPRETED and precision == "bf16",
-        "LONG": max(spans) >= 2**31,
+        "LONG": max(furthest) >= 2**31,
     }
 
 
@@ -242,8 +405,12 @@ EDGE = {"m": 127, "n": 129, "k": 4096}  # rows along k are aligned; the result's
 RAGGED = {"m": 127, "n": 129, "k": 131}
 
 
+RECIPES = (Recipe("row"), Recipe("row", slow=True), Recipe("block"))
+
+
 def compilations() -> Iterator[Compilation]:
-    """Every precision × shipped config × layout at an aligned shape; the configs of ragged shapes at one, in the usual layouts.
+    """Every precision × shipped config × layout at an aligned shape; the configs of ragged shapes at one, in the usual layouts; fp8 recipes
+    in layout nt; k split.
 
     fp16 and fp8_e5m2 load ragged operands as bf16 and fp8_e4m3 do, so those stand for them.
     """
@@ -257,18 +424,43 @@ def compilations() -> Iterator[Compilation]:
         for config in configs(precision, aligned=False):
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
+    for recipe in RECIPES:
+        for config in configs("fp8_e4m3", scaling=recipe.scaling, slow=recipe.slow):
+            yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
+    for config in configs("fp8_e4m3", aligned=False, scaling="block"):
+        yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
+    yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "nt")
 
 
-def compilation(precision: str, config: Config, dims: dict[str, int], layout: str, variant: str) -> Compilation:
-    """One shape and layout, by name, for `inspect`."""
-    point = OP.point("triton", precision, dims, {"layout": layout})
+def compilation(
+    precision: str, config: Config, dims: dict[str, int], layout: str, variant: str, recipe: Recipe | None = None
+) -> Compilation:
+    """One shape and layout, by name, for `inspect`. recipe: of fp8, other than one scale a tensor and fast sums."""
+    options = {"layout": layout}
+    if recipe:
+        options |= {"scaling": recipe.scaling, "accumulation": "slow" if recipe.slow else "fast"}
+        variant += f"_{recipe.scaling}" + "_slow" * recipe.slow
+    point = OP.point("triton", precision, dims, options)
     inputs = make_inputs(point, "meta", None)
-    return describe_product(OP.name, precision, config, variant, *inputs.operands, out=inputs.out)
+    a, b, *scales = inputs.operands
+    p = product_of(a, b, inputs.out)
+    return describe_product(OP.name, precision, config, variant, p, a, b, *scales, out=inputs.out, recipe=recipe_of(point))
 
 
-def describe_product(op: str, precision: str, config: Config, variant: str, *operands: torch.Tensor, out: torch.Tensor) -> Compilation:
-    """What `bind` would compile."""
-    a, b, *scales = operands
-    tensors = arguments(a, b, out, *scales)
-    settings = constants(tensors, precision, config)
+def describe_product(
+    op: str,
+    precision: str,
+    config: Config,
+    variant: str,
+    p: Product,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *scales: torch.Tensor,
+    out: torch.Tensor,
+    recipe: Recipe = UNSCALED,
+) -> Compilation:
+    """What `bind` would compile for the product itself."""
+    c = torch.empty((config.split, *out.shape), device="meta") if config.split > 1 else out
+    tensors = arguments(p, a, b, c, config, *scales)
+    settings = constants(p, precision, config, recipe)
     return describe(matmul_kernel, tensors, settings, op, precision, variant, str(config), config.warps, config.stages, "dot")

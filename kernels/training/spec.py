@@ -102,6 +102,7 @@ OP = Op.define(
     "train_step",
     "Makes one step of a training run: batch, forward pass, loss, backward pass, optimizer step, zero_grad.",
     options=OPTIONS,
+    dims_doc="transformer has batch, sequence, layers, hidden, heads, feedforward and vocab. deep_linear has tokens, width and layers.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -130,6 +130,7 @@ OP = Op.define(
     "transformer",
     "Runs the passes of a decoder-only Transformer, of one block or of a whole model.",
     options=OPTIONS,
+    dims_doc="A block has batch, sequence, hidden, heads, which divide hidden, and feedforward. A model has layers and vocab besides.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -40,8 +40,9 @@ def call(variant: Variant, case: Case, tensors: Operands) -> Call:
     options = {"num_warps": variant.warps, "num_stages": variant.stages}
     if variant.family == "suite":
         config = Config(variant.m, variant.n, block_k, variant.warps, variant.stages)
-        named = triton_impl.arguments(a, b, c)
-        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(named, case.precision, config) | options
+        product = triton_impl.product_of(a, b, c)
+        named = triton_impl.arguments(product, a, b, c, config)
+        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(product, case.precision, config, "none") | options
     arguments: dict[str, Any] = {"a": a, "b": b, "c": c, "m": case.m, "n": case.n, "k": case.k}
     constants: dict[str, Any] = {"BLOCK_M": variant.m, "BLOCK_N": variant.n, "BLOCK_K": block_k, "GROUP_M": GROUP_M}
     if variant.family == "pointer":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ import torch
 from benches.correctness import check
 from kernels.matmul import triton_impl
 from kernels.matmul.configs import Config, choose, configs
-from kernels.matmul.spec import OP
-from kernels.op import Dims, Inputs, Kernel, Options, Point
+from kernels.matmul.spec import OP, product
+from kernels.op import Dims, Inputs, Kernel, OpError, Options, Point
 from kernels.precisions import PRECISIONS
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
@@ -40,7 +41,11 @@ def shipped(precision: str) -> list[Config]:
 
 
 def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
-    return Kernel(triton_impl.bind(*inputs.operands, out=inputs.out, precision=p.precision, config=config, compiled=[]), str(config))
+    a, b, *scales = inputs.operands
+    product = triton_impl.product_of(a, b, inputs.out)
+    recipe = triton_impl.recipe_of(p)
+    run = triton_impl.bind(product, a, b, *scales, out=inputs.out, precision=p.precision, config=config, compiled=[], recipe=recipe)
+    return Kernel(run, str(config))
 
 
 @pytest.mark.slow
@@ -80,55 +85,152 @@ def test_64_bit_offsets_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert verdict.ok, verdict.problem
 
 
-@pytest.mark.parametrize(("n", "long"), [(2**24 - 16, False), (2**24, True)])
-def test_a_tile_that_spans_2_to_the_31_elements_takes_64_bit_offsets(n: int, long: bool) -> None:
-    """128 rows of 2²⁴ elements are 2³¹."""
-    a, b, out = (torch.empty(shape, device="meta") for shape in ((128, 64), (64, n), (128, n)))
-    arguments = triton_impl.arguments(a, b, out)
-    assert triton_impl.constants(arguments, "fp32", Config(128, 64, 16, 8, 3))["LONG"] is long
-
-
-def arguments_of(p: Point) -> dict[str, int]:
-    inputs = triton_impl.make_inputs(p, "meta", None)
-    return triton_impl.arguments(*inputs.operands[:2], inputs.out)
-
-
-def test_a_shared_right_hand_side_folds_the_batch_into_m() -> None:
-    """x (b, m, k) @ w (k, n) is one (b·m, k) @ (k, n): b times fewer, larger products."""
-    folded = arguments_of(point("bf16", {"b": 4, "m": 8, "n": 16, "k": 32}, rhs="shared"))
-    assert (folded["m"], folded["inner"]) == (32, 1)
-    batched = arguments_of(point("bf16", {"b": 4, "m": 8, "n": 16, "k": 32}))
-    assert (batched["m"], batched["inner"], batched["stride_ah"], batched["stride_bh"], batched["stride_ch"]) == (8, 4, 256, 512, 128)
-
-
-def test_leading_dims_merge_where_strides_allow() -> None:
-    merged = arguments_of(point("bf16", {"b1": 4, "b2": 5, "b3": 6, "m": 8, "n": 16, "k": 32}, operands="sliced"))
-    assert (merged["inner"], merged["stride_ag"]) == (120, 0)
-
-
-def test_three_strided_leading_dims_are_refused() -> None:
-    a = torch.empty((2, 3, 4, 8, 16), device="meta").permute(2, 1, 0, 3, 4)
-    b, out = torch.empty((4, 3, 2, 16, 8), device="meta"), torch.empty((4, 3, 2, 8, 8), device="meta")
-    with pytest.raises(ValueError, match="3 leading dims"):
-        triton_impl.arguments(a, b, out)
+@pytest.mark.parametrize(("n", "long"), [(2**24, False), (2**24 + 16, True)])
+def test_a_matrix_of_2_to_the_31_elements_takes_64_bit_offsets(n: int, long: bool) -> None:
+    """128 rows of 2²⁴ elements are 2³¹, the last of which is still reached."""
+    a, b, out = (torch.empty(shape, device="meta") for shape in ((128, 4), (4, n), (128, n)))
+    p = triton_impl.product_of(a, b, out)
+    assert triton_impl.constants(p, "fp32", Config(128, 64, 16, 8, 3))["LONG"] is long
 
 
 @pytest.mark.parametrize(
-    ("precision", "m", "n", "batch", "contiguous", "expected"),
+    ("dims", "options", "expected"),
     [
-        ("bf16", 4096, 4096, 1, (4096, 4096), "128x256x64 w8 s4"),
-        ("fp8_e4m3", 8192, 8192, 1, (8192, 8192), "128x256x128 w8 s4"),
-        ("tf32", 4096, 4096, 1, (4096, 4096), "128x256x32 w8 s4"),
-        ("fp32", 4096, 4096, 1, (4096, 4096), "128x128x16 w8 s3"),
-        ("bf16", 2048, 2048, 1, (2048, 2048), "128x128x64 w8 s4"),  # 256 tiles; 128 of 128 × 256 would leave SMs idle
-        ("bf16", 1, 4096, 1, (4096, 4096), "64x32x128 w4 s4"),  # decode
-        ("bf16", 1024, 64, 64, (1024, 64), "64x64x64 w4 s4"),  # attention heads
-        ("bf16", 4097, 4097, 1, (4097, 4097), "128x128x32 w8 s4"),  # no vector loads
-        ("fp32", 4097, 4097, 1, (4097, 4097), "64x128x16 w8 s3"),
+        ({"m": 8, "n": 16, "k": 32}, {}, "m8 n16 k32"),
+        ({"b": 4, "m": 8, "n": 16, "k": 32}, {"rhs": "shared"}, "m32 n16 k32"),  # one product with b times the rows
+        ({"b": 4, "m": 8, "n": 16, "k": 32}, {"rhs": "shared", "layout": "tn"}, "m4.8 n16 k32"),  # whose rows are two dims
+        ({"b": 4, "m": 8, "n": 16, "k": 32}, {}, "b4 m8 n16 k32"),
+        ({"b1": 4, "b2": 5, "b3": 6, "m": 8, "n": 16, "k": 32}, {"operands": "sliced"}, "b120 m8 n16 k32"),
+        ({"b": 4, "m": 1, "n": 16, "k": 32}, {"rhs": "shared", "operands": "sliced"}, "m4 n16 k32"),
+        ({"m": 1, "n": 1, "k": 1}, {}, ""),
     ],
 )
-def test_choice(precision: str, m: int, n: int, batch: int, contiguous: tuple[int, int], expected: str) -> None:
-    assert str(choose(precision, m, n, batch, contiguous, H100_SMS)) == expected
+def test_dims_of_a_point(dims: Dims, options: Options, expected: str) -> None:
+    """Merged as far as the strides allow; the same from the tensors as from the point alone."""
+    p = point("bf16", dims, **options)
+    inputs = triton_impl.make_inputs(p, "meta", None)
+    found = product(p)
+    assert found == triton_impl.product_of(*inputs.operands[:2], inputs.out)
+    groups = (("b", found.batch), ("m", found.m), ("n", found.n), ("k", found.k))
+    assert " ".join(letter + ".".join(str(d.size) for d in group) for letter, group in groups if group) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leading", [(2, 3, 4), (2, 1, 3, 1, 2)])
+def test_any_number_of_strided_leading_dims(leading: tuple[int, ...]) -> None:
+    """A's leading dims lie in the opposite order, so that none merge with B's."""
+    draw = torch.Generator(DEVICE).manual_seed(3)
+    a = torch.randn((*reversed(leading), 5, 17), generator=draw, device=DEVICE)
+    a = a.permute(*reversed(range(len(leading))), len(leading), len(leading) + 1)
+    b = torch.randn((*leading, 17, 7), generator=draw, device=DEVICE)
+    out = torch.empty((*leading, 5, 7), device=DEVICE)
+    p = triton_impl.product_of(a, b, out)
+    triton_impl.bind(p, a, b, out=out, precision="fp32", config=configs("fp32")[-1], compiled=[])()
+    torch.testing.assert_close(out.double(), a.double() @ b.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp8_e4m3"])
+@pytest.mark.parametrize(("k", "parts"), [(131, 2), (257, 3), (128, 5)])
+def test_k_split_among_blocks(precision: str, k: int, parts: int) -> None:
+    """More parts than steps too: the last ones have nothing to add."""
+    for layout in ("nt", "tn"):
+        p = point(precision, {"b": 2, "m": 17, "n": 35, "k": k}, layout=layout)
+        inputs = triton_impl.make_inputs(p, DEVICE, 9)
+        verdict = check(OP, p, build_with(Config(64, 32, 32, 4, 3, split=parts), p, inputs), inputs)
+        assert verdict.ok, f"{p.id}: {verdict.problem}"
+
+
+RECIPES = [("row", "fast"), ("row", "slow"), ("tensor", "slow"), ("block", "fast")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize(("scaling", "accumulation"), RECIPES)
+def test_fp8_recipes(scaling: str, accumulation: str, precision: str) -> None:
+    """Every layout; more than one block of scales along k and n, whole and ragged; leading dims; k split."""
+    cases: tuple[tuple[Dims, Options, int], ...] = (
+        ({"m": 65, "n": 131, "k": 257}, {"layout": "nt"}, 1),
+        ({"m": 16, "n": 160, "k": 1664}, {"layout": "nn"}, 3),
+        ({"b": 3, "m": 5, "n": 131, "k": 137}, {"layout": "tt"}, 1),
+        ({"b": 3, "m": 32, "n": 33, "k": 128}, {"layout": "tn", "rhs": "shared"}, 1),
+    )
+    for dims, options, parts in cases:
+        p = point(precision, dims, scaling=scaling, accumulation=accumulation, **options)
+        inputs = triton_impl.make_inputs(p, DEVICE, 7)
+        config = replace(configs(precision, scaling=scaling)[-1], split=parts)
+        verdict = check(OP, p, build_with(config, p, inputs), inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+
+
+@pytest.mark.parametrize("error", ["no scale of A", "no scale of B", "next scale of A", "next scale of B"])
+@pytest.mark.parametrize("scaling", ["row", "block"])
+def test_wrong_scales_are_found(scaling: str, error: str) -> None:
+    p = point("fp8_e4m3", {"m": 67, "n": 259, "k": 257}, layout="nt", scaling=scaling)
+    inputs = triton_impl.make_inputs(p, "cpu", 5)
+    operands = list(inputs.operands)
+    which = 2 if error.endswith("A") else 3
+    scale = operands[which]
+    along = -1 if (scaling == "block") == (which == 2) or which == 3 else -2
+    operands[which] = torch.full_like(scale, float(scale.mean())) if error.startswith("no") else scale.roll(1, dims=along)
+    expected = OP.load("reference")(p, inputs.operands)
+    allowed = OP.load("tolerance")(p, inputs.operands, expected)
+    spoilt = OP.load("reference")(p, tuple(operands))
+    assert bool(((spoilt - expected).abs() > allowed).any())
+    assert not bool(((expected.bfloat16().double() - expected).abs() > allowed).any())
+
+
+def test_recipes_are_of_fp8_only() -> None:
+    with pytest.raises(OpError, match="scaling: row is for fp8 precisions; bf16 operands have no scales"):
+        point("bf16", {"m": 1, "n": 1, "k": 1}, scaling="row")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "scales"),
+    [("tensor", 2), ("row", 130 + 257), ("block", 130 * 3 + 4 * 3)],  # 3 blocks of 300, padded to 4 for B; 3 blocks of 257
+)
+def test_bytes_of_scales(scaling: str, scales: int) -> None:
+    p = point("fp8_e4m3", {"m": 130, "n": 257, "k": 300}, layout="nt", scaling=scaling)
+    inputs = triton_impl.make_inputs(p, "cpu", 3)
+    assert sum(scale.numel() for scale in inputs.operands[2:]) == scales
+    assert OP.cost(p, "cuda").bytes_read == 130 * 300 + 257 * 300 + 4 * scales
+
+
+@pytest.mark.parametrize(
+    ("sizes", "strides", "block", "expected"),
+    [
+        ((4096,), (1,), 64, (64,)),
+        ((32, 128), (131072, 1), 64, (131072 - 128, 64)),
+        ((32, 129), (131072, 1), 64, (131072 - 192, 64)),  # three steps of 64 go past the 129
+        ((2, 3, 5), (100, 7, 2), 16, (100 - 21, 7 - 32, 32)),
+    ],
+)
+def test_steps_of_an_address(sizes: tuple[int, ...], strides: tuple[int, ...], block: int, expected: tuple[int, ...]) -> None:
+    assert triton_impl.steps(sizes, strides, block) == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "m", "n", "k", "batch", "aligned", "expected"),
+    [
+        ("bf16", 4096, 4096, 4096, 1, True, "128x256x64 w8 s4"),
+        ("fp8_e4m3", 8192, 8192, 8192, 1, True, "128x256x128 w8 s4"),
+        ("tf32", 4096, 4096, 4096, 1, True, "128x256x32 w8 s4"),
+        ("fp32", 4096, 4096, 4096, 1, True, "128x128x16 w8 s3"),
+        ("bf16", 2048, 2048, 2048, 1, True, "128x128x64 w4 s3"),  # 256 tiles, two on an SM; 128 of 128 × 256 would leave SMs idle
+        ("bf16", 1408, 1536, 256, 1, True, "128x128x64 w8 s4"),  # 132 tiles, one on an SM
+        ("bf16", 1, 4096, 4096, 1, True, "64x32x128 w4 s4"),  # decode
+        ("bf16", 16, 1024, 4096, 1, True, "64x32x128 w4 s4 k4"),  # 32 tiles
+        ("bf16", 16, 1024, 1024, 1, True, "64x32x128 w4 s4"),  # 8 steps are not worth splitting
+        ("bf16", 16, 1024, 0, 1, True, "64x32x128 w4 s4"),  # k is several dims
+        ("bf16", 512, 512, 16384, 1, True, "128x128x64 w8 s4 k8"),
+        ("bf16", 1024, 1024, 4096, 1, True, "64x64x64 w4 s4"),  # partial sums would be as many bytes as the operands
+        ("bf16", 1024, 64, 1024, 64, True, "64x64x64 w4 s4"),  # attention heads
+        ("bf16", 4097, 4097, 4097, 1, False, "128x128x32 w8 s4"),  # no vector loads
+        ("fp32", 4097, 4097, 4097, 1, False, "64x128x16 w8 s3"),
+    ],
+)
+def test_choice(precision: str, m: int, n: int, k: int, batch: int, aligned: bool, expected: str) -> None:
+    assert str(choose(precision, m, n, k, batch, aligned, H100_SMS)) == expected
 
 
 def points() -> Iterator[Point]:
@@ -146,7 +248,7 @@ def points() -> Iterator[Point]:
 def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
         config = triton_impl.choose_for(p, H100_SMS)
-        assert config in shipped(p.precision), p.id
+        assert replace(config, split=1) in shipped(p.precision), p.id
         assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
 
 

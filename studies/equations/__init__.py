@@ -1,0 +1,1 @@
+"""Random equations for the Triton einsum."""
