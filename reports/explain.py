@@ -82,7 +82,7 @@ def _with(point: Point, dim: str, size: int) -> Point | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("point", metavar="POINT", help="a point's id, as tables and the page show it")
     parser.set_defaults(run=run)
 

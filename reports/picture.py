@@ -93,7 +93,7 @@ def view_of(charts: dict[str, Chart], name: str) -> View:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("name", metavar="NAME", help="curves, roofline, heatmap, parity, …; NAME:VIEW for another view than the first")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", required=True, help="where it goes; .svg or .png says what it is")
     parser.set_defaults(run=run)

@@ -79,7 +79,7 @@ def chosen(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN")
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument(
         "--columns",
         type=lambda text: re.split(r"[,\s]+", text.strip(", ")),
