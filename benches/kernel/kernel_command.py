@@ -92,7 +92,7 @@ def main(given: argparse.Namespace) -> int:
             raise RunError(f"{run_dir} already holds a run: name another --run-dir")
         found = find([path.absolute() for path in given.files], run_dir, given.dims)
         sweep = make_sweep(found, given.dims, given.precision)
-        rows, environment = measure(found, sweep, kind, run_dir, given.seed)
+        rows, environment = measured_rows(found, sweep, kind, run_dir, given.seed)
     except (FormatError, ImportProblem) as error:
         return _refuse(str(error))
     except GpuError as error:
@@ -209,7 +209,7 @@ def taken(op: Op, impls: Sequence[str]) -> list[str]:
     return found or list(op.precisions)
 
 
-def measure(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> tuple[list[Row], dict[str, Any]]:
+def measured_rows(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> tuple[list[Row], dict[str, Any]]:
     """The rows in the sweep's order, measured in a random one like those of any run, and the run's environment."""
     again = [one.again for one in found.imports]
     opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": {}, "imports": again}
@@ -230,7 +230,7 @@ def measure(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> 
 def _make_page(run_dir: Path) -> None:
     """Makes the page in a process of its own, since measuring needs nothing of what draws it."""
     command = [sys.executable, "-m", "reports", "html", str(run_dir)]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if made.returncode:
         print(one_line(f"no report ({(made.stderr.strip().splitlines() or ['no message'])[-1]}); try: {shlex.join(command)}"))
     else:
