@@ -79,6 +79,7 @@ def op(
     flops: Callable[[Point], int] | None = None,
     bytes: Callable[[Point], tuple[int, int]] | None = None,
     small: Mapping[str, int] | None = None,
+    example: Mapping[str, int] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers an op that the decorated function defines: `reference(*operands)` returns the result, a tensor or a tuple of them.
 
@@ -86,6 +87,7 @@ def op(
     dtype. The generator is seeded; on the device "meta", which holds no numbers, it is None.
     flops, bytes: of a point, (bytes read, bytes written); by default counted on meta tensors, and those of inputs and outputs.
     small: the largest sizes that Triton's interpreter and the self-test get, where the default, some tens, is not possible.
+    example: the sizes that `python -m benches kernel` measures where none are given.
     """
     _known(precisions, PRECISIONS, "precisions")
 
@@ -106,6 +108,7 @@ def op(
                 flops=flops,
                 traffic=bytes,
                 small=small,
+                example=example,
             )
         except OpError as error:
             raise RegistrationError(str(error)) from None
@@ -150,7 +153,10 @@ def _wrapped(build: Callable[[Point, Inputs], Any]) -> Callable[[Point, Inputs],
 
 def _needs(point: Point, platform: Platform) -> str | None:
     """What the platform lacks for the precision, whatever the implementation."""
-    if OPS[point.op].on_matrix_units:
+    op = OPS[point.op]
+    if point.precision not in op.precisions:
+        return f"{op.name} is defined for {', '.join(op.precisions)}"
+    if op.on_matrix_units:
         return support.matrix_units_or_interpreter(point.precision, platform)
     return support.no_products(point.precision, "the op runs in fp32") or support.fp8_conversions({point.precision}, platform)
 

@@ -18,35 +18,51 @@ if __name__ == "__main__":
 with missing_package_in_a_line():  # a node where nothing was installed yet starts with doctor
     from benches.doctor.doctor_command import add_command as add_doctor
     from benches.first_contact.first_contact_command import add_command as add_first_contact
+    from benches.kernel.kernel_command import add_command as add_kernel
+    from benches.listing import add_command as add_list
     from benches.plan import make_plan, show, write_csv
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
     from kernels.console import open_console
+    from kernels.escaping import one_line
     from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help
+    from kernels.imports import ImportProblem, load_imports, specs
+    from kernels.imports import add_option as add_import_option
 
 
-def main(arguments: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
     parser = argparse.ArgumentParser(prog="python -m benches", description="Sweeps of kernels, beside their measurement by pytest.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plan = commands.add_parser("plan", help="expand a sweep and predict it; needs no GPU and allocates no tensors")
     plan.add_argument("sweep", metavar="SWEEP", help="a name in configs/sweeps, or a YAML file")
     plan.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     plan.add_argument("-o", "--out", type=Path, metavar="FILE", help="write every point to a CSV file")
+    add_import_option(plan)
     plan.set_defaults(run=_plan)
+    add_list(commands)
     add_doctor(commands)
     add_train(commands)
     add_first_contact(commands)
-    given = parser.parse_args(arguments)
+    add_kernel(commands)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = make_parser().parse_args(arguments)
     return given.run(given)
 
 
 def _plan(given: argparse.Namespace) -> int:
     try:
+        load_imports(specs(given.imports))
         plan = make_plan(load_sweep(given.sweep), find_gpu(given.gpu))
         if given.out:
             write_csv(plan, given.out)
     except SweepError as error:
         return _refuse(*error.problems)
+    except ImportProblem as error:
+        return _refuse(one_line(str(error)))
     except GpuError as error:
         return _refuse(f"error: --gpu: {error}")
     except OSError as error:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WrapValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator, model_validator
 
 from kernels.op import Cost, CostSource, Point, ToleranceSource
 
@@ -46,12 +46,12 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sm_clock_hz: float | None = None
-    memory_clock_hz: float | None = None
-    power_w: float | None = None
-    energy_j: float | None = None  # of one call
-    temperature_c: float | None = None
-    throttle_reasons: list[str] | None = None
+    sm_clock_hz: float | None = Field(default=None, description="The clock of the SMs.")
+    memory_clock_hz: float | None = Field(default=None, description="The clock of the memory.")
+    power_w: float | None = Field(default=None, description="The power that the board drew.")
+    energy_j: float | None = Field(default=None, description="The energy of one call.")
+    temperature_c: float | None = Field(default=None, description="The temperature of the GPU.")
+    throttle_reasons: list[str] | None = Field(default=None, description="Why the driver lowered the clocks, by its own names.")
 
 
 class Row(BaseModel):
@@ -59,57 +59,93 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    point: str
-    op: str
-    impl: str
-    precision: str
-    dims: dict[str, int]
-    layout: str | None = None  # these three follow from the options
-    equation: str | None = None
-    function: str | None = None
-    options: dict[str, str] = {}  # every option of the op
-    label: str | None = None
-    config: str | None = None  # of the kernel that ran
-    source_hash: str | None = None  # "v2:…", of the code that the kernel depends on (kernels/fingerprint.py)
-    machine_code_hash: str | None = None  # of the Triton kernels that ran on a GPU
+    point: str = Field(description="The id of the point, which stays the same from night to night.")
+    op: str = Field(description="The op.")
+    impl: str = Field(description="The implementation.")
+    precision: str = Field(description="The precision.")
+    dims: dict[str, int] = Field(description="The sizes, in the op's order.")
+    layout: str | None = Field(default=None, description="The option of this name; it follows from `options`.")
+    equation: str | None = Field(default=None, description="The option of this name, or the pattern of einops; it follows from `options`.")
+    function: str | None = Field(default=None, description="The option of this name, or what einops does; it follows from `options`.")
+    options: dict[str, str] = Field(default={}, description="Every option of the op.")
+    label: str | None = Field(default=None, description="Where the shape comes from, as the sweep says.")
+    config: str | None = Field(default=None, description="The configuration of the kernel that ran.")
+    source_hash: str | None = Field(
+        default=None, description="A hash of the code that the kernel depends on, after its version: `v2:…` (kernels/fingerprint.py)."
+    )
+    machine_code_hash: str | None = Field(default=None, description="A hash of the Triton kernels that ran on a GPU.")
 
-    status: Status
-    reason: str | None = None  # for a reader
-    cause: str | None = None  # the same for a program, where one acts on it: a constant of this module
-    error_file: str | None = None  # in the run directory: the whole of an error's message, of which `reason` has a line
+    status: Status = Field(description="How the point ended.")
+    reason: str | None = Field(default=None, description="Why, for a reader.")
+    cause: str | None = Field(default=None, description="Why, for a program, where one acts on it: a constant of benches/row.py.")
+    error_file: str | None = Field(
+        default=None, description="The file in the run directory that holds the whole of an error's message, of which `reason` has a line."
+    )
 
-    median_s: float | None = None
-    ci_low_s: float | None = None
-    ci_high_s: float | None = None
-    samples_s: list[float] = []  # in time order, unfiltered
-    process_medians_s: list[float] = []  # of each fresh process, where there were several: the interval is then theirs
-    timer: str | None = None
-    regime: str | None = None
-    cache: Cache | None = None
-    mode: Mode | None = None  # benches/timing/method.py says what each is
-    launches: int | None = None  # in a sample, which is their mean
-    sets: int | None = None  # of inputs and outputs that the launches rotated through, each touched; 1: none, or a read before each
-    dropped: dict[str, int] = {}  # samples that do not count, by cause; never for their value
-    warmup_s: float | None = None
-    duty: float | None = None  # of the time in which samples were taken, how much the device worked on them; null where not known
-    floor_s: float | None = None  # a kernel that does nothing, timed in the same way; of short points only, and not subtracted
-    enqueue_s: float | None = None  # of the host, a launch
-    launch_bound: bool | None = None  # the host takes longer to enqueue a launch than the device to run it
+    median_s: float | None = Field(default=None, description="The median time of a call.")
+    ci_low_s: float | None = Field(default=None, description="The lower end of the median's confidence interval.")
+    ci_high_s: float | None = Field(default=None, description="The upper end of the median's confidence interval.")
+    samples_s: list[float] = Field(default=[], description="The samples in time order, unfiltered. Each is the mean of `launches` calls.")
+    process_medians_s: list[float] = Field(
+        default=[], description="The median of each fresh process, where there were several: the interval is then theirs."
+    )
+    timer: str | None = Field(default=None, description="What took the time.")
+    regime: str | None = Field(default=None, description="`sustained`, back to back, or `boost`, short bursts after idling.")
+    cache: Cache | None = Field(
+        default=None, description="What the caches held when a sample started: `cold`, nothing of the inputs, or `hot`."
+    )
+    mode: Mode | None = Field(
+        default=None, description="How a sample was timed (benches/timing/method.py): `graph`, `events`, `wall` or `host`."
+    )
+    launches: int | None = Field(default=None, description="Launches in a sample, which is their mean.")
+    sets: int | None = Field(
+        default=None,
+        description="How many sets of inputs and outputs the launches rotate through, each touched; 1: none, or a read before each launch.",
+    )
+    dropped: dict[str, int] = Field(default={}, description="Samples that do not count, by cause. None is dropped for its value.")
+    warmup_s: float | None = Field(default=None, description="How long the warm-up took.")
+    duty: float | None = Field(
+        default=None,
+        description="The share of the time in which samples were taken that the device worked on them; null where it is not known.",
+    )
+    floor_s: float | None = Field(
+        default=None,
+        description="A kernel that does nothing, timed in the same way. It is measured for short points only, and not subtracted.",
+    )
+    enqueue_s: float | None = Field(default=None, description="How long the host takes to enqueue a launch.")
+    launch_bound: bool | None = Field(
+        default=None, description="Whether the host takes longer to enqueue a launch than the device to run it."
+    )
 
-    flops: int
-    bytes_read: int
-    bytes_written: int
-    memory_bytes: int
-    cost_source: CostSource | None = None  # of `flops`; null in rows of earlier versions: by formula
-    tolerance: ToleranceSource | None = None  # null where the result was not compared, and in rows of earlier versions
-    peak_memory_bytes: int | None = None  # what the allocator handed out at most
-    scratch_bytes: int | None = None  # the part of it that no tensor held: what kernels take for themselves and give back
+    flops: int = Field(description="The analytic FLOPs of a call.")
+    bytes_read: int = Field(description="The analytic bytes that a call reads, each operand once.")
+    bytes_written: int = Field(description="The analytic bytes that a call writes, each result once.")
+    memory_bytes: int = Field(description="The analytic bytes that the point must hold at once.")
+    cost_source: CostSource | None = Field(
+        default=None,
+        description="Where `flops` comes from: `formula`, `counted` or `given`; null in rows of earlier versions, which is by formula.",
+    )
+    tolerance: ToleranceSource | None = Field(
+        default=None, description="How the tolerance was found; null where the result was not compared, and in rows of earlier versions."
+    )
+    peak_memory_bytes: int | None = Field(default=None, description="The most that the allocator handed out.")
+    scratch_bytes: int | None = Field(
+        default=None, description="The part of it that no tensor held: what kernels take for themselves and give back."
+    )
 
-    error_over_tolerance: float | None = None  # the gate's worst element; at most 1 where it passed
-    phases_s: dict[str, float] = {}  # of a call that has phases: the median seconds of each, timed on its own
-    conditions: Conditions = Conditions()
-    started_utc: str | None = None  # ISO 8601
-    wall_s: float | None = None  # everything the point took: inputs, gate, timing
+    error_over_tolerance: float | None = Field(
+        default=None, description="The error of the worst element over its tolerance, at most 1 where the correctness check passed."
+    )
+    fresh_inputs: bool | None = Field(
+        default=None,
+        description="Whether the correctness check gave the kernel other values than it was built with; false: memory did not hold them.",
+    )
+    phases_s: dict[str, float] = Field(
+        default={}, description="The median seconds of each phase of a call that has phases, each timed on its own."
+    )
+    conditions: Conditions = Field(default=Conditions(), description="What the device reported while the point ran.")
+    started_utc: str | None = Field(default=None, description="When the point started, in ISO 8601.")
+    wall_s: float | None = Field(default=None, description="Everything the point took: inputs, correctness check, timing.")
 
     @model_validator(mode="after")
     def derive(self) -> Self:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kernels import interpreter
+from kernels.escaping import one_line
 from kernels.guard import check_imports
 from kernels.printing import print_safely
 
@@ -21,19 +23,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+def make_parser() -> tuple[Parser, Parser]:
+    """Every command and its options, and the parser of `inspect` alone, which reports what its checks find."""
     from kernels.gpus import DEFAULT_GPU, gpu_help
+    from kernels.imports import add_option
 
     parser = Parser(prog="python -m kernels", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="compile for a GPU without one; exit 0 all pass, 1 a failure, 2 bad usage")
     inspect.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=gpu_help())
     inspect.add_argument("--op", help="this op only")
-    inspect.add_argument("--only", action="append", metavar="OP:PRECISION:CONFIG", help="these kernels only; repeatable")
+    inspect.add_argument(
+        "--only",
+        action="append",
+        metavar="OP:PRECISION:CONFIG",
+        help="these kernels only, an imported one as OP:PRECISION:IMPL; repeatable",
+    )
     inspect.add_argument("--dims", metavar="m=4096,n=4096", help="shape of --op at which imported implementations are launched")
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as well")
+    inspect.add_argument("--against", metavar="REF", help="compare with the kernels of another commit; exit 1 where one became worse")
+    inspect.add_argument("--markdown", type=Path, metavar="FILE", help="with --against: write the comparison here as Markdown")
     inspect.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that compile (default 2)")
+    add_option(inspect)
     commands.add_parser("precisions", help="bytes, bits, range and spacing of each number format")
+    return parser, inspect
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser, inspect = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
         _check(inspect, arguments)
@@ -43,12 +60,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def _check(parser: Parser, arguments: argparse.Namespace) -> None:
     """Everything that can be wrong is found before anything compiles."""
     from kernels.gpus import GpuError, find_gpu
+    from kernels.imports import ImportProblem, load_imports, specs
     from kernels.registry import OPS
 
+    arguments.gpu_given = str(Path(arguments.gpu).resolve()) if os.path.exists(arguments.gpu) else arguments.gpu
     try:
         arguments.gpu = find_gpu(arguments.gpu)
     except GpuError as error:
         parser.error(f"--gpu: {error}")
+    try:
+        load_imports(specs(arguments.imports))
+    except ImportProblem as problem:
+        parser.exit(2, f"{one_line(str(problem))}\n")
     if arguments.op is not None and arguments.op not in OPS:
         near = get_close_matches(arguments.op, OPS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -60,6 +83,8 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
             arguments.dims = parse_dims(arguments.dims)
         except ValueError as error:
             parser.error(f"--dims: {error}")
+    if arguments.markdown and not arguments.against:
+        parser.error("--markdown: only a comparison is written as Markdown: give --against REF")
     if arguments.jobs < 1:
         parser.error(f"--jobs: {arguments.jobs} processes cannot compile; at least 1")
     if arguments.json:
@@ -96,7 +121,36 @@ def main(argv: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run
 
-    return run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only, arguments.dims)
+    code, findings = run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only, arguments.dims)
+    return compare(arguments, findings) if arguments.against else code
+
+
+def compare(arguments: argparse.Namespace, findings: Sequence[Any]) -> int:
+    """Prints what became of the other commit's kernels. 1: something became worse; 2: that commit cannot be compiled."""
+    from kernels.console import open_console
+    from kernels.inspect import record
+    from kernels.inspect_against import RefError, as_markdown, changes, records_at, show
+    from kernels.writing import not_written, write_text
+
+    asked = ["--gpu", arguments.gpu_given, "--jobs", str(arguments.jobs)]
+    asked += ["--op", arguments.op] if arguments.op else []
+    asked += [part for one in arguments.only or () for part in ("--only", one)]
+    try:
+        before = records_at(arguments.against, asked)
+    except RefError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    after = [record(finding) for finding in findings]
+    found = changes(before, after)
+    compared = len({one["id"] for one in before} & {one["id"] for one in after})
+    if arguments.markdown:
+        try:
+            write_text(arguments.markdown, as_markdown(arguments.against, found, compared))
+        except OSError as error:
+            print(f"error: {not_written(arguments.markdown, error)}", file=sys.stderr)
+            return 2
+    show(arguments.against, found, compared, open_console())
+    return 1 if any(change.worse for change in found) else 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 Array = NDArray[np.float64]
 
@@ -34,37 +34,39 @@ class Fit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fitted_on: str  # file, rows, what was held fixed
-    error: str  # of rows that the fit had not seen, or why there is none
+    fitted_on: str = Field(description="The file and rows that it was fitted on, and what was held fixed.")
+    error: str = Field(description="The error on rows that the fit had not seen, or why there is none.")
 
 
 class TileFit(Fit):
     """Constants of `contraction_s`."""
 
-    precisions: tuple[str, ...]  # those it is used for
-    launch_s: PositiveFloat  # once a kernel
-    efficiency: PositiveFloat  # share of the peak that a full SM's main loop reaches
-    bandwidth_fraction: PositiveFloat  # share of the memory bandwidth
-    step_s: PositiveFloat  # least time of one step of STEP_BYTES along k
-    prologue_s: NonNegativeFloat  # once a wave of the blocks that fit the SMs together
-    split_s: NonNegativeFloat  # each doubling of the split: the reduction after it
-    norm: PositiveFloat  # p of the p-norm in which overlapping costs add: 1 one after the other, ∞ fully hidden
-    splits_k: bool  # whether the library divides k among blocks, as long as all of them fit the SMs together
+    precisions: tuple[str, ...] = Field(description="The precisions that it is used for.")
+    launch_s: PositiveFloat = Field(description="The time that each kernel takes before it starts.")
+    efficiency: PositiveFloat = Field(description="The share of the peak that a full SM's main loop reaches.")
+    bandwidth_fraction: PositiveFloat = Field(description="The share of the memory bandwidth that is reached.")
+    step_s: PositiveFloat = Field(description="The least time of one step of 128 bytes along k.")
+    prologue_s: NonNegativeFloat = Field(description="The time that each wave of blocks takes besides its steps.")
+    split_s: NonNegativeFloat = Field(description="The time that each doubling of the split of k adds: the reduction after it.")
+    norm: PositiveFloat = Field(
+        description="The p of the p-norm in which overlapping costs add: 1 is one after the other, infinity fully hidden."
+    )
+    splits_k: bool = Field(description="Whether the library divides k among blocks, as long as all of them fit the SMs together.")
 
 
 class BatchFit(Fit):
     """What a batched contraction has besides its precision's TileFit, and the L2's speed, which batched rows told."""
 
-    prologue_s: NonNegativeFloat  # replaces a smaller one
-    l2_speedup: PositiveFloat  # of the L2 over the memory: traffic of any hot call within L2_SHARE
+    prologue_s: NonNegativeFloat = Field(description="The prologue of a batched contraction; it replaces a smaller one of its precision.")
+    l2_speedup: PositiveFloat = Field(description="The speed of the L2 over that of the memory, for hot calls that fit it.")
 
 
 class StreamFit(Fit):
     """Constants of `stream_s`."""
 
-    launch_s: PositiveFloat
-    bandwidth_fraction: PositiveFloat
-    norm: PositiveFloat
+    launch_s: PositiveFloat = Field(description="The time that each kernel takes before it starts.")
+    bandwidth_fraction: PositiveFloat = Field(description="The share of the memory bandwidth that is reached.")
+    norm: PositiveFloat = Field(description="The p of the p-norm in which overlapping costs add.")
 
 
 class Calibration(BaseModel):
@@ -72,9 +74,9 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    matmul: tuple[TileFit, ...]
-    batched: BatchFit
-    stream: StreamFit
+    matmul: tuple[TileFit, ...] = Field(description="A list of fits, each for some precisions.")
+    batched: BatchFit = Field(description="What batched contractions have besides.")
+    stream: StreamFit = Field(description="The fit of kernels that read and write once.")
 
     def matmul_for(self, precision: str) -> TileFit | None:
         """The fit used for a precision, or None."""

@@ -19,10 +19,10 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
+from kernels.guard import DOOR
 from kernels.syntax import Module, Ref, Uses, module, text, uses
 
 RECORDED = {"torch", "triton", "numpy"}  # every run records their versions, even of a build from source
-DOOR = "microbench_api"  # registers other people's code: no part of what is measured
 INSTALLED = {"site-packages", "dist-packages"}
 STANDARD = {Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib")}
 # Methods that change nothing; a call of any other method of a module's variable may change that variable.

@@ -3,7 +3,7 @@
     napkin      FLOPs / peak
     roofline    the larger of that and compulsory bytes / memory bandwidth (Williams, Waterman, Patterson 2009)
     calibrated  the forms of kernels/calibrated.py and kernels/cpu_model.py with the device's fitted constants; where it has
-                none, the sum of its parts' rooflines
+                none, the sum of its parts' rooflines, and on a CPU the calls of its operators where their time was measured
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
 All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernels.calibrated import L2_SHARE, Array, BatchFit, Calibration, Contractions, TileFit, contraction_s, stream_s
 from kernels.collector import collector_paused
-from kernels.cpu_model import cpu_s
+from kernels.cpu_model import cpu_s, operators
 from kernels.gpus import Ceilings, Gpu
 from kernels.op import Cost, Point
 from kernels.parts import VECTOR_PRECISION, Contraction, Part, Stream
@@ -104,13 +104,58 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
     return _predict(points, costs, ceilings, hot)
 
 
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What a predicted time is made of, one array (N,) each, seconds: they add up to `predicted_s`."""
+
+    at_peak_s: Array  # FLOPs / peak
+    tiles_s: Array  # what computing takes beyond that: tiles and waves that are not full, a main loop below the peak
+    traffic_s: Array  # what moving bytes adds
+    launches_s: Array  # what launches, on a CPU calls, add
+
+
+def predict_terms(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Terms:
+    """The terms of rows' predicted times, from the columns that `predict_rows` takes; NaN where a peak is not known.
+
+    Each is what the time falls by without it: the launches are taken away first, then the traffic.
+    """
+    every = predict_rows(columns, ceilings)
+    free = _without_launches(ceilings)
+    no_launch = predict_rows(columns, free).predicted_s
+    computing = predict_rows(columns, _without_traffic(free)).predicted_s
+    return Terms(every.napkin_s, computing - every.napkin_s, no_launch - computing, every.predicted_s - no_launch)
+
+
+NOTHING_S, NO_LIMIT = 1e-30, 1e30  # a launch without a time, a bandwidth without a limit: the forms divide by both
+
+
+def _without_launches(ceilings: Ceilings) -> Ceilings:
+    """Ceilings whose launches, and whose calls, take no time."""
+    update: dict[str, Any] = {"call_s": None}
+    if ceilings.model is not None:
+        fits = tuple(fit.model_copy(update={"launch_s": NOTHING_S}) for fit in ceilings.model.matmul)
+        stream = ceilings.model.stream.model_copy(update={"launch_s": NOTHING_S})
+        update["model"] = ceilings.model.model_copy(update={"matmul": fits, "stream": stream})
+    if ceilings.cpu_model is not None:
+        update["cpu_model"] = ceilings.cpu_model.model_copy(update={"call_s": 0.0})
+    return ceilings.model_copy(update=update)
+
+
+def _without_traffic(ceilings: Ceilings) -> Ceilings:
+    """Ceilings to which bytes are free."""
+    update: dict[str, Any] = {"bandwidth_bytes_per_s": NO_LIMIT, "host_link_bytes_per_s": None}
+    if ceilings.cpu_model is not None:
+        update["cpu_model"] = ceilings.cpu_model.model_copy(update={"bytes_per_s": {}, "operand_bytes_per_s": {}})
+    return ceilings.model_copy(update=update)
+
+
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
     """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
     parts = OPS[point.op].parts(point, OPS[point.op].cost(point, where_of(ceilings)))
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
     found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))
-    seconds = found[0] if found else rooflines_s(asked, ceilings)
+    seconds = (found or _uncalibrated(asked, ceilings))[0]
     return dict(zip(names, map(float, seconds), strict=True))
 
 
@@ -128,7 +173,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-    predicted, launches = _calibrated(asked, ceilings, hot) or (rooflines_s(asked, ceilings, roofline), np.zeros(len(points)))
+    predicted, launches = _calibrated(asked, ceilings, hot) or _uncalibrated(asked, ceilings, roofline)
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
@@ -150,6 +195,12 @@ def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tup
         return None
     total, launches = parts_s(asked, ceilings, ceilings.model, ceilings.sm_count, hot)
     return np.where(unknown, np.nan, total), launches
+
+
+def _uncalibrated(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> tuple[Array, Array]:
+    """Seconds and the calls in them, each (N,): rooflines, and on a CPU a call's measured time for each operator."""
+    calls = np.array([operators(point, parts) for point, parts in asked], float) * (ceilings.call_s or 0.0)
+    return rooflines_s(asked, ceilings, unknown_s) + calls, calls
 
 
 def rooflines_s(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> Array:

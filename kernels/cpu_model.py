@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from kernels.op import Point
 from kernels.parts import Contraction, Part, Stream
@@ -36,14 +36,20 @@ class CpuModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cpu: str  # the model name that the machine tells
-    threads: PositiveInt
-    call_s: NonNegativeFloat  # once a kernel: Python, dispatch, waking the threads
-    flops_per_s: dict[str, PositiveFloat]  # of contractions
-    operand_bytes_per_s: dict[str, PositiveFloat]  # at which contractions read, convert and pack their operands
-    bytes_per_s: dict[str, PositiveFloat]  # of streams: their analytic traffic over their time, whatever limits them
-    fitted_on: str
-    error: str
+    cpu: str = Field(description="The model name that the machine reports.")
+    threads: PositiveInt = Field(description="The number of threads that it was measured with.")
+    call_s: NonNegativeFloat = Field(description="The time that each kernel takes before it starts: Python, dispatch, waking the threads.")
+    flops_per_s: dict[str, PositiveFloat] = Field(
+        description="The rate at which contractions compute, by precision, and apart for batched ones."
+    )
+    operand_bytes_per_s: dict[str, PositiveFloat] = Field(
+        description="The rate at which contractions read, convert and pack their operands."
+    )
+    bytes_per_s: dict[str, PositiveFloat] = Field(
+        description="The analytic traffic of streams over their time, whatever limits them, by op, options and precision."
+    )
+    fitted_on: str = Field(description="The run and the rows that it was fitted on.")
+    error: str = Field(description="The error on rows that the fit had not seen.")
 
 
 def kernel_name(point: Point, part: Part) -> str:
@@ -64,15 +70,17 @@ def cpu_s(
 ) -> tuple[Array, Array]:
     """Seconds and the calls' overhead in them, each (N,): the sums over each point's parts of
 
-        contraction   call_s + FLOPs / flops_per_s + operand bytes / operand_bytes_per_s
-        stream        call_s + bytes / bytes_per_s
+        contraction   calls + FLOPs / flops_per_s + operand bytes / operand_bytes_per_s
+        stream        calls + bytes / bytes_per_s
+
+    calls = call_s · the op's operators a part.
 
     A rate that the model lacks is the peak or the bandwidth given. A point without parts, or whose parts do nothing (a view), is a call.
     NaN where neither knows a precision.
     """
     total, calls = np.zeros(len(asked)), np.zeros(len(asked))
     for i, (point, parts) in enumerate(asked):
-        calls[i] = model.call_s * max(1, sum(part.times for part in parts))
+        calls[i] = model.call_s * operators(point, parts)
         total[i] = calls[i]
         for part in parts:
             name = kernel_name(point, part)
@@ -83,6 +91,12 @@ def cpu_s(
                 seconds = flops(part) / rate + operand_bytes(part) / model.operand_bytes_per_s.get(name, bandwidth_bytes_per_s)
             total[i] += part.times * seconds
     return total, calls
+
+
+def operators(point: Point, parts: Sequence[Part]) -> int:
+    """How many operators PyTorch calls for a point, at least one: those of its op a part, as often as the part runs."""
+    each = OPS[point.op].operators_a_part if point.op in OPS else 1
+    return max(1, each * sum(part.times for part in parts))
 
 
 def flops(part: Contraction) -> int:

@@ -31,18 +31,42 @@ class GpuError(ValueError):
     """An unknown GPU, or a GPU's YAML that is wrong. The message is one line."""
 
 
+class CacheLevel(BaseModel):
+    """A cache of a CPU: the bytes that it holds for the threads that measure, and the rate at which a copy within it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str  # L2
+    bytes: PositiveInt
+    bandwidth_bytes_per_s: PositiveFloat
+
+
 class Ceilings(BaseModel):
     """What no kernel can exceed. From a GPU's YAML, or measured on a CPU (`ceilings` of a run's environment.json)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    peak_flops_per_s: dict[str, PositiveFloat]  # by precision, dense
-    bandwidth_bytes_per_s: PositiveFloat
-    sm_count: PositiveInt | None = None
-    l2_bytes: PositiveInt | None = None
-    host_link_bytes_per_s: PositiveFloat | None = None  # from the host's memory, one direction
-    model: Calibration | None = None  # None: nothing was fitted, so there is no calibrated level
-    cpu_model: CpuModel | None = None  # a CPU's, in the place of `model`
+    peak_flops_per_s: dict[str, PositiveFloat] = Field(
+        description="The dense peak of each precision. A precision that the matrix units lack is left out."
+    )
+    bandwidth_bytes_per_s: PositiveFloat = Field(description="The bandwidth of the memory.")
+    sm_count: PositiveInt | None = Field(default=None, description="The number of SMs.")
+    l2_bytes: PositiveInt | None = Field(default=None, description="The size of the L2.")
+    host_link_bytes_per_s: PositiveFloat | None = Field(default=None, description="The bandwidth from the host's memory, in one direction.")
+    caches: tuple[CacheLevel, ...] = Field(default=(), description="The caches of a CPU, measured, the smallest first.")
+    call_s: PositiveFloat | None = Field(
+        default=None, description="Measured on a CPU: what a call of one operator takes that computes nearly nothing."
+    )
+    model: Calibration | None = Field(
+        default=None,
+        description="Fitted constants of the cost model, or the name of another GPU whose constants hold here; without it there are none.",
+    )
+    cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
+
+    def level(self, working_set_bytes: float) -> tuple[str, float]:
+        """The smallest cache that holds so many bytes, or "memory", and its bandwidth."""
+        levels = [(cache.name, cache.bandwidth_bytes_per_s) for cache in self.caches if working_set_bytes <= cache.bytes]
+        return levels[0] if levels else ("memory", self.bandwidth_bytes_per_s)
 
     @field_validator("peak_flops_per_s")
     @classmethod
@@ -56,17 +80,27 @@ class Ceilings(BaseModel):
 class Gpu(Ceilings):
     """One device. `sources` says for each figure where it comes from."""
 
-    name: str  # of the YAML: h100_sxm5
-    boards: tuple[str, ...] = Field(min_length=1)  # names NVML gives such a board, exactly
-    compute_capability: tuple[int, int]
-    memory_bytes: PositiveInt
-    l2_bytes: PositiveInt
-    sm_count: PositiveInt
-    boost_clock_hz: PositiveFloat  # the clock at which the tensor peaks are quoted
-    max_clock_hz: PositiveFloat | None = None  # boards may run faster than the quoted peaks assume
-    shared_memory_per_block_bytes: PositiveInt  # the most that one block can ask for
-    node_link_bytes_per_s: PositiveFloat | None = None  # of one GPU to the others of its node, in one direction
-    sources: dict[str, str]
+    name: str = Field(description="The file's name without `.yaml`.")
+    boards: tuple[str, ...] = Field(min_length=1, description="The names that NVML gives such a board, exactly.")
+    compute_capability: tuple[int, int] = Field(description="The compute capability, `[major, minor]`.")
+    memory_bytes: PositiveInt = Field(description="The size of the memory.")
+    l2_bytes: PositiveInt = Field(description="The size of the L2.")
+    sm_count: PositiveInt = Field(description="The number of SMs.")
+    boost_clock_hz: PositiveFloat = Field(description="The clock at which the peaks of the tensor cores are quoted.")
+    max_clock_hz: PositiveFloat | None = Field(
+        default=None, description="The highest clock: boards may run faster than the quoted peaks assume."
+    )
+    shared_memory_per_block_bytes: PositiveInt = Field(description="The most shared memory that one block can ask for.")
+    node_link_bytes_per_s: PositiveFloat | None = Field(
+        default=None, description="The bandwidth of one GPU to the others of its node, in one direction; for `napkin`."
+    )
+    network_bytes_per_s: PositiveFloat | None = Field(
+        default=None, description="The bandwidth of one GPU out of its usual system's node, in one direction; for `napkin`."
+    )
+    board_memory_bytes: PositiveInt | None = Field(
+        default=None, description="The memory that the driver reports, where somebody read it from a board."
+    )
+    sources: dict[str, str] = Field(description="Where each figure comes from: one text a key.")
 
     @model_validator(mode="after")
     def _sourced(self) -> Gpu:

@@ -1,5 +1,5 @@
-"""Stops when `kernels`, `benches`, `reports` or `studies` is somebody else's package: PyPI has some of these names, and a benchmark that
-silently imports the wrong one measures the wrong thing."""
+"""Stops when `kernels`, `benches`, `reports`, `studies` or `microbench_api` is somebody else's: PyPI has packages of some of these names,
+and a benchmark that silently imports the wrong one measures the wrong thing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("kernels", "benches", "reports", "studies")
+DOOR = "microbench_api"  # a file in the root, for other people's code
 
 
 def check_imports(root: Path = ROOT) -> None:
     """Raises SystemExit with one line that names the intruder and what to do."""
-    for name in NAMES:
+    for name in (*NAMES, DOOR):
         spec = importlib.util.find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
-        if found != root / name / "__init__.py":
+        own = root / f"{name}.py" if name == DOOR else root / name
+        if found not in (own, own / "__init__.py"):
             where = found or "nowhere"
-            raise SystemExit(f"error: `{name}` resolves to {where}, not to {root / name}: run from {root}, or `pip uninstall {name}`")
+            raise SystemExit(f"error: `{name}` resolves to {where}, not to {own}: run from {root}, or `pip uninstall {name}`")
 
 
 def two_packages(error: BaseException) -> str | None:

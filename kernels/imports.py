@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kernels.fingerprint import forget
-from kernels.guard import NAMES, ROOT
+from kernels.guard import DOOR, NAMES, ROOT, two_packages
 from kernels.registry import RegistrationError, registered, restore
 
 VARIABLE = "MICROBENCH_IMPORT"  # specs as for --import, separated as the entries of PATH are
@@ -82,14 +82,14 @@ def _load(spec: str) -> Imported:
         return _loaded[name]
     before, modules, place = registered(), set(sys.modules), str(path) if is_file else spec
     try:
-        module = _import_file(path.resolve(), name) if is_file else importlib.import_module(name)
+        module = import_file(path.resolve(), name) if is_file else importlib.import_module(name)
         if registered() == before:
             raise RegistrationError("it registers nothing: decorate a function with `implementation` or `op` of microbench_api")
     except (Exception, SystemExit) as error:
         restore(before)
         if is_file:
             sys.modules.pop(name, None)
-        raise ImportProblem(_line(error, spec, place)) from error
+        raise ImportProblem(error_line(error, spec, place)) from error
     forget()  # what was hashed before may import what now exists
     file = Path(getattr(module, "__file__", None) or place)
     new = [module, *(sys.modules[one] for one in sorted(set(sys.modules) - modules - {name}))]
@@ -97,7 +97,8 @@ def _load(spec: str) -> Imported:
     return _loaded[name]
 
 
-def _import_file(path: Path, name: str) -> ModuleType:
+def import_file(path: Path, name: str) -> ModuleType:
+    """The module of a file, under a name that other processes give it too. Raises what the file raises."""
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     if PACKAGE not in sys.modules:
@@ -114,7 +115,7 @@ def _import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _line(error: BaseException, spec: str, place: str) -> str:
+def error_line(error: BaseException, spec: str, place: str) -> str:
     """The innermost line of the file, or of what lies beside it, that the error comes from."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}: {type(error).__name__}: {error.msg}; correct it, then import it again"
@@ -123,6 +124,8 @@ def _line(error: BaseException, spec: str, place: str) -> str:
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else f"{spec}:1"
     if isinstance(error, RegistrationError):
         return f"{where}: {error}"
+    if line := two_packages(error):
+        return f"{where}: {line}"
     if isinstance(error, ModuleNotFoundError):
         return f"{where}: there is no module {error.name!r}: install it, or put it beside the file"
     first = (str(error).strip().splitlines() or [""])[0]
@@ -130,7 +133,7 @@ def _line(error: BaseException, spec: str, place: str) -> str:
 
 
 def _is_theirs(file: str, folder: str) -> bool:
-    suite = any(Path(file).is_relative_to(ROOT / name) for name in NAMES) or Path(file) == ROOT / "microbench_api.py"
+    suite = any(Path(file).is_relative_to(ROOT / name) for name in NAMES) or Path(file) == ROOT / f"{DOOR}.py"
     return not suite and not file.startswith("<") and (file.startswith(folder) if folder else "importlib" not in file)
 
 

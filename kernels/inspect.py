@@ -40,8 +40,12 @@ from kernels import interpreter
 from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for, innermost
 from kernels.console import open_console
 from kernels.example_launches import launches_of
+from kernels.fingerprint import digest
 from kernels.gpus import Gpu
+from kernels.kernel_bound import Bound, Occupancy, bound, occupancy
+from kernels.machine_loop import Loop, main_loop, parse
 from kernels.op import Dims, Impl, Op, code_name
+from kernels.registry import is_shipped
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
@@ -52,6 +56,7 @@ SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
 OPCODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
 OFFSET = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/")
 REGISTERS = re.compile(r"REG:(\d+)")
+STACK = re.compile(r"STACK:(\d+)")
 DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
 MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
 
@@ -64,6 +69,9 @@ class MachineCode:
     shared_bytes: int  # a block
     instructions: dict[str, int]  # static count by mnemonic without modifiers
     wide_loads: int  # global loads of 128 bits a thread
+    stack_bytes: int = 0  # a thread
+    hash: str = ""  # of the instructions
+    loop: Loop | None = None
 
     @property
     def spills(self) -> int:
@@ -91,6 +99,8 @@ class Finding:
     reasons: list[str] = field(default_factory=list)
     code: MachineCode | None = None
     seconds: float = 0.0  # that compiling took
+    occupancy: Occupancy | None = None
+    bound: Bound | None = None
 
 
 def expected_instructions(precision: str, capability: tuple[int, int]) -> tuple[str, ...]:
@@ -133,8 +143,37 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
         expected = expected_instructions(compilation.precision, gpu.compute_capability)
         if not any(code.instructions.get(name) for name in expected):
             reasons.append(f"no {' or '.join(expected)}: {compilation.precision} runs on other units")
+        elif code.loop and (others := {one.name for one in code.loop.matrix} - set(expected)):
+            reasons.append(f"{', '.join(sorted(others))} in the main loop: {compilation.precision} is multiplied as another format")
+        if narrow := narrow_loads(compilation, code):
+            reasons.append(f"{narrow} in the main loop, although operands are aligned to {ALIGNMENT} bytes")
         if compilation.precision == "fp32" and (used := [name for name in TENSOR_INSTRUCTIONS if code.instructions.get(name)]):
             reasons.append(f"{', '.join(used)}: fp32 must not be rounded for the tensor cores")
+    return reasons + dropped(compilation, code)
+
+
+def narrow_loads(compilation: Compilation, code: MachineCode) -> str:
+    """The loads of the main loop from global memory that are narrower than 128 bits, where every argument is aligned; else empty."""
+    if code.loop is None or not is_aligned(compilation):
+        return ""
+    narrow = {kind: n for kind, n in code.loop.loads.items() if kind.startswith(("LDG.", "LDGSTS.")) and not kind.endswith(".128")}
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(narrow.items()))
+
+
+def is_aligned(compilation: Compilation) -> bool:
+    """Whether all pointers and sizes of the kernel are multiples of 16."""
+    return {name for name, kind in compilation.signature.items() if kind != "constexpr"} <= set(compilation.aligned)
+
+
+def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
+    """What was asked of the compiler and is not in the code, though it compiled without an error."""
+    reasons = []
+    if compilation.constexprs.get("WARP_SPECIALIZE") and not code.instructions.get("USETMAXREG"):
+        reasons.append("warp specialisation was asked for and dropped: there is no USETMAXREG")
+    asynchronous = any(code.instructions.get(name) for name in ("LDGSTS", "UTMALDG", "UBLKCP"))
+    pipelined = compilation.expects == "dot" and compilation.num_stages > 1 and is_aligned(compilation)
+    if pipelined and code.loop and not asynchronous:  # what is not aligned is too narrow to be copied asynchronously
+        reasons.append(f"{compilation.num_stages} stages were asked for and dropped: no load is asynchronous")
     return reasons
 
 
@@ -212,7 +251,17 @@ def parse_machine_code(text: str, shared_bytes: int) -> MachineCode:
     registers = REGISTERS.search(text)
     if not opcodes or registers is None:
         raise ValueError("cuobjdump printed no machine code")
-    return MachineCode(int(registers[1]), shared_bytes, dict(Counter(name.split(".")[0] for name in opcodes)), wide)
+    stack = STACK.search(text)
+    code = parse(text)
+    return MachineCode(
+        registers=int(registers[1]),
+        shared_bytes=shared_bytes,
+        instructions=dict(Counter(name.split(".")[0] for name in opcodes)),
+        wide_loads=wide,
+        stack_bytes=int(stack[1]) if stack else 0,
+        hash=digest("\n".join(f"{one.predicate} {one.opcode} {one.operands}" for one in code).encode()),
+        loop=main_loop(code),
+    )
 
 
 def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
@@ -279,7 +328,9 @@ def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     reasons = judge(cubin.compilation, code, gpu)
     if cubin.compilation.expects == "recorded":
         reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
-    return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds)
+    held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)
+    best = bound(code.loop, cubin.compilation.num_warps, held.blocks, cubin.compilation.precision, gpu) if code.loop and held else None
+    return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds, held, best)
 
 
 def _compilers_reason(error: Exception) -> str:
@@ -305,7 +356,9 @@ def gather(ops: Iterable[Op], only: list[str] | None = None, gpu: Gpu | None = N
 
 
 def _wanted(compilation: Compilation, only: list[str] | None) -> bool:
-    return only is None or f"{compilation.op}:{compilation.precision}:{compilation.config}" in only
+    """By its config; a recorded launch by its implementation, since its config is known once it has launched."""
+    which = compilation.impl if compilation.expects == "recorded" else compilation.config
+    return only is None or f"{compilation.op}:{compilation.precision}:{which}" in only
 
 
 def gather_launches(
@@ -321,11 +374,6 @@ def gather_launches(
                     found += [c for c in launches if _wanted(c, only)]
                     failures += lines
     return found, failures
-
-
-def is_shipped(impl: Impl) -> bool:
-    """Whether an implementation is this repository's own, which lists what is to be compiled."""
-    return _module(impl).split(".")[0] == "kernels"
 
 
 def unlisted(ops: Iterable[Op]) -> list[str]:
@@ -364,8 +412,11 @@ def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: 
         return [finding for findings in pool.map(examine, batches, [gpu] * len(batches)) for finding in findings]
 
 
-def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None, dims: Dims | None = None) -> int:
-    """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1. dims: those of recorded launches."""
+def run(
+    ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None, dims: Dims | None = None
+) -> tuple[int, list[Finding]]:
+    """Prints the table and the summary, writes the JSON; 0 where everything passed, else 1, and the findings. dims: those of recorded
+    launches."""
     ops = list(ops)
     launches, failures = gather_launches(ops, gpu, only, dims)
     compilations = gather(ops, only, gpu) + launches
@@ -386,7 +437,7 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
     )
     if json_file:
         write_text(json_file, json.dumps(to_json(findings, gpu), indent=1) + "\n")
-    console = open_console(width=None if sys.stdout.isatty() else 160)
+    console = open_console(width=None if sys.stdout.isatty() else 190)
     console.print(table(findings, gpu))
     count = Counter(f.status for f in findings)
     for finding in findings:
@@ -399,7 +450,7 @@ def run(ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: li
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     unsupported = f", {count['unsupported']} unsupported" if count["unsupported"] else ""
     console.print(f"{gpu.name}: {len(findings)} compilations, {count['pass']} passed, {count['fail']} failed{unsupported}", highlight=False)
-    return 1 if count["fail"] or missing else 0
+    return 1 if count["fail"] or missing else 0, findings
 
 
 def to_json(findings: list[Finding], gpu: Gpu) -> dict[str, Any]:
@@ -430,23 +481,54 @@ def record(finding: Finding) -> dict[str, Any]:
         "spills": code and code.spills,
         "shared_bytes": code and code.shared_bytes,
         "wide_loads": code and code.wide_loads,
+        "stack_bytes": code and code.stack_bytes,
+        "blocks_per_sm": finding.occupancy and finding.occupancy.blocks,
+        "warps_per_sm": finding.occupancy and finding.occupancy.warps,
+        "occupancy_limited_by": finding.occupancy and finding.occupancy.limited_by,
+        "loop": code and loop_record(code.loop),
+        "bound": finding.bound and round(finding.bound.fraction, 4),
+        "bound_limited_by": finding.bound and finding.bound.limited_by,
+        "code_hash": code and code.hash,
         "instructions": code and {name: code.instructions[name] for name in (*SHOWN, "STL", "LDL") if name in code.instructions},
         "seconds": round(finding.seconds, 3),
     }
 
 
-Column = tuple[str, Callable[[MachineCode], str]]
+def loop_record(loop: Loop | None) -> dict[str, Any] | None:
+    """The main loop as plain data, for one pass and one warp; null where there is none."""
+    if loop is None:
+        return None
+    return {
+        "matrix": list(loop.shapes),
+        "matrix_count": len(loop.matrix),
+        "multiply_adds": loop.multiply_adds,
+        "instructions": len(loop.path),
+        "others_each": None if loop.others is None else round(loop.others, 2),
+        "wait_depth": loop.wait_depth,
+        "barriers": loop.barriers,
+        "loads": dict(loop.loads),
+        "stores": dict(loop.stores),
+    }
+
+
+Column = tuple[str, Callable[[Finding, MachineCode], str]]
 COLUMNS: tuple[Column, ...] = (
-    ("registers", lambda code: str(code.registers)),
-    ("spills", lambda code: str(code.spills)),
-    ("shared KiB", lambda code: f"{code.shared_bytes / 1024:.0f}"),
-    ("multiplies", lambda code: _counts(code, [name for name in SHOWN if name not in LOADS])),
-    ("loads", lambda code: _counts(code, LOADS)),
+    ("regs", lambda finding, code: str(code.registers)),
+    ("spills", lambda finding, code: str(code.spills)),
+    ("KiB", lambda finding, code: f"{code.shared_bytes / 1024:.0f}"),
+    ("blocks", lambda finding, code: str(finding.occupancy.blocks) if finding.occupancy else ""),
+    ("main loop", lambda finding, code: _in_loop(code.loop) if code.loop else ""),
+    ("others", lambda finding, code: f"{code.loop.others:.1f}" if code.loop and code.loop.others is not None else ""),
+    ("loads", lambda finding, code: " ".join(f"{kind}×{n}" for kind, n in code.loop.loads.items()) if code.loop else ""),
+    ("bound", lambda finding, code: f"{finding.bound.fraction:.0%} {finding.bound.limited_by.split()[0]}" if finding.bound else ""),
 )
+TO_THE_LEFT = ("main loop", "loads", "bound")
 
 
-def _counts(code: MachineCode, names: Iterable[str]) -> str:
-    return " ".join(f"{name} {count}" for name in names if (count := code.instructions.get(name)))
+def _in_loop(loop: Loop) -> str:
+    shapes = Counter(".".join(one.opcode.split(".")[:2]) for one in loop.matrix)
+    shapes += Counter({name: loop.counts[name] for name in ("FFMA", "FFMA2") if not loop.matrix and loop.counts[name]})
+    return " ".join(f"{shape}×{n}" for shape, n in shapes.items())
 
 
 def table(findings: list[Finding], gpu: Gpu) -> Table:
@@ -454,13 +536,14 @@ def table(findings: list[Finding], gpu: Gpu) -> Table:
     major, minor = gpu.compute_capability
     result = Table(title=f"Triton {triton.__version__} for {gpu.name} (compute capability {major}.{minor})", pad_edge=False)
     for name in ("op", "impl", "precision", "variant", "config"):
-        result.add_column(name, no_wrap=True)
+        long = name == "config" and any(f.compilation.expects == "recorded" for f in findings)  # every compile-time argument
+        result.add_column(name, no_wrap=not long, overflow="fold")
     for name, _ in COLUMNS:
-        result.add_column(name, justify="left" if name in ("multiplies", "loads") else "right")
+        result.add_column(name, justify="left" if name in TO_THE_LEFT else "right")
     result.add_column("verdict", no_wrap=True)
     colours = {"pass": "green", "fail": "red", "unsupported": "yellow"}
     for f in findings:
         c = f.compilation
-        cells = [show(f.code) if f.code else "" for _, show in COLUMNS]
+        cells = [show(f, f.code) if f.code else "" for _, show in COLUMNS]
         result.add_row(c.op, c.impl, c.precision, c.variant, c.config, *cells, f"[{colours[f.status]}]{f.status}")
     return result

@@ -86,7 +86,7 @@ class Noise(TorchDispatchMode):
         return results
 
     def _walk(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-        """The size that a sum of such terms has for zero-mean data: the root of the sum of their squares. Computed by the operator itself."""
+        """The size that a sum of such terms has for zero-mean data: the root of the sum of their squares, which the operator adds."""
         probe = next((a for a in args if floating(a)), None)
         if probe is None or terms(name, args, probe.new_empty(1)) == 1:
             return None

@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from kernels.parts import Part, Stream
+from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind, Platform, triton_needs
 
 Dims = Mapping[str, int]
@@ -200,16 +201,21 @@ class Op:
     reference: Code
     tolerance: Code
     impls: dict[str, Impl]  # which kernels/registry.py adds other people's to
+    dims_doc: str = ""  # complete sentences on the dims, which the reference pages print
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
+    operators_a_part: int = 1  # that PyTorch calls, views among them: on a CPU each takes time, whatever it computes
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves
     many_launches: bool = False  # a call is many launches, or one that a graph cannot hold
     trains: bool = False  # a call, and with it the reference, has a backward pass
+    # A call starts from what was computed before it, as a backward pass does: kernels are built again when operands get other values.
+    works_beforehand: Callable[[Point], bool] = lambda point: False
     exact_strides: bool = False  # the result's strides and offset are part of what is asked: those of `Inputs.out`
     cost_source: Callable[[Point], CostSource] = lambda point: "formula"  # where `cost` has its FLOPs from
     tolerance_source: Callable[[Point], ToleranceSource] = lambda point: "derived"
-    example: Dims | None = None  # a shape for the self-test, where no sweep that ships has one
+    precisions: tuple[str, ...] = tuple(PRECISIONS)  # that it is defined for
+    example: Dims | None = None  # sizes to measure, and to shrink for the self-test, where no sweep that ships has the op
 
     @classmethod
     def define(

@@ -52,7 +52,7 @@ class OwnOp:
     flops: Callable[[Point], int] | None = None
     traffic: Callable[[Point], tuple[int, int]] | None = None
     _traits: dict[tuple[Any, ...], Traits] = field(default_factory=dict)
-    _exact: dict[tuple[Any, ...], bool] = field(default_factory=dict)
+    _exact: dict[str, bool] = field(default_factory=dict)  # by precision
 
     def traits(self, point: Point) -> Traits:
         """Runs the reference on meta tensors, once a shape; where it needs numbers, on the CPU."""
@@ -86,16 +86,16 @@ class OwnOp:
     def cost_source(self, point: Point) -> CostSource:
         return "given" if self.flops else "counted"
 
-    def evaluates_in_fp64(self, point: Point) -> bool:
-        """Whether the reference keeps fp64 operands in fp64 throughout."""
+    def evaluates_in_fp64(self, point: Point, operands: tuple[Any, ...] | None = None) -> bool:
+        """Whether the reference keeps fp64 operands in fp64 throughout. Found out once a precision, on the operands of the first check;
+        None: on ones without numbers, where not everything shows."""
         from kernels.noisy_reference import keeps_fp64
 
-        key = (point.precision, *point.dims.items())
-        if key not in self._exact:
-            device = "meta" if self.traits(point).on_meta else "cpu"
-            operands = as_tuple(self.make_operands(point, device, None if device == "meta" else 0))
-            self._exact[key] = keeps_fp64(self.reference, operands)
-        return self._exact[key]
+        if point.precision not in self._exact:
+            if operands is None:
+                return self.traits(point).on_meta and keeps_fp64(self.reference, as_tuple(self.make_operands(point, "meta", None)))
+            self._exact[point.precision] = keeps_fp64(self.reference, operands)
+        return self._exact[point.precision]
 
     def tolerance_source(self, point: Point) -> ToleranceSource:
         return "derived" if self.evaluates_in_fp64(point) else "estimated"
@@ -117,7 +117,7 @@ class OwnOp:
         """`Op.reference`: the result in fp64; in the reference's own dtypes where it cannot be evaluated in fp64, and then as fp64."""
         from kernels.noisy_reference import evaluate
 
-        results = evaluate(self.reference, operands, self.evaluates_in_fp64(point))
+        results = evaluate(self.reference, operands, self.evaluates_in_fp64(point, operands))
         return results if self.traits(point).several else results[0]
 
     def allowed(self, point: Point, operands: tuple[Any, ...], expected: Any) -> Any:
@@ -125,7 +125,7 @@ class OwnOp:
         from kernels.noisy_reference import allowed
 
         found = allowed(
-            self.reference, operands, as_tuple(expected), point.precision, self.evaluates_in_fp64(point), self.traits(point).outs
+            self.reference, operands, as_tuple(expected), point.precision, self.evaluates_in_fp64(point, operands), self.traits(point).outs
         )
         return found if self.traits(point).several else found[0]
 
@@ -171,9 +171,7 @@ def refuses(precisions: Sequence[str]) -> Callable[[Point, Platform], str | None
     def refuse(point: Point, platform: Platform) -> str | None:
         if point.precision not in precisions:
             return f"{point.op} is defined for {', '.join(precisions)}"
-        if platform.interpreted:
-            return None
-        return support.fp8_conversions({point.precision}, platform) or support.matrix_units(point.precision, platform)
+        return support.matrix_units_or_interpreter(point.precision, platform)
 
     return refuse
 
@@ -189,19 +187,23 @@ def own_op(
     flops: int | Callable[[Point], int] | None = None,
     traffic: Callable[[Point], tuple[int, int]] | None = None,
     small: Mapping[str, int] | None = None,
+    example: Mapping[str, int] | None = None,
     impls: Sequence[Impl] = (),
 ) -> Op:
     """An op with `reference` as its baseline. `registry.register` makes it known; implementations may be added later as well.
 
     make_operands: f(point, device, seed) -> a tensor or a tuple, in the point's precision; on the device "meta" without numbers, and then
     with seed None. reference: f(*operands). flops: a number or f(point); None: counted. traffic: f(point) -> bytes read, bytes written.
-    small: the largest size of each dim that Triton's interpreter gets, and the self-test.
+    small: the largest size of each dim that Triton's interpreter gets, and the self-test. example: the sizes that the command `kernel`
+    measures where none are given; without it, the small ones.
     """
     order = tuple(dims)
     made = OwnOp(make_operands, reference, (lambda point: flops) if isinstance(flops, int) else flops, traffic)
     least = {dim: RAGGED[i % len(RAGGED)] for i, dim in enumerate(order)} | dict(small or {})
     if unknown := [dim for dim in least if dim not in order]:
         raise OpError(f"small: {unknown[0]!r} is not one of the dims {', '.join(order)}")
+    if example is not None and set(example) != set(order):
+        raise OpError(f"example: give a size for each of the dims {', '.join(order)} and no other")
     baseline = Impl("torch", made.build(), refuses(precisions), always)
     all_impls = {impl.name: impl for impl in (baseline, *impls)}
 
@@ -219,7 +221,8 @@ def own_op(
         impls=all_impls,
         parts=parts,
         on_matrix_units=True,  # their peak is the higher one: what is judged by it is never called faster than the device by mistake
+        precisions=tuple(precisions),
         cost_source=made.cost_source,
         tolerance_source=made.tolerance_source,
-        example=least,
+        example=dict(example or least),
     )

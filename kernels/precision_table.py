@@ -1,4 +1,5 @@
-"""The number formats as a table, every cell computed from the format's bits. The terminal and the report's page show the same one."""
+"""The number formats as a table, every cell computed from the format's bits, and what follows for training. The terminal and the report's
+page show the same table."""
 
 from __future__ import annotations
 
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from kernels.console import open_console
 from kernels.precisions import PRECISIONS, Precision
+from kernels.training.recipe import LOSS_SCALE
 
 TINY, HUGE = 1e-8, 1e5  # a small gradient, and a number beyond fp16
+UPDATE = 1e-3  # of a weight near 1: more than the formats with the coarsest spacing can add to it
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,46 @@ def rows() -> list[list[str]]:
     return [[column.cell(p) for column in COLUMNS] for p in PRECISIONS.values()]
 
 
+def relative_error(p: Precision, value: float) -> float:
+    """How far the stored number is from `value`, as a share of it: 1 where it becomes 0."""
+    return abs(p.rounded(value) - value) / value
+
+
+def conclusions() -> list[tuple[str, str]]:
+    """Why deep learning tolerates bf16's resolution and not fp16's range: headings and paragraphs, each figure computed."""
+    bf16, fp16 = PRECISIONS["bf16"], PRECISIONS["fp16"]
+    scaled = LOSS_SCALE * TINY
+    return [
+        (
+            "Resolution",
+            f"A bf16 number is off by at most {bf16.unit_roundoff:.2g} of its value, an fp16 number by {fp16.unit_roundoff:.2g}. A "
+            "gradient is estimated from a random batch, and another batch changes it by more than that; products are summed in fp32. So "
+            "the coarser rounding is one small error more among others, and training goes on.",
+        ),
+        (
+            "Range",
+            f"A gradient of {TINY:.0e} is stored as {number(bf16.rounded(TINY))} in bf16, off by {relative_error(bf16, TINY):.2g} of its "
+            f"value, and as {number(fp16.rounded(TINY))} in fp16, off by {relative_error(fp16, TINY):.2g}: the parameter gets no update. "
+            f"At the other end {HUGE:.0e} is {number(bf16.rounded(HUGE))} in bf16 and {number(fp16.rounded(HUGE))} in fp16, and one "
+            "infinity spoils the gradients of the whole batch.",
+        ),
+        (
+            "Therefore",
+            f"bf16 trains with the loss as it is. fp16 needs loss scaling: times {LOSS_SCALE:.0f}, the same gradient is "
+            f"{number(fp16.rounded(scaled))}, off by {relative_error(fp16, scaled):.2g}. Both keep the weights in fp32: "
+            f"1 + {UPDATE:g} is {number(bf16.rounded(1 + UPDATE))} in bf16, so that small updates would be lost.",
+        ),
+    ]
+
+
 def show() -> None:
-    """Prints the table."""
+    """Prints the table, and what follows from it."""
     table = Table(pad_edge=False)
     for i, column in enumerate(COLUMNS):
         table.add_column(column.title, justify="right" if i else "left", overflow="fold")
     for row in rows():
         table.add_row(*row)
-    open_console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = open_console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for heading, paragraph in conclusions():
+        console.print(f"{heading}. {paragraph}", markup=False, highlight=False)

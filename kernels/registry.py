@@ -134,6 +134,11 @@ def language_of(op: str, impl: str) -> Language | None:
     return found.language if found else None
 
 
+def is_shipped(impl: Impl) -> bool:
+    """Whether an implementation is this repository's own, which lists what `inspect` compiles; what another one launches is recorded."""
+    return code_name(impl.build).split(".")[0] == "kernels"
+
+
 def baseline_of(op: str) -> str:
     """The implementation that others are compared with; for an unknown op, the name that all shipped ops use."""
     return OPS[op].baseline if op in OPS else "torch"

@@ -17,7 +17,9 @@ from reports.store import write_tables
 
 NAME = "report.html"
 TITLE = "H100 microbenchmarks"
-SCRIPTS = ("theme", "data", "charts", "detail", "table", "main")  # in the order in which they need one another
+SCRIPTS = ("theme", "data", "copy", "charts", "detail", "table", "main")  # in the order in which they need one another
+
+OF_AN_H100 = ("mfu", "mfu_at_clock")  # which measured an H100's peak against a CPU; rows.parquet has them in any run
 
 
 def build_report(run_dir: Path, out: Path | None = None) -> Path:
@@ -46,7 +48,8 @@ def write_report(report: Report, out: Path | None = None) -> Path:
 def html(report: Report) -> str:
     """The whole page. Nothing in it refers to anything outside it."""
     sections = [section for make in SECTIONS if (section := make(report)) is not None]
-    data = payload(report.frame, [chart for section in sections for chart in section.charts])
+    frame = report.frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else report.frame
+    data = payload(frame, [chart for section in sections for chart in section.charts])
     return page(
         TITLE,
         report.run_dir.resolve().name,
@@ -61,7 +64,7 @@ def html(report: Report) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run: a folder with rows.jsonl")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
     parser.set_defaults(run=run)
 

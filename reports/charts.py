@@ -17,6 +17,8 @@ import plotly.graph_objects as go
 from reports.palette import impl_mark, precision_colour
 from reports.units import tick
 
+FEW = 2  # marks that a sentence shows as well as a picture
+
 
 @dataclass(frozen=True)
 class View:
@@ -37,6 +39,15 @@ class Chart:
     choose: str = "Show"  # label of the choice of view
     legend: bool = True
     note: str = ""
+
+    @property
+    def few(self) -> bool:
+        """Whether it has marks, but too few for a picture: its `alt` then stands in its place."""
+        traces = [trace for view in self.views for trace in view.figure.data]
+        if not all(isinstance(trace, go.Scatter) for trace in traces):
+            return False
+        marks = [sum(len(t.customdata) for t in view.figure.data if t.customdata is not None) for view in self.views]
+        return 0 < max(marks, default=0) <= FEW
 
     def keys(self, key: str) -> list[str]:
         """Precisions or implementations (`key`) of all views, in the order of first appearance."""

@@ -42,6 +42,28 @@ COLUMNS: tuple[Column, ...] = (
     Column("equation", "Equation", "", IDENTITY, "what an einsum contracts, how einops rearranges"),
     Column("function", "Function", "", IDENTITY, "what an elementwise kernel computes, a layout function makes, einops does"),
     Column("options", "Options", "", IDENTITY, "every option of the op, as JSON"),
+    Column(
+        "cost_source",
+        "FLOPs from",
+        "",
+        ANALYTIC,
+        "formula: this suite's; counted: by PyTorch's FLOP counter, which knows products only, so that 0 is shown as no rate; given: by "
+        "the op's author. Empty in rows of earlier versions: formula",
+    ),
+    Column(
+        "fresh_inputs",
+        "Fresh inputs",
+        "",
+        OUTCOME,
+        "whether the check wrote new values into the operands; false where memory did not hold them twice",
+    ),
+    Column(
+        "tolerance",
+        "Tolerance",
+        "",
+        OUTCOME,
+        "derived: from a reference in fp64; estimated: from one that cannot be evaluated in fp64. Empty where nothing was compared",
+    ),
     Column("label", "Label", "", IDENTITY, "where the shape comes from, such as a model's layer"),
     Column(
         "config",
@@ -108,7 +130,21 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("bytes_per_s", "Traffic", "B/s", DERIVED, "(bytes_read + bytes_written) / median_s", True, True),
     Column(
-        "bandwidth_fraction", "Of bandwidth", "fraction", DERIVED, "bytes_per_s / the memory bandwidth; over 1 from a cache", True, True
+        "bandwidth_fraction",
+        "Of bandwidth",
+        "fraction",
+        DERIVED,
+        "bytes_per_s / the memory bandwidth; on a CPU that of memory_level; null there if the run measured no caches",
+        True,
+        True,
+    ),
+    Column(
+        "memory_level",
+        "Level",
+        "",
+        DERIVED,
+        "on a CPU: the smallest cache that holds memory_bytes, or memory; its bandwidth was measured with the run",
+        hover=True,
     ),
     Column("intensity", "Intensity", "FLOP/B", DERIVED, "flops / (bytes_read + bytes_written), arithmetic intensity", True, True),
     Column("napkin_s", "Napkin", "s", DERIVED, "flops / peak of the units that compute (fp32's for elementwise): computing alone"),
@@ -127,6 +163,25 @@ COLUMNS: tuple[Column, ...] = (
         "the cost model's best estimate: calibrated where constants are fitted, else roofline",
         True,
         True,
+    ),
+    Column(
+        "tiles_s",
+        "Tiles and waves",
+        "s",
+        DERIVED,
+        "what computing takes beyond napkin_s: tiles and waves that are not full, a loop below the peak",
+    ),
+    Column("traffic_s", "Traffic's time", "s", DERIVED, "what moving bytes adds to computing, by the cost model"),
+    Column("launches_s", "Launches' time", "s", DERIVED, "what launches, on a CPU calls of operators, add, by the cost model"),
+    Column(
+        "clock_s", "Clock's time", "s", DERIVED, "what a clock below the boost clock adds to computing; below 0 above it; 0 where not known"
+    ),
+    Column(
+        "unexplained_s",
+        "Unexplained",
+        "s",
+        DERIVED,
+        "median_s − napkin_s − tiles_s − traffic_s − launches_s − clock_s: what the model does not know; below 0 where it expects more",
     ),
     Column("measured_over_predicted", "Meas./pred.", "ratio", DERIVED, "median_s / predicted_s", True, True),
     Column(

@@ -22,7 +22,10 @@ IMPL_MARKS = {
 }
 OTHER_COLOUR, OTHER_MARK = "#7f8790", "cross"
 GUIDE = "#8a919b"  # lines that are no data: roofs, y = x; readable on light and dark
-MEMORY_COLOURS = {"weights": "#1a73c8", "gradients": "#009e73", "optimizer": "#e09a12", "activations": "#b5659a"}
+MEMORY_COLOURS = {
+    **{"weights": "#1a73c8", "gradients": "#009e73", "optimizer": "#e09a12", "activations": "#b5659a"},
+    **{"logits": "#d55e00", "working": "#7f8790", "gathered": "#56b4e9"},
+}
 PHASE_COLOURS = {"data": "#7f8790", "forward": "#1a73c8", "backward": "#e09a12", "optimizer": "#009e73"}
 STAGE_COLOURS = ("#b5659a", "#e09a12", "#009e73", "#1a73c8")  # of ZeRO stages 0 to 3
 HEAT = [[0.0, "#dfe8f1"], [0.25, "#b3cfe6"], [0.5, "#6ba3d0"], [0.75, "#2a6cab"], [1.0, "#0a3466"]]

@@ -44,7 +44,7 @@ def payload(
     marks = {name: {"tone": tone, "sign": sign, "rank": rank} for rank, (name, (tone, sign)) in enumerate(statuses.items())}
     rows = {"columns": described, "groups": groups, "statuses": marks, "values": values, "texts": texts}
     packed = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f'{{"rows":{packed},"charts":{{{",".join(chart.to_json() for chart in charts)}}}}}'
+    return f'{{"rows":{packed},"charts":{{{",".join(chart.to_json() for chart in charts if not chart.few)}}}}}'
 
 
 def _texts(values: list[object], unit: str) -> list[str]:

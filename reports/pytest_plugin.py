@@ -1,23 +1,33 @@
-"""pytest's side of the page: made when a session that measured ends, also after Ctrl-C, and named in the last line of the output."""
+"""pytest's side of the page: made when a session that measured ends, also after Ctrl-C, and named in the last line of the output.
+
+A table by op, implementation and precision takes the place of pytest-benchmark's tables, unless an option asks for those.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benches.pytest_plugin.session import KEY, OUT
+from benches.row import Row
 from benches.run.journal import read_journal
 from kernels.escaping import one_line
 from kernels.gpus import DEFAULT_GPU
 from kernels.guard import ROOT
-from kernels.registry import language_of
+from kernels.imports import load_imports, specs
+from kernels.registry import OPS, is_shipped, language_of
 
 REPORT = pytest.StashKey[str]()
+SUMMARY = pytest.StashKey[str]()
+# Options of pytest-benchmark that are about its tables. --benchmark-only and --benchmark-json are not.
+DISPLAY = ("columns", "sort", "group-by", "name", "verbose", "quiet", "compare", "compare-fail", "histogram", "cprofile")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,27 +42,62 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
     if found is None or found.started is None:
         return
     run_dir = found.started.dir
-    session.config.stash[REPORT] = report(run_dir)
+    session.config.stash[REPORT] = report(run_dir, session.config)
     if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         try:
             inspected = inspect_kernels(run_dir, session.config)
         except KeyboardInterrupt:
             return  # the page exists, without this section
         if inspected:
-            session.config.stash[REPORT] = report(run_dir)
+            session.config.stash[REPORT] = report(run_dir, session.config)
 
 
-def report(run_dir: Path) -> str:
-    """Makes the page, and returns a line with its path, or with why it could not be made."""
+def report(run_dir: Path, config: pytest.Config) -> str:
+    """Makes the page and the terminal's summary, and returns a line with the page's path, or with why it could not be made."""
     again = shlex.join(["python", "-m", "reports", "html", str(run_dir)])
     try:
-        from reports.build import build_report
+        from reports.build import write_report
+        from reports.report import load_report
+        from reports.run_text import run_text
 
-        return one_line(f"report: {build_report(run_dir)}")
+        loaded = load_report(run_dir)
+        config.stash[SUMMARY] = run_text(loaded, colour=has_colour(config))
+        return one_line(f"report: {write_report(loaded)}")
     except ModuleNotFoundError as e:  # on a node that only measures
         return f"no report ({e.name} is not installed): pip install -r requirements.txt, then {again}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
         return one_line(f"no report ({type(e).__name__}: {e}); try: {again}")
+
+
+def has_colour(config: pytest.Config) -> bool:
+    """Whether pytest's own output has colours."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    return terminal is not None and bool(terminal.hasmarkup)
+
+
+def asks_for_tables(arguments: Sequence[str]) -> bool:
+    """Whether one of pytest's arguments is about pytest-benchmark's tables."""
+    return any(argument.partition("=")[0] in {f"--benchmark-{name}" for name in DISPLAY} for argument in arguments)
+
+
+def all_arguments(config: pytest.Config) -> list[str]:
+    """Those of the command line, of PYTEST_ADDOPTS and of the configuration file."""
+    return [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(str, config.invocation_params.args)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Prints the run's summary where pytest-benchmark would print its tables. Where none could be made, or an option is about those
+    tables, they are printed as ever; its checks against saved runs are made in any case."""
+    text = config.stash.get(SUMMARY, None)
+    if text is None or asks_for_tables(all_arguments(config)):
+        return
+    benchmarks = getattr(config, "_benchmarksession", None)
+    if benchmarks is not None:
+        benchmarks.quiet = True
+    terminalreporter.ensure_newline()
+    for line in text.splitlines():
+        terminalreporter.write_line(line)
 
 
 def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
@@ -62,8 +107,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
     """
     if config.getoption("--no-inspect"):
         return False
-    rows = [row for row in read_journal(run_dir).rows if language_of(row.op, row.impl) == "triton" and row.config]
-    chosen = sorted({f"{row.op}:{row.precision}:{part}" for row in rows for part in str(row.config).split(" + ")})
+    chosen = sorted({kernel for row in read_journal(run_dir).rows for kernel in kernels_of(row)})
     if not chosen:
         return False
     terminal = config.pluginmanager.get_plugin("terminalreporter")
@@ -71,9 +115,19 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
         terminal.ensure_newline()
         terminal.write_line(f"compiling the run's Triton kernels for {DEFAULT_GPU} (--no-inspect skips this)")
     only = [argument for kernel in chosen for argument in ("--only", kernel)]
-    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", DEFAULT_GPU, "--json", str(run_dir / "inspect.json"), *only]
+    imported = [word for one in load_imports(specs(config.getoption("imports"))) for word in ("--import", one.again)]
+    command = [sys.executable, "-m", "kernels", "inspect", "--gpu", DEFAULT_GPU, "--json", str(run_dir / "inspect.json"), *only, *imported]
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)  # its verdicts are in the JSON, which the page shows
     return True
+
+
+def kernels_of(row: Row) -> list[str]:
+    """What `inspect --only` calls the Triton kernels of a row: by their configs, and those of an imported implementation by its name."""
+    if language_of(row.op, row.impl) != "triton":
+        return []
+    shipped = is_shipped(OPS[row.op].impls[row.impl])
+    names = str(row.config or "").split(" + ") if shipped else [row.impl]
+    return [f"{row.op}:{row.precision}:{name}" for name in names if name]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -80,7 +80,7 @@ def tick(value: float, unit: str) -> str:
     """A round number as an axis names it: 10 µs, 20 T (FLOP/s), 0.5×; no zeros that only say how exact it is."""
     if unit in ("days", "parameters"):
         return compact(value)
-    if unit not in ("s", "FLOP/s", "B"):
+    if unit not in ("s", "FLOP/s", "B", "B/s"):
         return f"{value:,g}" + ("×" if unit == "ratio" else "")
     number, _, named = FORMATS[unit](value).partition(SPACE)
     return f"{float(number.replace(',', '')):g}{SPACE}{named.removesuffix('FLOP/s')}".strip()
@@ -95,6 +95,14 @@ def show(value: object, unit: str = "") -> str:
         return str(value)
     number = float(value)  # type: ignore[arg-type]
     return form(number) if math.isfinite(number) else MISSING
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` characters, cut in the middle: names of points differ at their ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def microseconds(seconds: float, digits: int = DIGITS) -> str:

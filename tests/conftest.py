@@ -68,7 +68,7 @@ def missing_board() -> Missing | None:
 
 def missing_timings() -> Missing | None:
     """Names the H100 timings as missing only where the variable is not set: where it is wrong, the tests run and fail."""
-    unchecked = "the README's errors of the cost model on others' H100 timings were not checked"
+    unchecked = "the errors that docs/evidence.md states of the cost model on others' H100 timings were not checked"
     return None if os.environ.get(H100_TIMINGS) else Missing(unchecked, f"set {H100_TIMINGS} to the folder of these timings")
 
 

@@ -53,4 +53,4 @@ def test_what_is_not_checked_without_the_timings_is_said(value: str | None, monk
         monkeypatch.setenv(VARIABLE, value)
     missing = missing_timings()
     assert (missing is None) == bool(value)
-    assert missing is None or "the README's errors" in missing.reason
+    assert missing is None or "the errors that docs/evidence.md states" in missing.reason

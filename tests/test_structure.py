@@ -264,11 +264,12 @@ ROOMS: dict[str, set[str]] = {
     "napkin": set(),
     "nightly": {"compare", "history", "verdict"},
     "page": set(),
+    "reference": {"napkin", "verdict"},
     "sections": set(),
     "validation": {"calibrate"},
     "verdict": set(),
 }
-FRONT = {"__main__", "build", "pytest_plugin"}  # files that combine subpackages
+FRONT = {"__main__", "build", "picture", "pytest_plugin"}  # files that combine subpackages
 
 
 def into_another_room(path: str, code: str) -> list[str]:

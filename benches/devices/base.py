@@ -61,6 +61,7 @@ class Workload(Protocol):
 
     peak_memory_bytes: int | None  # measured, where the device can tell
     scratch_bytes: int | None  # the part of it that no tensor held, where that is known
+    fresh_inputs: bool | None  # whether checks gave the kernel other values than it was built with; None: nothing was checked with tensors
     cost: Cost
 
     @property
@@ -99,16 +100,22 @@ class Workload(Protocol):
         """What a launch does one after the other, by name; empty where it is one thing."""
 
     def rotate(self, sets: int) -> None:
-        """Holds so many sets, all of the same values, and starts at the first. Raises TooLittleMemory."""
+        """Holds so many sets, each of values of its own, and starts at the first. Raises TooLittleMemory."""
 
     def launch(self) -> Any:
         """Enqueues the work once, on the next set; does not wait for it."""
+
+    def refill(self) -> None:
+        """Draws a set, which the next launch takes, and gives its operands other values in place."""
+
+    def keep(self) -> None:
+        """Copies at once what the drawn set returned."""
 
     def poison(self) -> None:
         """Fills every output with NaN, and puts back what launches have updated."""
 
     def verify(self) -> Verdict:
-        """Compares what the last launch wrote with the fp64 reference."""
+        """Compares what was kept since `refill`, or else what the last launch wrote, with the fp64 reference."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a CPU reaches at best: matmul FLOP/s per precision and copy bandwidth, measured at the start of a run.
+"""What a CPU reaches at best, measured as a run starts: matmul FLOP/s per precision, bandwidths of memory and caches, a call's time.
 
 A fraction of a CPU's data-sheet peak would say little (threads, vector width and clock differ by machine); a fraction of what its own
 best kernel reached a minute ago says something.
@@ -6,13 +6,15 @@ best kernel reached a minute ago says something.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 import torch
 
 from benches.devices.tensors import TensorWorkload
-from kernels.gpus import Ceilings
+from kernels.gpus import CacheLevel, Ceilings
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
@@ -32,6 +34,10 @@ ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would fi
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
+CACHES = Path("/sys/devices/system/cpu")
+FIRST_LEVEL = 2  # PyTorch's call takes longer than a copy within a first-level cache
+FILLED = 2  # a copy within a cache holds one byte of so many: the other operators' data and the system take some
+CALLS = 200  # of an operator, timed together: one is not much longer than reading the clock
 VECTOR_PRECISIONS = ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2")  # no TF32 on a CPU
 
 
@@ -63,14 +69,63 @@ def peak_flops_per_s(precision: str) -> float:
     return best
 
 
-def copy_bandwidth() -> float:
-    """Bytes read and written a second by a copy that no cache holds."""
-    source = torch.zeros(COPY_BYTES // 4)
-    target = torch.empty_like(source)
-    return 2 * COPY_BYTES / best_s(lambda: target.copy_(source))
+def bandwidth(working_set_bytes: int) -> float:
+    """Bytes read and written a second by the faster of a copy and a sum of two tensors, whose tensors take `working_set_bytes` together."""
+    elements = working_set_bytes // 4
+    source, target = torch.zeros(elements // 2), torch.empty(elements // 2)
+    first, second, result = torch.zeros(elements // 3), torch.zeros(elements // 3), torch.empty(elements // 3)
+    copy_s = best_s(lambda: target.copy_(source))
+    sum_s = best_s(lambda: torch.add(first, second, out=result))
+    return max(8 * len(source) / copy_s, 12 * len(first) / sum_s)
+
+
+def cache_bytes(cpus: Collection[int], caches: Path = CACHES) -> dict[int, int]:
+    """Bytes by level, from the second on, of the caches that these CPUs have, a shared one once. Empty where none is listed."""
+    found: dict[tuple[int, str], int] = {}
+    for cpu in cpus:
+        for index in sorted(caches.glob(f"cpu{cpu}/cache/index*")):
+            try:
+                level, kind, size, shared = (
+                    (index / name).read_text(encoding="utf-8").strip() for name in ("level", "type", "size", "shared_cpu_list")
+                )
+                if int(level) >= FIRST_LEVEL and kind != "Instruction":
+                    found[int(level), shared] = int(size.removesuffix("K")) * 1024
+            except (OSError, ValueError):  # a machine that describes a cache otherwise has this one not measured
+                continue
+    return {level: sum(size for (other, _), size in found.items() if other == level) for level in sorted({level for level, _ in found})}
+
+
+def cache_levels(sizes: Mapping[int, int], behind: float, measure: Callable[[int], float] = bandwidth) -> tuple[CacheLevel, ...]:
+    """Caches of these bytes by level, with the bandwidth measured in each, the smallest first.
+
+    `behind`: the memory's bandwidth. A cache counts as no slower than what lies behind it: where other work takes a core, a short copy
+    on several threads waits longer than it works.
+    """
+    found: list[CacheLevel] = []
+    for level, size in sorted(sizes.items(), reverse=True):
+        behind = max(behind, measure(size // FILLED))
+        found.insert(0, CacheLevel(name=f"L{level}", bytes=size, bandwidth_bytes_per_s=behind))
+    return tuple(found)
+
+
+def call_s() -> float:
+    """Seconds of an operator's call that computes nearly nothing: Python, dispatch, checks."""
+    one, result = torch.zeros(1), torch.empty(1)
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            torch.add(one, one, out=result)
+
+    return best_s(calls) / CALLS
 
 
 def measure_ceilings() -> Ceilings:
     """About ten seconds on two cores."""
-    peaks = {precision: peak_flops_per_s(precision) for precision in VECTOR_PRECISIONS}
-    return Ceilings(peak_flops_per_s=peaks, bandwidth_bytes_per_s=copy_bandwidth())
+    memory = bandwidth(2 * COPY_BYTES)
+    cpus = sorted(os.sched_getaffinity(0))[: torch.get_num_threads()]
+    return Ceilings(
+        peak_flops_per_s={precision: peak_flops_per_s(precision) for precision in VECTOR_PRECISIONS},
+        bandwidth_bytes_per_s=memory,
+        caches=cache_levels(cache_bytes(cpus), memory),
+        call_s=call_s(),
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import platform as host_platform
-import time
 from collections.abc import Callable
+from time import perf_counter, perf_counter_ns, sleep  # before other people's code is imported, which could replace them
 from typing import Any, Literal
 
 import psutil
@@ -96,8 +96,8 @@ class CpuDevice:
         return wall_s(call, 1)
 
     def run_for(self, workload: TensorWorkload, method: Method, seconds: float, launch_s: float) -> int:
-        calls, start = 0, time.perf_counter()
-        while calls == 0 or time.perf_counter() - start < seconds:
+        calls, start = 0, perf_counter()
+        while calls == 0 or perf_counter() - start < seconds:
             workload.launch()
             calls += 1
         return calls
@@ -116,10 +116,10 @@ class CpuDevice:
         return Reading()
 
     def rest(self, seconds: float) -> None:
-        time.sleep(seconds)
+        sleep(seconds)
 
     def now_s(self) -> float:
-        return time.perf_counter()
+        return perf_counter()
 
     def describe(self) -> dict[str, Any]:
         model = cpu_model()
@@ -129,7 +129,7 @@ class CpuDevice:
             "device_uuid": None,
             "driver": None,
             "gpu": None,
-            "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s"}),
+            "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s", "caches", "call_s"}),
             "cpu": {
                 "model": model,
                 "cores": psutil.cpu_count(logical=False) or 1,
@@ -141,10 +141,10 @@ class CpuDevice:
 
 def wall_s(call: Callable[[], Any], times: int) -> float:
     """Seconds a call by the host's clock, of `times` calls one after the other."""
-    start = time.perf_counter_ns()
+    start = perf_counter_ns()
     for _ in range(times):
         call()
-    return (time.perf_counter_ns() - start) / 1e9 / times
+    return (perf_counter_ns() - start) / 1e9 / times
 
 
 def cpu_model() -> str:

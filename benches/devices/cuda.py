@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
+from time import perf_counter, sleep
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,10 @@ from kernels.gpus import Gpu, gpu_for_board, with_board_l2
 from kernels.op import Language, Point
 from kernels.support import Platform
 
+# Before other people's code is imported, which could replace them.
+Event, CUDAGraph, graph_of, spin = torch.cuda.Event, torch.cuda.CUDAGraph, torch.cuda.graph, torch.cuda._sleep
+synchronize, current_stream, set_stream = torch.cuda.synchronize, torch.cuda.current_stream, torch.cuda.set_stream
+
 SPIN_HZ = 2e9  # cycles a second that `torch.cuda._sleep` is taken to spin at: no H100 is faster, so a hold is never shorter than asked
 
 
@@ -27,7 +31,7 @@ class CudaEvent:
     """A timing event of CUDA; seconds, where PyTorch gives milliseconds."""
 
     def __init__(self) -> None:
-        self._event = torch.cuda.Event(enable_timing=True)
+        self._event = Event(enable_timing=True)
         self.record, self.query, self.synchronize = self._event.record, self._event.query, self._event.synchronize
 
     def seconds_to(self, end: CudaEvent) -> float:
@@ -51,37 +55,37 @@ class CudaStream:
         return CudaEvent()
 
     def hold(self, seconds: float) -> None:
-        torch.cuda._sleep(int(seconds * SPIN_HZ))
+        spin(int(seconds * SPIN_HZ))
 
     def flush(self) -> None:
         torch.sum(self._buffer, dim=0, out=self._sum)  # a read leaves no dirty lines for the kernel to write back
 
     def null(self) -> None:
-        torch.cuda._sleep(0)
+        spin(0)
 
     def capture(self, launch: Callable[[], Any], count: int) -> Callable[[], Any]:
-        graph = torch.cuda.CUDAGraph()
-        before = torch.cuda.current_stream()
+        graph = CUDAGraph()
+        before = current_stream()
         try:
-            with torch.cuda.graph(graph):
+            with graph_of(graph):
                 for _ in range(count):
                     launch()
         except RuntimeError as e:
-            torch.cuda.set_stream(before)  # PyTorch's context manager leaves the capturing stream current where ending the capture fails
+            set_stream(before)  # PyTorch's context manager leaves the capturing stream current where ending the capture fails
             if is_out_of_memory(e):
                 raise
             raise CaptureFailed(str(e)) from e
         return graph.replay
 
     def synchronize(self) -> None:
-        torch.cuda.synchronize()
+        synchronize()
 
     def rest(self, seconds: float) -> None:
-        torch.cuda.synchronize()
-        time.sleep(seconds)
+        synchronize()
+        sleep(seconds)
 
     def now_s(self) -> float:
-        return time.perf_counter()
+        return perf_counter()
 
 
 def clear_workspaces() -> int | None:
@@ -126,11 +130,11 @@ class CudaDevice(Streamed):
         workload = TensorWorkload(point, point, "cuda", seed)
         with memory_errors():
             workload.launch()  # which compiles, tries configurations and allocates workspaces
-            torch.cuda.synchronize()
+            synchronize()
             workload.release_results()
             torch.cuda.reset_peak_memory_stats()  # nor does the making of the operands count
             workload.launch()
-            torch.cuda.synchronize()
+            synchronize()
         workload.peak_memory_bytes = torch.cuda.max_memory_allocated() - before
         workload.scratch_bytes = clear_workspaces()
         return workload

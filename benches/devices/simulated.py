@@ -37,6 +37,7 @@ class SimulatedWorkload:
     machine_code_hash: str | None = None
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
+    fresh_inputs: bool | None = None
     rotatable = True
     _names = count()
 
@@ -82,6 +83,12 @@ class SimulatedWorkload:
         self._next = (self._next + 1) % len(self._counts)
 
     def poison(self) -> None:
+        pass
+
+    def refill(self) -> None:
+        pass
+
+    def keep(self) -> None:
         pass
 
     @property

@@ -18,6 +18,9 @@ from benches.doctor.machine_facts import Facts
 from benches.doctor.rules import can_measure, judge
 from kernels import interpreter
 from kernels.console import open_console
+from kernels.escaping import one_line
+from kernels.imports import ImportProblem, load_imports, specs
+from kernels.imports import add_option as add_import_option
 
 if TYPE_CHECKING:
     from benches.doctor.selftest import Check
@@ -31,6 +34,7 @@ def add_command(commands: Any) -> None:
     doctor.add_argument("--selftest", action="store_true", help="run every op × impl × precision once against its reference")
     doctor.add_argument("--json", type=Path, metavar="FILE", help="write facts, findings and checks to a JSON file")
     doctor.add_argument("--run-dir", type=Path, metavar="DIR", help="where runs will be written (default: runs/)")
+    add_import_option(doctor)
     doctor.set_defaults(run=main)
 
 
@@ -38,11 +42,16 @@ def main(given: argparse.Namespace) -> int:
     from benches.doctor.probe import RUNS, probe
 
     facts = probe(given.run_dir or RUNS)
+    try:
+        imports = load(specs(given.imports), kind_of(facts))
+    except (ImportProblem, RuntimeError) as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
     findings = judge(facts)
     console = open_console()
     if given.selftest:
         show(findings, console)  # first: the checks take minutes
-    checks = selftest(facts, console) if given.selftest else None
+    checks = selftest(facts, console, imports) if given.selftest else None
     if given.json:
         try:
             write_json(given.json, facts, findings, None if checks is None else [asdict(check) for check in checks])
@@ -55,19 +64,31 @@ def main(given: argparse.Namespace) -> int:
     return 0 if can_measure(findings) and not failed else 1
 
 
-def selftest(facts: Facts, console: Console) -> list[Check]:
+def kind_of(facts: Facts) -> str:
+    """The device that the self-test runs on."""
+    return "cuda" if facts.software.cuda_available else "cpu"
+
+
+def load(named: Sequence[str], kind: str) -> list[str]:
+    """Loads other people's files and returns what a worker loads. Raises ImportProblem and RuntimeError."""
+    if named:
+        interpreter.choose(kind)  # a file may import triton, which then interprets or compiles for good
+    return [one.again for one in load_imports(named)]
+
+
+def selftest(facts: Facts, console: Console, imports: Sequence[str] = ()) -> list[Check]:
     """Prints each check as it ends. Empty where there is no device to check on."""
     from benches.devices.opening import NoDevice
     from benches.run.isolation import Isolated, WorkerError
 
-    kind = "cuda" if facts.software.cuda_available else "cpu"
+    kind = kind_of(facts)
     try:
         interpreter.choose(kind)
         from benches.doctor.selftest import SEED, run
 
         console.print(f"\nself-test on {kind}", highlight=False)
         with tempfile.TemporaryDirectory() as folder:
-            opening = {"kind": kind, "run_dir": Path(folder), "seed": SEED, "asked": {}}
+            opening = {"kind": kind, "run_dir": Path(folder), "seed": SEED, "asked": {}, "imports": imports}
             measurer = Isolated(opening, Path(folder) / "worker.log", SELFTEST_POINT_S)
             try:
                 measurer.describe()

@@ -72,7 +72,7 @@ def points(platform: Callable[[Language], Platform]) -> list[Point]:
 
 def shipped_examples() -> dict[str, list[Point]]:
     """Of each op in the shipped sweeps, the largest point of each choice of options (`shrink` cuts it down to several ragged tiles,
-    where a small one may have none). Other data in the same kernel tells nothing new."""
+    where a small one may have none). Other data in the same kernel tells nothing new. An imported op brings its own example."""
     largest: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[int, Point]] = {}
     for name in sweep_names():
         for point in load_sweep(name).points:
@@ -84,6 +84,9 @@ def shipped_examples() -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {op: [] for op in OPS}
     for (op, _), (_, point) in sorted(largest.items(), key=lambda item: item[0]):
         found[op].append(point)
+    for name, own in OPS.items():
+        if own.example and not found[name]:
+            found[name].append(own.point(own.baseline, own.precisions[0], own.example))
     return found
 
 

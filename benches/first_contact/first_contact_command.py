@@ -24,6 +24,9 @@ from benches.first_contact.steps import QUICK, STEPS, Contact, Step, run_steps
 from benches.run import environment
 from benches.run.isolation import Isolated, WorkerError
 from kernels import interpreter
+from kernels.escaping import one_line
+from kernels.imports import ImportProblem, load_imports, specs
+from kernels.imports import add_option as add_import_option
 
 DEFAULT_BUDGET_S, LEAST_BUDGET_S = 480.0, 60.0
 RESERVE_S = 6.0  # for the last worker to end and the summary to be written
@@ -47,6 +50,7 @@ def add_command(commands: Any) -> None:
     contact.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs, order and choice of points (default: {SEED})")
     names = [step.name for step in STEPS]
     contact.add_argument("--step", action="append", choices=names, metavar="STEP", help=f"only this step, repeatable: {', '.join(names)}")
+    add_import_option(contact)
     contact.set_defaults(run=main)
 
 
@@ -60,12 +64,15 @@ def main(given: argparse.Namespace) -> int:
             return refuse(f"--out {given.out}: {name} of an earlier first contact lies there; name an empty folder")
         with tempfile.TemporaryDirectory(prefix="first-contact-", ignore_cleanup_errors=True) as scratch:
             prepare_environment(Path(scratch), given.device)
-            contact = Contact(given.out.resolve(), Path(scratch), given.device, given.seed)
+            contact = Contact(given.out.resolve(), Path(scratch), given.device, given.seed, load_imports(specs(given.imports)))
             contact.described = describe(contact)
             steps = [step for step in STEPS if not given.step or step.name in given.step]
             return run(contact, steps, begin + given.budget - RESERVE_S, begin)
     except (NoDevice, WorkerError) as error:
         return refuse(str(error))
+    except ImportProblem as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
     except OSError as error:
         return refuse(f"--out {given.out}: cannot be written: {error.strerror or error}")
 
@@ -95,7 +102,10 @@ def describe(contact: Contact) -> dict[str, Any]:
 
 def run(contact: Contact, steps: Sequence[Step], end_s: float, begin: float) -> int:
     """Runs the steps, writes the summary after each and prints it at last; the exit code."""
-    collected = environment.collect(contact.described, {"seed": contact.seed, "sweeps": ["first_contact"], "regime": "sustained"})
+    files = [one.recorded() for one in contact.imports]
+    collected = environment.collect(
+        contact.described, {"seed": contact.seed, "sweeps": ["first_contact"], "regime": "sustained", "imports": files}
+    )
     environment.write(contact.out, collected)
     title = f"first contact with {contact.described['device_name']}, {collected['started_utc']}, commit {str(collected['commit'])[:8]}"
     checks: list[Check] = []

@@ -35,6 +35,7 @@ from benches.timing.failure import cause_of
 from benches.timing.measure import measure
 from kernels.cost_model import predict
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
+from kernels.imports import Imported
 from kernels.op import Point
 from kernels.registry import OPS, impl_of
 from kernels.support import Platform
@@ -62,6 +63,7 @@ class Contact:
     scratch: Path  # for what is not kept
     kind: str  # cuda or simulated
     seed: int
+    imports: tuple[Imported, ...] = ()  # other people's files, which each worker loads
     described: dict[str, Any] = field(default_factory=dict)  # what Device.describe returns
     journal: Journal | None = None
     end_s: float = 0.0  # of the step that runs now, by time.monotonic
@@ -77,7 +79,13 @@ class Contact:
 
     def opening(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Arguments of Bench."""
-        return {"kind": self.kind, "run_dir": self.scratch, "seed": self.seed, "asked": asked}
+        return {
+            "kind": self.kind,
+            "run_dir": self.scratch,
+            "seed": self.seed,
+            "asked": asked,
+            "imports": [one.again for one in self.imports],
+        }
 
     def left_s(self) -> float:
         """Seconds of this step."""

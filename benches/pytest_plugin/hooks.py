@@ -21,16 +21,18 @@ import pytest
 from benches.devices.opening import NoDevice
 from benches.pytest_plugin import former_files
 from benches.pytest_plugin.selection import wants_benches
-from benches.pytest_plugin.session import DEFAULT_SEED, KEY, OUT, Session, point_id
+from benches.pytest_plugin.session import DEFAULT_SEED, IMPORTS, KEY, OUT, Session, asked_kind, point_id
 from benches.row import FAILED, TIMED, Row
 from benches.run.isolation import WorkerError
 from benches.run.journal import JournalError
 from benches.run.replay import ReplayClock, replay
 from benches.run.run import DeviceLostError, RunError
 from benches.sweep.load import SweepError
+from kernels import interpreter
 from kernels.collector import collector_paused
 from kernels.escaping import one_line
 from kernels.guard import ROOT
+from kernels.imports import HELP, Imported, ImportProblem, load_imports, specs
 from kernels.precisions import PRECISIONS
 from kernels.printing import Rendered, Stream, end, say_what_was_lost
 from kernels.registry import OPS
@@ -44,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--sweep", action="append", metavar="NAME|PATH", help="sweep to run, repeatable (default: nightly with a GPU, else smoke)"
     )
+    group.addoption("--import", dest="imports", action="append", metavar="FILE|MODULE", help=HELP)
     group.addoption("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
     group.addoption("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
     group.addoption("--resume", type=Path, metavar="DIR", help="resume an interrupted run: only points without a row are measured")
@@ -104,9 +107,21 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.stdout = Rendered(out)
         if sys.__stderr__ is None:  # closed: pytest asks it for its descriptor, to show the stack of a crash
             sys.__stderr__ = Stream(2, None)  # type: ignore[misc]
+        config.stash[IMPORTS] = imported(config)
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     for name in sorted({*OPS, *PRECISIONS, *(impl for op in OPS.values() for impl in op.impls)}):
         config.addinivalue_line("markers", f"{name}: points with this op, implementation or precision")
+
+
+def imported(config: pytest.Config) -> tuple[Imported, ...]:
+    """Loads what --import and its environment variable name. Raises pytest.UsageError."""
+    named = specs(config.getoption("imports"))
+    try:
+        if named:
+            interpreter.choose(asked_kind(config))  # a file may import triton, which then interprets or compiles for good
+        return load_imports(named)
+    except (ImportProblem, RuntimeError) as e:
+        raise pytest.UsageError(one_line(str(e))) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -23,6 +23,7 @@ from benches.run.replay import ReplayClock
 from benches.run.run import Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, load_sweeps
 from kernels import interpreter
+from kernels.imports import Imported
 from kernels.op import Point
 from kernels.printing import Stream
 
@@ -37,9 +38,8 @@ class Session:
         self.config, self.pid = config, os.getpid()
         self.resumed: Path | None = config.getoption("--resume")
         self.before = before = resumed_environment(self.resumed) if self.resumed else {}
-        self.device_kind: str = config.getoption("--device")
-        if self.device_kind == "auto":
-            self.device_kind = before.get("device_kind") or automatic_kind()
+        self.device_kind: str = asked_kind(config, before)
+        self.imports = config.stash.get(IMPORTS, ())
         asked: int | None = config.getoption("--seed")
         self.seed = int(before.get("seed", DEFAULT_SEED)) if asked is None else asked
         default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
@@ -105,6 +105,7 @@ class Session:
             processes=self.config.getoption("--processes"),
             resuming=self.resumed is not None,
             retry=self.config.getoption("--retry-failed"),
+            imports=self.imports,
             narrowed_by=narrowed_by(vars(self.config.option), named_paths(self.config), BENCHES),
         )
 
@@ -112,6 +113,7 @@ class Session:
         if self.device_kind == "cpu" and not self.before:
             self.progress.tell(["measuring the peak rates of this CPU, about 15 s"])
         opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
+        opening["imports"] = [one.again for one in self.imports]
         opening["described"] = self.before if self.before.get("ceilings") else None
         if self.config.getoption("--isolation") == "none":
             return InProcess(Bench(**opening))
@@ -123,6 +125,7 @@ class Session:
 
 
 KEY = pytest.StashKey[Session]()
+IMPORTS = pytest.StashKey[tuple[Imported, ...]]()
 OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
@@ -132,6 +135,17 @@ def resumed_environment(run_dir: Path) -> dict[str, Any]:
         return environment.read(run_dir)
     except (OSError, ValueError) as e:
         raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
+
+
+def asked_kind(config: pytest.Config, before: dict[str, Any] | None = None) -> str:
+    """Returns the kind of device of a session. before: the environment of the run that it resumes; None to read it."""
+    kind: str = config.getoption("--device")
+    if kind != "auto":
+        return kind
+    if before is None:
+        resumed: Path | None = config.getoption("--resume")
+        before = resumed_environment(resumed) if resumed else {}
+    return before.get("device_kind") or automatic_kind()
 
 
 def free_memory_share() -> int:

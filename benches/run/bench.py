@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +15,29 @@ from benches.row import Row
 from benches.run.errors import keep_error
 from benches.run.sentinels import Sentinels
 from benches.timing.measure import measure
+from kernels.imports import load_imports
 from kernels.op import Point
 
 
 class Bench:
     """Opens the device of a kind. Raises NoDevice.
 
-    asked: fields of Settings that differ from the device's own. described, generation: as open_device has them.
+    asked: fields of Settings that differ from the device's own. described, generation: as open_device has them. imports: other people's
+    files and modules, which are loaded once the device is open: raises ImportProblem.
     """
 
     def __init__(
-        self, kind: str, run_dir: Path, seed: int, asked: dict[str, Any], described: dict[str, Any] | None = None, generation: int = 0
+        self,
+        kind: str,
+        run_dir: Path,
+        seed: int,
+        asked: dict[str, Any],
+        described: dict[str, Any] | None = None,
+        generation: int = 0,
+        imports: Sequence[str] = (),
     ):
-        self.device = open_device(kind, described, generation)
+        self.device = open_device(kind, described, generation)  # first: it takes its clocks, which imported code could replace
+        load_imports(imports)
         self.device.settings = replace(self.device.settings, **asked)
         self._seed, self._run_dir = seed, run_dir
         self._sentinels = Sentinels(self.device, run_dir, seed)

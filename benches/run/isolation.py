@@ -233,8 +233,9 @@ def lost_row(
 ) -> Row:
     """A point of which nothing came back. kind: of the device. start: what time.perf_counter gave when it began."""
     times = {"started_utc": started.isoformat(timespec="milliseconds"), "wall_s": time.perf_counter() - start}
-    cost = OPS[point.op].cost(point, "cpu" if kind == "cpu" else "cuda")
-    return new_row(point, cost, status, reason, cause=cause, error_file=error_file, **times)
+    op = OPS[point.op]
+    cost, source = op.cost(point, "cpu" if kind == "cpu" else "cuda"), op.cost_source(point)
+    return new_row(point, cost, status, reason, cause=cause, error_file=error_file, cost_source=source, **times)
 
 
 def oom_kills() -> int:

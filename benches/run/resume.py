@@ -15,6 +15,7 @@ from benches.row import CHECKED_ONLY, INTERRUPTED, Row
 from benches.run.environment import LATER
 from benches.run.journal import NAME
 from benches.run.variables import changing_times
+from kernels.fingerprint import LENGTH
 
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"
@@ -35,6 +36,7 @@ FIXED = (
     "cache",
     "energy",
     "processes",
+    "imports",
 )
 
 
@@ -43,15 +45,22 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     changed = []
     for name in (*FIXED, *(name for name in LATER if name in before and name in now)):
         old, new = before.get(name), now.get(name)
+        if name == "imports":
+            old, new = by_import(old), by_import(new)
         if isinstance(old, dict) and isinstance(new, dict):
             if name == "variables":
                 old, new = changing_times(old), changing_times(new)
             keys = sorted(old.keys() | new.keys())
-            absent = "not set" if name == "variables" else None
+            absent = {"variables": "not set", "imports": "not imported"}.get(name)
             changed += [f"{key}: {old.get(key, absent)} → {new.get(key, absent)}" for key in keys if old.get(key) != new.get(key)]
         elif old != new:
             changed.append(f"{name}: {old} → {new}")
     return changed
+
+
+def by_import(imports: list[dict[str, str]] | None) -> dict[str, str]:
+    """The hash of each imported file, by what the difference is called."""
+    return {f"--import {one['path']}": one["sha256"][:LENGTH] for one in imports or ()}
 
 
 def finished(rows: Iterable[Row], retry: bool) -> dict[str, Row]:

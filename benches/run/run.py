@@ -20,6 +20,7 @@ from benches.run.journal import NAME, NEWER, Journal, read_journal
 from benches.run.narrowing import together
 from benches.run.processes import combine_rows
 from kernels.guard import ROOT
+from kernels.imports import Imported
 from kernels.op import Point
 from kernels.writing import write_text
 
@@ -54,11 +55,20 @@ class Request:
     resuming: bool = False
     retry: bool = False  # with resuming: measure again what timed out, crashed or raised
     narrowed_by: str | None = None  # options by which some points only were selected
+    imports: tuple[Imported, ...] = ()  # other people's files and modules
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
         how = {"regime": "sustained", "cache": None, "energy": False} | self.settings
-        return {"sweeps": self.sweeps, "seed": self.seed, "processes": self.processes, "narrowed_by": self.narrowed_by, **how}
+        files = [one.recorded() for one in self.imports]
+        return {
+            "sweeps": self.sweeps,
+            "seed": self.seed,
+            "processes": self.processes,
+            "narrowed_by": self.narrowed_by,
+            "imports": files,
+            **how,
+        }
 
 
 class Run:
@@ -136,9 +146,12 @@ class Run:
         with deferred_interrupt():
             self._record(row)
         if row.cause == DEVICE_LOST:
-            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed"])
+            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed", *self._imports()])
             raise DeviceLostError(f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}")
         return row
+
+    def _imports(self) -> list[str]:
+        return [word for one in self._request.imports for word in ("--import", one.again)]
 
     def _record(self, row: Row) -> None:
         self.journal.append(row)

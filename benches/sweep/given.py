@@ -13,10 +13,32 @@ from kernels.strict_yaml.nodes import Item, Map, Node, Seq
 from kernels.strict_yaml.problems import Problems, Spot
 from kernels.strict_yaml.values import choices, chosen, known_keys, missing
 
-KEYS = ("op", "impl", "precision", "dims", "points", "shapes_from", "where", "exclude")
-EVERY_OPTION: dict[str, Option] = {name: option for op in OPS.values() for name, option in op.options.items()}
-EVERY_IMPL = tuple(dict.fromkeys(name for op in OPS.values() for name in op.impls))
+KEYS = {  # of an entry, besides its op's options; what each holds, which the reference pages print
+    "op": "The op, which must be given.",
+    "impl": "An implementation or a list of them. Default: all of the op.",
+    "precision": "A precision or a list of them. Default: all; a precision that an implementation cannot do is `unsupported`.",
+    "dims": "A mapping of axes, whose product the points are. An axis is a size, a list, `{pow2: [lo, hi]}` for the powers of two, or "
+    "`{range: [start, stop, step]}` with stop included.",
+    "points": "Listed shapes: a list of mappings of dims, options and a `label`; `{csv: FILE}`, a file beside the YAML (UTF-8, commas, the "
+    "names in the first line); or `{table: TEXT}`, the same inside the YAML. With `dims` each shape is combined with all points of the "
+    "axes.",
+    "shapes_from": "A model of configs/models or a list of them: the points are its layers as matmuls, in layout `nt`, with "
+    "`dims: {tokens: …}` for their rows.",
+    "where": "A comparison, or a list of them, that every point must meet, over dims and integers: `m >= k and n % 16 == 0`.",
+    "exclude": "Mappings of keys to values, or comparisons: a point that meets one of them is left out.",
+}
 MAX_DIMS = 32
+IMPORTED = "is it in a file for --import?"  # asked where a sweep names an op or an implementation that is not known
+
+
+def every_option() -> dict[str, Option]:
+    """The options of all ops, those of imported ones among them."""
+    return {name: option for op in OPS.values() for name, option in op.options.items()}
+
+
+def every_impl() -> tuple[str, ...]:
+    """The names of all ops' implementations."""
+    return tuple(dict.fromkeys(name for op in OPS.values() for name in op.impls))
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,8 @@ class Given:
 
     def words(self, key: str, valid: Iterable[str]) -> tuple[str, ...]:
         """The values of a key; none where it is not given."""
-        return choices(self.items[key].value, key, valid, self.problems) if key in self.items else ()
+        hint = IMPORTED if key == "impl" else ""
+        return choices(self.items[key].value, key, valid, self.problems, hint) if key in self.items else ()
 
     def each(self, key: str) -> tuple[Node, ...]:
         """The nodes of a key that takes one value or a list."""
@@ -65,10 +88,10 @@ def read_given(node: Map, defaults: Map | None, folder: Path, problems: Problems
     given = {**(defaults.items if defaults else {}), **node.items}
     if "op" not in given:
         missing(node.spot, "op", OPS, problems)
-    name = chosen(given["op"].value, "op", OPS, problems) if "op" in given else None
+    name = chosen(given["op"].value, "op", OPS, problems, IMPORTED) if "op" in given else None
     op = OPS[name] if name else None
-    options = op.options if op else EVERY_OPTION
+    options = op.options if op else every_option()
     known_keys(node, (*KEYS, *options), name or "an entry", problems)
     # A default option goes to the ops that have it.
     items = {key: item for key, item in given.items() if key in KEYS or key in options}
-    return Given(node, op, tuple(op.impls) if op else EVERY_IMPL, options, items, folder, problems)
+    return Given(node, op, tuple(op.impls) if op else every_impl(), options, items, folder, problems)

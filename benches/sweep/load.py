@@ -4,7 +4,7 @@
     for point in sweep.points: ...
 
 Every mistake is reported at once, before anything runs, as a SweepError with one line each. Reading is bounded: no file makes it
-take more than about a second, or expand more points than it may hold. README.md describes the format, and the shipped
+take more than about a second, or expand more points than it may hold. docs/reference/sweep-yaml.md describes the format, and the shipped
 sweeps show it; besides what they show, `points: {table: TEXT}` is a CSV inside the YAML, which is how a run's own sweep.yaml lists shapes.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from benches.sweep.entry import Entry, read_entry
-from benches.sweep.given import EVERY_OPTION, KEYS
+from benches.sweep.given import KEYS, every_option
 from benches.sweep.shapes import Row
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -38,6 +38,13 @@ HIGHEST_MAX_POINTS = 100_000  # expands in seconds and a few hundred megabytes; 
 MAX_ENTRIES = 1_000
 MAX_NAME = 100
 NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+FILE_KEYS = {  # what each holds, which the reference pages print
+    "name": "The name of the sweep. Default: the file's.",
+    "sweeps": "The list of entries, which must be given.",
+    "defaults": "Keys that every entry gets which does not have them.",
+    "max_points": f"The most points that the file may expand to, before `where` and `exclude`. Default: {DEFAULT_MAX_POINTS}; at most "
+    f"{HIGHEST_MAX_POINTS}.",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def _read(name_or_path: str) -> _File:
     problems = Problems()
     path, file = _find(name_or_path, problems)
     root = read_yaml(read_text(path, Spot(file, 1), "sweep", problems), file, problems)
-    known_keys(root, ("name", "sweeps", "defaults", "max_points"), "a sweep", problems)
+    known_keys(root, FILE_KEYS, "a sweep", problems)
     name = _name(root, path, problems)
     limit = root.items.get("max_points")
     max_points = integer(limit.value, "max_points", problems, 1, HIGHEST_MAX_POINTS) if limit else None
@@ -147,7 +154,7 @@ def _entries(root: Map, folder: Path, max_points: int, problems: Problems) -> li
     defaults = root.items["defaults"].value if "defaults" in root.items else Map(root.spot, {}, 1)
     if not isinstance(defaults, Map):
         problems.fail(defaults.spot, "defaults", f"needs a mapping of keys, not {describe(defaults)}")
-    known_keys(defaults, (*KEYS, *EVERY_OPTION), "defaults", problems)
+    known_keys(defaults, (*KEYS, *every_option()), "defaults", problems)
     if "sweeps" not in root.items:
         missing(root.spot, "sweeps", (), problems)
         return []

@@ -59,7 +59,7 @@ def _layers(given: Given) -> list[Row]:
     if given.op and given.op.name != "matmul":
         given.problems.add(given.spots["shapes_from"], "shapes_from", f"layers are matmuls, not {given.op.name}")
         return []
-    return model_rows(given.items["shapes_from"].value, given.problems)
+    return model_rows(given.items["shapes_from"].value, given.folder, given.problems)
 
 
 def check_names(given: Given, op: Op, axes: Axes, rows: Sequence[Row], options: Mapping[str, tuple[str, ...]]) -> None:

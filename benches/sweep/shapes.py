@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from kernels.guard import ROOT
+from kernels.models.architecture import Architecture
+from kernels.models.architecture_yaml import read_architecture
+from kernels.models.hugging_face import read_config
 from kernels.op import Option
 from kernels.strict_yaml.nodes import Item, Map, Node, Scalar, Seq, describe, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, quote, valid_names
@@ -18,6 +21,13 @@ from kernels.strict_yaml.values import choices, chosen, integer, known_keys, wor
 
 MODELS = ROOT / "configs" / "models"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+MODEL_KEYS = {  # of a model's file; what each holds, which the reference pages print
+    "name": "The file's name without `.yaml`.",
+    "source": "Where the numbers come from.",
+    "architecture": "A mapping of the architecture's numbers, such as layers, d_model, heads, d_ff and vocab.",
+    "layers": "The linear layers that `shapes_from` takes, a list of `{name, n, k, count}`: a weight of n output and k input features, "
+    "and how many of them the model has.",
+}
 MAX_COLUMNS = 32
 MAX_CELLS = 400_000  # of a table
 MAX_NAME = 40  # characters of a dim's name
@@ -146,21 +156,19 @@ def _row(node: Map, options: Mapping[str, Option], reserved: Mapping[str, object
 
 
 def model_names() -> list[str]:
-    """Models whose layers `shapes_from` can take."""
-    return sorted(path.stem for path in MODELS.glob("*.yaml") if re.search(r"^layers:", path.read_text("utf-8"), re.MULTILINE))
+    """Models of configs/models."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml"))
 
 
-def model_rows(node: Node, problems: Problems) -> list[Row]:
+def model_rows(node: Node, folder: Path, problems: Problems) -> list[Row]:
     """A row for each layer of each model: n and k of its weight, and a label such as `llama3_70b.qkv`. The tokens make m."""
-    names = choices(node, "shapes_from", (), problems)
-    valid = model_names()
-    rows = []
-    for name in names:
-        if name in valid:
-            rows += [Row(node.spot, {"n": layer.n, "k": layer.k}, {}, f"{name}.{layer.name}") for layer in read_model(name).layers]
-        else:
-            problems.add(node.spot, "shapes_from", f"unknown model {quote(name)}{valid_names(name, valid)}")
-    return rows
+    models = [find_model(name, folder, node.spot, "shapes_from", problems) for name in choices(node, "shapes_from", (), problems)]
+    return [
+        Row(node.spot, {"n": layer.n, "k": layer.k}, {}, f"{model.name}.{layer.name}")
+        for model in models
+        if model
+        for layer in model.layers
+    ]
 
 
 @dataclass(frozen=True)
@@ -175,11 +183,30 @@ class Layer:
 
 @dataclass(frozen=True)
 class Model:
-    """A model's architecture numbers, and the layers that they make."""
+    """A model's architecture, and the linear layers that it makes."""
 
     name: str
-    architecture: Mapping[str, int]
+    architecture: Architecture
     layers: tuple[Layer, ...]
+
+
+def find_model(name: str, folder: Path, spot: Spot, key: str, problems: Problems) -> Model | None:
+    """A model of configs/models, or of a Hugging Face config.json whose path is relative to `folder`; None where it is wrong, which is
+    noted at `spot` or, in a configuration, where it stands."""
+    if name in model_names():
+        return read_model(name)
+    if not name.endswith(".json") and "/" not in name:
+        problems.add(spot, key, f"unknown model {quote(name)}{valid_names(name, model_names())}")
+        return None
+    path = folder / name
+    root = read_yaml(read_text(path, spot, key, problems), str(path), problems, "model")
+    architecture = read_config(root, problems)
+    return made_model(path.parent.name if path.stem == "config" and path.parent.name else path.stem, architecture) if architecture else None
+
+
+def made_model(name: str, architecture: Architecture) -> Model:
+    """The model with the layers that follow from its architecture."""
+    return Model(name, architecture, tuple(Layer(one.name, one.n, one.k, one.count) for one in architecture.linears()))
 
 
 @lru_cache
@@ -187,16 +214,20 @@ def read_model(name: str) -> Model:
     """A model of configs/models. Raises SweepError where its file is wrong."""
     problems = Problems()
     path = MODELS / f"{name}.yaml"
-    root = read_yaml(read_text(path, Spot(str(path), 1), "model", problems), str(path), problems)
-    known_keys(root, ("name", "source", "architecture", "layers"), "a model", problems)
-    nothing = Item(root.spot, Seq(root.spot, (), 1))
-    listed, numbers = (root.items.get(key, nothing).value for key in ("layers", "architecture"))
+    root = read_yaml(read_text(path, Spot(str(path), 1), "model", problems), str(path), problems, "model")
+    known_keys(root, MODEL_KEYS, "a model", problems)
+    numbers = root.items["architecture"].value if "architecture" in root.items else Map(root.spot, {}, 1)
+    if not isinstance(numbers, Map):
+        problems.fail(numbers.spot, "architecture", f"needs a mapping of keys, not {describe(numbers)}")
+    architecture = read_architecture(numbers, "architecture.", problems)
+    listed = root.items["layers"].value if "layers" in root.items else Seq(root.spot, (), 1)
     layers = [layer for item in (listed.items if isinstance(listed, Seq) else ()) for layer in _layer(item, problems)]
-    if not layers:
+    if "layers" in root.items and not layers:
         problems.add(listed.spot, "layers", "needs a list of {name, n, k, count}")
-    given = {key: integer(item.value, key, problems, low=0) for key, item in (numbers.items if isinstance(numbers, Map) else {}).items()}
     problems.check()
-    return Model(name, {key: value for key, value in given.items() if value is not None}, tuple(layers))
+    if architecture is None:
+        raise AssertionError("an architecture that is None was noted as a problem")
+    return Model(name, architecture, tuple(layers)) if layers else made_model(name, architecture)
 
 
 def _layer(node: Node, problems: Problems) -> list[Layer]:

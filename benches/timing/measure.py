@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
+from time import perf_counter  # before other people's code is imported, which could replace it
 from typing import Any
 
 from benches.correctness import Verdict
@@ -20,7 +21,8 @@ from kernels.op import Point, Unsupported
 from kernels.registry import OPS, impl_of
 
 PHASE_ROUNDS = 9
-MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash")  # known after the first launch
+AS_IT_IS, POISONED = (False,), (True,)  # what outputs hold before a launch that is checked
+MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash", "fresh_inputs")  # known after the first launch
 
 
 def keep_nothing(point: Point, error: Exception) -> None:
@@ -35,26 +37,26 @@ def measure(
     keep: puts an error's whole message away, and returns where it lies (the row's `error_file`).
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    start, where = time.perf_counter(), device.platform(impl_of(point).language).kind
+    start, where = perf_counter(), device.platform(impl_of(point).language).kind
 
     def row(status: Status, reason: str | None = None, **fields: Any) -> Row:
-        wall = time.perf_counter() - start
-        code = source_hash(OPS[point.op], point.impl)
-        return new_row(
-            point, OPS[point.op].cost(point, where), status, reason, started_utc=started, wall_s=wall, source_hash=code, **fields
-        )
+        wall = perf_counter() - start
+        op = OPS[point.op]
+        found = {"started_utc": started, "wall_s": wall, "source_hash": source_hash(op, point.impl), "cost_source": op.cost_source(point)}
+        return new_row(point, op.cost(point, where), status, reason, **found, **fields)
 
     try:
         refusal = refuse(point, device)
         if refusal:
             return row(*refusal)
         workload = device.load(point, seed)
-        verdict = gate(workload)
-        found = {name: getattr(workload, name) for name in MEASURED_ONCE}
+        interpreted = device.platform(impl_of(point).language).interpreted
+        verdict = gate(workload, POISONED if interpreted else AS_IT_IS + POISONED)
+        found = {name: getattr(workload, name) for name in MEASURED_ONCE} | {"tolerance": OPS[point.op].tolerance_source(point)}
         if not verdict.ok:
-            return row("wrong", verdict.problem, **found)
+            return row("wrong", verdict.problem, cause=verdict.cause, **found)
         found["error_over_tolerance"] = verdict.worst
-        if device.platform(impl_of(point).language).interpreted:
+        if interpreted:
             shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
             return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
         if not timing:
@@ -62,8 +64,9 @@ def measure(
         result = sample(device, workload, device.predict_s(point))
         how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
         verdict = gate_again(device, workload, result)
+        found["fresh_inputs"] = workload.fresh_inputs
         if not verdict.ok:
-            return row("wrong", f"right before timing, wrong after it: {verdict.problem}", **how, **found)
+            return row("wrong", f"right before timing, wrong after it: {verdict.problem}", cause=verdict.cause, **how, **found)
         least_s = physics.least_s(point, workload.cost, device.gpu, device.settings.cache) if device.gpu else 0.0
         if result.interval.median < least_s:
             return row("impossible", impossible(result.interval.median, least_s), **how, **found)
@@ -79,24 +82,27 @@ def measure(
         return row("error", describe(e), cause=cause_of(e), error_file=keep(point, e))
 
 
-def gate(workload: Workload) -> Verdict:
-    """One launch over outputs full of NaN."""
-    workload.poison()
-    workload.launch()
+def gate(workload: Workload, outputs: tuple[bool, ...] = AS_IT_IS + POISONED, launch: Callable[[], Any] | None = None) -> Verdict:
+    """The worst of a launch each over other values than the kernel was built with, the outputs full of NaN where `outputs` is True.
+
+    As it is, a kernel that computes only where it finds NaN, or nothing where it knows the operands' address, leaves what was there.
+    """
+    workload.refill()
+    for poisoned in outputs:
+        if poisoned or workload.updates:  # which start from their first values each time
+            workload.poison()
+        (launch or workload.launch)()
+        workload.keep()
     return workload.verify()
 
 
 def gate_again(device: Device, workload: Workload, timing: Timing) -> Verdict:
-    """One more sample, as they were taken, over outputs full of NaN: what was timed is what is checked.
+    """More samples, as they were taken: what was timed is what is checked. Three, so that a kernel that leaves out calls is seen.
 
     Where launches update what they find, a sample of many would have to be compared with as many steps: one is launched instead.
     """
-    workload.poison()
-    if workload.updates:
-        workload.launch()
-    else:
-        device.take_samples(workload, timing.method)
-    return workload.verify()
+    sampled = None if workload.updates else partial(device.take_samples, workload, timing.method)
+    return gate(workload, AS_IT_IS + POISONED + POISONED, sampled)
 
 
 def phase_times(device: Device, workload: Workload) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""`python -m benches train`: a Transformer trained on a token file, with what it cost beside what it should."""
+"""`python -m benches train`: a Transformer or the deep linear model trained, with what it cost beside what it should."""

@@ -21,16 +21,16 @@ from kernels.op import Point
 from kernels.torch_modes import set_precision_mode
 from kernels.training import checkpoint
 from kernels.training.checkpoint import CheckpointError
-from kernels.training.loader import Loader, windows
+from kernels.training.data import batches, write_made_up
+from kernels.training.loader import Loader
 from kernels.training.loop import Trainer
 from kernels.training.prepare import prepare
-from kernels.training.sizes import config_of, recipe_of
-from kernels.training.tokens import open_tokens, write_tokens
+from kernels.training.sizes import config_of, recipe_of, unit_of
 
 WARM_UP = 3  # steps that no rate counts: allocators and caches are empty
 PHASED = 9  # steps at the end that are timed phase by phase, and so with a wait after each phase
 LATE = 10  # losses that the last one is a mean of
-MADE_UP_TOKENS = 2**20
+MADE_UP_SEED = 0  # the same data whatever the seed of weights and batches
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Result:
 
     point: Point
     on: TrainingDevice
-    made_up: bool  # the data, whose entropy is known
+    made_up: bool  # the data, of which the loss of the best model is known
     steps: int
     skipped: int
     first_loss: float | None
@@ -57,21 +57,20 @@ class Session:
         torch.manual_seed(given.seed)
         self._folder = TemporaryDirectory(prefix="train-")
         recipe = replace(recipe_of(point), learning_rate=given.learning_rate)
-        tokens = open_tokens(given.data or self._made_up(point.dims["vocab"]))
-        source = windows(tokens, point.dims["vocab"], point.dims["batch"], point.dims["sequence"], given.seed)
+        source, count = batches(point, given.data or self._made_up(), given.seed)
         module = prepare(build(config_of(point), on.device, torch.float32, given.seed), recipe)
         self._trainer = Trainer(module, loss, Loader(source, on.device), recipe)
         # What a checkpoint must agree in, beside the recipe: the batches follow from it.
-        self._identity = {"dims": dict(point.dims), "seed": given.seed, "data": str(given.data or "made up"), "tokens": len(tokens)}
+        self._identity = {"dims": dict(point.dims), "seed": given.seed, "data": str(given.data or "made up"), unit_of(point): count}
         if given.checkpoint and os.path.exists(given.checkpoint):
             self._restore(given.checkpoint)
         self._losses: list[float] = []
         self._rates_s: list[float] = []
         self._phases_s: dict[str, list[float]] = {}
 
-    def _made_up(self, vocab: int) -> Path:
-        path = Path(self._folder.name) / "tokens.npy"
-        write_tokens(path, vocab, MADE_UP_TOKENS, seed=0)
+    def _made_up(self) -> Path:
+        path = Path(self._folder.name) / "data.npy"
+        write_made_up(self._point, path, MADE_UP_SEED)
         return path
 
     def _restore(self, path: Path) -> None:
@@ -96,7 +95,7 @@ class Session:
 
     def run(self, console: Console) -> bool:
         """Makes the steps that are left, and saves. True where Ctrl-C stopped it. Raises DataError and CheckpointError."""
-        text = TextColumn("loss {task.fields[loss]:.4f}")
+        text = TextColumn("loss {task.fields[loss]:.4g}")
         with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn(), console=console) as progress:
             task = progress.add_task("", total=self._given.steps, completed=self._trainer.steps, loss=float("nan"))
             try:

@@ -94,6 +94,7 @@ OP = Op.define(
     "einops",
     "Moves elements as einops.rearrange does, or combines them along axes as einops.reduce does.",
     options=OPTIONS,
+    dims_doc="The dims are the axes that the pattern names.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -261,6 +261,7 @@ OP = Op.define(
     "einsum",
     "Contracts operands whose dims are named as in einops, pairwise along the cheapest path.",
     options=OPTIONS,
+    dims_doc="The dims are those that the equation names, and in the place of `...` any others.",
     dims=dim_order,
     check=check,
     cost=cost,

@@ -86,6 +86,7 @@ OP = Op.define(
     "elementwise",
     "Computes y[m, n] = f(x[m, n], …) in fp32 and rounds it once to the precision.",
     options=OPTIONS,
+    dims_doc="m and n are the rows and the columns of the matrices.",
     dims=("m", "n"),
     check=check,
     cost=cost,

@@ -137,13 +137,16 @@ OP = Op.define(
     "gradient",
     "Differentiates a product, or the deep linear model: forward pass, backward pass, or both.",
     options=OPTIONS,
+    dims_doc="matmul has tokens, inputs and outputs: (tokens, inputs) times (inputs, outputs). deep_linear has tokens, width and layers.",
     dims=dim_order,
     cost=cost,
     small=small,
     parts=parts,
+    operators_a_part=4,  # as the dispatcher counts them: 2 to 5.3
     on_matrix_units=True,
     many_launches=True,
     trains=True,
+    works_beforehand=lambda point: point.options["pass"] == "backward",
     impls=(
         Impl("torch", "torch_impl:eager", unsupported),
         Impl("torch_compile", "torch_impl:compiled", compiled_unsupported, compiled=True),

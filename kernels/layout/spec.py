@@ -78,6 +78,7 @@ OP = Op.define(
     "layout",
     "Makes views of x[m, n], which move nothing, and copies that lay it out anew.",
     options=OPTIONS,
+    dims_doc="m and n are the rows and the columns of x.",
     dims=("m", "n"),
     cost=cost,
     small={"m": 67, "n": 131},  # several tiles, the last ones ragged

@@ -183,6 +183,7 @@ OP = Op.define(
     "matmul",
     "Multiplies matrices: C[…, m, n] = A[…, m, k] · B[…, k, n].",
     options=OPTIONS,
+    dims_doc="A is m × k and B is k × n. Dims named b, b1, b2, …, batch or heads come first; over them the product is batched.",
     dims=dim_order,
     check=check,
     cost=cost,

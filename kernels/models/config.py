@@ -13,7 +13,10 @@ NORM_EPS = 1e-5
 
 
 def napkin_flops(parameters: int, tokens: int, passes: int = 2) -> int:
-    """2 · parameters · tokens forward, 4 · backward, 6 · both (Kaplan et al. 2020, section 2.1): attention's scores are left out."""
+    """2 · parameters · tokens forward, 4 · backward, 6 · both: attention's scores are left out.
+
+    Kaplan et al. 2020, section 2.1, whose N leaves embeddings and head out; here N is all parameters, as PaLM's appendix B counts them.
+    """
     return passes * parameters * tokens
 
 

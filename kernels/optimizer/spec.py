@@ -182,6 +182,7 @@ OP = Op.define(
     "optimizer",
     "Makes one optimizer step, by one of torch.optim's methods, over `tensors` tensors of n parameters each.",
     options=OPTIONS,
+    dims_doc="tensors is how many tensors there are, n how many parameters each has.",
     dims=("tensors", "n"),
     cost=cost,
     small={"tensors": 3, "n": 1291},  # several tensors, each of several blocks, the last one ragged

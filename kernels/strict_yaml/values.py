@@ -122,23 +122,23 @@ def word(node: Node, key: str, problems: Problems) -> str | None:
     return None
 
 
-def chosen(node: Node, key: str, valid: Iterable[str], problems: Problems) -> str | None:
-    """A word out of `valid`; any word if that is empty."""
+def chosen(node: Node, key: str, valid: Iterable[str], problems: Problems, hint: str = "") -> str | None:
+    """A word out of `valid`; any word if that is empty. hint: what else to do about a wrong one."""
     text = word(node, key, problems)
     names = tuple(valid)
     if text is None or not names or text in names:
         return text
-    problems.add(node.spot, key, f"unknown {key} {quote(text)}{valid_names(text, names)}")
+    problems.add(node.spot, key, f"unknown {key} {quote(text)}{valid_names(text, names)}{hint and f'; {hint}'}")
     return None
 
 
-def choices(node: Node, key: str, valid: Iterable[str], problems: Problems) -> tuple[str, ...]:
-    """A word or a list of them, each once. Bad ones are left out."""
+def choices(node: Node, key: str, valid: Iterable[str], problems: Problems, hint: str = "") -> tuple[str, ...]:
+    """A word or a list of them, each once. Bad ones are left out. hint: as `chosen` takes it."""
     names = tuple(valid)
     if isinstance(node, Seq) and not node.items:
         problems.add(node.spot, key, "an empty list: give at least one value")
     items = node.items if isinstance(node, Seq) else (node,)
-    return tuple(dict.fromkeys(text for item in items if (text := chosen(item, key, names, problems)) is not None))
+    return tuple(dict.fromkeys(text for item in items if (text := chosen(item, key, names, problems, hint)) is not None))
 
 
 def known_keys(node: Map, valid: Iterable[str], what: str, problems: Problems) -> None:

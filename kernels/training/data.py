@@ -41,18 +41,31 @@ def _folder() -> TemporaryDirectory:
     return TemporaryDirectory(prefix="train_step-")
 
 
-def source(point: Point) -> Source:
-    """Batches from a made-up file, written where it is not there yet."""
+def write_made_up(point: Point, path: Path, seed: int) -> None:
+    """A file of made-up data that the point's model can learn from: tokens, or rows of features and a value."""
+    if point.options["model"] == "deep_linear":
+        write_rows(path, point.dims["width"], FILE_ROWS, seed)
+    else:
+        write_tokens(path, point.dims["vocab"], FILE_TOKENS, seed)
+
+
+def batches(point: Point, path: Path, seed: int) -> tuple[Source, int]:
+    """Batches of the point's sizes from a file, and how many tokens or rows the file holds. Raises DataError."""
     d = point.dims
     if point.options["model"] == "deep_linear":
-        path = Path(_folder().name) / f"rows-{d['width']}.npy"
-        if not path.exists():
-            write_rows(path, d["width"], FILE_ROWS, DATA_SEED)
-        return samples(open_rows(path, d["width"]), d["tokens"], DATA_SEED)
-    path = Path(_folder().name) / f"tokens-{d['vocab']}.npy"
+        rows = open_rows(path, d["width"])
+        return samples(rows, d["tokens"], seed), len(rows)
+    tokens = open_tokens(path)
+    return windows(tokens, d["vocab"], d["batch"], d["sequence"], seed), len(tokens)
+
+
+def source(point: Point) -> Source:
+    """Batches from a made-up file, written where it is not there yet."""
+    fits = "rows-{width}" if point.options["model"] == "deep_linear" else "tokens-{vocab}"
+    path = Path(_folder().name) / f"{fits.format(**point.dims)}.npy"
     if not path.exists():
-        write_tokens(path, d["vocab"], FILE_TOKENS, DATA_SEED)
-    return windows(open_tokens(path), d["vocab"], d["batch"], d["sequence"], DATA_SEED)
+        write_made_up(point, path, DATA_SEED)
+    return batches(point, path, DATA_SEED)[0]
 
 
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:

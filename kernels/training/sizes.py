@@ -35,6 +35,11 @@ def tokens_of(point: Point) -> int:
     return point.dims["tokens"] if "tokens" in point.dims else point.dims["batch"] * point.dims["sequence"]
 
 
+def unit_of(point: Point) -> str:
+    """What the data is counted in: tokens, or rows of features."""
+    return "rows" if point.options["model"] == "deep_linear" else "tokens"
+
+
 def batch_bytes(point: Point) -> int:
     """Inputs and targets: int64 tokens, or fp32 rows and values."""
     tokens = tokens_of(point)

@@ -102,11 +102,13 @@ OP = Op.define(
     "train_step",
     "Makes one step of a training run: batch, forward pass, loss, backward pass, optimizer step, zero_grad.",
     options=OPTIONS,
+    dims_doc="transformer has batch, sequence, layers, hidden, heads, feedforward and vocab. deep_linear has tokens, width and layers.",
     dims=dim_order,
     check=check,
     cost=cost,
     small=small,
     parts=parts,
+    operators_a_part=4,  # as the dispatcher counts them: 2 to 5.3
     on_matrix_units=True,
     least_flops=least_flops,
     many_launches=True,

@@ -130,15 +130,18 @@ OP = Op.define(
     "transformer",
     "Runs the passes of a decoder-only Transformer, of one block or of a whole model.",
     options=OPTIONS,
+    dims_doc="A block has batch, sequence, hidden, heads, which divide hidden, and feedforward. A model has layers and vocab besides.",
     dims=dim_order,
     check=check,
     cost=cost,
     small=small,
     parts=parts,
+    operators_a_part=4,  # as the dispatcher counts them: 2 to 5.3
     on_matrix_units=True,
     least_flops=least_flops,
     many_launches=True,
     trains=True,
+    works_beforehand=lambda point: point.options["pass"] == "backward",
     impls=(
         Impl("torch", "torch_impl:eager", unsupported),
         Impl("torch_compile", "torch_impl:compiled", compiled_unsupported, compiled=True),

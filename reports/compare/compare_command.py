@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from kernels.console import open_console
-from kernels.writing import not_written
+from kernels.writing import not_written, write_text
 from reports.report import RunError, load_report
 
 
@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="where the page goes (<last run after>/compare-<name of the last before>.html)"
     )
+    for name, what in (
+        ("json", "counts, families and every point"),
+        ("markdown", "what changed, for a pull request's comment"),
+        ("csv", "every point"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what} to FILE")
     parser.add_argument(
         "--threshold",
         type=_percent,
@@ -45,6 +51,7 @@ def _percent(text: str) -> float:
 def run(given: argparse.Namespace) -> int:
     """Exit code 0 compared, 1 with --fail-on-slower where something is worse, 2 where runs cannot be compared or the page not written."""
     from reports.compare.comparison import compare  # scipy takes a second to import, which the other commands need not wait for
+    from reports.compare.comparison_files import to_csv, to_json, to_markdown
     from reports.compare.comparison_page import write_page
     from reports.compare.comparison_text import show
 
@@ -58,7 +65,10 @@ def run(given: argparse.Namespace) -> int:
         return 2
     try:
         found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
-        write_page(found, out)
+        page = write_page(found, out)
+        for out, make in {given.json: to_json, given.markdown: to_markdown, given.csv: to_csv}.items():
+            if out is not None:
+                write_text(out, make(found))
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -68,5 +78,5 @@ def run(given: argparse.Namespace) -> int:
     for problem in (*found.a.problems, *found.b.problems):
         print(f"warning: {problem}", file=sys.stderr)
     show(found, open_console(), given.all)
-    print(out)
+    print(page)
     return 1 if given.fail_on_slower and found.worse else 0

@@ -72,10 +72,11 @@ IDENTITY = ("op", "impl", "precision", "shape", "label", "options")
 column = beside(BY_NAME, POINT)  # of `shown`
 
 
-def write_page(found: Comparison, out: Path) -> None:
-    """One HTML file that loads nothing. Raises OSError where it cannot be written."""
+def write_page(found: Comparison, out: Path) -> Path:
+    """Writes one HTML file that loads nothing; returns its path. Raises OSError where it cannot be written."""
     text = html(found)
     write_text(out, text)
+    return out
 
 
 def html(found: Comparison) -> str:

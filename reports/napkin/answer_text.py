@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import ROUNDED
 from rich.console import Console
 from rich.markup import escape
@@ -9,8 +11,11 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 
-from reports.napkin.answer import Answer
-from reports.napkin.steps import Group
+from reports.napkin.published import EXPLAIN, Published, cells
+from reports.napkin.sensitivity import MEASURES
+from reports.napkin.steps import Answer, Group
+
+BAR = 30  # characters of the longest
 
 
 def show(answer: Answer, console: Console) -> None:
@@ -24,10 +29,27 @@ def show(answer: Answer, console: Console) -> None:
         console.print()
         console.print(f"[bold]{escape(group.title)}[/bold]", highlight=False)
         console.print(_steps(group))
+    if answer.sensitivity:
+        console.print()
+        what = MEASURES[answer.question.ask][0]
+        console.print(f"[bold]What 10% less and 10% more of an assumption change: {escape(what)}[/bold]", highlight=False)
+        console.print(_sensitivity(answer))
     console.print()
     for remark in answer.remarks:
         console.print(f"• {remark}", markup=False, highlight=False)
-    console.print(Panel.fit(f"[bold green]{escape(answer.headline)}[/bold green]", box=ROUNDED, padding=(0, 2)))
+    lines = [f"[bold green]{escape(answer.headline)}[/bold green]", *map(escape, answer.beneath)]
+    console.print(Panel.fit("\n".join(lines), box=ROUNDED, padding=(0, 2)))
+
+
+def show_published(runs: Sequence[Published], console: Console) -> None:
+    """Each published figure beside the answer, with the cause of the difference."""
+    for run in runs:
+        source, quantity, value, answered, deviation, cause, read = cells(run)
+        console.print(f"[bold]{escape(quantity)}[/bold]", highlight=False)
+        console.print(f"  {source} ({read})", markup=False, highlight=False)
+        console.print(f"  published {value}, answered {answered}: {deviation}, {cause}", markup=False, highlight=False)
+    far = sum(abs(run.deviation) > EXPLAIN for run in runs)
+    console.print(f"{len(runs)} published figures, {far} of them more than {EXPLAIN:.0%} off.", markup=False, highlight=False)
 
 
 def _assumptions(answer: Answer) -> Table:
@@ -36,6 +58,20 @@ def _assumptions(answer: Answer) -> Table:
         table.add_column(overflow="fold")
     for taken in answer.question.assumptions:
         table.add_row(escape(taken.key), escape(taken.value), f"[dim]{escape(taken.origin)}[/dim]")
+    return table
+
+
+def _sensitivity(answer: Answer) -> Table:
+    """A bar for each assumption, as long as the larger of both changes."""
+    table = _table()
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    longest = max(one.largest for one in answer.sensitivity)
+    for one in answer.sensitivity:
+        bar = "█" * max(1, round(BAR * one.largest / longest))
+        table.add_row(escape(one.key), f"{100 * one.less:+.1f}%", f"{100 * one.more:+.1f}%", bar)
     return table
 
 

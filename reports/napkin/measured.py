@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benches.row import TIMED, Row
 from benches.run.journal import NAME, read_journal
-from benches.sweep.shapes import Layer, Model
+from benches.sweep.shapes import Layer
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S
 from reports.environment import load_environment
 
@@ -55,7 +56,7 @@ class Measured:
         return self.flops / self.seconds / MFU_PEAK_FLOPS_PER_S
 
 
-def layer_times(run_dir: Path, model: Model, impl: str, precision: str, tokens: int | None) -> Measured:
+def layer_times(run_dir: Path, model: str, model_layers: Sequence[Layer], impl: str, precision: str, tokens: int | None) -> Measured:
     """The layers' times in a run, at the largest m at which all were timed, or at m = `tokens`.
 
     Raises MeasuredError, which names every layer that is missing, where no m has all of them.
@@ -67,18 +68,18 @@ def layer_times(run_dir: Path, model: Model, impl: str, precision: str, tokens: 
     found: dict[int, dict[str, Row]] = {}
     for row in rows:
         if row.op == "matmul" and (row.impl, row.precision) == (impl, precision) and set(row.dims) == {"m", "n", "k"} and _plain(row):
-            for layer in model.layers:
+            for layer in model_layers:
                 if (layer.n, layer.k) == (row.dims["n"], row.dims["k"]):
                     found.setdefault(row.dims["m"], {})[layer.name] = row
     timed = {m: {name for name, row in at.items() if row.status in TIMED and row.median_s and row.flops} for m, at in found.items()}
     best = tokens or max(timed, key=lambda m: (len(timed[m]), m), default=0)
     at = found.get(best, {})
-    missing = [layer for layer in model.layers if layer.name not in timed.get(best, ())]
+    missing = [layer for layer in model_layers if layer.name not in timed.get(best, ())]
     if missing:
         where = f"at m {best} " if best else ""
         lacks = ", ".join(_lack(layer, at) for layer in missing)
-        raise MeasuredError(f"{run_dir} has no timed {impl} {precision} matmul {where}of {model.name}'s {lacks}")
-    layers = (_layer_time(layer, at[layer.name]) for layer in model.layers)
+        raise MeasuredError(f"{run_dir} has no timed {impl} {precision} matmul {where}of {model}'s {lacks}")
+    layers = (_layer_time(layer, at[layer.name]) for layer in model_layers)
     environment = load_environment(run_dir)
     simulated = environment.kind == "simulated"
     return Measured(run_dir, environment.text("device_name"), simulated, impl, precision, best, tuple(layers))

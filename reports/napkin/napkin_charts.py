@@ -13,8 +13,9 @@ import plotly.graph_objects as go
 from kernels.napkin.memory import Memory
 from reports.charts import BARE, Axis, Chart, View, figure, guide, label
 from reports.napkin import evaluate
-from reports.napkin.answer import Answer
-from reports.napkin.question import Question, Training
+from reports.napkin.asked import Question
+from reports.napkin.sensitivity import MEASURES
+from reports.napkin.steps import Answer
 from reports.palette import GUIDE, MEMORY_COLOURS, STAGE_COLOURS
 from reports.units import compact
 
@@ -34,10 +35,15 @@ class Titled:
 
 def plots(answer: Answer, name: str) -> list[Titled]:
     """The charts of one answer; `name` makes their ids differ from another answer's."""
-    question, training = answer.question, answer.question.training
-    charts = [_days(question, training, f"{name}_days")] if training else []
-    parameters = training.parameters if training else evaluate.largest(question, question.gpus, question.split.zero)
-    return [*charts, _memory(question, parameters, f"{name}_memory"), _largest(question, f"{name}_largest")]
+    question = answer.question
+    changes = [_changes(answer, f"{name}_changes")] if answer.sensitivity else []
+    if question.ask not in ("training_time", "memory", "largest_model"):
+        return changes
+    charts = [_days(question, f"{name}_days")] if question.ask == "training_time" else []
+    subject = question.subject
+    parameters = subject.total if subject else evaluate.largest(question, question.gpus, question.split.zero)
+    charts.append(_memory(question, parameters, f"{name}_memory"))
+    return [*charts, *([] if question.ask == "memory" else [_largest(question, f"{name}_largest")]), *changes]
 
 
 def _gpus(least: int = 1) -> list[float]:
@@ -69,40 +75,44 @@ def _with_legend(drawn: go.Figure) -> go.Figure:
     return drawn.update_layout(showlegend=True, legend=legend, margin={"l": 64, "r": 16, "t": 64, "b": 56})
 
 
-def _days(question: Question, training: Training, name: str) -> Titled:
+def _days(question: Question, name: str) -> Titled:
     gpus = _gpus()
-    traces = [_line(gpus, [evaluate.ideal_days(training, n) for n in gpus], "ideal", DAY_COLOURS["ideal"], "days", "dash")]
+    traces = [_line(gpus, [evaluate.ideal_days(question, n) for n in gpus], "ideal", DAY_COLOURS["ideal"], "days", "dash")]
     note = "Communication is not counted: the question has no batch."
-    if training.batch:
-        real = _gpus(question.split.replica_gpus)
-        days = [evaluate.days(question, training, n) for n in real]
-        fits = [_held(question, training, n) <= evaluate.free_bytes(question) for n in real]
+    batch, replica = question.batch, question.split.replica_gpus
+    if batch:
+        real = _gpus(replica)
+        days = [evaluate.days(question, n) for n in real]
+        fits = [_held(question, n) <= evaluate.free_bytes(question) for n in real]
         shown = {"with communication": fits, "does not fit the memory": [not fit for fit in fits]}
         for text, which in shown.items():
             if any(which):
                 some = [day if w else None for day, w in zip(days, which, strict=True)]
                 traces.append(_line(real, some, text, DAY_COLOURS[text], "days"))
-        busy = training.batch.sequences / training.batch.micro * question.split.replica_gpus
-        now = evaluate.days(question, training, question.gpus) or 0.0
-        traces.append(_mark(question.gpus, now, f"{question.gpus:,} GPUs: {compact(now)} days with communication"))
+        busy = batch.sequences / batch.micro * replica
+        now = evaluate.days(question, question.gpus) or 0.0
+        traces.append(_mark(question.gpus, now, f"{question.gpus:,.0f} GPUs: {compact(now)} days with attention and communication"))
         note = (
-            f"From {question.split.replica_gpus:,} GPUs on, which hold one replica. A step has {training.batch.tokens:,} tokens however "
-            f"many GPUs there are: from {compact(busy)} GPUs on there are more replicas than micro-batches, and more gain nothing."
+            f"From {replica:,} GPUs on, which hold one replica, attention counted too. A step has {batch.tokens:,.0f} tokens "
+            f"however many GPUs there are: from {compact(busy)} GPUs on there are more replicas than micro-batches, and more gain nothing."
         )
-    here = evaluate.ideal_days(training, question.gpus)
-    traces.append(_mark(question.gpus, here, f"{question.gpus:,} GPUs: {compact(here)} days, ideal"))
-    alt = (
-        f"Days of training over 1 to {MOST_GPUS:,} GPUs, both axes logarithmic; {question.gpus:,} GPUs take {compact(here)} days, ideally."
-    )
+    here = evaluate.ideal_days(question, question.gpus)
+    traces.append(_mark(question.gpus, here, f"{question.gpus:,.0f} GPUs: {compact(here)} days, ideal"))
+    alt = f"Days of training over 1 to {MOST_GPUS:,} GPUs, both axes logarithmic; "
+    alt += f"{question.gpus:,.0f} GPUs take {compact(here)} days, ideally."
     return Titled("Days against GPUs", Chart(name, alt, [View("days", _log_figure(traces, "Days", "days"))], legend=False, note=note))
 
 
-def _held(question: Question, training: Training, gpus: float) -> float:
-    return evaluate.memory(question, training.parameters, gpus, question.split.zero).total
+def _held(question: Question, gpus: float) -> float:
+    return evaluate.memory(question, evaluate.subject_of(question).total, gpus, question.split.zero).memory.total
 
 
 def _memory(question: Question, parameters: float, name: str) -> Titled:
-    held = [evaluate.memory(question, parameters, question.gpus, stage) for stage in STAGES]
+    shape = None if question.architecture else evaluate.shape_of_size(parameters)
+    held = [
+        evaluate.memory(question, parameters, question.gpus, stage, shape if question.ask == "largest_model" else None).memory
+        for stage in STAGES
+    ]
     free = evaluate.free_bytes(question)
     traces: list[Any] = [_bar(part, held) for part in MEMORY_COLOURS if any(getattr(one, part) for one in held)]
     traces.append(guide([-0.5, 3.5], [free, free], f"a GPU has {compact(free)} B", GUIDE, dash="dash", width=2))
@@ -112,7 +122,7 @@ def _memory(question: Question, parameters: float, name: str) -> Titled:
     drawn = _with_legend(go.Figure(traces, BAR_LAYOUT))
     totals = "; ".join(f"stage {stage} {compact(one.total, 3)} B" for stage, one in enumerate(held))
     alt = f"Bytes on a GPU by ZeRO stage: {totals}. It has {compact(free)} B."
-    note = f"{compact(parameters)} parameters on {question.gpus:,} GPUs, each of which has {compact(free)} B for them."
+    note = f"{compact(parameters)} parameters on {question.gpus:,.0f} GPUs, each of which has {compact(free)} B for them."
     return Titled("Memory of a GPU against ZeRO stage", Chart(name, alt, [View("memory", drawn, 460)], legend=False, note=note))
 
 
@@ -121,6 +131,38 @@ def _bar(part: str, held: Sequence[Memory]) -> go.Bar:
     texts = [f"ZeRO {stage}: {part} {compact(size)} B" for stage, size in enumerate(bytes_)]
     marker = {"color": MEMORY_COLOURS[part]}
     return go.Bar(x=list(STAGES), y=bytes_, name=part, marker=marker, hovertext=texts, hovertemplate="%{hovertext}<extra></extra>")
+
+
+def _changes(answer: Answer, name: str) -> Titled:
+    """Bars to both sides, the strongest assumption at the top."""
+    what, found = MEASURES[answer.question.ask][0], list(reversed(answer.sensitivity))
+    traces = []
+    for text, colour, values in (
+        ("10% less", STAGE_COLOURS[1], [one.less for one in found]),
+        ("10% more", STAGE_COLOURS[3], [one.more for one in found]),
+    ):
+        hover = [f"{one.key}, {text}: {100 * value:+.1f}% {what}" for one, value in zip(found, values, strict=True)]
+        traces.append(
+            go.Bar(
+                x=[100 * value for value in values],
+                y=[one.key for one in found],
+                **{
+                    "orientation": "h",
+                    "name": text,
+                    "marker": {"color": colour},
+                    "hovertext": hover,
+                    "hovertemplate": "%{hovertext}<extra></extra>",
+                },
+            )
+        )
+    axis = {"title": {"text": f"Change of {what}"}, "ticksuffix": "%", "automargin": True, "zeroline": True, "zerolinecolor": GUIDE}
+    layout = {**BARE, "barmode": "overlay", "bargap": 0.35, "xaxis": axis, "yaxis": {"automargin": True}}
+    drawn = _with_legend(go.Figure(traces, layout))
+    alt = f"Change of {what} by 10% of each assumption: " + "; ".join(
+        f"{one.key} {100 * one.less:+.1f}% and {100 * one.more:+.1f}%" for one in answer.sensitivity
+    )
+    height = 160 + 36 * len(found)
+    return Titled("What 10% of each assumption changes", Chart(name, f"{alt}.", [View("changes", drawn, height)], legend=False))
 
 
 BAR_LAYOUT = {
@@ -143,8 +185,8 @@ def _largest(question: Question, name: str) -> Titled:
     ]
     zero = question.split.zero
     here = evaluate.largest(question, question.gpus, zero)
-    traces.append(_mark(question.gpus, here, f"{question.gpus:,} GPUs, ZeRO {zero}: {compact(here)} parameters"))
-    alt = f"Largest model over GPUs for each ZeRO stage; {question.gpus:,} GPUs under stage {zero} hold {compact(here)} parameters."
+    traces.append(_mark(question.gpus, here, f"{question.gpus:,.0f} GPUs, ZeRO {zero}: {compact(here)} parameters"))
+    alt = f"Largest model over GPUs for each ZeRO stage; {question.gpus:,.0f} GPUs under stage {zero} hold {compact(here)} parameters."
     split = question.split
     note = (
         f"{compact(question.each.total)} B a parameter, {split.tensor} tensor × {split.pipeline} pipeline GPUs a replica; activations "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernels.writing import write_text
-from reports.napkin.answer import Answer
 from reports.napkin.napkin_charts import plots
+from reports.napkin.steps import Answer
 from reports.page import page, render
 from reports.payload import libraries, pack
 from reports.section import Section

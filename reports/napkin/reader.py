@@ -28,9 +28,10 @@ class Assumption:
 class Reader:
     """A mapping of a question: the whole, or a group of keys such as `batch`."""
 
-    def __init__(self, node: Map, problems: Problems, group: str = "", taken: list[Assumption] | None = None):
+    def __init__(self, node: Map, problems: Problems, ask: str = "", group: str = "", taken: list[Assumption] | None = None):
         self.node = node
         self.problems = problems
+        self.ask = ask
         self.group = group
         self.taken = [] if taken is None else taken
 
@@ -40,6 +41,13 @@ class Reader:
             self.problems.add(self.node.spot, self.full(key), f"missing: {KEYS[self.full(key)].means}")
             return None
         return self.optional(key, read)
+
+    def value(self, key: str, read: Read[T]) -> T | None:
+        """As `optional`, but a mistake where this kind of question needs the key and lacks it; None where it does not take the key."""
+        known = KEYS[self.full(key)]
+        if self.ask not in known.asks:
+            return None
+        return self.required(key, read) if self.ask in known.needed else self.optional(key, read)
 
     def optional(self, key: str, read: Read[T]) -> T | None:
         """As given, or the default of KEYS; None where it is wrong, or neither is there."""
@@ -61,14 +69,14 @@ class Reader:
         if not isinstance(node, Map):
             self.problems.add(node.spot, key, f"needs a mapping of keys, not {describe(node)}; valid: {', '.join(names('', key))}")
             node = Map(node.spot, {}, 1)
-        return Reader(node, self.problems, key, self.taken)
+        return Reader(node, self.problems, self.ask, key, self.taken)
 
-    def known_keys(self, ask: str) -> None:
+    def known_keys(self) -> None:
         """Notes the keys that a question of this kind does not have."""
-        valid = names(ask, self.group)
+        valid = names(self.ask, self.group)
         for key, item in self.node.items.items():
             if key in names("", self.group) and key not in valid:
-                self.problems.add(item.spot, self.full(key), f"{ask} does not use it")
+                self.problems.add(item.spot, self.full(key), f"{self.ask} does not use it")
             elif key not in valid:
                 self.problems.add(item.spot, self.full(key), f"unknown key{valid_names(key, valid)}")
 
@@ -97,4 +105,7 @@ def one_of(valid: Iterable[str]) -> Read[str]:
 
 
 def looks_like_a_number(node: Node) -> bool:
-    return isinstance(node, Scalar) and (not node.plain or decimal(node.text) is not None or node.text[:1] in "-+.0123456789")
+    """Whether a model or the like is meant as a number, even if it is a wrong one; a path or a name is not."""
+    if not isinstance(node, Scalar) or "/" in node.text or node.text.endswith(".json"):
+        return False
+    return not node.plain or decimal(node.text) is not None or node.text[:1] in "-+.0123456789"

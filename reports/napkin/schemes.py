@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
+from kernels.napkin.memory import optimizer_values
+from kernels.parameter_copies import SCHEMES, Scheme
 from reports.napkin import evaluate
-from reports.napkin.question import Question, Training
+from reports.napkin.asked import Question
 from reports.napkin.steps import Group, Step
 from reports.units import compact
 
@@ -21,8 +22,8 @@ def bytes_a_parameter(question: Question) -> Step:
 
 def _copies(scheme: Scheme, optimizer: str) -> list[str]:
     """Bytes of each copy of a parameter: weights, gradients, then master and optimizer state where there are any."""
-    kept = [scheme.master] * bool(scheme.master) + [scheme.state] * OPTIMIZER_STATES[optimizer]
-    return [compact(bytes_) for bytes_ in (scheme.weights, scheme.gradients, *kept)]
+    kept = [scheme.master] * bool(scheme.master)
+    return [compact(bytes_) for bytes_ in (scheme.weights, scheme.gradients, *kept, *optimizer_values(optimizer, scheme))]
 
 
 def _by_scheme(question: Question) -> Iterator[tuple[str, str, Question]]:
@@ -41,10 +42,10 @@ def largest_by_scheme(question: Question) -> Group:
     return Group("The same in each scheme: weights+gradients+(master+)optimizer state", steps)
 
 
-def memory_by_scheme(question: Question, training: Training) -> Group:
-    """Bytes on a GPU in every scheme; activations stay at 16 bits (Korthikanti et al. 2022)."""
+def memory_by_scheme(question: Question, parameters: float) -> Group:
+    """Bytes on a GPU in every scheme."""
     steps = [
-        Step(name, how, evaluate.memory(again, training.parameters, question.gpus, question.split.zero).total, "B")
+        Step(name, how, evaluate.memory(again, parameters, question.gpus, question.split.zero).memory.total, "B")
         for name, how, again in _by_scheme(question)
     ]
     return Group("Memory of a GPU in each scheme: weights+gradients+(master+)optimizer state", steps)

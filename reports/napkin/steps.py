@@ -1,10 +1,12 @@
-"""What an answer is made of: steps in groups."""
+"""The parts of an answer: steps in groups, and results by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reports.napkin.asked import Question
+from reports.napkin.sensitivity import Sensitivity
 from reports.units import compact
 
 
@@ -26,3 +28,18 @@ class Step:
 class Group:
     title: str
     steps: Sequence[Step]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`headline` answers what was asked, `beneath` what stands right below it; `remarks` are what else a reader must know. `results`:
+    figures by name, in SI units but for days and hours, the headline's first. `sensitivity`: what 10% of each assumption changes."""
+
+    question: Question
+    asked: str
+    headline: str
+    groups: Sequence[Group]
+    remarks: Sequence[str]
+    results: Mapping[str, float]
+    beneath: Sequence[str] = ()
+    sensitivity: Sequence[Sensitivity] = ()

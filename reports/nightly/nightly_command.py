@@ -34,7 +34,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run that is added and judged")
     parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="where the history is, or begins")
     parser.add_argument("--accepted", type=Path, metavar="FILE", help="YAML of known changes, each said once")
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML of what matters, by op (configs/verdicts/default.yaml)")

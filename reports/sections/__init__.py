@@ -5,6 +5,7 @@ from collections.abc import Callable
 from reports.report import Report
 from reports.section import Section
 from reports.sections.about import environment, glossary
+from reports.sections.curves import curves
 from reports.sections.gradient import gradient
 from reports.sections.h100 import h100
 from reports.sections.heatmap import heatmap
@@ -23,6 +24,7 @@ from reports.sections.versus import versus
 # None: this section is about something that this run has nothing to do with.
 SECTIONS: tuple[Callable[[Report], Section | None], ...] = (
     summary,
+    curves,
     roofline,
     heatmap,
     parity,

@@ -43,7 +43,14 @@ def gradient(report: Report) -> Section | None:
     cases = _cases(rows.loc[list(known)].assign(napkin=[NAPKIN[p.op](p) for p in known.values()], kind=[_kind(p) for p in known.values()]))
     paired = cases[cases["time_ratio"].notna()]
     charts = [] if paired.empty else [_chart(paired)]
-    body = render("gradient.html.j2", charts=charts, cases=cases.head(MAX_CASES), more=max(0, len(cases) - MAX_CASES), passes=PASSES)
+    body = render(
+        "gradient.html.j2",
+        charts=charts,
+        cases=cases.head(MAX_CASES),
+        more=max(0, len(cases) - MAX_CASES),
+        passes=PASSES,
+        on_cpu=report.on_cpu,
+    )
     return Section("gradient", TITLE, LEAD, body, charts)
 
 

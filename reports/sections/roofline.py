@@ -17,9 +17,11 @@ from reports.section import Section
 from reports.units import show
 
 LEAD = (
-    "Each mark is a point; the sloped line is what memory bandwidth allows, the flat ones each precision's peak, and the "
+    "Each mark is a point; a sloped line is what a bandwidth allows, the flat ones each precision's peak, and the "
     "nearer a mark lies to its roof, the less is left to gain."
 )
+
+NEAR = 1.35  # a factor between two roofs below which their labels would run into one another
 
 
 def roofline(report: Report) -> Section:
@@ -45,27 +47,46 @@ def _figure(frame: pd.DataFrame, ceilings: Ceilings | None) -> go.Figure:
 
 
 def _roofs(frame: pd.DataFrame, ceilings: Ceilings) -> list[go.Scatter]:
-    """The bandwidth's slope up to the highest roof, and from its ridge on a flat roof for each precision in the frame."""
+    """A slope for each level of memory, up to the highest roof, and from the steepest one's ridge on a flat roof for each precision."""
     peaks = {p: ceilings.peak_flops_per_s[p] for p in frame["precision"].unique() if p in ceilings.peak_flops_per_s}
-    bandwidth = ceilings.bandwidth_bytes_per_s
+    levels = {cache.bandwidth_bytes_per_s: cache.name for cache in ceilings.caches} | {ceilings.bandwidth_bytes_per_s: "memory"}
+    bandwidth = max(levels)
     left, right = span(frame["intensity"])
-    ridges = [peak / bandwidth for peak in peaks.values()]
-    right = max([right, *(2 * ridge for ridge in ridges)])
-    top = max(ridges, default=right)
-    slope = guide([left, top], [left * bandwidth, top * bandwidth], f"memory bandwidth {show(bandwidth, 'B/s')}", GUIDE)
+    top = max(peaks.values(), default=right * bandwidth)
+    right = max([right, *(2 * peak / ceilings.bandwidth_bytes_per_s for peak in peaks.values())])
+    slopes = []
+    for rate, name in levels.items():
+        text = f"{name} {show(rate, 'B/s')}"
+        middle = (left * top / rate) ** 0.5
+        slopes += [
+            guide([left, top / rate], [left * rate, top], f"bandwidth of {text}", GUIDE),
+            label(middle, middle * rate, f"{text} ", "top left"),
+        ]
     flat = [
         guide([peak / bandwidth, right], [peak, peak], f"{html.escape(name)} peak {show(peak, 'FLOP/s')}", precision_colour(name))
         for name, peak in peaks.items()
     ]
-    middle = (left * top) ** 0.5
-    named = label(middle, middle * bandwidth, f"{show(bandwidth, 'B/s')} ", "top left")
-    return [slope, *flat, named, *(label(right, peak, names, "top left") for peak, names in _same_roofs(peaks))]
+    return [*slopes, *flat, *(label(right, peak, names, "top left") for peak, names in _same_roofs(peaks))]
 
 
 def _same_roofs(peaks: dict[str, float]) -> list[tuple[float, str]]:
-    """One label for the precisions that share a peak."""
-    names = {peak: ", ".join(html.escape(name) for name, other in peaks.items() if other == peak) for peak in peaks.values()}
-    return [(peak, f"{shared} {show(peak, 'FLOP/s')}") for peak, shared in names.items()]
+    """One label for the precisions whose peaks lie too near one another for two."""
+    groups: list[list[tuple[str, float]]] = []
+    for name, peak in sorted(peaks.items(), key=lambda item: -item[1]):
+        if groups and groups[-1][0][1] <= NEAR * peak:
+            groups[-1].append((name, peak))
+        else:
+            groups.append([(name, peak)])
+    return [(group[0][1], ", ".join(_roof_name(group))) for group in groups]
+
+
+def _roof_name(group: list[tuple[str, float]]) -> list[str]:
+    """Names with their peaks; a peak that several share once, after the last of them."""
+    following = [*(peak for _, peak in group[1:]), None]
+    return [
+        html.escape(name) + ("" if peak == after else f" {show(peak, 'FLOP/s')}")
+        for (name, peak), after in zip(group, following, strict=True)
+    ]
 
 
 def _alt(frame: pd.DataFrame) -> str:
@@ -81,7 +102,7 @@ def _note(left_out: int, report: Report) -> str:
     if report.environment.ceilings is None:
         notes.append("No roofs: the peaks of this device are not known.")
     elif report.on_cpu:
-        notes.append("The roofs of this CPU were measured in this run; marks above the slope are served from caches.")
+        notes.append("The roofs of this CPU were measured in this run; data that fit a cache are served at its slope.")
     if left_out:
         notes.append(
             f"{left_out} timed points compute nothing (copies, casts, triangles), so they have no place here; see Traffic in the table."

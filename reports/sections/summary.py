@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
+from benches.row import DISTURBED
 from benches.run.sentinels import drift, read_sentinels
 from kernels.registry import OPS
 from reports.page import render
@@ -14,17 +15,22 @@ from reports.palette import STATUSES
 from reports.pick import geometric_mean, largest, pairs
 from reports.report import BETWEEN_CPU_RUNS, Report
 from reports.section import Remark, Section
-from reports.units import show
+from reports.units import MISSING, show
 
 LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
+MAX_REMARKS = 10
+FAR = 2.0  # times the prediction, or its inverse: less is within what the cost model can tell
 BUSY = 0.5  # of the cores, taken by other work: beyond, an OpenMP barrier waits for a core
 
 
 def summary(report: Report) -> Section:
-    """Three lines, computed from the data."""
-    remarks = [*_failures(report), *_machine(report), *_unsure(report), *_best(report), *_furthest(report), *_ratios(report)]
-    remarks += _one_run(report)
-    body = render("summary.html.j2", what=_what(report), where=_where(report), remarks=remarks or [_nothing(report)])
+    """What was run, on what, at most MAX_REMARKS of what stands out, and the best of each family."""
+    remarks = [*_failures(report), *_machine(report), *_unsure(report), *_furthest(report), *_ratios(report), *_one_run(report)]
+    best = _best(report)
+    if not remarks and not best:
+        remarks = [_nothing(report)]
+    facts = {"what": _what(report), "where": _where(report), "remarks": remarks[:MAX_REMARKS], "best": best, "on_cpu": report.on_cpu}
+    body = render("summary.html.j2", **facts)
     return Section("summary", "Summary", LEAD, body)
 
 
@@ -81,14 +87,18 @@ def _failures(report: Report) -> list[Remark]:
 
 def _machine(report: Report) -> list[Remark]:
     """What the machine did to the figures: other work at the start, drift of the sentinels in between."""
-    remarks = [Remark("caution", f"The machine drifted: {found}.") for found in drift(read_sentinels(report.run_dir))]
+    found = [f"it drifted: {reading}" for reading in drift(read_sentinels(report.run_dir))]
     load, cpu = report.environment.fields.get("load_1m"), report.environment.fields.get("cpu")
     cores = cpu.get("cores") if isinstance(cpu, dict) else None
     if report.on_cpu and isinstance(load, float) and isinstance(cores, int) and load > BUSY * cores:
-        remarks.append(
-            Remark("caution", f"The machine was busy when the run began (load {load:.1f} on {cores} cores): times are too long.")
-        )
-    return remarks
+        found.insert(0, f"it was busy when the run began (load {load:.1f} on {cores} cores)")
+    return [Remark("caution", f"The machine was not steady, so times may be too long: {'; '.join(found)}.")] if found else []
+
+
+def _remedy(report: Report) -> str:
+    """What a reader can do about times that a machine's other work or heat changed."""
+    what = "ends other work or waits for it" if report.on_cpu else "looks at clocks, power and other users of the GPU"
+    return f"python -m benches doctor names what disturbs; whoever {what} and measures again gets narrower intervals."
 
 
 def _nothing(report: Report) -> Remark:
@@ -104,14 +114,21 @@ def _nothing(report: Report) -> Remark:
 
 
 def _unsure(report: Report) -> list[Remark]:
-    remarks = []
-    for status, what in (("throttled", "the device was slowed down"), ("noisy", "the median did not settle")):
-        rows = report.frame[report.frame["status"] == status]
-        if len(rows):
-            widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
-            text = f"{len(rows)} of {len(report.timed):,} timed points {status} ({what}); the widest interval:"
-            remarks.append(Remark("caution", text, widest["point"], f" ±{show(widest['ci_half_width'], 'fraction')}"))
-    return remarks
+    """One remark on all points whose median is not certain, by why, with the widest interval."""
+    timed = report.timed
+    kinds = {
+        "throttled, since the device was slowed down": timed["status"] == "throttled",
+        "noisy, since other processes took the CPU": (timed["status"] == "noisy") & (timed["cause"] == DISTURBED),
+        "noisy, since the median did not settle": (timed["status"] == "noisy") & (timed["cause"] != DISTURBED),
+    }
+    counted = [f"{int(some.sum())} {'is' if some.sum() == 1 else 'are'} {why}" for why, some in kinds.items() if some.any()]
+    if not counted:
+        return []
+    rows = timed[pd.concat(kinds.values(), axis=1).any(axis=1)]
+    widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
+    width = f"The widest interval is ±{show(widest['ci_half_width'], 'fraction')}:"
+    text = f"Of {len(timed):,} timed points, {'; '.join(counted)}. {_remedy(report)} {width}"
+    return [Remark("caution", text, widest["point"])]
 
 
 def _one_run(report: Report) -> list[Remark]:
@@ -122,44 +139,50 @@ def _one_run(report: Report) -> list[Remark]:
     return [Remark("neutral", text)]
 
 
-def _best(report: Report) -> list[Remark]:
-    """For each family the point nearest to its own peak, MFU beside it on a GPU; by bandwidth where nearly nothing is computed."""
-    remarks = []
+def _best(report: Report) -> list[dict[str, object]]:
+    """For each family the point nearest to what bounds it: its precision's peak, or the bandwidth where nearly nothing is computed."""
+    found = []
     for op, group in report.timed.groupby("op"):
-        metric = "peak_fraction" if op in OPS and OPS[str(op)].on_matrix_units else "bandwidth_fraction"
-        if not group[metric].notna().any():
+        computes = op in OPS and OPS[str(op)].on_matrix_units
+        metric, rate, unit = ("peak_fraction", "flops_per_s", "FLOP/s") if computes else ("bandwidth_fraction", "bytes_per_s", "B/s")
+        by = metric if group[metric].notna().any() else rate  # no peak, or no cache, was measured
+        if not group[by].notna().any():
             continue
-        best = largest(group, group[metric])
-        if metric == "bandwidth_fraction":
-            words = f"of the memory bandwidth, {show(best['bytes_per_s'], 'B/s')}"
-        else:
-            mfu = "" if report.on_cpu else f" (MFU {show(best['mfu'], 'fraction')})"
-            words = f"of {best['precision']}'s peak{mfu}, {show(best['flops_per_s'], 'FLOP/s')}"
-        remarks.append(Remark("good", f"Best {op}: {show(best[metric], 'fraction')} {words}:", best["point"]))
-    return remarks
+        best = largest(group, group[by])
+        level = best["memory_level"] if isinstance(best["memory_level"], str) else "memory"
+        of = MISSING if by == rate else f"{best['precision']}'s peak" if computes else f"{level} bandwidth"
+        mfu = show(best["mfu"], "fraction") if computes else ""
+        found.append({"op": op, "share": best[metric], "of": of, "rate": show(best[rate], unit), "mfu": mfu, "point": best["point"]})
+    return found
 
 
 def _furthest(report: Report) -> list[Remark]:
+    """The point that is furthest from its prediction, where that is a factor of FAR or more."""
     predicted = report.timed[report.timed["measured_over_predicted"] > 0]
     if predicted.empty:
         return []
     ratios = predicted["measured_over_predicted"]
     furthest = largest(predicted, np.log(ratios).abs())
-    text = f"Furthest from its prediction: {show(furthest['measured_over_predicted'], 'ratio')} the predicted time:"
-    return [Remark("neutral", text, furthest["point"], f" (all: geometric mean {show(geometric_mean(ratios), 'ratio')})")]
+    if abs(np.log(furthest["measured_over_predicted"])) < np.log(FAR):
+        return []
+    beyond = int((np.log(ratios).abs() >= np.log(FAR)).sum())
+    text = (
+        f"{beyond} of {len(predicted):,} points took over {FAR:g} times their prediction or under 1/{FAR:g} of it (all: geometric mean "
+        f"{show(geometric_mean(ratios), 'ratio')}); the furthest took {show(furthest['measured_over_predicted'], 'ratio')}:"
+    )
+    return [Remark("neutral", text, furthest["point"])]
 
 
 def _ratios(report: Report) -> list[Remark]:
-    paired = pairs(report.timed)
-    remarks = [_ratio(str(impl), group) for impl, group in paired.groupby("impl")]
+    """The other implementations against PyTorch in a line, and what was checked only."""
+    remarks = []
+    ratios = [
+        f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} its speed ({len(group):,} pair{'s' if len(group) > 1 else ''})"
+        for impl, group in pairs(report.timed).groupby("impl")
+    ]
+    if ratios:
+        remarks.append(Remark("neutral", f"Against torch, in the geometric mean: {', '.join(ratios)}."))
     checked = int((report.frame["status"] == "verified").sum())
     if checked:
         remarks.append(Remark("good", f"{checked} Triton points verified against their reference, not timed: this machine has no GPU."))
     return remarks
-
-
-def _ratio(impl: str, group: pd.DataFrame) -> Remark:
-    best = largest(group, group["speedup"])
-    pairs = "1 pair" if len(group) == 1 else f"{len(group):,} pairs"
-    text = f"{impl} runs at {show(geometric_mean(group['speedup']), 'ratio')} the speed of torch over {pairs}; at most"
-    return Remark("neutral", f"{text} {show(best['speedup'], 'ratio')}:", best["point"])

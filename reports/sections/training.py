@@ -24,10 +24,8 @@ from reports.section import Section
 from reports.units import show
 
 TITLE = "Training steps"
-LEAD = (
-    "A step is a batch from a file, forward, loss, backward, optimizer and zero_grad; MFU counts what the model needs, so computing "
-    "activations again takes time and earns none."
-)
+LEAD = "A step is a batch from a file, forward, loss, backward, optimizer and zero_grad."
+MFU_LEAD = " MFU counts what the model needs, so computing activations again takes time and earns none."
 MAX_ROWS = 300
 MAX_BARS = 24  # of the longest steps
 BAR_PX = 58  # a step's two bars, and its name above them: beside them it would take a phone's whole width
@@ -92,7 +90,7 @@ def training(report: Report) -> Section | None:
         phases=list(PHASE_COLOURS),
         on_cpu=report.on_cpu,
     )
-    return Section("training", TITLE, LEAD, body, charts)
+    return Section("training", TITLE, LEAD + ("" if report.on_cpu else MFU_LEAD), body, charts)
 
 
 def _step(report: Report, row: pd.Series) -> Step | None:

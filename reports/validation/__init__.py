@@ -1,1 +1,1 @@
-"""Evidence from a board: what a first contact found, as a folder of docs/validation, and the last column of README's proof table."""
+"""Evidence from a board: a first contact's findings as a folder of docs/validation, and the last column of docs/evidence.md's table."""

@@ -1,4 +1,4 @@
-"""The last column of README's proof table: what boards showed of each claim, read from docs/validation. Pure but for reading it."""
+"""The last column of docs/evidence.md: what boards showed of each claim, read from docs/validation. Pure but for reading it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.validation.contact import load_checks
 
 HEADING = "| claim | proof | on a GPU |"
 NOT_YET = "not yet run on a GPU"
-SIX_RUNS = "docs/validation/2026-11-26-h100_sxm5-six-runs/README.md"
+SIX_RUNS = "validation/2026-11-26-h100_sxm5-six-runs/README.md"
 CHECKS = "checks.json"
 RIGHT = "error over tolerance"
 
@@ -98,11 +98,11 @@ def _shown(claim: Claim, evidence: Evidence) -> str | None:
     if not bearing:
         return None
     passed = sum(check.verdict == "pass" for check in bearing)
-    return f"{passed} of {len(bearing)} checks as expected on [{evidence.name}](docs/validation/{evidence.name}/README.md)"
+    return f"{passed} of {len(bearing)} checks as expected on [{evidence.name}](validation/{evidence.name}/README.md)"
 
 
 def update(text: str, evidence: Sequence[Evidence]) -> str:
-    """The README with the last column of its proof table made anew."""
+    """docs/evidence.md with the last column of its proof table made anew."""
     lines = text.split("\n")
     if HEADING not in lines:
         return text

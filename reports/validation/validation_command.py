@@ -18,14 +18,18 @@ from reports.validation.figure import measured_over_predicted
 from reports.validation.proof import CHECKS, load_evidence, update
 
 VALIDATION = ROOT / "docs" / "validation"
-README = ROOT / "README.md"
+PROOF_TABLE = ROOT / "docs" / "evidence.md"
 FITTED_LATER = "constants of the cost model"  # the check that first-contact leaves to this command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", type=Path, metavar="DIR", help="what `python -m benches first-contact --out DIR` wrote")
     parser.add_argument(
-        "-o", "--out", type=Path, metavar="FOLDER", help="where the board's folder goes (docs/validation; README's proof table follows)"
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where the board's folder goes (docs/validation, and then docs/evidence.md follows)",
     )
     parser.set_defaults(run=run)
 
@@ -41,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
         target = folder_for(contact, given.out or VALIDATION)
         write(contact, target)
         if given.out is None:
-            write_text(README, update(README.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
+            write_text(PROOF_TABLE, update(PROOF_TABLE.read_text(encoding="utf-8"), load_evidence(VALIDATION)))
     except (ContactError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -20,7 +20,12 @@ from kernels.strict_yaml.nodes import Map, Node, Seq, describe, read_text, read_
 from kernels.strict_yaml.problems import Problems, Spot, quote
 from kernels.strict_yaml.values import chosen, known_keys, missing, word
 
-KEYS = ("point", "since", "change", "why")
+KEYS = {  # what each holds, which the reference pages print
+    "point": "The id of a point, or a pattern for several: `*` stands for any characters, `?` for one. It must be given.",
+    "since": "The night from which the change holds, as the verdict names it (2026-11-20). It must be given.",
+    "change": "`slower`, `faster` or a status such as `wrong`. Default: any change.",
+    "why": "The reason, for a reader. It must be given.",
+}
 CHANGES = ("slower", "faster", *FAILED)
 NEAR = timedelta(days=3)  # where a step was is told to a night or two only
 

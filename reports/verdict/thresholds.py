@@ -13,7 +13,12 @@ from kernels.strict_yaml.problems import Problems, Spot, valid_names
 from kernels.strict_yaml.values import integer, known_keys, number
 
 FOLDER = ROOT / "configs" / "verdicts"
-KEYS = ("default", "thresholds", "node", "night_starts_utc")
+KEYS = {  # all must be given; what each holds, which the reference pages print
+    "default": "The least relative change of a time that matters, for an op that `thresholds` does not name.",
+    "thresholds": "The same by op.",
+    "node": "The same of a whole GPU at once.",
+    "night_starts_utc": "The hour at which a new night begins, 0 to 23.",
+}
 LEAST, MOST = 0.001, 1.0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from benches.run import sentinels, worker
 from kernels.op import Impl, Inputs, Kernel, Point
@@ -58,7 +58,7 @@ def pytest_configure() -> None:
 def start(log: str, opening: dict[str, Any], memory_bytes: int | None) -> None:
     """First thing in a new worker."""
     plant = planted()
-    impls = cast(dict[str, Impl], OPS[plant.op].impls)
+    impls = OPS[plant.op].impls
     _originals[plant.impl] = impls[plant.impl]
     impls[plant.impl] = replace(impls[plant.impl], build=f"{__name__}:build")
     worker.start(log, opening, memory_bytes)

@@ -26,11 +26,11 @@ def main(arguments: list[str]) -> int:
         print(f"error: liger-kernel is not installed: {install}, then PYTHONPATH=DIR python -m studies.liger", file=sys.stderr)
         return 2
     interpreter.interpret()
-    from studies.liger.adapters import register
+    from kernels.imports import load_imports
     from studies.liger.page import problems, table, write_page
-    from studies.liger.study import results
+    from studies.liger.study import ADAPTERS, results
 
-    register()
+    load_imports([ADAPTERS])
     gpu = find_gpu(options.gpu)
     found = results(gpu, options.jobs)
     print("\n".join([*table(found), *problems(found)]))

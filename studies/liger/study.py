@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from benches.devices.cpu import CpuDevice
 from benches.row import Row
@@ -13,8 +14,10 @@ from kernels.gpus import Ceilings, Gpu
 from kernels.inspect import Finding, examine_all
 from kernels.op import Op, Point
 from kernels.registry import OPS
-from studies.liger.adapters import CASES, FORMATS, SMALL
 
+ADAPTERS = str(Path(__file__).with_name("adapters.py"))  # for --import
+FORMATS = ("fp32", "fp16", "bf16")
+ROWS = 17  # at least, of what is checked
 SEED = 20261127
 # Llama 3 8B's sizes, of as few rows as the interpreter needs: rows are only the grid.
 SHAPES: dict[str, dict[str, int]] = {
@@ -48,8 +51,8 @@ def results(gpu: Gpu, jobs: int) -> list[Result]:
     """Every op in every precision."""
     rows = dict(check_rows())
     launches, failures = {}, {}
-    for name in CASES:
-        launches[name], failures[name] = launches_of(OPS[name], OPS[name].impls["liger"], gpu, SHAPES[name])
+    for name, shape in SHAPES.items():
+        launches[name], failures[name] = launches_of(OPS[name], OPS[name].impls["liger"], gpu, shape)
     findings = examine_all([launch for found in launches.values() for launch in found], gpu, jobs)
     return [
         Result(
@@ -66,11 +69,11 @@ def results(gpu: Gpu, jobs: int) -> list[Result]:
 def check_rows() -> Iterator[tuple[tuple[str, str], Row]]:
     """By op and precision: the kernel at a small, ragged shape in Triton's interpreter against fp64."""
     device = CpuDevice(NOT_TIMED)
-    for name in CASES:
+    for name in SHAPES:
         for precision in FORMATS:
             yield (name, precision), measure(point_of(OPS[name], precision), device, SEED)
 
 
 def point_of(op: Op, precision: str) -> Point:
     """One that `shrink` leaves several ragged rows of."""
-    return op.point("liger", precision, {name: max(size, SMALL[name]) for name, size in SHAPES[op.name].items()})
+    return op.point("liger", precision, {name: max(size, ROWS) for name, size in SHAPES[op.name].items()})

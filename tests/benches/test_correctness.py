@@ -37,6 +37,13 @@ def test_fill_nan_leaves_no_number(dtype: torch.dtype) -> None:
     assert out.double().isnan().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint8, torch.bool])
+def test_whole_numbers_are_poisoned_too(dtype: torch.dtype) -> None:
+    out = torch.zeros(7, 13, dtype=dtype)
+    fill_nan(out)
+    assert not (out == 0).any()
+
+
 def test_the_message_says_where_and_how_far() -> None:
     expected = torch.zeros(3, 5, dtype=torch.float64)
     result = expected.clone()

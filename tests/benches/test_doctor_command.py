@@ -148,7 +148,7 @@ def test_a_failed_check_is_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "probe", lambda runs: Facts())
     for verdict, code in (("pass", 0), ("unsupported", 0), ("fail", 1)):
         check = Check("matmul-x", "matmul", "torch", "bf16", verdict, "", 0.1)
-        monkeypatch.setattr(doctor_command, "selftest", lambda facts, console, check=check: [check])
+        monkeypatch.setattr(doctor_command, "selftest", lambda facts, console, imports, check=check: [check])
         assert main(["doctor", "--selftest"]) == code
-    monkeypatch.setattr(doctor_command, "selftest", lambda facts, console: [])
+    monkeypatch.setattr(doctor_command, "selftest", lambda facts, console, imports: [])
     assert main(["doctor", "--selftest"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, Prediction, napkin_s, parts_s, predict, predict_rows, roofline_s
+from kernels.cpu_model import operators
 from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -287,3 +289,29 @@ def test_parts_repeat() -> None:
     (once, seven), launches = parts_s(asked, H100, H100.model, H100.sm_count, np.zeros(2, bool))
     assert once == pytest.approx(seven)
     assert launches[0] == pytest.approx(launches[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["gradient", "transformer", "train_step"])
+def test_operators_are_about_those_that_torch_calls(op: str) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from benches.devices.tensors import TensorWorkload
+    from benches.sweep.load import load_sweeps
+
+    class Counting(TorchDispatchMode):
+        called = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+            self.called += 1
+            return function(*arguments, **(named or {}))
+
+    points = [p for p in load_sweeps(["smoke"]).points if (p.op, p.impl, p.precision) == (op, "torch", "fp32")]
+    assert points
+    for point in points:
+        workload = TensorWorkload(point, point, "cpu", 0)
+        workload.launch()
+        with Counting() as counting:
+            workload.launch()
+        expected = operators(point, OPS[op].parts(point, OPS[op].cost(point, "cpu")))
+        assert expected / 2.2 < counting.called < 2.2 * expected, point.id

@@ -11,7 +11,7 @@ from kernels import gpus
 from kernels.gpus import GPU_DIR, Ceilings, GpuError, find_gpu, gpu_for_board, gpu_names, load_gpu, with_board_l2
 from kernels.precisions import PRECISIONS
 
-ALL = ("a100_sxm4_80gb", "b200", "h100_nvl", "h100_pcie", "h100_sxm5", "h200_sxm")
+ALL = ("a100_pcie", "a100_sxm4_40gb", "a100_sxm4_80gb", "b200", "h100_nvl", "h100_pcie", "h100_sxm5", "h200_sxm")
 
 
 def test_names_are_the_files() -> None:
@@ -111,7 +111,7 @@ def test_boards(board: str, name: str) -> None:
     assert gpu.name == name
 
 
-@pytest.mark.parametrize("board", ["NVIDIA H100", "NVIDIA H200 NVL", "NVIDIA A100-SXM4-40GB", "nvidia h200", "NVIDIA GH200 480GB", ""])
+@pytest.mark.parametrize("board", ["NVIDIA H100", "NVIDIA H200 NVL", "NVIDIA A100-PCIE-40GB", "nvidia h200", "NVIDIA GH200 480GB", ""])
 def test_unknown_boards_have_no_peak(board: str) -> None:
     assert gpu_for_board(board) is None
 
@@ -127,7 +127,7 @@ def test_no_board_has_two_descriptions() -> None:
         ("h200", "did you mean h200_sxm?"),
         ("H100", "did you mean h100_nvl or h100_pcie or h100_sxm5?"),
         ("h100-sxm5", "did you mean h100_sxm5?"),
-        ("", "known: a100_sxm4_80gb, b200"),
+        ("", "known: a100_pcie, a100_sxm4_40gb"),
         ("../h100_sxm5", "known:"),
         ("zzz", "known:"),
     ],

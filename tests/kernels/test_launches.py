@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 import torch
 
+from benches.row import Row, new_row
 from kernels import interpreter
 from kernels.__main__ import parse, parse_dims
 from kernels.compilation import Compilation, Function
 from kernels.example_launches import example_points, launches_of
 from kernels.gpus import load_gpu
-from kernels.inspect import Finding, MachineCode, dot_precisions, examine_all, judge_dots
+from kernels.inspect import Finding, MachineCode, dot_precisions, examine_all, gather_launches, judge_dots
 from kernels.inspect import build as compile_one
 from kernels.launches import recorded_launches
 from kernels.op import Impl, Inputs, Kernel, Op, Point, Unsupported
 from kernels.registry import OPS
+from reports.pytest_plugin import kernels_of
 from tests.kernels import somebodys_kernels as theirs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,6 +225,22 @@ def test_an_implementation_at_example_shapes(mine: Op) -> None:
         *['launches no Triton kernel, although its language is "triton"'] * 2,  # in tf32
         *["its launches cannot be recorded: ValueError: of two"] * 2,  # in fp16
     ]
+
+
+def test_what_a_run_gives_to_inspect(mine: Op) -> None:
+    """Shipped kernels by their configs, an imported implementation by its name, whose launches then pass the filter."""
+
+    def row(impl: str, config: str | None) -> Row:
+        point = mine.point(impl, "bf16", {"m": 64, "n": 64}, {"function": "add"})
+        return new_row(point, mine.cost(point, "cpu"), "verified", None, config=config)
+
+    assert kernels_of(row("mine", None)) == ["elementwise:bf16:mine"]
+    assert kernels_of(row("triton", "a w4 + b w8")) == ["elementwise:bf16:a w4", "elementwise:bf16:b w8"]
+    assert kernels_of(row("triton", None)) == []
+    assert kernels_of(row("torch", "x")) == []
+    found, _ = gather_launches([mine], H100, ["elementwise:bf16:mine"], {"m": 64, "n": 64})
+    assert {(c.precision, c.impl) for c in found} == {("bf16", "mine")}
+    assert len(found) == 2
 
 
 def test_given_dims(mine: Op) -> None:

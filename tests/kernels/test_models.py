@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from benches.devices.allocations import held_by_tensors
 from kernels.models import activations
+from kernels.models.architecture import plain_gpt
 from kernels.models.config import DeepLinear, Transformer, napkin_flops
 from kernels.models.modules import build, loss, scaled_normal
-from kernels.napkin.memory import factor_of_layer
-from kernels.napkin.setup import Batch, Shape
+from kernels.napkin.memory import activations_of_layer
+from kernels.napkin.setup import Split
+from kernels.parameter_copies import SCHEMES
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -169,7 +172,8 @@ def test_activations_beside_korthikanti() -> None:
     config = Transformer(1, 1, hidden, heads, 4 * hidden, "gelu", "layernorm", sequence, "plain")
     ours = activations.block(config, batch, sequence, 2, "cuda")
     statistics = 2 * 2 * 4 * batch * sequence  # two norms, two fp32 numbers a token, which they leave out
-    theirs = batch * sequence * hidden * factor_of_layer(Shape(1, hidden, heads), Batch(sequence, batch, batch), "none")
+    shape = replace(plain_gpt(1, hidden, heads), dropout=True)
+    theirs = batch * sequence * activations_of_layer(shape, SCHEMES["mixed"], Split(), sequence, "none", "plain")
     assert theirs - (ours - statistics) == batch * sequence * (2 * hidden + 3 * heads * sequence)
 
 

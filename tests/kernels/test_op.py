@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benches.row import columns_of, new_row
+from kernels import registry
 from kernels.op import OpError
 from kernels.registry import OPS, point_of
 
@@ -124,3 +127,10 @@ def test_a_row_takes_its_columns_from_its_options_else_what_it_says() -> None:
     row = new_row(point, OPS["matmul"].cost(point, "cpu"), "ok", layout="tn")
     assert row.layout == "nt"
     assert type(row).model_validate(row.model_dump() | {"options": {}, "layout": "tn"}).layout == "tn"
+
+
+def test_every_folder_with_an_op_is_registered() -> None:
+    """One that is not would be silently left out of every run."""
+    kernels = Path(registry.__file__).parent
+    folders = {path.parent.name for path in kernels.glob("*/__init__.py") if "OP" in vars(import_module(f"kernels.{path.parent.name}"))}
+    assert folders == set(registry.FOLDERS)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import precision_table
 from kernels.__main__ import main
 from kernels.precisions import PRECISIONS
 
@@ -96,7 +97,27 @@ def test_tf32_rounds_to_ten_bits_of_fp32s_range() -> None:
 
 def test_the_table_at_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["precisions"]) == 0
-    lines = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    out = capsys.readouterr().out
+    assert [heading for heading, _ in precision_table.conclusions() if f"\n{heading}. " in out] == ["Resolution", "Range", "Therefore"]
+    lines = [line.split("│") for line in out.splitlines() if line.startswith("│")]
     assert [line[1].strip() for line in lines] == list(PRECISIONS)
     fp16 = [cell.strip() for cell in lines[2][1:-1]]
     assert fp16 == ["fp16", "2", "5", "10", "65504", "6.1035e-05", "5.9605e-08", "0.00097656", "±inf", "0", "inf"]
+
+
+def test_why_bf16s_resolution_is_tolerable_and_fp16s_range_is_not() -> None:
+    """The figures are PyTorch's casts of the same numbers."""
+    text = dict(precision_table.conclusions())
+
+    def cast(value: float, dtype: torch.dtype) -> float:
+        return torch.tensor(value, dtype=torch.float64).to(dtype).item()
+
+    small, scaled = cast(1e-8, torch.bfloat16), cast(8192 * 1e-8, torch.float16)
+    assert cast(1e-8, torch.float16) == 0 != small
+    assert f"A gradient of 1e-08 is stored as {small:.5g} in bf16, off by {abs(small / 1e-8 - 1):.2g} of its value" in text["Range"]
+    assert "and as 0 in fp16, off by 1: the parameter gets no update" in text["Range"]
+    assert f"1e+05 is {cast(1e5, torch.bfloat16):.5g} in bf16 and inf in fp16" in text["Range"]
+    assert f"the same gradient is {scaled:.5g}, off by {abs(scaled / 8192e-8 - 1):.2g}" in text["Therefore"]
+    assert f"1 + 0.001 is {cast(1.001, torch.bfloat16):.5g} in bf16" in text["Therefore"]
+    for dtype in (torch.bfloat16, torch.float16):
+        assert f"{torch.finfo(dtype).eps / 2:.2g}" in text["Resolution"]

@@ -17,7 +17,13 @@ from kernels.gpus import Ceilings, load_gpu
 from kernels.op import Point
 from kernels.registry import OPS
 
-CPU_CEILINGS = {"peak_flops_per_s": {"fp32": 1.5e11, "bf16": 4.1e11, "fp16": 4e8}, "bandwidth_bytes_per_s": 2.1e10}
+CPU_CEILINGS: dict[str, Any] = {
+    **{"peak_flops_per_s": {"fp32": 1.5e11, "bf16": 4.1e11, "fp16": 4e8}, "bandwidth_bytes_per_s": 2.1e10, "call_s": 1.2e-6},
+    "caches": [
+        {"name": "L2", "bytes": 2**20, "bandwidth_bytes_per_s": 9e10},
+        {"name": "L3", "bytes": 2**25, "bandwidth_bytes_per_s": 5e10},
+    ],
+}
 VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "triton": "3.7.1", "numpy": "2.3.1", "pandas": "3.1.0"}
 COMMON = {
     **{"started_utc": "2026-11-23T18:00:00+00:00", "finished_utc": "2026-11-23T18:13:20+00:00", "versions": VERSIONS},

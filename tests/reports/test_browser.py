@@ -64,3 +64,26 @@ def test_hostile_names_do_not_run(make_run: Callable[..., Path], tmp_path: Path)
     dom, _ = opened(build_report(make_run("cpu", "hostile", rows=rows)), tmp_path / "profile")
     assert 'data-ready="yes"' in dom
     assert "data-owned" not in dom
+
+
+def test_filters_live_in_the_address(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    page = build_report(make_run("cuda"))
+    dom, log = opened(page, tmp_path / "profile", "#filters?status=noisy&status=nothing&op=matmul&precision=none&search=bf16")
+    assert 'data-ready="yes"' in dom
+    assert re.search(r'aria-pressed="true" data-status="noisy"', dom)
+    assert dom.count('aria-pressed="true" data-status=') == 1
+    shown = re.findall(r'<a class="point" title="([^"]*)"', dom[dom.index('<table id="table"') : dom.index("</dialog>")])
+    assert shown
+    assert all(name.startswith("matmul-") and "bf16" in name for name in shown)
+    assert not re.search(r"CONSOLE.*(error|refused|violates)", log, re.IGNORECASE), log
+
+
+def test_a_point_has_its_command_and_where_its_time_goes(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    point = "matmul-torch-bf16-256x1024x1024-nt"
+    run = make_run("cuda")
+    dom, _ = opened(build_report(run), tmp_path / "profile", f"#point={point}")
+    options = f"--benchmark-only --sweep {run}/sweep.yaml --device cuda"
+    assert f'data-text="pytest &quot;benches/test_points.py::test_point[{point}]&quot; {options}"' in dom
+    assert "Where the time goes" in dom
+    widths = [float(found) for found in re.findall(r'<span class="\w+_s" style="width:\s?([\d.]+)%', dom)]
+    assert sum(widths) == pytest.approx(100, abs=0.01)

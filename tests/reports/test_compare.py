@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import random
 import re
@@ -407,3 +408,21 @@ def test_neither_torch_nor_triton_is_imported(tmp_path: Path) -> None:
         [sys.executable, "-c", code, "compare", str(a), str(b)], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_same_for_programs_and_for_a_pull_request(tmp_path: Path) -> None:
+    rows = rows_of()
+    a, b = both(tmp_path, rows, rerun(rows, slower=lambda row: 1.5 if row.impl == "triton" else 1.0))
+    paths = {name: tmp_path / f"out.{name}" for name in ("json", "markdown", "csv")}
+    arguments = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+    assert main(["compare", str(a), str(b), *arguments]) == 0
+    found = json.loads(paths["json"].read_text(encoding="utf-8"))
+    frame = pd.read_csv(paths["csv"])
+    assert frame["point"].tolist() == [point["point"] for point in found["points"]]
+    assert found["counts"]["slower"] == (frame["status"] == "slower").sum() > 0
+    assert found["worse"] is True
+    text = paths["markdown"].read_text(encoding="utf-8")
+    assert text.startswith("## ❌ ")
+    assert f"### Slower: {found['counts']['slower']}" in text
+    assert len(text) < 65_536
+    assert "`matmul-triton" in text

@@ -102,3 +102,37 @@ def test_the_l2_of_the_board_that_was_measured_is_what_its_page_predicts_with(ma
 def test_a_row_of_an_op_that_this_version_lacks_keeps_its_row(make_run: Callable[..., Path]) -> None:
     stranger = matmul(median_s=1e-3).model_copy(update={"op": "attention", "point": "attention-torch-bf16-1"})
     assert len(frame_of(make_run, [stranger], H100)) == 1
+
+
+CACHES = [
+    {"name": "L2", "bytes": 2**20, "bandwidth_bytes_per_s": 8e10},
+    {"name": "L3", "bytes": 2**25, "bandwidth_bytes_per_s": 4e10},
+]
+
+
+@pytest.mark.parametrize(
+    ("size", "caches", "level", "bandwidth"),
+    [
+        (127, CACHES, "L2", 8e10),  # 3 · 127² · 4 = 193,548 bytes
+        (1024, CACHES, "L3", 4e10),  # 12.6 MB
+        (2048, CACHES, "memory", 1e10),  # 50 MB
+        (1024, [], None, None),  # an earlier version's run: this may have fitted a cache
+        (8192, [], "memory", 1e10),
+    ],
+)
+def test_a_share_of_the_bandwidth_is_of_the_level_that_the_working_set_fits(
+    make_run: Callable[..., Path], size: int, caches: list[dict[str, object]], level: str | None, bandwidth: float | None
+) -> None:
+    environment = {**CPU, "ceilings": {**CPU["ceilings"], "bandwidth_bytes_per_s": 1e10, "caches": caches}}  # type: ignore[dict-item]
+    row = frame_of(make_run, [matmul("fp32", size=size, median_s=1e-3)], environment).iloc[0]
+    assert (row["memory_level"] if level else pd.isna(row["memory_level"])) == (level or True)
+    assert (
+        row["bandwidth_fraction"] == pytest.approx(3 * size**2 * 4 / 1e-3 / bandwidth) if bandwidth else pd.isna(row["bandwidth_fraction"])
+    )
+
+
+def test_a_cpus_prediction_counts_the_calls_of_its_operators(make_run: Callable[..., Path]) -> None:
+    environment = {**CPU, "ceilings": {**CPU["ceilings"], "call_s": 2e-6}}  # type: ignore[dict-item]
+    row = frame_of(make_run, [matmul("fp32", size=8, median_s=3e-6)], environment).iloc[0]
+    assert row["predicted_s"] == pytest.approx(row["roofline_s"] + 2e-6)
+    assert row["bound"] == "overhead"

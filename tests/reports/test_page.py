@@ -181,3 +181,36 @@ def test_a_clock_that_was_set_back_gives_no_duration() -> None:
     assert _duration(report) == ""  # type: ignore[arg-type]
     report.environment.fields = {**times, "finished_utc": "2026-01-01T13:01:00+00:00"}
     assert _duration(report) == " · in 1 h 1 min"  # type: ignore[arg-type]
+
+
+def test_at_most_ten_remarks_stand_out_and_noise_is_one_of_them(make_run: Callable[..., Path]) -> None:
+    run = make_run("cpu")
+    rows = [
+        r.model_copy(update={"status": "noisy", "cause": "disturbed"}) if r.status == "ok" and i % 2 else r
+        for i, r in enumerate(_rows(run))
+    ]
+    body = str(summary(load_report(make_run("cpu", "noise", rows=rows))).body)
+    remarks = re.findall(r'<li class="\w+">(.*?)</li>', body, re.DOTALL)
+    assert 0 < len(remarks) <= 10
+    (noise,) = (remark for remark in remarks if "noisy" in remark)
+    assert "other processes took the CPU" in noise
+    assert "the median did not settle" in noise
+    assert "python -m benches doctor" in noise
+    assert not [remark for remark in remarks if remark.startswith("Best")]
+
+
+def test_a_chart_of_two_marks_is_a_sentence(make_run: Callable[..., Path]) -> None:
+    rows = [row for row in _rows(make_run("cuda")) if row.status == "ok" and row.op == "matmul" and row.flops][:2]
+    page = page_of(make_run("cuda", "two", rows=rows))
+    assert 'data-chart="roofline"' not in page
+    assert "Roofline of 2 points: achieved FLOP/s" in page
+    assert not {"roofline", "parity"} & set(embedded(page)["charts"])
+
+
+def test_a_name_that_is_cut_has_its_whole_text(make_run: Callable[..., Path]) -> None:
+    body = str(summary(load_report(make_run("cuda"))).body)
+    for title, head, tail in re.findall(
+        r'<a class="point" title="([^"]*)"[^>]*><span class="head">([^<]*)</span><span class="tail">([^<]*)</span>', body
+    ):
+        assert head + tail == title
+        assert len(tail) <= 20

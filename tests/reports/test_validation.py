@@ -21,7 +21,7 @@ from reports.__main__ import main
 from reports.validation.contact import medians
 from reports.validation.figure import measured_over_predicted
 from reports.validation.proof import CLAIMS, HEADING, Claim, Evidence, cell, load_evidence, update
-from reports.validation.validation_command import README, VALIDATION
+from reports.validation.validation_command import PROOF_TABLE, VALIDATION
 
 CHECKS = [
     Check("clockwork", "queue: the launch that waits", 1022, "launches", "818 to 1226", "pass"),
@@ -102,11 +102,11 @@ def test_the_same_contact_replaces_its_folder_and_another_gets_its_own(contact: 
     ],
 )
 def test_what_is_no_evidence_is_refused(contact: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before = README.read_text(encoding="utf-8")
+    before = PROOF_TABLE.read_text(encoding="utf-8")
     (contact / "environment.json").write_text(json.dumps({**ENVIRONMENT, **change}), encoding="utf-8")
     assert main(["validation", str(contact)]) == 2
     assert message in capsys.readouterr().err
-    assert README.read_text(encoding="utf-8") == before
+    assert PROOF_TABLE.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"step": 1}]', "[" * 5000])
@@ -137,23 +137,23 @@ def test_the_figure_places_points_by_logarithms_and_keeps_them_inside() -> None:
     ET.fromstring(measured_over_predicted({}))
 
 
-EVIDENCE = Evidence("h100_sxm5-2026-11-26", CHECKS)
-SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](docs/validation/h100_sxm5-2026-11-26/README.md)"
+ONE_BOARD = Evidence("h100_sxm5-2026-11-26", CHECKS)
+SHOWN = "1 of 1 checks as expected on [h100_sxm5-2026-11-26](validation/h100_sxm5-2026-11-26/README.md)"
 
 
 @pytest.mark.parametrize(
     ("claim", "evidence", "expected"),
     [
-        (Claim(), [EVIDENCE], "not yet run on a GPU"),
-        (Claim(left="heat"), [EVIDENCE], "heat: not yet run on a GPU"),
+        (Claim(), [ONE_BOARD], "not yet run on a GPU"),
+        (Claim(left="heat"), [ONE_BOARD], "heat: not yet run on a GPU"),
         (Claim(("clockwork: *",)), [], "not yet run on a GPU"),
-        (Claim(("clockwork: *",)), [EVIDENCE], SHOWN),
-        (Claim(("clockwork: *",), left="heat"), [EVIDENCE], f"{SHOWN}; heat: not yet run on a GPU"),
+        (Claim(("clockwork: *",)), [ONE_BOARD], SHOWN),
+        (Claim(("clockwork: *",), left="heat"), [ONE_BOARD], f"{SHOWN}; heat: not yet run on a GPU"),
         (Claim(seen="six runs"), [], "six runs"),
-        (Claim(("clockwork: *",), "six runs", "heat"), [EVIDENCE], f"{SHOWN}; six runs; heat: not yet run on a GPU"),
-        (Claim(("kernels: *",)), [EVIDENCE], SHOWN.replace("1 of 1", "1 of 2")),
-        (Claim(("summary: *",)), [EVIDENCE], "not yet run on a GPU"),  # what was skipped shows nothing
-        (Claim(("faults: *",)), [EVIDENCE], "not yet run on a GPU"),
+        (Claim(("clockwork: *",), "six runs", "heat"), [ONE_BOARD], f"{SHOWN}; six runs; heat: not yet run on a GPU"),
+        (Claim(("kernels: *",)), [ONE_BOARD], SHOWN.replace("1 of 1", "1 of 2")),
+        (Claim(("summary: *",)), [ONE_BOARD], "not yet run on a GPU"),  # what was skipped shows nothing
+        (Claim(("faults: *",)), [ONE_BOARD], "not yet run on a GPU"),
     ],
 )
 def test_a_cell_of_the_proof_table(claim: Claim, evidence: list[Evidence], expected: str) -> None:
@@ -163,7 +163,7 @@ def test_a_cell_of_the_proof_table(claim: Claim, evidence: list[Evidence], expec
 def test_what_boards_showed_is_in_a_file_of_the_tree() -> None:
     places = [place for claim in CLAIMS.values() for place in re.findall(r"\]\((\S+)\)", claim.seen)]
     assert places
-    assert [place for place in places if not (ROOT / place).is_file()] == []
+    assert [place for place in places if not (ROOT / "docs" / place).is_file()] == []
 
 
 def test_only_the_last_column_of_the_proof_table_changes() -> None:
@@ -173,9 +173,9 @@ def test_only_the_last_column_of_the_proof_table_changes() -> None:
     assert update("no table", []) == "no table"
 
 
-def test_the_readme_says_what_lies_in_docs_validation() -> None:
+def test_the_proof_table_says_what_lies_in_docs_validation() -> None:
     """Nothing in its last column is written by hand, and every claim there is known."""
-    text = README.read_text(encoding="utf-8")
+    text = PROOF_TABLE.read_text(encoding="utf-8")
     assert update(text, load_evidence(VALIDATION)) == text
     lines = text.split("\n")
     start = lines.index(HEADING) + 2

@@ -28,13 +28,13 @@ function decoded(array) {
 
 function prepare(figure, rows) {
   if (figure.prepared) return figure;
-  const marks = figure.data.map(trace => trace.mode === "markers" ? decoded(trace.customdata) : null);
+  const marks = figure.data.map(trace => trace.mode?.endsWith("markers") ? decoded(trace.customdata) : null);
   const many = marks.reduce((sum, m) => sum + (m?.length ?? 0), 0) > MANY;
   figure.data.forEach((trace, i) => {
     if (marks[i]) {
       trace.customdata = marks[i];
       trace.hovertext = marks[i].map(row => hoverText(rows, row));
-      if (many) Object.assign(trace.marker, { size: 5, opacity: 0.6 });
+      if (many && trace.mode === "markers") Object.assign(trace.marker, { size: 5, opacity: 0.6 });
       if (many && webgl) trace.type = "scattergl";
     } else if (trace.type === "heatmap" && trace.customdata) {
       trace.hovertext = trace.customdata.map(line => line.map(row => row === null ? "" : hoverText(rows, row)));

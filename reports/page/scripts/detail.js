@@ -1,22 +1,40 @@
 // Everything about one point, in a dialog; its address ends in #point=<id>. `ahead(row)` gives an element that comes before the figures.
+const TERMS = [["napkin_s", "computing at the peak"], ["tiles_s", "tiles and waves"], ["traffic_s", "bandwidth"], ["launches_s", "launches"],
+  ["clock_s", "clock"], ["unexplained_s", "not explained"]];
+
 class Detail {
   constructor(rows, ahead = null) {
     Object.assign(this, { rows, ahead, dialog: document.getElementById("detail") });
-    this.dialog.addEventListener("close", () => {
-      if (location.hash.startsWith("#point=")) history.replaceState(null, "", location.pathname + location.search + "#points");
-    });
     this.dialog.addEventListener("click", event => { if (event.target === this.dialog) this.dialog.close(); });
     document.getElementById("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
   }
 
   show(row) {
-    const { rows } = this, id = rows.value("point", row);
+    const { rows } = this, id = rows.value("point", row), command = document.getElementById("command");
+    this.row = row;
+    if (command) { // pytest writes what is not ASCII otherwise, and the shell reads a quote as its own
+      command.dataset.text = `pytest "benches/test_points.py::test_point[${id}]" ${command.dataset.options}`;
+      command.hidden = !/^[\w.:+=,@ -]*$/.test(id);
+    }
     document.getElementById("detail-title").textContent = id;
     const body = document.getElementById("detail-body");
-    body.innerHTML = rows.groups.map(group => this.group(group, row)).join("");
+    body.innerHTML = this.terms(row) + rows.groups.map(group => this.group(group, row)).join("");
     if (!this.dialog.open) this.dialog.showModal();
     if (this.ahead) body.prepend(this.ahead(row));
     history.replaceState(null, "", `#point=${encodeURIComponent(id)}`);
+  }
+
+  // From the peak down to what was measured: a bar whose parts add up to the median. A part below 0 is what the cost model expects and was not taken.
+  terms(row) {
+    const { rows } = this, median = rows.value("median_s", row);
+    const found = TERMS.map(([name, words]) => [name, words, rows.value(name, row)]);
+    if (!median || found.some(([, , seconds]) => seconds === null)) return "";
+    const whole = found.reduce((sum, [, , seconds]) => sum + Math.max(seconds, 0), 0);
+    const parts = found.filter(([, , seconds]) => seconds > 0)
+      .map(([name, words, seconds]) => `<span class="${name}" style="width:${100 * seconds / whole}%" title="${words}"></span>`).join("");
+    const list = found.filter(([, , seconds]) => seconds !== 0)
+      .map(([name, words, seconds]) => `<li><span class="${name}"></span>${words}: ${escapeHtml(rows.text(name, row))}, ${(100 * seconds / median).toFixed(1)}%</li>`);
+    return `<h4>Where the time goes</h4><div class="terms" aria-hidden="true">${parts}</div><ul class="terms-list">${list.join("")}</ul>`;
   }
 
   group(group, row) {

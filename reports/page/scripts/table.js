@@ -1,6 +1,12 @@
 // The table of every point: DataTables sorts, searches and pages over row numbers; texts are looked up as they are shown.
 const PRINTED_ROWS = 500;
 
+const FILTERS = "filters?"; // begins the address of a filtered table
+const TAIL = 20; // characters of a long name that stay at its end
+
+// A name whose middle gives way, since names differ at their ends; its text is whole, so it is copied whole.
+const cutName = name => `<span class="head">${escapeHtml(name.slice(0, -TAIL))}</span><span class="tail">${escapeHtml(name.slice(-TAIL))}</span>`;
+
 class PointTable {
   // `cells` makes the HTML of a column's cell in another way than as text; `order` is DataTables' own.
   constructor(rows, { DataTable }, open, { cells = {}, order = null } = {}) {
@@ -8,6 +14,8 @@ class PointTable {
     this.element = document.getElementById("table");
     this.things = this.element.dataset.things;
     this.statuses = new Set();
+    this.chips = [...document.querySelectorAll("#filters .chip")];
+    this.search = document.getElementById("search");
     this.selects = [...document.querySelectorAll("#filters select")];
     // Points without a value come last in both directions.
     for (const [suffix, sign] of [["asc", 1], ["desc", -1]]) {
@@ -49,7 +57,7 @@ class PointTable {
     if (this.cells[name]) return this.cells[name](row, text);
     if (name === "point") {
       const reason = rows.value("reason", row), why = reason ? `<div class="reason">${escapeHtml(reason)}</div>` : "";
-      return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${text}</a>${why}`;
+      return `<a class="point" title="${text}" href="#point=${encodeURIComponent(rows.value(name, row))}">${cutName(rows.text(name, row))}</a>${why}`;
     }
     if (name !== "status") return text;
     const { tone, sign } = rows.tone(row);
@@ -62,20 +70,56 @@ class PointTable {
   }
 
   listen(open) {
-    document.querySelectorAll("#filters .chip").forEach(chip => chip.addEventListener("click", () => {
+    this.chips.forEach(chip => chip.addEventListener("click", () => {
       const { status } = chip.dataset;
       if (!this.statuses.delete(status)) this.statuses.add(status);
-      chip.setAttribute("aria-pressed", String(this.statuses.has(status)));
-      this.table.draw();
+      this.filter();
     }));
-    this.selects.forEach(select => select.addEventListener("change", () => this.table.draw()));
-    document.getElementById("search").addEventListener("input", event => this.table.search(event.target.value).draw());
+    this.selects.forEach(select => select.addEventListener("change", () => this.filter()));
+    this.search.addEventListener("input", () => this.filter());
+    document.addEventListener("keydown", event => { // "/" as on other pages; not where somebody types
+      if (event.key !== "/" || event.target.closest("input, select, textarea, dialog")) return;
+      event.preventDefault();
+      this.search.focus();
+    });
     document.getElementById("copy").addEventListener("click", () => this.copy());
     document.getElementById("download").addEventListener("click", () => this.download());
     this.element.addEventListener("dblclick", event => {
       const line = event.target.closest("tr[data-row]");
       if (line) open(Number(line.dataset.row));
     });
+  }
+
+  // Draws what passes the filters; the page's address holds them, so that a reload or a link shows the same.
+  filter() {
+    this.chips.forEach(chip => chip.setAttribute("aria-pressed", String(this.statuses.has(chip.dataset.status))));
+    this.table.search(this.search.value).draw();
+    history.replaceState(null, "", this.address());
+  }
+
+  address() {
+    const set = new URLSearchParams([...this.statuses].map(status => ["status", status]));
+    this.selects.filter(select => select.value).forEach(select => set.append(select.dataset.column, select.value));
+    if (this.search.value) set.append("search", this.search.value);
+    return `${location.pathname}${location.search}#${set.size ? `${FILTERS}${set}` : "points"}`;
+  }
+
+  // Sets the filters that the page's address holds, if it holds some; what this run does not have is left out.
+  restore() {
+    if (!location.hash.startsWith(`#${FILTERS}`)) return;
+    const set = new URLSearchParams(location.hash.slice(FILTERS.length + 1));
+    const known = new Set(this.chips.map(chip => chip.dataset.status));
+    this.statuses = new Set(set.getAll("status").filter(status => known.has(status)));
+    this.selects.forEach(select => { select.value = [...select.options].some(o => o.value === set.get(select.dataset.column)) ? set.get(select.dataset.column) : ""; });
+    this.search.value = set.get("search") ?? "";
+    this.filter();
+    document.getElementById("points").scrollIntoView();
+  }
+
+  // The row before or after one, in the order shown; null at the ends.
+  beside(row, step) {
+    const order = this.table.rows({ search: "applied", order: "applied" }).data().toArray().map(([r]) => r), at = order.indexOf(row);
+    return at < 0 ? null : order[at + step] ?? null;
   }
 
   // Every column of the rows that pass the filters, in the order shown; numbers as SI values.
@@ -125,11 +169,19 @@ async function startTable(rows, detail, options) {
   const library = await import(tables);
   const open = row => { table.reveal(row); detail.show(row); };
   const table = new PointTable(rows, { DataTable: library.jQuery.fn.dataTable }, open, options);
+  detail.dialog.addEventListener("close", () => {
+    if (location.hash.startsWith("#point=")) history.replaceState(null, "", table.address());
+  });
+  detail.dialog.addEventListener("keydown", ({ key }) => { // from point to point
+    const next = key === "ArrowRight" ? table.beside(detail.row, 1) : key === "ArrowLeft" ? table.beside(detail.row, -1) : null;
+    if (next !== null) open(next);
+  });
   const follow = () => {
     const match = location.hash.match(/^#point=(.+)$/);
     const row = match ? rows.find(decodeURIComponent(match[1])) : -1;
     if (row >= 0) open(row);
-    else if (match) table.tell(`None of these ${table.things} is ${decodeURIComponent(match[1])}`);
+    else if (!match) table.restore();
+    else table.tell(`None of these ${table.things} is ${decodeURIComponent(match[1])}`);
   };
   addEventListener("hashchange", follow);
   follow();

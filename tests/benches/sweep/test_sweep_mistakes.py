@@ -33,10 +33,13 @@ ENTRIES = {
     ),
     "unknown op": (
         "{op: matmull, impl: torch, precision: bf16, dims: {m: 1}, layout: nt}",
-        "2: op: unknown op 'matmull' (did you mean matmul?)",
+        "2: op: unknown op 'matmull' (did you mean matmul?); is it in a file for --import?",
     ),
     "no op": ("{precision: bf16, dims: {m: 1}}", f"2: op: missing; valid: {', '.join(OPS)}"),
-    "unknown impl": (ONE.replace("torch", "[torch, tritn]") + "}", "2: impl: unknown impl 'tritn' (did you mean triton?)"),
+    "unknown impl": (
+        ONE.replace("torch", "[torch, tritn]") + "}",
+        "2: impl: unknown impl 'tritn' (did you mean triton?); is it in a file for --import?",
+    ),
     "unknown precision": (ONE.replace("bf16", "BF16") + "}", "2: precision: unknown precision 'BF16' (did you mean bf16?)"),
     "precision like no other": (
         ONE.replace("bf16", "double") + "}",
@@ -277,7 +280,7 @@ sweeps:
         "5: m: an empty axis: give at least one size",
         "5: k: '-1' is too small: at least 1",
         "6: layuot: unknown key in matmul (did you mean layout?)",
-        "7: op: unknown op 'elementwize' (did you mean elementwise?)",
+        "7: op: unknown op 'elementwize' (did you mean elementwise?); is it in a file for --import?",
         "7: dims: missing; valid: dims, points, shapes_from",
     ]
 

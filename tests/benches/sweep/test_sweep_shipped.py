@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from benches.sweep.load import load_sweep, sweep_names
-from benches.sweep.shapes import model_names, read_model
+from benches.sweep.shapes import made_model, model_names, read_model
 from kernels.registry import OPS
+from kernels.strict_yaml.problems import SweepError
 from kernels.support import Platform
 from tests.runs_in import runs_in
 
 BANDS = {
     **{"smoke": (60, 160), "nightly": (600, 1000), "full": (4000, 20000), "edges": (500, 2000), "calibrate": (500, 900)},
     **{"first_contact": (100, 160), "gradients": (80, 120), "layout": (80, 120), "models": (40, 80), "optimizer": (60, 100)},
-    **{"training": (30, 60)},
+    **{"training": (30, 60), "course": (40, 60)},
 }
 H100 = Platform("cuda", (9, 0))
 
@@ -103,36 +104,55 @@ def test_nightly_takes_half_an_hour():
     assert 1.5 * len(points) + 5 * sum(point.impl == "torch_compile" for point in points) < 30 * 60
 
 
-PARAMETERS = {"llama3_8b": 8.03e9, "llama3_70b": 70.6e9, "gpt3_175b": 174.6e9}
+# By the released weights or the model card: total and active parameters.
+PARAMETERS = {
+    "llama3_8b": (8.030e9, 8.030e9),
+    "llama3_70b": (70.55e9, 70.55e9),
+    "llama3_405b": (405.85e9, 405.85e9),
+    "gpt3_175b": (174.6e9, 174.6e9),
+    "qwen3_32b": (32.76e9, 32.76e9),
+    "qwen3_235b_a22b": (235.09e9, 22.19e9),
+    "mixtral_8x7b": (46.70e9, 12.88e9),
+    "deepseek_v3": (671.0e9, 37.55e9),
+    "gpt_oss_120b": (116.83e9, 5.75e9),
+}
 
 
 def test_every_shipped_model_has_its_published_size():
     assert set(model_names()) == set(PARAMETERS)
+    for name, sizes in PARAMETERS.items():
+        a = read_model(name).architecture
+        assert (a.parameters, a.active_parameters) == pytest.approx(sizes, rel=0.001)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_layers_follow_from_the_architecture(name: str):
     model = read_model(name)
     a = model.architecture
+    assert model.layers == made_model(name, a).layers
     shapes = {layer.name: (layer.n, layer.k, layer.count) for layer in model.layers}
-    d, ff, count = a["d_model"], a["d_ff"], a["layers"]
-    assert a["heads"] * a["head_dim"] == d
-    assert shapes["qkv"] == ((a["heads"] + 2 * a["kv_heads"]) * a["head_dim"], d, count)
-    assert shapes["attn_out"] == (d, d, count)
-    assert shapes["down"] == (d, ff, count)
-    assert shapes["lm_head"] == (a["vocab"], d, 1)
-    if name == "gpt3_175b":
-        assert ff == 4 * d
-        assert shapes["up"] == (ff, d, count)
+    if not a.kv_rank:
+        assert shapes["qkv"] == ((a.heads + 2 * a.kv_heads) * a.head_dim, a.d_model, a.layers)
+        assert shapes["attn_out"] == (a.d_model, a.heads * a.head_dim, a.layers)
+    assert shapes["lm_head"] == (a.vocab, a.d_model, 1)
+    if a.experts:
+        assert shapes["expert_gate_up"] == (2 * a.d_expert, a.d_model, (a.layers - a.dense_layers) * a.experts)
+    elif name == "gpt3_175b":
+        assert shapes["up"] == (4 * a.d_model, a.d_model, a.layers)
     else:
-        assert shapes["gate_up"] == (2 * ff, d, count)
+        assert shapes["gate_up"] == (2 * a.d_ff, a.d_model, a.layers)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_layers_and_embeddings_make_the_models_size(name: str):
-    model = read_model(name)
-    a = model.architecture
-    tied = name == "gpt3_175b"  # its output layer is its embedding; and its positions are learnt
-    embeddings = a["context"] * a["d_model"] if tied else a["vocab"] * a["d_model"]
-    total = sum(layer.count * layer.n * layer.k for layer in model.layers) + embeddings
-    assert total == pytest.approx(PARAMETERS[name], rel=0.01)
+def test_a_sweep_takes_the_layers_of_a_configuration(tmp_path: Path):
+    """A path is seen from the sweep's folder; the labels have the folder's name."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    config = '{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, '
+    (folder / "config.json").write_text(config + '"intermediate_size": 96, "vocab_size": 127}', encoding="utf-8")
+    sweep = "name: s\nsweeps:\n- {op: matmul, impl: torch, precision: fp32, shapes_from: tiny/config.json, dims: {tokens: 3}}\n"
+    (tmp_path / "s.yaml").write_text(sweep, encoding="utf-8")
+    points = load_sweep(str(tmp_path / "s.yaml")).points
+    assert [(p.dims["n"], p.dims["k"]) for p in points] == [(128, 64), (64, 64), (192, 64), (64, 96), (127, 64)]
+    (tmp_path / "s.yaml").write_text(sweep.replace("tiny/config.json", "tiny/none.json"), encoding="utf-8")
+    with pytest.raises(SweepError, match=r"s\.yaml:3: shapes_from: file not found"):
+        load_sweep(str(tmp_path / "s.yaml"))

@@ -1,0 +1,1 @@
+"""`python -m reports reference`: the pages of docs/reference, made from the definitions that the code itself reads."""

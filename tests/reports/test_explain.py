@@ -1,0 +1,84 @@
+"""Where a point's time goes: the terms add up, and each stands for what it is named after."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benches.row import new_row
+from benches.sweep.load import load_sweeps
+from kernels.cost_model import predict
+from kernels.gpus import load_gpu
+from kernels.registry import OPS
+from reports.__main__ import main
+from reports.explain import TERMS, neighbours
+from reports.report import load_report
+
+pytestmark = pytest.mark.slow
+H100 = load_gpu("h100_sxm5")
+
+
+def matmul(m: int, n: int, k: int) -> Any:
+    return OPS["matmul"].point("torch", "bf16", {"m": m, "n": n, "k": k})
+
+
+def test_terms_add_up_to_the_measured_time_on_every_point_of_a_night(make_run: Callable[..., Path]) -> None:
+    points = load_sweeps(["nightly"]).points
+    factors = 1 + np.random.default_rng(7).uniform(-0.3, 2, len(points))
+    seconds = np.maximum(predict(points, H100).predicted_s, 1e-7) * factors
+    clocks = np.random.default_rng(8).uniform(1.2e9, 1.98e9, len(points))
+    rows = [
+        new_row(p, OPS[p.op].cost(p, "cuda"), "ok", cache="cold", median_s=float(s), conditions={"sm_clock_hz": float(c)})
+        for p, s, c in zip(points, seconds, clocks, strict=True)
+    ]
+    timed = load_report(make_run("simulated", "night", rows=rows)).timed
+    assert len(timed) == len(points) > 900
+    assert timed[list(TERMS)].notna().all(axis=None)
+    np.testing.assert_allclose(timed[list(TERMS)].sum(axis=1), timed["median_s"], rtol=1e-9)
+    expected = timed["predicted_s"]
+    np.testing.assert_allclose(timed[["napkin_s", "tiles_s", "traffic_s", "launches_s"]].sum(axis=1), expected, rtol=1e-9, atol=1e-15)
+    assert (timed[["traffic_s", "launches_s"]] >= -1e-15).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "largest"),
+    [(8192, 8192, 8192, "napkin_s"), (1, 8192, 8192, "traffic_s"), (129, 129, 65537, "tiles_s"), (1, 1, 1, "launches_s")],
+)
+def test_the_largest_term_is_what_bounds_the_shape(make_run: Callable[..., Path], m: int, n: int, k: int, largest: str) -> None:
+    point = matmul(m, n, k)
+    row = new_row(point, OPS["matmul"].cost(point, "cuda"), "ok", cache="cold", median_s=float(predict([point], H100).predicted_s[0]))
+    terms = load_report(make_run("cuda", "one", rows=[row])).timed.iloc[0][list(TERMS)].astype(float)
+    assert terms.idxmax() == largest
+    assert terms["unexplained_s"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_slow_clock_is_a_term_of_its_own(make_run: Callable[..., Path]) -> None:
+    point = matmul(8192, 8192, 8192)
+    fields: dict[str, Any] = {"cache": "cold", "median_s": 2e-3, "conditions": {"sm_clock_hz": H100.boost_clock_hz / 1.25}}
+    row = load_report(make_run("cuda", "slow", rows=[new_row(point, OPS["matmul"].cost(point, "cuda"), "ok", **fields)])).timed.iloc[0]
+    assert row["clock_s"] == pytest.approx(0.25 * (row["napkin_s"] + row["tiles_s"]), rel=0.1)
+
+
+def test_a_neighbour_that_fills_its_tiles_is_named() -> None:
+    found = {one.dim: one for one in neighbours(matmul(4097, 4096, 4096), H100)}
+    assert found["m"].size in (4096, 4224, 4352)
+    assert found["m"].gain > 1.02
+    assert neighbours(OPS["elementwise"].point("torch", "fp32", {"m": 127, "n": 129}, {"function": "add"}), H100) == []
+
+
+def test_the_command_prints_terms_and_names_a_point_that_is_not_there(
+    make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run("cuda")
+    point = load_report(run).timed["point"].iloc[0]
+    assert main(["explain", str(run), point]) == 0
+    printed = capsys.readouterr().out
+    assert all(words.split()[0] in printed for words in TERMS.values())
+    assert "100.0%  " in printed
+    assert main(["explain", str(run), point + "x"]) == 2
+    assert f"did you mean {point}" in capsys.readouterr().err
+    untimed = load_report(run).frame.query("status == 'wrong'")["point"].iloc[0]
+    assert main(["explain", str(run), untimed]) == 2
+    assert "its status is wrong" in capsys.readouterr().err
