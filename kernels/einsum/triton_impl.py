@@ -108,8 +108,7 @@ def bind(launch: Launch, tensors: tuple[torch.Tensor, ...], precision: str, conf
     *operands, out = tensors
     if launch.kind == "product":
         return matmul.bind(launch.product, *operands, out=out, precision=precision, config=config, compiled=compiled)
-    a, b = (*operands, None)[:2]
-    return reduction.bind(launch.product, a, b, out, config, compiled)
+    return reduction.bind(launch.product, operands[0], operands[1] if operands[1:] else None, out, config, compiled)
 
 
 def result_dtype(point: Point) -> torch.dtype:
@@ -146,5 +145,5 @@ def compilations() -> Iterator[Compilation]:
     for variant, (equation, dims) in REDUCTIONS.items():
         point = OP.point("triton", "bf16", dims, {"equation": equation})
         ((launch, (*operands, out)),) = bound(point, make_inputs(point, "meta", None))
-        a, second = (*operands, None)[:2]
-        yield reduction.describe_reduction(OP.name, "bf16", variant, launch.product, a, second, out)
+        second = operands[1] if operands[1:] else None
+        yield reduction.describe_reduction(OP.name, "bf16", variant, launch.product, operands[0], second, out)

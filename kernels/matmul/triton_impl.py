@@ -69,7 +69,7 @@ def zeros(sizes: tl.tuple) -> tl.tuple:
     """First digits for `advance`: one for each dim between the innermost and the outermost, at least one."""
     digits = (0,)
     for _ in tl.static_range(2, len(sizes) - 1):
-        digits = digits + (0,)  # noqa: RUF005 (Triton has no starred items)
+        digits = digits + (0,)  # type: ignore[assignment]  # noqa: RUF005 (Triton has no starred items)
     return digits
 
 
@@ -94,7 +94,7 @@ def advance(
         if j < last:
             digit = digits[j - 1] + carry.to(tl.int32)
             carry = digit == sizes[last - j]
-            advanced = advanced + (tl.where(carry, 0, digit),)  # noqa: RUF005
+            advanced = advanced + (tl.where(carry, 0, digit),)  # type: ignore[assignment]  # noqa: RUF005
     if last > 1:
         digits = advanced
     return done, digits, move_a, move_b
