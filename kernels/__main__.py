@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from kernels import interpreter
 from kernels.escaping import one_line
-from kernels.guard import check_imports
+from kernels.guard import check_imports, missing_package_in_a_line
 from kernels.printing import print_safely
 
 
@@ -50,7 +50,8 @@ def make_parser() -> tuple[Parser, Parser]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser, inspect = make_parser()
+    with missing_package_in_a_line():
+        parser, inspect = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
         _check(inspect, arguments)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection
 from importlib import import_module
 
-from kernels.guard import check_imports
+from kernels.guard import check_imports, missing_package_in_a_line
 
 check_imports()
 
@@ -46,7 +46,9 @@ def make_parser(complete: Collection[str]) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     asked = sys.argv[1:] if arguments is None else arguments
-    given = make_parser(asked[:1]).parse_args(asked)
+    with missing_package_in_a_line():
+        parser = make_parser(asked[:1])
+    given = parser.parse_args(asked)
     return given.run(given)
 
 

@@ -112,7 +112,7 @@ def inspect_kernels(run_dir: Path, config: pytest.Config) -> bool:
         return False
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.get_verbosity() >= 0:
-        terminal.ensure_newline()
+        terminal.line("")  # pytest ends the line of its progress only after this
         terminal.write_line(f"compiling the run's Triton kernels for {DEFAULT_GPU} (--no-inspect skips this)")
     only = [argument for kernel in chosen for argument in ("--only", kernel)]
     imported = [word for one in load_imports(specs(config.getoption("imports"))) for word in ("--import", one.again)]

@@ -96,4 +96,5 @@ def _counts(report: Report) -> str:
     known = [*STATUSES, *sorted(set(counts.index) - set(STATUSES))]
     words = [f"[{STYLES[STATUSES.get(s, UNKNOWN_STATUS)[0]]}]{counts[s]} {escape(s)}[/]" for s in known if s in counts]
     simulated = " [yellow](SIMULATED: no GPU was involved)[/yellow]" if report.environment.kind == "simulated" else ""
-    return f"{len(report.frame):,} points{simulated}: {', '.join(words)}"
+    points = "1 point" if len(report.frame) == 1 else f"{len(report.frame):,} points"
+    return f"{points}{simulated}: {', '.join(words)}"

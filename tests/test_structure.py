@@ -105,9 +105,11 @@ def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
     check_imports()
 
 
-def test_doctor_on_a_bare_node_says_what_to_install() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["benches doctor", "kernels precisions", "reports napkin"])
+def test_a_command_on_a_bare_machine_says_what_to_install(command: str) -> None:
     """Without site-packages: the first package that is imported is named."""
-    done = subprocess.run([sys.executable, "-S", "-m", "benches", "doctor"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run([sys.executable, "-S", "-m", *command.split()], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"error: \w+ is not installed: pip install -r requirements.txt\n", done.stderr)
 

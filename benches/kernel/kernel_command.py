@@ -43,6 +43,7 @@ GOOD = ("ok", "noisy", "verified")
 SEED = 20260101
 POINT_S = 300.0
 DEFAULT_DIMS = {"matmul": {"m": 1024, "n": 1024, "k": 1024}, "elementwise": {"m": 1024, "n": 1024}}  # of ops that ship
+SIMULATED = "the device is simulated: no kernel was run and no result checked; times are the prediction with noise"
 HELP = "check and time the kernels of a file: your own, KernelBench's or flashinfer-bench's (docs/own-kernel.md)"
 
 
@@ -105,6 +106,8 @@ def main(given: argparse.Namespace) -> int:
         return _refuse(f"error: {error.filename or run_dir}: {error.strerror}: name another --run-dir")
     console = open_console()
     show_table(rows, environment, console)
+    if kind == "simulated":
+        console.print(SIMULATED, markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:
         console.print(one_line(f"note: {note}"), markup=False)
     compiled = kind == "cuda" or inspected(found, rows, given.gpu, run_dir, console)

@@ -79,3 +79,9 @@ def test_a_hostile_reason_is_text(make_run: Callable[..., Path]) -> None:
     text = run_text(load_report(make_run("cuda", "hostile", rows=rows)))
     assert "[red]x[/nope]" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.slow
+def test_one_point_is_not_points(make_run: Callable[..., Path]) -> None:
+    rows = [next(r for r in read_journal(make_run("cuda")).rows if r.status == "ok")]
+    assert "1 point: 1 ok" in run_text(load_report(make_run("cuda", "single", rows=rows))).splitlines()
