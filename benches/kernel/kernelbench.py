@@ -129,6 +129,23 @@ def _load(path: Path, stand_in: bool) -> ModuleType:
         raise FormatError(error_line(error, str(path), str(path))) from error
 
 
+def as_it_is_timed(module: Any) -> Any:
+    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch; without what would differ
+    from call to call: dropout, and the update of running statistics, which would write to operands."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _NormBase
+    from torch.nn.modules.dropout import _DropoutNd
+
+    for part in module.modules():
+        if isinstance(part, _DropoutNd):
+            part.eval()
+        elif isinstance(part, nn.MultiheadAttention | nn.RNNBase):
+            part.dropout = 0.0
+        elif isinstance(part, _NormBase) and part.training:
+            part.track_running_stats = False
+    return module
+
+
 @dataclass
 class _Reference:
     """Model with its inputs. Operands are the tensors among the inputs, then the weights and buffers by name."""
@@ -186,7 +203,7 @@ class _Reference:
                 raise failed(error, self.file, f"by the constructor of {getattr(model, '__name__', 'the model')}") from error
         if not isinstance(made, torch.nn.Module):
             raise FormatError(f"{self.file}: Model is not a torch.nn.Module: derive the class from it")
-        return made.eval()
+        return as_it_is_timed(made)
 
     def tensors(self, seed: int) -> list[Any]:
         """The tensors among the inputs."""

@@ -98,6 +98,30 @@ def test_cuda_source_without_nvcc_is_unsupported(tmp_path: Path, monkeypatch: py
     assert "nvcc" in str(problem.op.impls["model_new"].refuses(point, None))  # type: ignore[arg-type]
 
 
+NORMALISED = """
+import torch
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop = torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)
+    def forward(self, x):
+        return self.drop(self.norm(x))
+def get_inputs():
+    return [torch.rand(50, 3)]
+def get_init_inputs():
+    return []
+class ModelNew(torch.nn.Module):
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, 0, correction=0)
+        return (x - mean) * torch.rsqrt(variance + 1e-5)
+"""
+
+
+@pytest.mark.parametrize("impl", ["torch", "model_new"])
+def test_models_are_in_training_mode_as_in_kernelbench_without_dropout(impl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verdict_of(problem_of(tmp_path, NORMALISED), impl, monkeypatch).ok
+
+
 MALFORMED = [
     ("x = 1", "nothing to measure: looked for"),
     ("def f(:", "1: SyntaxError"),
