@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benches.kernel.problem import PRECISION_OF, FormatError, Problem, failed, name_of, refuse_always
+from benches.kernel.problem import PRECISION_OF, FormatError, Problem, failed, name_of, name_of_op, refuse_always
 from kernels import support
 from kernels.imports import PACKAGE, error_line, import_file
 from kernels.op import Impl, Inputs, Kernel, Point, always
@@ -89,7 +89,7 @@ def read_kernelbench(paths: Sequence[Path]) -> Problem:
     make_operands = named_as(reference.get_inputs, lambda point, device, seed: reference.operands(point, device, seed))  # noqa: PLW0108
     forward = named_as(reference.model, lambda *operands: reference.forward(*operands))  # noqa: PLW0108
     op = own_op(
-        name_of(where["Model"].stem, "kernelbench"),
+        name_of_op(where["Model"].stem, "kernelbench"),
         ("elements",),
         make_operands,
         forward,
@@ -130,8 +130,8 @@ def _load(path: Path, stand_in: bool) -> ModuleType:
 
 
 def as_it_is_timed(module: Any) -> Any:
-    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch; without what would differ
-    from call to call: dropout, and the update of running statistics, which would write to operands."""
+    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch. Dropout is off, since it
+    differs from call to call, as is the update of running statistics, which would write to operands."""
     from torch import nn
     from torch.nn.modules.batchnorm import _NormBase
     from torch.nn.modules.dropout import _DropoutNd
