@@ -24,7 +24,7 @@ from benches.kernel.formats import LOOKED_FOR, door, is_own_format, read
 from benches.kernel.problem import FormatError, name_of
 from benches.kernel.table import show_table
 from benches.row import Row
-from benches.run.isolation import Isolated, WorkerError
+from benches.run.isolation import Isolated, WorkerError, free_memory_share, longest_call_s
 from benches.run.journal import NAME, JournalError
 from benches.run.order import shuffled
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
@@ -212,9 +212,11 @@ def taken(op: Op, impls: Sequence[str]) -> list[str]:
 def measure(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> tuple[list[Row], dict[str, Any]]:
     """The rows in the sweep's order, measured in a random one like those of any run, and the run's environment."""
     again = [one.again for one in found.imports]
-    opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": {}, "imports": again}
-    request = Request(sweep.resolved, [sweep.name], seed, {}, imports=found.imports)
-    run = Run(run_dir, lambda: Isolated(opening, run_dir / "worker.log", POINT_S), request)
+    asked = {} if kind == "cpu" else {"max_call_s": longest_call_s(POINT_S)}
+    memory = free_memory_share() if kind == "cpu" else None
+    opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": asked, "imports": again}
+    request = Request(sweep.resolved, [sweep.name], seed, asked, imports=found.imports)
+    run = Run(run_dir, lambda: Isolated(opening, run_dir / "worker.log", POINT_S, memory), request)
     points = {point.id: point for point in sweep.points}
     rows: dict[str, Row] = {}
     ended = False

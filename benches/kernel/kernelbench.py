@@ -130,8 +130,8 @@ def _load(path: Path, stand_in: bool) -> ModuleType:
 
 
 def as_it_is_timed(module: Any) -> Any:
-    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch. Dropout is off, since it
-    differs from call to call, as is the update of running statistics, which would write to operands."""
+    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch. Dropout is off, for
+    it differs from call to call, as is the update of running statistics, which would write to operands."""
     from torch import nn
     from torch.nn.modules.batchnorm import _NormBase
     from torch.nn.modules.dropout import _DropoutNd
