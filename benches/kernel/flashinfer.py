@@ -81,7 +81,7 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
         precisions=(definition.precision,),
         impls=list(impls.values()),
     )
-    return Problem(op, (definition.precision,), tuple(definition.workloads), notes=notes)
+    return Problem(op, (definition.precision,), tuple(definition.workloads), unknown=definition.unknown(), notes=notes)
 
 
 class _Definition:
@@ -143,6 +143,11 @@ class _Definition:
                     return f"{path}: a workload is unsupported: {name} differs from {self._scalars[name]} in the first one"
         self.workloads.append({axis: sizes[axis] for axis in self.dims})
         return None
+
+    def unknown(self) -> str | None:
+        """The first scalar without a value."""
+        scalars = (name for name, tensor in self.inputs.items() if tensor.get("shape") is None)
+        return next((name for name in scalars if name not in self._scalars), None)
 
     def shape(self, tensor: Mapping[str, Any], point: Point) -> list[int]:
         sizes = self.constants | dict(point.dims)

@@ -36,6 +36,7 @@ class Problem:
     precisions: tuple[str, ...]
     shapes: tuple[Mapping[str, int], ...] = ()
     sized: bool = False
+    unknown: str | None = None  # an input whose value only a workload gives, where none does
     notes: Sequence[str] = field(default_factory=tuple)  # lines for the reader
 
 
