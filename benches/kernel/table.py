@@ -27,7 +27,7 @@ def show_table(rows: Sequence[Row], environment: Mapping[str, Any], console: Con
     for (op, title), found in cases.items():
         reference = next((row for row in found if row.impl == baseline_of(op)), None)
         shown = [cells(row, reference, on_gpu=environment.get("device_kind") == "cuda") for row in found]
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         for place, heading in enumerate(HEADINGS):
             longest = max(len(word) for text in (heading, *(one[place] for one in shown)) for word in text.split())
             left, folds = heading in ("kernel", "status"), heading in ("kernel", "time", "speed-up")

@@ -67,21 +67,19 @@ def test_eighty_columns_hold_the_table_and_no_number_is_folded(name: str) -> Non
     text = shown(*rows)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    columns = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in text.splitlines() if line[:1] in ("│", "┃")]
-    words = [{word for line in columns for word in line[place].split()} for place in range(len(HEADINGS))]
-    wanted = [{word for heading in (HEADINGS[place],) for word in heading.split()} for place in range(len(HEADINGS))]
-    for one in rows:
-        for place, cell in enumerate(cells(one, rows[0], on_gpu=True)):
-            wanted[place] |= set(cell.split())
-    assert words[1:] == wanted[1:]
-    assert name.startswith("".join(line[0] for line in columns[1:]).removeprefix("torch")[:4])
+    lines = [[cell.strip() for cell in re.split("[│┃]", line)] for line in text.splitlines() if re.search("[│┃]", line)]
+    assert {len(line) for line in lines} == {len(HEADINGS)}
+    wanted = [list(HEADINGS), *(cells(one, rows[0], on_gpu=True) for one in rows)]
+    for place in range(1, len(HEADINGS)):
+        assert [word for line in lines for word in line[place].split()] == [word for one in wanted for word in one[place].split()]
+    assert "".join(line[0] for line in lines) == "".join(one[0] for one in wanted)
     assert "third: it needs nvcc" in text
 
 
 def test_each_case_has_a_table_and_implementations_with_one_reason_share_a_line() -> None:
     same = [row(impl, None, status="unsupported", reason="no compiler") for impl in ("a", "b")]
     text = shown(row(), *same, row(precision="bf16"), kind="simulated")
-    assert text.count("┃ kernel") == 2
+    assert text.count("kernel ") == 2
     assert "a, b: no compiler" in text
 
 
