@@ -238,7 +238,7 @@ def _row_of(run: Run, point: Point, found: Found) -> Row:
         return run.row_of(point)
     except Exception:
         try:
-            OPS[point.op].cost(point)
+            OPS[point.op].cost(point, "cuda")
         except Exception as error:
             raise failed(error, found.file, f"by the reference of {point.op}") from error
         raise

@@ -19,7 +19,9 @@ POINT = OPS["matmul"].point("torch", "fp32", {"m": 1024, "n": 1024, "k": 1024}, 
 
 
 def row(impl: str = "torch", median: float | None = 1e-3, half: float = 0.01, **fields: Any) -> Row:
-    times = {} if median is None else {"median_s": median, "ci_low_s": median * (1 - half), "ci_high_s": median * (1 + half)}
+    times: dict[str, Any] = (
+        {} if median is None else {"median_s": median, "ci_low_s": median * (1 - half), "ci_high_s": median * (1 + half)}
+    )
     one = new_row(POINT, Cost(2 * 1024**3, 8 * 1024**2, 4 * 1024**2, 12 * 1024**2), "ok", **times)
     return one.model_copy(update={"impl": impl, **fields})
 
@@ -84,7 +86,15 @@ def test_each_case_has_a_table_and_implementations_with_one_reason_share_a_line(
 
 
 def test_a_compiled_kernel_is_a_line_of_what_the_machine_code_shows() -> None:
-    good = {"impl": "fused", "precision": "fp32", "variant": "kernel@80", "status": "pass", "reason": None, "registers": 19, "spills": 0}
+    good: dict[str, Any] = {
+        "impl": "fused",
+        "precision": "fp32",
+        "variant": "kernel@80",
+        "status": "pass",
+        "reason": None,
+        "registers": 19,
+        "spills": 0,
+    }
     good |= {"shared_bytes": 16384, "loop": {"matrix": ["HMMA.16816"]}}
     bad = good | {"status": "FAIL", "reason": "no function", "registers": None, "loop": None}
     assert list(compiled_lines([good, bad], "h100_sxm5")) == [
