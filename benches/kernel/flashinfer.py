@@ -7,13 +7,14 @@ workload whose inputs lie in files is left out with a note.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from benches.kernel.problem import PRECISION_OF, FormatError, Problem, name_of, refuse_always
+from benches.kernel.problem import PRECISION_OF, FormatError, Problem, name_of, name_of_op, refuse_always
 from kernels import support
 from kernels.imports import PACKAGE, error_line, import_file
 from kernels.op import Impl, Inputs, Kernel, Point, always
@@ -72,7 +73,7 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
     make_operands = named_as(definition.run, lambda point, device, seed: definition.operands(point, device, seed))  # noqa: PLW0108
     reference = named_as(definition.run, lambda *operands: definition.reference(*operands))  # noqa: PLW0108
     op = own_op(
-        name_of(definition.name, "definition"),
+        name_of_op(definition.name, "definition"),
         definition.dims,
         make_operands,
         reference,
@@ -80,7 +81,7 @@ def read_flashinfer(paths: Sequence[Path], folder: Path) -> Problem:
         precisions=(definition.precision,),
         impls=list(impls.values()),
     )
-    return Problem(op, (definition.precision,), tuple(definition.workloads), notes=notes)
+    return Problem(op, (definition.precision,), tuple(definition.workloads), unknown=definition.unknown(), notes=notes)
 
 
 class _Definition:
@@ -143,6 +144,11 @@ class _Definition:
         self.workloads.append({axis: sizes[axis] for axis in self.dims})
         return None
 
+    def unknown(self) -> str | None:
+        """The first scalar without a value."""
+        scalars = (name for name, tensor in self.inputs.items() if tensor.get("shape") is None)
+        return next((name for name in scalars if name not in self._scalars), None)
+
     def shape(self, tensor: Mapping[str, Any], point: Point) -> list[int]:
         sizes = self.constants | dict(point.dims)
         return [sizes[axis] for axis in tensor["shape"]]
@@ -172,7 +178,21 @@ class _Definition:
         return values if len(self.outputs) > 1 else values[0]
 
     def reference(self, *operands: Any) -> Any:
-        return self.results(self.run(**self.by_name(operands)))
+        return self.results(self.run(*self.by_name(operands).values()))
+
+
+def writes_results(spec: Mapping[str, Any], run: Callable[..., Any], inputs: int) -> bool:
+    """Whether a solution writes to arguments after its inputs. The schema's default is true. Older solutions lack the key and return their
+    results: theirs is a function of the inputs only."""
+    given = spec.get("destination_passing_style")
+    if isinstance(given, bool):
+        return given
+    try:
+        parameters = inspect.signature(run).parameters.values()
+    except (TypeError, ValueError):  # a function without a signature that Python can read
+        return True
+    needed = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+    return len(needed) > inputs or any(one.kind is one.VAR_POSITIONAL for one in needed)
 
 
 def _solution(path: Path, given: dict[str, Any], definition: _Definition, folder: Path) -> Impl:
@@ -192,7 +212,7 @@ def _solution(path: Path, given: dict[str, Any], definition: _Definition, folder
     if file not in texts or not function:
         raise FormatError(f"{path}: spec.entry_point is {spec['entry_point']!r}: write FILE::FUNCTION with one of {', '.join(texts)}")
     run = _function(_write(folder / name, texts, path) / file, function, path)
-    in_place = spec.get("destination_passing_style", False) is True
+    in_place = writes_results(spec, run, len(definition.inputs))
 
     def build(point: Point, inputs: Inputs) -> Kernel:
         named = definition.by_name(inputs.operands)
@@ -204,7 +224,7 @@ def _solution(path: Path, given: dict[str, Any], definition: _Definition, folder
                 return inputs.out
 
             return Kernel(write)
-        return Kernel(lambda: definition.results(run(**named)))
+        return Kernel(lambda: definition.results(run(*named.values())))
 
     def refuses(point: Point, platform: Platform) -> str | None:
         return support.matrix_units_or_interpreter(point.precision, platform)

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from benches.devices.opening import NoDevice, automatic_kind
 from benches.kernel.formats import LOOKED_FOR, door, is_own_format, read
-from benches.kernel.problem import FormatError, name_of
+from benches.kernel.problem import FormatError, failed, name_of
 from benches.kernel.table import show_table
 from benches.row import Row
-from benches.run.isolation import Isolated, WorkerError
+from benches.run.isolation import Isolated, WorkerError, free_memory_share, longest_call_s
 from benches.run.journal import NAME, JournalError
 from benches.run.order import shuffled
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
@@ -35,7 +35,7 @@ from kernels.escaping import one_line
 from kernels.gpus import DEFAULT_GPU, GpuError, find_gpu, gpu_help, load_gpu
 from kernels.guard import ROOT
 from kernels.imports import Imported, ImportProblem, load_imports
-from kernels.op import Op, OpError
+from kernels.op import Op, OpError, Point
 from kernels.registry import OPS, language_of, registered
 from kernels.support import Platform
 
@@ -76,6 +76,7 @@ def _dims(text: str) -> dict[str, int]:
 class Found:
     """What the files registered: implementations by op, with shapes and precisions where the files give them."""
 
+    file: str
     imports: tuple[Imported, ...]
     impls: Mapping[str, Sequence[str]]
     precisions: Sequence[str] | None = None
@@ -168,17 +169,19 @@ def find(paths: Sequence[Path], run_dir: Path, dims: Mapping[str, int] | None) -
         imports = load_imports([str(path) for path in paths])
         new = {name: [impl for impl in op.impls if impl not in before.get(name, ())] for name, op in registered()[0].items()}
         baselines = {name: [OPS[name].baseline] for name, impls in new.items() if impls}
-        return Found(imports, {name: list(dict.fromkeys([*baselines[name], *new[name]])) for name in baselines})
+        return Found(str(paths[0]), imports, {name: list(dict.fromkeys([*baselines[name], *new[name]])) for name in baselines})
     problem = read(tuple(paths), run_dir / "sources")
     if dims and problem.sized:
         raise FormatError(f"{paths[0]}: --dims: the sizes of a KernelBench problem stand in its file: change them there")
     if not problem.shapes and not dims:
         raise FormatError(f"{paths[0]}: there is no workload with values for its axes: name a workload's file too, or give --dims")
+    if problem.unknown:
+        raise FormatError(f"{paths[0]}: the scalar {problem.unknown} has no value: name a workload's file too")
     run_dir.mkdir(parents=True, exist_ok=True)
     file = run_dir / f"import_{name_of(problem.op.name, 'op')}.py"
     file.write_text(door(paths, run_dir / "sources"), encoding="utf-8")
     imports = load_imports([str(file)])
-    return Found(imports, {problem.op.name: list(problem.op.impls)}, problem.precisions, problem.shapes, problem.notes)
+    return Found(str(paths[0]), imports, {problem.op.name: list(problem.op.impls)}, problem.precisions, problem.shapes, problem.notes)
 
 
 def make_sweep(found: Found, dims: Mapping[str, int] | None, precisions: Sequence[str] | None) -> Sweep:
@@ -189,7 +192,7 @@ def make_sweep(found: Found, dims: Mapping[str, int] | None, precisions: Sequenc
         example = DEFAULT_DIMS.get(name) or op.example
         shapes = [dims] if dims else list(found.shapes) or ([example] if example else [])
         if not shapes:
-            raise FormatError(f"{found.imports[0].spec}: {name} has no sizes of its own: give --dims NAME=N,…")
+            raise FormatError(f"{found.file}: {name} has no sizes of its own: give --dims NAME=N,…")
         options = {key: list(option.choices) for key, option in op.options.items() if option.default is None and option.choices}
         chosen = list(precisions or found.precisions or taken(op, [impl for impl in impls if impl != op.baseline]))
         entries.append({"op": name, "impl": list(impls), "precision": chosen, **options, "points": [dict(shape) for shape in shapes]})
@@ -215,19 +218,33 @@ def taken(op: Op, impls: Sequence[str]) -> list[str]:
 def measured_rows(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: int) -> tuple[list[Row], dict[str, Any]]:
     """The rows in the sweep's order, measured in a random one like those of any run, and the run's environment."""
     again = [one.again for one in found.imports]
-    opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": {}, "imports": again}
-    request = Request(sweep.resolved, [sweep.name], seed, {}, imports=found.imports)
-    run = Run(run_dir, lambda: Isolated(opening, run_dir / "worker.log", POINT_S), request)
+    asked = {} if kind == "cpu" else {"max_call_s": longest_call_s(POINT_S)}
+    memory = free_memory_share() if kind == "cpu" else None
+    opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": asked, "imports": again}
+    request = Request(sweep.resolved, [sweep.name], seed, asked, imports=found.imports)
+    run = Run(run_dir, lambda: Isolated(opening, run_dir / "worker.log", POINT_S, memory), request)
     points = {point.id: point for point in sweep.points}
     rows: dict[str, Row] = {}
     ended = False
     try:
         for name in shuffled(list(points), seed):
-            rows[name] = run.row_of(points[name])
+            rows[name] = _row_of(run, points[name], found)
         ended = True
     finally:
         run.finish(interrupted=not ended)
     return [rows[name] for name in points], run.environment
+
+
+def _row_of(run: Run, point: Point, found: Found) -> Row:
+    """A point's row. Raises FormatError where the reference fails, without which no point has a cost."""
+    try:
+        return run.row_of(point)
+    except Exception:
+        try:
+            OPS[point.op].cost(point, "cuda")
+        except Exception as error:
+            raise failed(error, found.file, f"by the reference of {point.op}") from error
+        raise
 
 
 def _make_page(run_dir: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benches.kernel.problem import PRECISION_OF, FormatError, Problem, failed, name_of, refuse_always
+from benches.kernel.problem import PRECISION_OF, FormatError, Problem, failed, name_of, name_of_op, refuse_always
 from kernels import support
 from kernels.imports import PACKAGE, error_line, import_file
 from kernels.op import Impl, Inputs, Kernel, Point, always
@@ -89,7 +89,7 @@ def read_kernelbench(paths: Sequence[Path]) -> Problem:
     make_operands = named_as(reference.get_inputs, lambda point, device, seed: reference.operands(point, device, seed))  # noqa: PLW0108
     forward = named_as(reference.model, lambda *operands: reference.forward(*operands))  # noqa: PLW0108
     op = own_op(
-        name_of(where["Model"].stem, "kernelbench"),
+        name_of_op(where["Model"].stem, "kernelbench"),
         ("elements",),
         make_operands,
         forward,
@@ -127,6 +127,23 @@ def _load(path: Path, stand_in: bool) -> ModuleType:
             return import_file(path, name)
     except (Exception, SystemExit) as error:
         raise FormatError(error_line(error, str(path), str(path))) from error
+
+
+def as_it_is_timed(module: Any) -> Any:
+    """The module in training mode, as KernelBench runs it, so that normalisation takes the statistics of the batch. Dropout is off, for
+    it differs from call to call, as is the update of running statistics, which would write to operands."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _NormBase
+    from torch.nn.modules.dropout import _DropoutNd
+
+    for part in module.modules():
+        if isinstance(part, _DropoutNd):
+            part.eval()
+        elif isinstance(part, nn.MultiheadAttention | nn.RNNBase):
+            part.dropout = 0.0
+        elif isinstance(part, _NormBase) and part.training:
+            part.track_running_stats = False
+    return module
 
 
 @dataclass
@@ -186,7 +203,7 @@ class _Reference:
                 raise failed(error, self.file, f"by the constructor of {getattr(model, '__name__', 'the model')}") from error
         if not isinstance(made, torch.nn.Module):
             raise FormatError(f"{self.file}: Model is not a torch.nn.Module: derive the class from it")
-        return made.eval()
+        return as_it_is_timed(made)
 
     def tensors(self, seed: int) -> list[Any]:
         """The tensors among the inputs."""

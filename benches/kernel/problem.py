@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Any
 
 from kernels.imports import error_line
 from kernels.op import Op, Point
+from kernels.precisions import PRECISIONS
+from kernels.registry import OF_PYTEST, OPS
 from kernels.support import Platform
 
 MOST = 40  # characters of a name, as kernels/registry.py takes it
@@ -33,13 +36,25 @@ class Problem:
     precisions: tuple[str, ...]
     shapes: tuple[Mapping[str, int], ...] = ()
     sized: bool = False
+    unknown: str | None = None  # an input whose value only a workload gives, where none does
     notes: Sequence[str] = field(default_factory=tuple)  # lines for the reader
 
 
 def name_of(text: str, kind: str) -> str:
-    """A name for an op or an implementation: that of a file or a definition in lower case; `kind` goes before one that starts otherwise."""
+    """A name for an op or an implementation: that of a file or a definition in lower case; `kind` goes before one that starts otherwise or
+    that nothing may have. One that is too long ends in a hash of all of it, since names often differ at their ends only."""
     plain = re.sub(r"[^0-9a-z]+", "_", text.lower()).strip("_")
-    return (plain if re.match("[a-z]", plain) else f"{kind}_{plain}".rstrip("_"))[:MOST].rstrip("_")
+    found = plain if re.match("[a-z]", plain) and plain not in OF_PYTEST | set(PRECISIONS) else f"{kind}_{plain}".rstrip("_")
+    if len(found) <= MOST:
+        return found
+    ending = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{found[: MOST - len(ending) - 1].rstrip('_')}_{ending}"
+
+
+def name_of_op(text: str, kind: str) -> str:
+    """As `name_of`; `kind` goes before the name of an op that the suite has."""
+    found = name_of(text, kind)
+    return name_of(f"{kind}_{text}", kind) if found in OPS else found
 
 
 def refuse_always(reason: str) -> Any:

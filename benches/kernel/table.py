@@ -26,12 +26,15 @@ def show_table(rows: Sequence[Row], environment: Mapping[str, Any], console: Con
         cases.setdefault((row.op, f"{row.op} {row.precision}, {sizes}"), []).append(row)
     for (op, title), found in cases.items():
         reference = next((row for row in found if row.impl == baseline_of(op)), None)
-        table = Table(title=title, title_justify="left")
-        for heading in HEADINGS:
+        shown = [cells(row, reference, on_gpu=environment.get("device_kind") == "cuda") for row in found]
+        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for place, heading in enumerate(HEADINGS):
+            longest = max(len(word) for text in (heading, *(one[place] for one in shown)) for word in text.split())
             left, folds = heading in ("kernel", "status"), heading in ("kernel", "time", "speed-up")
-            table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not folds)
-        for row in found:
-            table.add_row(*cells(row, reference, on_gpu=environment.get("device_kind") == "cuda"))
+            least = None if heading == "kernel" else longest  # a number is not folded inside, a long name is
+            table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not folds, min_width=least)
+        for one in shown:
+            table.add_row(*one)
         console.print(table)
         for reason, same in groupby(sorted(found, key=lambda row: row.reason or ""), key=lambda row: row.reason):
             if reason:

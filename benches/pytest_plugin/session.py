@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from benches.devices.opening import automatic_kind
@@ -16,7 +15,7 @@ from benches.pytest_plugin.progress import Progress
 from benches.pytest_plugin.selection import BENCHES, named_paths
 from benches.run import environment
 from benches.run.bench import Bench
-from benches.run.isolation import InProcess, Isolated, Measurer
+from benches.run.isolation import InProcess, Isolated, Measurer, free_memory_share, longest_call_s
 from benches.run.narrowing import narrowed_by
 from benches.run.order import shuffled
 from benches.run.replay import ReplayClock
@@ -27,7 +26,6 @@ from kernels.imports import Imported
 from kernels.op import Point
 from kernels.printing import Stream
 
-CALLS_OF_A_LONG_POINT = 18
 DEFAULT_SEED = 20260101
 
 
@@ -96,7 +94,7 @@ class Session:
         if self.device_kind == "cpu" and asked["cache"] == "cold":
             raise RunError("--cache cold: a CPU's caches are not controlled here; points are hot")
         if self.device_kind != "cpu":  # warm-up, gates and the fewest samples of a long call, within the limit of a point
-            asked["max_call_s"] = self.config.getoption("--point-timeout") / CALLS_OF_A_LONG_POINT
+            asked["max_call_s"] = longest_call_s(self.config.getoption("--point-timeout"))
         return Request(
             resolved=self.sweep.resolved,
             sweeps=[self.sweep.name],
@@ -146,11 +144,6 @@ def asked_kind(config: pytest.Config, before: dict[str, Any] | None = None) -> s
         resumed: Path | None = config.getoption("--resume")
         before = resumed_environment(resumed) if resumed else {}
     return before.get("device_kind") or automatic_kind()
-
-
-def free_memory_share() -> int:
-    """Returns the bytes that a worker may allocate: beyond these its own allocation fails, before another process runs out of memory."""
-    return int(0.9 * psutil.virtual_memory().available)
 
 
 def point_id(item: pytest.Item) -> str:

@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import psutil
 from pebble import ProcessExpired, ProcessPool
 
 from benches.devices.opening import NoDevice
@@ -31,6 +32,7 @@ from kernels.support import Platform
 
 T = TypeVar("T")
 CLOSING_S = 15.0
+CALLS_OF_A_LONG_POINT = 18
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
 
 
@@ -236,6 +238,16 @@ def lost_row(
     op = OPS[point.op]
     cost, source = op.cost(point, "cpu" if kind == "cpu" else "cuda"), op.cost_source(point)
     return new_row(point, cost, status, reason, cause=cause, error_file=error_file, cost_source=source, **times)
+
+
+def free_memory_share() -> int:
+    """Returns the bytes that a worker may allocate: beyond these its own allocation fails, before another process runs out of memory."""
+    return int(0.9 * psutil.virtual_memory().available)
+
+
+def longest_call_s(limit_s: float) -> float:
+    """The longest call of a point that may take `limit_s` seconds with its warm-up, gates and the fewest samples."""
+    return limit_s / CALLS_OF_A_LONG_POINT
 
 
 def oom_kills() -> int:

@@ -12,9 +12,9 @@ import torch
 
 from benches.devices.tensors import TensorWorkload
 from benches.kernel.formats import read
-from benches.kernel.problem import FormatError, Problem
+from benches.kernel.problem import FormatError, Problem, name_of_op
 from kernels.guard import ROOT
-from kernels.registry import OPS
+from kernels.registry import NAME, OPS
 
 EXAMPLES = ROOT / "examples"
 FLASHINFER = tuple(EXAMPLES / "flashinfer" / f"{name}.json" for name in ("definition", "solution", "workload"))
@@ -96,6 +96,51 @@ def test_cuda_source_without_nvcc_is_unsupported(tmp_path: Path, monkeypatch: py
     problem = problem_of(tmp_path, MODEL, load + NEW + "made.scale(x)")
     point = problem.op.point("model_new", "fp32", problem.shapes[0])
     assert "nvcc" in str(problem.op.impls["model_new"].refuses(point, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("1_Square_matrix", "kernelbench_1_square_matrix"),
+        ("Softmax-new", "softmax_new"),
+        ("skip", "kernelbench_skip"),
+        ("bf16", "kernelbench_bf16"),
+        ("matmul", "kernelbench_matmul"),  # an op of the suite
+        ("é", "kernelbench"),
+    ],
+)
+def test_what_a_file_is_called_names_its_op(text: str, name: str) -> None:
+    assert name_of_op(text, "kernelbench") == name
+
+
+def test_long_names_that_differ_at_their_ends_stay_different() -> None:
+    names = {name_of_op(f"gqa_paged_prefill_causal_h32_kv8_d128_ps{size}", "definition") for size in (1, 16, 64)}
+    assert len(names) == 3
+    assert all(NAME.fullmatch(name) for name in names)
+
+
+NORMALISED = """
+import torch
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop = torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)
+    def forward(self, x):
+        return self.drop(self.norm(x))
+def get_inputs():
+    return [torch.rand(50, 3)]
+def get_init_inputs():
+    return []
+class ModelNew(torch.nn.Module):
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, 0, correction=0)
+        return (x - mean) * torch.rsqrt(variance + 1e-5)
+"""
+
+
+@pytest.mark.parametrize("impl", ["torch", "model_new"])
+def test_models_are_in_training_mode_as_in_kernelbench_without_dropout(impl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verdict_of(problem_of(tmp_path, NORMALISED), impl, monkeypatch).ok
 
 
 MALFORMED = [
@@ -185,10 +230,17 @@ def test_a_workload_of_tensors_in_files_is_left_out_with_a_note(tmp_path: Path) 
     assert "'safetensors'" in problem.notes[0]
 
 
-def test_a_solution_may_write_into_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+RETURNS = "import torch\ndef run(matrix, least):\n    return torch.nn.functional.rms_norm(matrix, matrix.shape[-1:], eps=least)\n"
+WRITES = "import torch\ndef run(x, eps, y):\n    y.copy_(torch.nn.functional.rms_norm(x, x.shape[-1:], eps=eps))\n"
+
+
+@pytest.mark.parametrize(
+    ("style", "content"),
+    [(True, WRITES), (None, WRITES), (None, WRITES.replace("x, eps, y):", "*given):\n    x, eps, y = given")), (None, RETURNS)],
+)
+def test_a_solution_may_write_into_the_outputs(style: bool | None, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solution = json.loads(FLASHINFER[1].read_text())
-    solution["spec"]["destination_passing_style"] = True
-    content = "import torch\ndef run(x, eps, y):\n    y.copy_(torch.nn.functional.rms_norm(x, x.shape[-1:], eps=eps))\n"
+    solution["spec"]["destination_passing_style"] = style
     solution["sources"] = [{"path": "main.py", "content": content}]
     problem = read_changed((1, json.dumps(solution)), tmp_path)
     assert verdict_of(problem, "row_scale_norm", monkeypatch).ok
