@@ -55,11 +55,11 @@ class Ceilings(BaseModel):
     host_link_bytes_per_s: PositiveFloat | None = Field(default=None, description="The bandwidth from the host's memory, in one direction.")
     caches: tuple[CacheLevel, ...] = Field(default=(), description="The caches of a CPU, measured, the smallest first.")
     call_s: PositiveFloat | None = Field(
-        default=None, description="Measured on a CPU: what a call of one operator takes that computes nearly nothing."
+        default=None, description="Measured on a CPU: the time of a call of one operator that computes nearly nothing."
     )
     model: Calibration | None = Field(
         default=None,
-        description="Fitted constants of the cost model, or the name of another GPU whose constants hold here; without it there are none.",
+        description="Fitted constants of the cost model, or the name of another GPU whose constants apply; without it there are none.",
     )
     cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
 

@@ -60,7 +60,7 @@ EVERY = tuple(ASKS)
 KEYS: dict[str, Key] = {
     key.name: key
     for key in (
-        Key("ask", f"what is asked: {', '.join(ASKS)}", asks=EVERY, needed=EVERY),
+        Key("ask", f"the question: {', '.join(ASKS)}", asks=EVERY, needed=EVERY),
         Key(
             "gpus",
             "how many GPUs (inference: that share the model; 1 where it is not given)",
@@ -127,13 +127,13 @@ KEYS: dict[str, Key] = {
         Key("days", "how long the run may take", asks=("gpus", "tokens"), needed=("gpus", "tokens")),
         Key("mfu", "model FLOPs utilization: a number, or {measured: RUN_DIR} with impl, precision, tokens (rows of a layer)"),
         Key("mfu.measured", "a run directory, seen from where the command runs, with the model's layers as matmuls"),
-        Key("mfu.impl", "the implementation whose rows count", "torch"),
-        Key("mfu.precision", "the precision whose rows count", "bf16"),
+        Key("mfu.impl", "the implementation whose rows are used", "torch"),
+        Key("mfu.precision", "the precision whose rows are used", "bf16"),
         Key("mfu.tokens", "the rows' m; without it, the largest at which all layers were timed"),
-        Key("hfu", "in the place of mfu: hardware FLOPs utilization, which counts what recomputation does again"),
+        Key("hfu", "instead of mfu: hardware FLOPs utilization, which also counts recomputed FLOPs"),
         Key(
             "peak",
-            f"what MFU and HFU are fractions of: the GPU's dense peak in a precision, or {CONVENTION}: 1979e12/2 whatever GPU",
+            f"peak that MFU and HFU refer to: the GPU's dense peak in a precision, or {CONVENTION}: 1979e12/2 whatever GPU",
             "bf16",
             (*COUNTS, "inference"),
         ),

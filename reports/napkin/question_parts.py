@@ -183,7 +183,7 @@ def read_timing(root: Reader, subject: Subject | None, gpu: Gpu | None, batch: B
     mfu, measured = _mfu(root, subject)
     hfu = root.value("hfu", FRACTION)
     if "mfu" in root.node.items and "hfu" in root.node.items:
-        root.problems.add(root.spot("hfu"), "hfu", "give mfu or hfu: recomputation stands between them")
+        root.problems.add(root.spot("hfu"), "hfu", "give mfu or hfu: they differ by recomputation")
     elif mfu is None and hfu is None and not {"mfu", "hfu"} & set(root.node.items):
         root.problems.add(root.node.spot, "mfu", f"missing: {KEYS['mfu'].means}; or hfu")
     links = read_links(root, gpu, batch)

@@ -111,6 +111,6 @@ def _runs(frame: pd.DataFrame) -> Section:
 
 
 def _shift(shifts: list[NodeShift]) -> Section:
-    lead = "What all series of a GPU were slower (above zero) or faster by together, from what is usual for that GPU."
+    lead = "The common shift of all series of a GPU against its usual level: above zero is slower."
     chart = shift_chart(shifts)
     return Section("shift", "Node shift", lead, render("chart_only.html.j2", chart=chart), [chart])

@@ -61,7 +61,7 @@ CLAIMS: dict[str, Claim] = {
     "`compare` on real CPU runs of the same code": Claim(left="runs of the same code"),
     "the nightly verdict's false alarms and what it finds": Claim(left="nights' real noise"),
     "attribution": Claim(left="a changed kernel"),
-    "`doctor` sees what spoils a measurement": Claim(("facts: *",)),
+    "`doctor` finds what disturbs a measurement": Claim(("facts: *",)),
     "the cost model predicts an H100": Claim(("cost model: *",)),
 }
 

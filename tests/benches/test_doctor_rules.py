@@ -338,7 +338,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
         host(memory_limit_bytes=10**9),
         "memory",
         "warning",
-        "1 GB of memory to be had, the container's",
+        "1 GB of memory available, the container's",
         "",
     ),
     "slow clock": (host(clock_source="hpet"), "clock", "warning", "time from hpet", "current_clocksource"),

@@ -41,7 +41,7 @@ REFUSALS = [
     ("a 2 -> a", "sum", "a number stands for an axis"),
     ("-> ", "sum", "the operand has no axes"),
     ("a -> a b", "none", "'b' stands on the right only: that is repeat"),
-    ("a b -> a", "none", "'b' stands on the left only: name a reduction"),
+    ("a b -> a", "none", "'b' is on the left side only: name a reduction"),
     ("a b -> b a", "max", "reduction max has no axis to reduce"),
 ]
 

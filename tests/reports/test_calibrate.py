@@ -82,7 +82,7 @@ def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
     found, (fit,), _ = calibrate_gpu(load_runs([run], "torch", ("ok",)), H100, PRESENT)
     refused = {refusal.name: refusal.why for refusal in fit.found.refused}
     assert {"launch_s", "split_s", "prologue_s", "norm", "bandwidth_fraction"} <= set(refused)
-    assert "none of 18 rows feels it" in refused["split_s"]
+    assert "none of 18 rows depends on it" in refused["split_s"]
     bf16 = found.matmul_for("bf16")
     assert bf16 is not None
     for constant in refused:

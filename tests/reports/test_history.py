@@ -180,7 +180,7 @@ def test_prune_by_age(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "reason"),
-    [(None, "missing or unreadable"), ("{", "missing or unreadable"), ('{"host": "a"}', "started_utc is no ISO 8601 time")],
+    [(None, "missing or unreadable"), ("{", "missing or unreadable"), ('{"host": "a"}', "started_utc is not an ISO 8601 time")],
 )
 def test_unusable_runs_are_one_line(environment: str | None, reason: str, make_run: MakeRun) -> None:
     run = make_run("cuda")

@@ -387,11 +387,11 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"lines": TIMED.assign(median_s=float("nan"), status="verified")}, ""),
         (
             {"modes": {"events → graph": ["a"]}},
-            "1 point is timed in another way than before (events → graph: a): its series begins anew tonight, unless it was timed so e",
+            "1 point is timed in another mode than before (events → graph: a): its series begins anew tonight, unless it was timed in t",
         ),
         (
             {"modes": {"events → graph": list("abcde"), "graph → host": ["f"]}},
-            "6 points are timed in another way than before (events → graph: a, b, c and 2 more; graph → host: f): their series begin anew",
+            "6 points are timed in another mode than before (events → graph: a, b, c and 2 more; graph → host: f): their series begin anew",
         ),
         ({"interrupted": True}, "did not come to its end"),
     ],

@@ -35,7 +35,7 @@ NOT_FOUND = "NVML Shared Library Not Found"
             True,
             None,
             False,
-            ["is a MIG slice: no peaks (those of configs/gpus are a whole board's), so no prediction and no physics check"],
+            ["is a MIG slice: no peaks (configs/gpus describes whole boards), so no prediction and no physics check"],
         ),
     ],
 )
