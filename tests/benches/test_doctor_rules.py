@@ -229,7 +229,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
         software(**NO_CUDA_BUILD),
         "torch",
         "blocks",
-        "a CPU build of torch, though a GPU is there",
+        "a CPU build of torch, although this machine has a GPU",
         "pip install",
     ),
     "torch finds no device": (software(cuda_available=False), "torch", "blocks", "finds no device", "torch.cuda.init()"),
@@ -270,7 +270,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
         ">=1.1.9): rows are measured and kept, but no report.html is made, and `python -m reports` (compare, nightly …) does not run",
         "pip install -r requirements.txt",
     ),
-    "a bare node's versions": (software(packages=(*PACKAGES, *BARE)), "versions", "ok", "what measuring needs fits", ""),
+    "a bare node's versions": (software(packages=(*PACKAGES, *BARE)), "versions", "ok", "required packages match", ""),
     "old pandas": (
         software(packages=(*PACKAGES, Package("pandas", "1.5.3", ">=2.2", False))),
         "reports",

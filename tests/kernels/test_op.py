@@ -53,7 +53,7 @@ def test_ids(op: str, dims: dict[str, int], options: dict[str, str], id_: str) -
         ("elementwise", {"m": 1, "n": 2}, {"function": "add", "to": "fp16"}, "`to` goes with function: cast only"),
         ("einsum", {"a": 1}, {"equation": "a b"}, "needs one `->`"),
         ("einsum", {"a": 1}, {"equation": "a -> b"}, "'b' is in the output but in no operand"),
-        ("einsum", {"a": 1}, {"equation": "a a -> a"}, "a name stands twice"),
+        ("einsum", {"a": 1}, {"equation": "a a -> a"}, "a name occurs twice"),
         ("einsum", {"a": 1}, {"equation": "a, -> a"}, "an operand has no dims"),
         ("einsum", {"a": 1}, {"equation": "a 1 -> a"}, "'1' is not a name"),
         ("einsum", {"a": 1, "z": 2}, {"equation": "a -> a"}, "unknown dim 'z'"),

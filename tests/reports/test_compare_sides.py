@@ -133,7 +133,7 @@ def test_several_runs_at_the_terminal_and_on_the_page(tmp_path: Path, capsys: py
     page = (b[2] / "compare-a2.html").read_text(encoding="utf-8")
     assert "A a2 and 2 more · B b2 and 2 more" in page
     assert "Where a side has several runs" in page
-    assert "Of one run each" not in page
+    assert "With one run each" not in page
 
 
 def test_runs_of_a_side_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
