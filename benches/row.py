@@ -66,7 +66,9 @@ class Row(BaseModel):
     dims: dict[str, int] = Field(description="The sizes, in the op's order.")
     layout: str | None = Field(default=None, description="The option of this name; it follows from `options`.")
     equation: str | None = Field(default=None, description="The option of this name, or the pattern of einops; it follows from `options`.")
-    function: str | None = Field(default=None, description="The option of this name, or what einops does; it follows from `options`.")
+    function: str | None = Field(
+        default=None, description="The option of this name, or the operation of einops; it follows from `options`."
+    )
     options: dict[str, str] = Field(default={}, description="Every option of the op.")
     label: str | None = Field(default=None, description="The source of the shape, from the sweep.")
     config: str | None = Field(default=None, description="The configuration of the kernel that ran.")
@@ -89,7 +91,7 @@ class Row(BaseModel):
     process_medians_s: list[float] = Field(
         default=[], description="The median of each fresh process, where there were several: the interval is then theirs."
     )
-    timer: str | None = Field(default=None, description="What took the time.")
+    timer: str | None = Field(default=None, description="The clock that measured the time.")
     regime: str | None = Field(default=None, description="`sustained`, back to back, or `boost`, short bursts after idling.")
     cache: Cache | None = Field(
         default=None, description="The state of the caches when a sample started: `cold`, nothing of the inputs, or `hot`."

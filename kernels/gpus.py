@@ -81,7 +81,7 @@ class Gpu(Ceilings):
     """One device. `sources` says for each figure where it comes from."""
 
     name: str = Field(description="The file's name without `.yaml`.")
-    boards: tuple[str, ...] = Field(min_length=1, description="The names that NVML gives such a board, exactly.")
+    boards: tuple[str, ...] = Field(min_length=1, description="The exact names that NVML reports for this board.")
     compute_capability: tuple[int, int] = Field(description="The compute capability, `[major, minor]`.")
     memory_bytes: PositiveInt = Field(description="The size of the memory.")
     l2_bytes: PositiveInt = Field(description="The size of the L2.")

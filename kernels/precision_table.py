@@ -46,8 +46,8 @@ COLUMNS = (
     Column("Smallest normal", "below it the spacing no longer shrinks", lambda p: number(p.smallest_normal)),
     Column("Smallest subnormal", "half of it and less becomes 0", lambda p: number(p.smallest_subnormal)),
     Column("Spacing at 1.0", "distance to the next larger number", lambda p: number(p.spacing)),
-    Column("Overflow", "what a cast makes of a number too large", overflow),
-    Column("1e-8 becomes", "what a cast keeps of a small gradient", lambda p: number(p.rounded(TINY))),
+    Column("Overflow", "result of casting a number that is too large", overflow),
+    Column("1e-8 becomes", "result of casting a small gradient", lambda p: number(p.rounded(TINY))),
     Column("1e5 becomes", "and of a number beyond fp16", lambda p: number(p.rounded(HUGE))),
 )
 

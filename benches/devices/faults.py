@@ -94,7 +94,7 @@ def parse(text: str) -> list[tuple[str, str]]:
         if not separator or fault not in known:
             raise FaultError(f"{VARIABLE}: {entry!r} is not fault:pattern with a fault of {', '.join(known)}")
         if fault == "lie" and pattern not in LIES:
-            raise FaultError(f"{VARIABLE}: {pattern!r} is not a lie; choose {', '.join(LIES)}")
+            raise FaultError(f"{VARIABLE}: {pattern!r} is not a fault of the simulated board; choose {', '.join(LIES)}")
         pairs.append(("wrong", WRONG_KERNEL) if (fault, pattern) == ("lie", "kernel") else (fault, pattern))
     return pairs
 

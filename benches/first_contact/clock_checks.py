@@ -105,7 +105,7 @@ def judge_graphs(found: list[dict[str, Any]]) -> list[Check]:
 
 
 def judge_queue(found: dict[str, Any]) -> list[Check]:
-    note = f"QUEUE of benches/devices/virtual.py is {virtual.QUEUE}; that of streamed.py must stay well below what is right"
+    note = f"QUEUE of benches/devices/virtual.py is {virtual.QUEUE}; QUEUE of streamed.py must stay well below the measured value"
     return [within(STEP, "queue: the launch that waits", found["depth"], "launches", 0.8 * virtual.QUEUE, 1.2 * virtual.QUEUE, note)]
 
 

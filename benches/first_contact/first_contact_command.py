@@ -61,7 +61,7 @@ def main(given: argparse.Namespace) -> int:
     try:
         given.out.mkdir(parents=True, exist_ok=True)
         if name := used_already(given.out):
-            return refuse(f"--out {given.out}: {name} of an earlier first contact lies there; name an empty folder")
+            return refuse(f"--out {given.out}: {name} of an earlier first contact is already there; name an empty folder")
         with tempfile.TemporaryDirectory(prefix="first-contact-", ignore_cleanup_errors=True) as scratch:
             prepare_environment(Path(scratch), given.device)
             contact = Contact(given.out.resolve(), Path(scratch), given.device, given.seed, load_imports(specs(given.imports)))

@@ -208,7 +208,7 @@ def doubt(samples: list[float], interval: Interval, settings: Settings, long: bo
     third = max(1, n // 3)
     early, late = median(samples[:third]), median(samples[-third:])
     if abs(late - early) > wanted * interval.median:
-        return f"the last third of {n} samples lies {late / early - 1:+.1%} from the first, wanted within {wanted:.1%}"
+        return f"the last third of {n} samples differs by {late / early - 1:+.1%} from the first, wanted within {wanted:.1%}"
     wider = median_interval(samples, WIDER * Z)
     if not long and wider.half_width > BEYOND * wanted:
         return f"the median of {n} samples is next to a gap: ±{interval.half_width:.1%} around it, ±{wider.half_width:.1%} just beyond"

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, what in (
         ("json", "counts, families and every point"),
-        ("markdown", "what changed, for a pull request's comment"),
+        ("markdown", "the changes, for a pull request's comment"),
         ("csv", "every point"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what} to FILE")

@@ -210,9 +210,7 @@ def _remarks(question: Question) -> list[str]:
     elif question.architecture is None:
         remarks.append("Attention is not counted: that needs an architecture.")
     if evaluate.hfu(question) > 1:
-        remarks.append(
-            f"Impossible: with what is computed again, the GPUs would have to reach an HFU of {compact(evaluate.hfu(question))}."
-        )
+        remarks.append(f"Impossible: with recomputation, the GPUs would have to reach an HFU of {compact(evaluate.hfu(question))}.")
     if run:
         remarks.append("The MFU is that of the forward matmuls alone; the backward ones, attention and all else are taken to run as well.")
         if run.simulated:

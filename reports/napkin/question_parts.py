@@ -250,7 +250,7 @@ def read_links(root: Reader, gpu: Gpu | None, batch: Batch | None) -> Links | No
             found[key] = bandwidth
             root.taken.append(Assumption(full, compact(bandwidth), f"the file of {gpu.name}", KEYS[full].means))
         elif batch and gpu:
-            root.problems.add(part.node.spot, full, f"missing: {gpu.name}'s file does not say how fast it is")
+            root.problems.add(part.node.spot, full, f"missing: {gpu.name}'s file has no speed for it")
     gpus_per_node = part.optional("gpus_per_node", partial(integer, high=MAX_GPUS))
     return Links(found["node"] or 0.0, found["network"] or 0.0, gpus_per_node) if gpus_per_node else None
 

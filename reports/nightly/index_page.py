@@ -71,7 +71,7 @@ def html(found: pd.DataFrame, shifts: list[NodeShift], history: Path, problems: 
         sections,
         SCRIPTS,
         [*libraries(), ("data", pack(data))],
-        instead=f"{index.FOLDER}/ beside this file holds what each night said",
+        instead=f"{index.FOLDER}/ beside this file holds each night's verdict",
         source="the history",
         simulated=bool((found["device_kind"] == "simulated").all()),
         problems=problems,

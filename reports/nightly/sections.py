@@ -55,7 +55,7 @@ def changes(verdict: Verdict) -> Section:
     if not confirmed:
         few = not verdict.judged and verdict.series
         why = (
-            "Too few nights to judge any series yet."
+            "There are too few nights to judge any series yet."
             if few
             else "No series became slower or faster by a significant amount above its threshold."
         )

@@ -134,7 +134,7 @@ def _modes(changes: Mapping[str, Sequence[str]]) -> str:
 
 def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:
     moved = one.unusual - 1
-    text = f"Every series on {one.gpu} moved together: {show(one.unusual, 'change')} from what is usual there (median of {one.series})"
+    text = f"Every series on {one.gpu} shifted together: {show(one.unusual, 'change')} from the usual level there (median of {one.series})"
     if sentinels is None:
         return f"{text}."
     if (sentinels - 1) / moved < 0.5:

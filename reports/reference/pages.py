@@ -152,7 +152,7 @@ def questions() -> Iterator[Block]:
     """The keys of a question."""
     yield [
         "A question is a file of configs/napkin, or any YAML file given to `python -m reports napkin`. Numbers may be written 70e9. A key "
-        "with a point, such as `batch.sequence`, stands inside the mapping of its first part."
+        "with a point, such as `batch.sequence`, is inside the mapping of its first part."
     ]
     yield ["## `ask`"]
     yield table(("`ask`", "answers"), ((code(ask), answer) for ask, answer in ASKS.items()))
@@ -192,7 +192,7 @@ def rows() -> Iterator[Block]:
         "[environment.md](../environment.md) says what the run directory records beside the rows."
     ]
     yield field_table(Row)
-    yield ["## `conditions`", "", "What the device reported while the point ran, null where it reported nothing."]
+    yield ["## `conditions`", "", "Values that the device reported while the point ran; null if it reported none."]
     yield field_table(Conditions)
     yield ["## `status`", "", f"One of {', '.join(map(code, get_args(Status)))}."]
 

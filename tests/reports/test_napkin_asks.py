@@ -167,7 +167,7 @@ CONTRADICTIONS = [
     (TRAIN + "parameters: matmul", "6: parameters: matmul needs a model or an architecture with its vocabulary"),
     (TRAIN + "attention_flops: none", "6: attention_flops: unknown attention_flops 'none'"),
     (TRAIN.replace("mfu: 0.5", "hfu: 1.2"), "5: hfu: '1.2' is too large: at most 1"),
-    (TRAIN + "gpu: h100_pcie\nbatch: {sequence: 8, sequences: 4096}", "1: links.network: missing: h100_pcie's file does not say"),
+    (TRAIN + "gpu: h100_pcie\nbatch: {sequence: 8, sequences: 4096}", "1: links.network: missing: h100_pcie's file has no speed for it"),
     ("ask: gpus\nmodel: 1e9\ntokens: 1e12\nmfu: 0.5", "1: days: missing: how long the run may take"),
     ("ask: gpus\nmodel: 1e9\ntokens: 1e12\nmfu: 0.5\ndays: 3\ngpus: 8", "6: gpus: gpus does not use it"),
     ("ask: tokens\nmodel: 1e9\ngpus: 8\nmfu: 0.5\ndays: 0", "5: days: '0' is too small"),

@@ -376,7 +376,7 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"lines": TIMED.assign(status=["throttled"] * 2 + ["ok"] * 8)}, "2 of 10 timed points were throttled"),
         ({"readings": [Reading("copy", i, "", 1 + 0.05 * (i >= 3)) for i in range(6)]}, "The device drifted"),
         ({"environment": ["cublas: 1 → 2"]}, "The environment changed (cublas: 1 → 2): look there first."),
-        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a moved together: +3.0% from what is usual there"),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a shifted together: +3.0% from the usual level there"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.001}, "look for a change in the code that most points share"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.028}, "so did the sentinels, by +2.8%: look at the machine"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 0.95)], "sentinels": 1.05}, "look for a change in the code that most points share"),

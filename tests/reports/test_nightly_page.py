@@ -79,7 +79,7 @@ def test_a_short_history_is_said_to_be_too_short(tmp_path: Path) -> None:
     frame = series_frame(judged)
     assert frame["status"].eq("too few nights").all()
     assert frame["tonight_s"].notna().all()
-    assert "Too few nights to judge any series yet." in html(judged)
+    assert "There are too few nights to judge any series yet." in html(judged)
 
 
 def test_accepted_earlier_and_unusual_series_are_told_apart(night: Night) -> None:
