@@ -128,7 +128,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
     "power cap at its default": (NODE, "power", "ok", "700 W, the default", ""),
     "power cap lowered": (board(power_cap_w=500), "power", "warning", "500 W, lowered from 700 W", "sudo nvidia-smi -i 0 -pl 700"),
     "power cap raised": (board(power_cap_w=700, power_default_w=600), "power", "note", "raised from 600 W", "-pl 600"),
-    "power cap without a default": (board(power_default_w=None), "power", "note", "not told", ""),
+    "power cap without a default": (board(power_default_w=None), "power", "note", "the default cap is not reported", ""),
     "persistence on": (NODE, "persistence", "ok", "on", ""),
     "persistence off": (board(persistence=False), "persistence", "warning", "persistence mode off", "sudo nvidia-smi -i 0 -pm 1"),
     "ECC on": (NODE, "ecc", "ok", "ECC on", ""),
@@ -142,7 +142,7 @@ TABLE: dict[str, tuple[Facts, str, str, str, str]] = {
         "sudo nvidia-smi -i 0 -mig 0",
     ),
     "MIG without a slice": (board(mig=True), "mig", "blocks", "CUDA finds no device", "-mig 0"),
-    "alone on the board": (NODE, "processes", "ok", "nobody else", ""),
+    "alone on the board": (NODE, "processes", "ok", "no other process", ""),
     "another process on the board": (
         board(processes=(OTHER,)),
         "processes",

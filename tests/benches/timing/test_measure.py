@@ -75,7 +75,7 @@ def test_a_timed_point() -> None:
         (Fake(speed=100.0), SQUARE, "impossible", "median "),
         (Fake(raises=TooLittleMemory("tried to allocate 90 GB")), POINT, "oom", "tried to allocate 90 GB"),
         (Fake(raises=RuntimeError("no kernel image\nlong trace")), POINT, "error", "RuntimeError: no kernel image (test_measure.py:"),
-        (Fake(interpreted=True), POINT, "verified", "right at 127x129x131 in Triton's interpreter; there is no GPU to time it on"),
+        (Fake(interpreted=True), POINT, "verified", "correct at 127x129x131 in Triton's interpreter; there is no GPU to time it on"),
         (
             Fake(),
             OPS["matmul"].point("torch", "fp8_e4m3", {"m": 16, "n": 17, "k": 16}, {"layout": "nt"}),
