@@ -25,7 +25,7 @@ PATCHED = "cheat_patched"
 SETTINGS = "cheat_settings"
 CHEATS = (CACHED, UNFINISHED, LAZY, ALIASED, INPUTS_CHANGED, PATCHED, SETTINGS)
 
-VIEW_OF_OPERAND = "the result is a view of an operand: nothing was computed that could be timed"
+VIEW_OF_OPERAND = "the result is a view of an operand, so there is no computation to time"
 NAN_BYTE = 0x7F  # all-ones but the sign: a NaN in both fp8 formats
 
 
@@ -158,11 +158,11 @@ def misfit(results: tuple[torch.Tensor, ...], wanted: tuple[torch.Tensor, ...]) 
 def misplaced(op: Op, point: Point, results: tuple[torch.Tensor, ...], inputs: Inputs) -> str | None:
     """What is wrong with where the results lie, or None: a view shares an operand's memory, an update is made in place, all else is new."""
     if op.is_view(point):
-        return None if memory_of(results) <= memory_of(inputs.operands) else "the result is a copy: a view was asked for"
+        return None if memory_of(results) <= memory_of(inputs.operands) else "the result is a copy, but the point requests a view"
     if memory_of(results) & (memory_of(inputs.operands) - memory_of(inputs.updated)):
         return VIEW_OF_OPERAND
     if not memory_of(inputs.updated) <= memory_of(inputs.operands):
-        return "what is updated must be among the operands"
+        return "an updated tensor must be one of the operands"
     return None
 
 

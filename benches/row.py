@@ -66,9 +66,11 @@ class Row(BaseModel):
     dims: dict[str, int] = Field(description="The sizes, in the op's order.")
     layout: str | None = Field(default=None, description="The option of this name; it follows from `options`.")
     equation: str | None = Field(default=None, description="The option of this name, or the pattern of einops; it follows from `options`.")
-    function: str | None = Field(default=None, description="The option of this name, or what einops does; it follows from `options`.")
+    function: str | None = Field(
+        default=None, description="The option of this name, or the operation of einops; it follows from `options`."
+    )
     options: dict[str, str] = Field(default={}, description="Every option of the op.")
-    label: str | None = Field(default=None, description="Where the shape comes from, as the sweep says.")
+    label: str | None = Field(default=None, description="The source of the shape, from the sweep.")
     config: str | None = Field(default=None, description="The configuration of the kernel that ran.")
     source_hash: str | None = Field(
         default=None, description="A hash of the code that the kernel depends on, after its version: `v2:…` (kernels/fingerprint.py)."
@@ -79,7 +81,7 @@ class Row(BaseModel):
     reason: str | None = Field(default=None, description="Why, for a reader.")
     cause: str | None = Field(default=None, description="Why, for a program, where one acts on it: a constant of benches/row.py.")
     error_file: str | None = Field(
-        default=None, description="The file in the run directory that holds the whole of an error's message, of which `reason` has a line."
+        default=None, description="The file in the run directory that holds the whole of an error's message, `reason` has one line of it."
     )
 
     median_s: float | None = Field(default=None, description="The median time of a call.")
@@ -89,10 +91,10 @@ class Row(BaseModel):
     process_medians_s: list[float] = Field(
         default=[], description="The median of each fresh process, where there were several: the interval is then theirs."
     )
-    timer: str | None = Field(default=None, description="What took the time.")
+    timer: str | None = Field(default=None, description="The clock that measured the time.")
     regime: str | None = Field(default=None, description="`sustained`, back to back, or `boost`, short bursts after idling.")
     cache: Cache | None = Field(
-        default=None, description="What the caches held when a sample started: `cold`, nothing of the inputs, or `hot`."
+        default=None, description="The state of the caches when a sample started: `cold`, nothing of the inputs, or `hot`."
     )
     mode: Mode | None = Field(
         default=None, description="How a sample was timed (benches/timing/method.py): `graph`, `events`, `wall` or `host`."
@@ -128,9 +130,9 @@ class Row(BaseModel):
     tolerance: ToleranceSource | None = Field(
         default=None, description="How the tolerance was found; null where the result was not compared, and in rows of earlier versions."
     )
-    peak_memory_bytes: int | None = Field(default=None, description="The most that the allocator handed out.")
+    peak_memory_bytes: int | None = Field(default=None, description="The most memory that the allocator handed out.")
     scratch_bytes: int | None = Field(
-        default=None, description="The part of it that no tensor held: what kernels take for themselves and give back."
+        default=None, description="The part of it that no tensor held: workspace that kernels allocate and free."
     )
 
     error_over_tolerance: float | None = Field(
@@ -143,9 +145,9 @@ class Row(BaseModel):
     phases_s: dict[str, float] = Field(
         default={}, description="The median seconds of each phase of a call that has phases, each timed on its own."
     )
-    conditions: Conditions = Field(default=Conditions(), description="What the device reported while the point ran.")
+    conditions: Conditions = Field(default=Conditions(), description="The values that the device reported while the point ran.")
     started_utc: str | None = Field(default=None, description="When the point started, in ISO 8601.")
-    wall_s: float | None = Field(default=None, description="Everything the point took: inputs, correctness check, timing.")
+    wall_s: float | None = Field(default=None, description="The total time of the point: inputs, correctness check, timing.")
 
     @model_validator(mode="after")
     def derive(self) -> Self:

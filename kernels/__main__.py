@@ -91,7 +91,7 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
     if arguments.json:
         folder = arguments.json.resolve().parent
         if os.path.isdir(arguments.json) or not os.path.isdir(folder):
-            parser.error(f"--json: {arguments.json} is a directory or lies in none")
+            parser.error(f"--json: {arguments.json} is a directory, or its directory does not exist")
         if not os.access(arguments.json if os.path.exists(arguments.json) else folder, os.W_OK):
             parser.error(f"--json: {arguments.json} may not be written")
     arguments.ops = [op for name, op in OPS.items() if arguments.op in (None, name)]

@@ -34,8 +34,8 @@ class Fit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fitted_on: str = Field(description="The file and rows that it was fitted on, and what was held fixed.")
-    error: str = Field(description="The error on rows that the fit had not seen, or why there is none.")
+    fitted_on: str = Field(description="The file and rows that it was fitted on, and the constants that were held fixed.")
+    error: str = Field(description="The error on held-out rows, or why there is none.")
 
 
 class TileFit(Fit):
@@ -75,7 +75,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     matmul: tuple[TileFit, ...] = Field(description="A list of fits, each for some precisions.")
-    batched: BatchFit = Field(description="What batched contractions have besides.")
+    batched: BatchFit = Field(description="The fit of batched contractions, beyond that of a matmul.")
     stream: StreamFit = Field(description="The fit of kernels that read and write once.")
 
     def matmul_for(self, precision: str) -> TileFit | None:

@@ -49,7 +49,7 @@ class CpuModel(BaseModel):
         description="The analytic traffic of streams over their time, whatever limits them, by op, options and precision."
     )
     fitted_on: str = Field(description="The run and the rows that it was fitted on.")
-    error: str = Field(description="The error on rows that the fit had not seen.")
+    error: str = Field(description="The error on held-out rows.")
 
 
 def kernel_name(point: Point, part: Part) -> str:

@@ -55,11 +55,11 @@ class Ceilings(BaseModel):
     host_link_bytes_per_s: PositiveFloat | None = Field(default=None, description="The bandwidth from the host's memory, in one direction.")
     caches: tuple[CacheLevel, ...] = Field(default=(), description="The caches of a CPU, measured, the smallest first.")
     call_s: PositiveFloat | None = Field(
-        default=None, description="Measured on a CPU: what a call of one operator takes that computes nearly nothing."
+        default=None, description="Measured on a CPU: the time of a call of one operator that computes nearly nothing."
     )
     model: Calibration | None = Field(
         default=None,
-        description="Fitted constants of the cost model, or the name of another GPU whose constants hold here; without it there are none.",
+        description="Fitted constants of the cost model, or the name of another GPU whose constants apply; without it there are none.",
     )
     cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
 
@@ -81,7 +81,7 @@ class Gpu(Ceilings):
     """One device. `sources` says for each figure where it comes from."""
 
     name: str = Field(description="The file's name without `.yaml`.")
-    boards: tuple[str, ...] = Field(min_length=1, description="The names that NVML gives such a board, exactly.")
+    boards: tuple[str, ...] = Field(min_length=1, description="The exact names that NVML reports for this board.")
     compute_capability: tuple[int, int] = Field(description="The compute capability, `[major, minor]`.")
     memory_bytes: PositiveInt = Field(description="The size of the memory.")
     l2_bytes: PositiveInt = Field(description="The size of the L2.")

@@ -169,11 +169,11 @@ def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
     """What was asked of the compiler and is not in the code, though it compiled without an error."""
     reasons = []
     if compilation.constexprs.get("WARP_SPECIALIZE") and not code.instructions.get("USETMAXREG"):
-        reasons.append("warp specialisation was asked for and dropped: there is no USETMAXREG")
+        reasons.append("warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG")
     asynchronous = any(code.instructions.get(name) for name in ("LDGSTS", "UTMALDG", "UBLKCP"))
     pipelined = compilation.expects == "dot" and compilation.num_stages > 1 and is_aligned(compilation)
     if pipelined and code.loop and not asynchronous:  # what is not aligned is too narrow to be copied asynchronously
-        reasons.append(f"{compilation.num_stages} stages were asked for and dropped: no load is asynchronous")
+        reasons.append(f"{compilation.num_stages} stages were requested, but the compiler dropped them: no load is asynchronous")
     return reasons
 
 

@@ -301,7 +301,7 @@ class Op:
 DATA = Option(
     ("normal", "zeros", "integers"),
     "normal",
-    "What the inputs hold: normally distributed numbers, zeros, or integers from −2 to 2. It changes a GPU's power, and so its speed.",
+    "The values of the inputs: normally distributed numbers, zeros, or integers from −2 to 2. It changes a GPU's power, and so its speed.",
 )
 
 

@@ -46,8 +46,8 @@ COLUMNS = (
     Column("Smallest normal", "below it the spacing no longer shrinks", lambda p: number(p.smallest_normal)),
     Column("Smallest subnormal", "half of it and less becomes 0", lambda p: number(p.smallest_subnormal)),
     Column("Spacing at 1.0", "distance to the next larger number", lambda p: number(p.spacing)),
-    Column("Overflow", "what a cast makes of a number too large", overflow),
-    Column("1e-8 becomes", "what a cast keeps of a small gradient", lambda p: number(p.rounded(TINY))),
+    Column("Overflow", "result of casting a number that is too large", overflow),
+    Column("1e-8 becomes", "result of casting a small gradient", lambda p: number(p.rounded(TINY))),
     Column("1e5 becomes", "and of a number beyond fp16", lambda p: number(p.rounded(HUGE))),
 )
 
@@ -71,14 +71,14 @@ def conclusions() -> list[tuple[str, str]]:
             "Resolution",
             f"A bf16 number is off by at most {bf16.unit_roundoff:.2g} of its value, an fp16 number by {fp16.unit_roundoff:.2g}. A "
             "gradient is estimated from a random batch, and another batch changes it by more than that; products are summed in fp32. So "
-            "the coarser rounding is one small error more among others, and training goes on.",
+            "the coarser rounding is a small additional error, and training continues.",
         ),
         (
             "Range",
             f"A gradient of {TINY:.0e} is stored as {number(bf16.rounded(TINY))} in bf16, off by {relative_error(bf16, TINY):.2g} of its "
             f"value, and as {number(fp16.rounded(TINY))} in fp16, off by {relative_error(fp16, TINY):.2g}: the parameter gets no update. "
             f"At the other end {HUGE:.0e} is {number(bf16.rounded(HUGE))} in bf16 and {number(fp16.rounded(HUGE))} in fp16, and one "
-            "infinity spoils the gradients of the whole batch.",
+            "infinity ruins the gradients of the whole batch.",
         ),
         (
             "Therefore",

@@ -18,24 +18,24 @@ if __name__ == "__main__":
 
 # A command's module is imported only when that command is given: importing those of all commands takes seconds.
 COMMANDS = {
-    "html": ("reports.build", "make a run's page, rows.parquet and rows.csv again from its journal"),
-    "table": ("reports.tables", "chosen columns of a run's rows as Markdown, CSV, LaTeX or JSON"),
-    "chart": ("reports.picture", "a chart of a run's page as SVG or PNG"),
-    "compare": ("reports.compare.compare_command", "two runs side by side: what became slower, faster or wrong"),
-    "explain": ("reports.explain", "where a point's time goes: tiles and waves, bandwidth, launches, clock, and what is not explained"),
-    "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it: the verdict is the exit code"),
+    "html": ("reports.build", "regenerate a run's page, rows.parquet and rows.csv from its journal"),
+    "table": ("reports.tables", "print chosen columns of a run's rows as Markdown, CSV, LaTeX or JSON"),
+    "chart": ("reports.picture", "save a chart of a run's page as SVG or PNG"),
+    "compare": ("reports.compare.compare_command", "compare two runs: which points became slower, faster or wrong"),
+    "explain": ("reports.explain", "explain a point's time: tiles and waves, bandwidth, launches, clock, and an unexplained rest"),
+    "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it; the exit code is the verdict"),
     "import": ("reports.history.import_command", "add pytest-benchmark's JSON files to a history"),
-    "demo-history": ("reports.nightly.demo", "a simulated history with planted changes, to see what `nightly` reports"),
+    "demo-history": ("reports.nightly.demo", "make a simulated history with known changes, to see what `nightly` reports"),
     "calibrate": ("reports.calibrate.calibrate_command", "fit the cost model's constants to runs, and report how good the fit is"),
-    "validation": ("reports.validation.validation_command", "what a first contact found on a board, as evidence in docs/validation"),
-    "reference": ("reports.reference.reference_command", "the pages of docs/reference, from the code: commands, options, keys, fields"),
-    "napkin": ("reports.napkin.napkin_command", "training time and largest model, from a question in YAML, step by step"),
+    "validation": ("reports.validation.validation_command", "write the results of a first contact to docs/validation as evidence"),
+    "reference": ("reports.reference.reference_command", "generate docs/reference from the code: commands, options, keys, fields"),
+    "napkin": ("reports.napkin.napkin_command", "compute training time or largest model step by step from a question in YAML"),
 }
 
 
 def make_parser(complete: Collection[str]) -> argparse.ArgumentParser:
     """Every command; those named in `complete` with their arguments."""
-    parser = argparse.ArgumentParser(prog="python -m reports", description="What was found in runs.")
+    parser = argparse.ArgumentParser(prog="python -m reports", description="Reports, comparisons and verdicts from runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=what)

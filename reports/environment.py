@@ -28,7 +28,7 @@ class Environment:
     """environment.json, and what the device can do at most."""
 
     fields: dict[str, Any]
-    ceilings: Ceilings | None  # None: unknown device, so nothing is set against a peak or predicted
+    ceilings: Ceilings | None  # None: unknown device, so no fraction of peak and no prediction are shown
     ceilings_from: str  # in words, for the page
     problems: list[str] = field(default_factory=list)
 
@@ -59,12 +59,12 @@ def load_environment(run_dir: Path) -> Environment:
             raise ValueError("not an object")
     except FileNotFoundError:
         return Environment(
-            {}, None, "no environment.json", [f"{NAME} is missing: the device is not known, so nothing is set against a peak"]
+            {}, None, "no environment.json", [f"{NAME} is missing: the device is not known, so no fraction of peak is shown"]
         )
     except (OSError, ValueError) as error:
         return Environment({}, None, "unreadable environment.json", [f"{NAME} cannot be read: {error}"])
     ceilings, source = _ceilings(fields)
-    problems = [] if ceilings else [f"no peaks for this device ({source}): nothing is set against a peak or predicted"]
+    problems = [] if ceilings else [f"no peaks for this device ({source}): no fraction of peak and no prediction are shown"]
     return Environment(fields, ceilings, source, problems + _notes(fields))
 
 

@@ -66,7 +66,7 @@ def picture(view: View, form: str) -> bytes:
             raise RunError(f"{browser} did not draw the chart: {type(error).__name__}") from error
     found = re.search(r'<pre id="image">data:([^,<]+),([^<]*)</pre>', done.stdout)
     if found is None:
-        raise RunError(f"{browser} drew nothing (exit code {done.returncode})")
+        raise RunError(f"{browser} did not draw the chart (exit code {done.returncode})")
     text = found[2].replace("&amp;", "&")
     return base64.b64decode(text) if found[1].endswith("base64") else unquote_to_bytes(text)
 
@@ -95,7 +95,9 @@ def view_of(charts: dict[str, Chart], name: str) -> View:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("name", metavar="NAME", help="curves, roofline, heatmap, parity, …; NAME:VIEW for another view than the first")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", required=True, help="where it goes; .svg or .png says what it is")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", required=True, help="output file; its suffix, .svg or .png, selects the format"
+    )
     parser.set_defaults(run=run)
 
 

@@ -97,7 +97,7 @@ def held_up(before: Counters, after: Counters) -> str | None:
     if before.waits is not None and after.waits is not None:
         waited = waited_s(before.waits, after.waits)
         if waited > max(WAITED_S, WAITING * elapsed):
-            return f"its threads waited {waited / elapsed:.0%} of the time for cores that other work had: wait until the machine is idle"
+            return f"its threads waited {waited / elapsed:.0%} of the time for cores in use by other work: wait until the machine is idle"
     elif before.preempted is not None and after.preempted is not None:
         preempted = after.preempted - before.preempted
         if preempted >= PREEMPTED and preempted > PREEMPTED_PER_S * elapsed:

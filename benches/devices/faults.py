@@ -76,10 +76,10 @@ LASTING = {  # every later call of the device raises it too, as a real one does 
 }
 RESULTS = ("wrong", "wrong_later")  # the gate's business: before timing, or only after it
 LIES: Mapping[str, str] = {
-    "l2": "the L2 is twice as large as the data sheet has it",
-    "hold": "a hold lasts half as long as asked",
-    "clock": "the board slows down by heat under load",
-    "flush": "a flush leaves the L2 as it is",
+    "l2": "the L2 is twice as large as the data sheet says",
+    "hold": "a launch hold lasts half as long as requested",
+    "clock": "the board throttles thermally under load",
+    "flush": "a flush does not empty the L2",
     "kernel": "one kernel is wrong on the device only",
 }
 WRONG_KERNEL = "matmul-triton-bf16-2048x2048x2048-nt"  # of `lie:kernel`
@@ -94,7 +94,7 @@ def parse(text: str) -> list[tuple[str, str]]:
         if not separator or fault not in known:
             raise FaultError(f"{VARIABLE}: {entry!r} is not fault:pattern with a fault of {', '.join(known)}")
         if fault == "lie" and pattern not in LIES:
-            raise FaultError(f"{VARIABLE}: {pattern!r} is not a lie; choose {', '.join(LIES)}")
+            raise FaultError(f"{VARIABLE}: {pattern!r} is not a fault of the simulated board; choose {', '.join(LIES)}")
         pairs.append(("wrong", WRONG_KERNEL) if (fault, pattern) == ("lie", "kernel") else (fault, pattern))
     return pairs
 

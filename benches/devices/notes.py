@@ -16,21 +16,21 @@ def notes(name: str, gpu: Gpu | None, l2_bytes: int, mig: bool, nvml_problem: st
     found = []
     if mig:
         return [
-            f"{name} is a MIG slice: no peaks (those of configs/gpus are a whole board's), so no prediction and no physics check; "
-            "no clocks, no power and no throttle detection; for those measure a whole board: sudo nvidia-smi -mig 0"
+            f"{name} is a MIG slice: no peaks (configs/gpus describes whole boards), so no prediction and no physics check; "
+            "no clocks, no power and no throttle detection; to have them, measure a whole board: sudo nvidia-smi -mig 0"
         ]
     if gpu is None:
         found.append(f"no file in configs/gpus names {name}: no peaks, so no prediction and no physics check")
     elif l2_bytes != gpu.l2_bytes:
         found.append(
             f"this board's L2 holds {l2_bytes:,} bytes, configs/gpus/{gpu.name}.yaml has {gpu.l2_bytes:,}: "
-            "the board's own is used throughout"
+            "the board's own value is used throughout"
         )
     if nvml_problem is not None:
         found.append(
-            f"NVML gives nothing of this board ({nvml_problem}): no clocks, no power and no throttle detection, "
-            f"so the times of a slowed board look like any other's; {INSTALL_NVML}"
+            f"NVML reports nothing about this board ({nvml_problem}): no clocks, no power and no throttle detection, "
+            f"so the times of a throttled board look like any other's; {INSTALL_NVML}"
         )
     elif not counters:
-        found.append("NVML has no counters of what slows this board: no throttle detection")
+        found.append("NVML does not report why this board slows down: no throttle detection")
     return found

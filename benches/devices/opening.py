@@ -69,7 +69,7 @@ def open_device(kind: str, described: dict[str, Any] | None = None, generation: 
             return CudaDevice()
         except RuntimeError as e:
             first = str(e).splitlines()[0]
-            raise NoDevice(f"the CUDA device cannot be opened ({first}): `python -m benches doctor` tells who holds it") from e
+            raise NoDevice(f"the CUDA device cannot be opened ({first}): `python -m benches doctor` shows which process holds it") from e
     from benches.devices.cpu import CpuDevice
 
     try:

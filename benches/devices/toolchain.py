@@ -65,7 +65,7 @@ def cannot_build(compiler: list[str], source: str) -> Missing | None:
     include = Path(sysconfig.get_path("include", "posix_prefix"))
     if not (include / "Python.h").exists():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        what = f"no Python headers: what {compiler[0]} compiles needs Python.h, which is not in {include}"
+        what = f"no Python headers: {compiler[0]} needs Python.h, which is not in {include}"
         return Missing(what, f"apt-get install python{version}-dev")
     with tempfile.TemporaryDirectory() as folder:
         command = [*compiler, "-shared", "-fPIC", f"-I{include}", "-", "-o", f"{folder}/probe.so"]

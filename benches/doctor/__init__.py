@@ -1,4 +1,4 @@
-"""`python -m benches doctor`: what this machine is, what would spoil a measurement on it, and what to do.
+"""`python -m benches doctor`: describe this machine, list what would disturb measurements on it, and suggest remedies.
 
 probe (asks the machine) → facts (plain data, all optional) → rules (facts to findings) → show (text or JSON).
 """

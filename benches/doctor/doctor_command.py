@@ -30,7 +30,7 @@ SELFTEST_POINT_S = 120.0  # a check that takes longer fails
 
 def add_command(commands: Any) -> None:
     """`commands`: what argparse's add_subparsers gives."""
-    doctor = commands.add_parser("doctor", help="what this machine is, what would spoil a measurement on it, and what to do")
+    doctor = commands.add_parser("doctor", help="describe this machine, list what would disturb measurements on it, and suggest remedies")
     doctor.add_argument("--selftest", action="store_true", help="run every op × impl × precision once against its reference")
     doctor.add_argument("--json", type=Path, metavar="FILE", help="write facts, findings and checks to a JSON file")
     doctor.add_argument("--run-dir", type=Path, metavar="DIR", help="where runs will be written (default: runs/)")

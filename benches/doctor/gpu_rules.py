@@ -17,7 +17,7 @@ SLOWDOWNS = {
     "thermal (software)": "let it cool and look at the airflow: nvidia-smi -q -d TEMPERATURE,PERFORMANCE",
     "thermal (hardware)": "let it cool and look at the airflow: nvidia-smi -q -d TEMPERATURE,PERFORMANCE",
     "hardware slowdown": "heat or power supply: nvidia-smi -q -d PERFORMANCE,TEMPERATURE,POWER",
-    "power brake": "the server's power supply asks for less: look at its power budget in the BMC",
+    "power brake": "the server's power supply makes the board draw less: look at its power budget in the BMC",
 }
 NEAR_SLOWDOWN_C = 5.0
 
@@ -44,7 +44,7 @@ def lost_board(gpu: GpuFacts) -> Finding | None:
         return _finding(gpu, "blocks", "lost", f"does not answer: {answers[0]}", "look at `sudo dmesg | grep -i xid`, then reboot")
     if gpu.name is None and gpu.uuid is None and gpu.errors:
         query, answer = next(iter(gpu.errors.items()))
-        return _finding(gpu, "warning", "silent", f"tells nothing ({query}: {answer})", "check that `nvidia-smi` works for this user")
+        return _finding(gpu, "warning", "silent", f"reports nothing ({query}: {answer})", "check that `nvidia-smi` works for this user")
     return None
 
 
@@ -71,7 +71,7 @@ def clocks(gpu: GpuFacts) -> Finding | None:
         return _finding(gpu, "ok", "clocks", f"{text}: held by a setting")
     proposed = int((gpu.quoted_clock_hz or SUSTAINED * highest) // CLOCK_STEP_HZ * CLOCK_STEP_HZ / 1e6)
     do = f"{smi(gpu, f'-lgc {proposed},{proposed}')}   (undo: -rgc)"
-    return _finding(gpu, "warning", "clocks", f"{text}: not locked, so a night's figures follow heat and power", do)
+    return _finding(gpu, "warning", "clocks", f"{text}: not locked, so measured times vary with temperature and power", do)
 
 
 def held(gpu: GpuFacts) -> bool:
@@ -93,7 +93,7 @@ def power(gpu: GpuFacts) -> Finding | None:
         text = f"power cap {cap:.0f} W, lowered from {default:.0f} W: long matmuls clock lower than on other boards"
         return _finding(gpu, "warning", "power", text, smi(gpu, f"-pl {default:.0f}"))
     if default is None:
-        return _finding(gpu, "note", "power", f"power cap {cap:.0f} W{most}; what it should be is not told")
+        return _finding(gpu, "note", "power", f"power cap {cap:.0f} W{most}; the default cap is not reported")
     if cap > default + 1:
         text = f"power cap {cap:.0f} W, raised from {default:.0f} W: long matmuls clock higher than on other boards"
         return _finding(gpu, "note", "power", text, smi(gpu, f"-pl {default:.0f}"))
@@ -114,7 +114,7 @@ def ecc(gpu: GpuFacts) -> Finding | None:
         return None
     if gpu.ecc:
         return _finding(gpu, "ok", "ecc", "ECC on")
-    text = "ECC off: flipped bits go unseen, and figures do not compare with boards that have it on"
+    text = "ECC off: memory errors go unnoticed, and results are not comparable with boards that have it on"
     return _finding(gpu, "warning", "ecc", text, f"{smi(gpu, '-e 1')} && sudo reboot")
 
 
@@ -149,7 +149,7 @@ def processes(gpu: GpuFacts) -> Finding | None:
     if gpu.memory_used_bytes is not None and gpu.memory_used_bytes > UNEXPLAINED_BYTES:
         text = f"{gigabytes(gpu.memory_used_bytes)} held by a process that this one cannot see"
         return _finding(gpu, "warning", "processes", text, "look for it outside this container: nvidia-smi")
-    return None if gpu.processes is None else _finding(gpu, "ok", "processes", "nobody else on it")
+    return None if gpu.processes is None else _finding(gpu, "ok", "processes", "no other process uses it")
 
 
 def _shown(process: Process) -> str:

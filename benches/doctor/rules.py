@@ -33,9 +33,9 @@ def driver(facts: Facts) -> Finding | None:
     nvidia = facts.nvidia
     if nvidia.error is None:
         if not nvidia.gpus:
-            return Finding("note", "driver", "driver", f"driver {nvidia.driver or '(version not told)'} sees no GPU", visible_hint(facts))
+            return Finding("note", "driver", "driver", f"driver {nvidia.driver or '(version unknown)'} sees no GPU", visible_hint(facts))
         newest = f", CUDA up to {nvidia.driver_cuda[0]}.{nvidia.driver_cuda[1]}" if nvidia.driver_cuda else ""
-        return Finding("ok", "driver", "driver", f"driver {nvidia.driver or '(version not told)'}{newest}")
+        return Finding("ok", "driver", "driver", f"driver {nvidia.driver or '(version unknown)'}{newest}")
     if facts.software.cuda_available:
         text = f"NVML missing ({nvidia.error}): no clocks, power or throttling beside the times, and no throttle detection"
         return Finding(
@@ -67,7 +67,7 @@ def torch_cuda(facts: Facts) -> Finding | None:
     if software.torch_cuda is None:
         if not has_gpu or software.cuda_available is None:
             return None
-        text = "a CPU build of torch, though a GPU is there: nothing can be measured on it"
+        text = "a CPU build of torch, although this machine has a GPU: nothing can be measured on it"
         return Finding("blocks", "torch", "torch", text, REINSTALL_TORCH)
     newest = facts.nvidia.driver_cuda
     if newest is not None and int(software.torch_cuda.split(".")[0]) > newest[0]:
@@ -75,7 +75,7 @@ def torch_cuda(facts: Facts) -> Finding | None:
         return Finding("blocks", "torch", "torch", text, f"update the driver, or install a torch for CUDA {newest[0]}")
     if not software.cuda_available:
         level: Level = "blocks" if has_gpu else "note"
-        do = visible_hint(facts) or ("python -c 'import torch; torch.cuda.init()' tells why" if has_gpu else "")
+        do = visible_hint(facts) or ("python -c 'import torch; torch.cuda.init()' shows why" if has_gpu else "")
         return Finding(level, "torch", "torch", f"built with CUDA {software.torch_cuda}, but finds no device", do)
     return Finding("ok", "torch", "torch", f"CUDA runtime {software.torch_cuda} finds a device")
 
@@ -97,7 +97,7 @@ def versions(facts: Facts) -> Finding | None:
         remedies = dict.fromkeys(UPGRADE_TORCH if p.name in CORE else INSTALL for p in wrong)
         return Finding(level, "versions", "packages", _listed(wrong), "; ".join(remedies))
     shown = [f"{p.name} {p.installed}" for p in facts.software.packages if p.name in CORE]
-    return Finding("ok", "versions", "packages", f"{', '.join(shown)}; what measuring needs fits pyproject.toml") if shown else None
+    return Finding("ok", "versions", "packages", f"{', '.join(shown)}; required packages match pyproject.toml") if shown else None
 
 
 def reporting(facts: Facts) -> Finding | None:
@@ -156,7 +156,9 @@ def cores(facts: Facts) -> Finding | None:
     for words, limit in limits.items():
         if limit is not None and limit < host.physical_cores:
             level: Level = "note" if facts.nvidia.gpus and limit >= 2 else "warning"
-            text = f"{words} {limit:g} of {host.physical_cores} cores: PyTorch has no more threads, and CPU times are not the machine's"
+            text = (
+                f"{words} {limit:g} of {host.physical_cores} cores: PyTorch uses no more threads, so CPU times are not the whole machine's"
+            )
             do = (
                 f"docker run --cpus={host.physical_cores}, or the limits of the pod"
                 if words.startswith("the")
@@ -206,7 +208,7 @@ def memory(facts: Facts) -> Finding | None:
         return None
     usable = min(host.memory_available_bytes, host.memory_limit_bytes or host.memory_available_bytes)
     limited = ", the container's limit" if host.memory_limit_bytes == usable else ""
-    text = f"{gigabytes(usable)} of memory to be had{limited}"
+    text = f"{gigabytes(usable)} of memory available{limited}"
     if usable < LOW_MEMORY_BYTES:
         return Finding("warning", "memory", "memory", f"{text}: large points will end as oom", "free some, or raise the container's limit")
     return Finding("ok", "memory", "memory", text)
@@ -216,10 +218,10 @@ def clock(facts: Facts) -> Finding | None:
     source, read_s = facts.host.clock_source, facts.host.clock_read_s
     if read_s is None:
         return None
-    text = f"time from {source or 'a source not told'}, {read_s * 1e9:.0f} ns a reading"
+    text = f"time from {source or 'an unknown source'}, {read_s * 1e9:.0f} ns a reading"
     if read_s > SLOW_CLOCK_READ_S or (source is not None and source not in TSC_LIKE):
         do = "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource"
-        return Finding("warning", "clock", "clock", f"{text}: short CPU kernels gain that", do)
+        return Finding("warning", "clock", "clock", f"{text}: this is added to the times of short CPU kernels", do)
     return Finding("ok", "clock", "clock", text)
 
 
@@ -248,9 +250,9 @@ def fsync(facts: Facts) -> Finding | None:
     if seconds is None:
         return None
     if seconds > SLOW_FSYNC_S:
-        text = f"{seconds * 1e3:.0f} ms to bring a line to the disk, after every point"
+        text = f"{seconds * 1e3:.0f} ms to write a line to the disk, after every point"
         return Finding("warning", "fsync", "disk", text, "--run-dir on a local disk instead of a network one")
-    return Finding("ok", "fsync", "disk", f"{seconds * 1e3:.2g} ms to bring a line to the disk")
+    return Finding("ok", "fsync", "disk", f"{seconds * 1e3:.2g} ms to write a line to the disk")
 
 
 RULES: tuple[Callable[[Facts], Finding | None], ...] = (

@@ -20,7 +20,7 @@ COUNTED = ("compile", "kernels", "torch.compile", "selftest")  # steps of one ch
 
 @dataclass(frozen=True)
 class Check:
-    """`skipped`: it does not apply here. `unfinished`: the time was up."""
+    """`skipped`: it does not apply here. `unfinished`: the time budget was used up."""
 
     step: str
     check: str
@@ -57,7 +57,7 @@ def known(step: str, name: str, value: Value, unit: str = "", note: str = "") ->
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """0: all as expected; 1: something is not; 3: nothing is wrong so far, but the time was up or nothing was checked."""
+    """0: all as expected; 1: something is not; 3: nothing is wrong so far, but the time budget was used up or nothing was checked."""
     verdicts = {check.verdict for check in checks}
     if "fail" in verdicts:
         return 1

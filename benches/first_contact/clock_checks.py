@@ -30,11 +30,21 @@ def judge(measured: Mapping[str, Any]) -> list[Check]:
     for name, judge_section in JUDGES.items():
         found = measured.get(name)
         if found is None:
-            checks.append(Check(STEP, name, None, "", "measured", "unfinished", "the time was up"))
+            checks.append(Check(STEP, name, None, "", "measured", "unfinished", "the time budget was used up"))
         elif isinstance(found, dict) and "error" in found:
             checks.append(Check(STEP, name, None, "", "measured", "fail", str(found["error"])))
         elif name == "slow_hosts" and any(check.check == HOLD and check.verdict == "fail" for check in checks):
-            checks.append(Check(STEP, "host sleeps or waits in a launch", None, "", "holds as asked", "skipped", "holds are not as asked"))
+            checks.append(
+                Check(
+                    STEP,
+                    "host sleeps or waits in a launch",
+                    None,
+                    "",
+                    "holds as asked",
+                    "skipped",
+                    "launch holds have the wrong length",
+                )
+            )
         else:
             checks += judge_section(found)
     return checks
@@ -95,7 +105,7 @@ def judge_graphs(found: list[dict[str, Any]]) -> list[Check]:
 
 
 def judge_queue(found: dict[str, Any]) -> list[Check]:
-    note = f"QUEUE of benches/devices/virtual.py is {virtual.QUEUE}; that of streamed.py must stay well below what is right"
+    note = f"QUEUE of benches/devices/virtual.py is {virtual.QUEUE}; QUEUE of streamed.py must stay well below the measured value"
     return [within(STEP, "queue: the launch that waits", found["depth"], "launches", 0.8 * virtual.QUEUE, 1.2 * virtual.QUEUE, note)]
 
 
@@ -121,7 +131,15 @@ def judge_copies(found: list[dict[str, Any]]) -> list[Check]:
     return [
         within(STEP, "flush: 8 MiB copy flushed over hot", flushed, "", 1.12, 3.0, "the flush does not empty the L2"),
         within(STEP, "rotation: 8 MiB copy rotated over hot", rotated, "", 1.12, 3.0, "rotating through sets leaves the L2 warm"),
-        within(STEP, "L2: 32 MiB copy rotated over hot", exceeding, "", 0.85, 1.15, "64 MiB stay in the L2: it is larger than known"),
+        within(
+            STEP,
+            "L2: 32 MiB copy rotated over hot",
+            exceeding,
+            "",
+            0.85,
+            1.15,
+            "64 MiB stay in the L2: it is larger than assumed",
+        ),
         within(STEP, "memory: 1 GiB copy", rate, "TB/s", 2.7, 3.35, bandwidth),
     ]
 

@@ -40,14 +40,14 @@ class Stopped(BaseException):
 
 def add_command(commands: Any) -> None:
     """`commands`: what argparse's add_subparsers gives."""
-    what = "on a bare GPU node, in minutes: is everything that only a GPU can show as it was assumed?"
+    what = "test in minutes, on a bare GPU node, the assumptions that only a GPU can confirm"
     contact = commands.add_parser("first-contact", help=what, description=what)
-    contact.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go; made if it is not there")
+    contact.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the files; created if it does not exist")
     contact.add_argument(
         "--budget", type=float, default=DEFAULT_BUDGET_S, metavar="S", help=f"seconds for everything (default: {DEFAULT_BUDGET_S:g})"
     )
     contact.add_argument("--device", choices=("cuda", "simulated"), default="cuda", help="where to measure (default: cuda)")
-    contact.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs, order and choice of points (default: {SEED})")
+    contact.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of inputs, order and points (default: {SEED})")
     names = [step.name for step in STEPS]
     contact.add_argument("--step", action="append", choices=names, metavar="STEP", help=f"only this step, repeatable: {', '.join(names)}")
     add_import_option(contact)
@@ -61,7 +61,7 @@ def main(given: argparse.Namespace) -> int:
     try:
         given.out.mkdir(parents=True, exist_ok=True)
         if name := used_already(given.out):
-            return refuse(f"--out {given.out}: {name} of an earlier first contact lies there; name an empty folder")
+            return refuse(f"--out {given.out}: {name} of an earlier first contact is already there; name an empty folder")
         with tempfile.TemporaryDirectory(prefix="first-contact-", ignore_cleanup_errors=True) as scratch:
             prepare_environment(Path(scratch), given.device)
             contact = Contact(given.out.resolve(), Path(scratch), given.device, given.seed, load_imports(specs(given.imports)))

@@ -36,7 +36,7 @@ def run_all(
             try:
                 yield place, future.result(timeout=max(0.0, end - time.monotonic()))
             except FutureTimeout:
-                yield place, Late(f"not ended after {limit_s:.0f} s")
+                yield place, Late(f"not finished after {limit_s:.0f} s")
             except (Exception, ProcessExpired) as error:
                 yield place, error
     finally:

@@ -115,7 +115,7 @@ def step_facts(contact: Contact) -> Iterator[Check]:
 
 
 def step_clockwork(contact: Contact) -> Iterator[Check]:
-    """What was measured before the time was up is judged."""
+    """What was measured before the time budget was used up is judged."""
     with suppress(Late):
         run_one(clockwork.run, (str(contact.out), contact.seed), contact.opening(QUICK), contact.log, contact.left_s())
     yield from clock_checks.judge(read_measured(contact.out))
@@ -281,7 +281,7 @@ def step_settings(contact: Contact) -> Iterator[Check]:
         walls.append(row.wall_s or 0.0)
     if walls and contact.kind == "cuda":  # a virtual device's points take next to no time
         minutes, planned = sum(walls) / len(walls) * len(runs) / 60, plan.total_s / 60
-        note = f"the mean of {len(walls)} points times {len(runs)}; POINT_OVERHEAD_S and its like in benches/plan.py"
+        note = f"the mean of {len(walls)} points times {len(runs)}; POINT_OVERHEAD_S and the other constants in benches/plan.py"
         yield within("real settings", "length of the nightly sweep", minutes, "min", planned / 3, planned * 3, note)
     done, wanted = len(walls), len(chosen)
     yield Check("real settings", "points measured", done, "", str(wanted), "pass" if done == wanted else "unfinished")

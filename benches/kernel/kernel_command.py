@@ -53,12 +53,12 @@ def add_command(commands: Any) -> None:
     kernel.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a .py or .json file; a reference and its solution may be two")
     kernel.add_argument("--dims", type=_dims, metavar="NAME=N,…", help="sizes, such as m=4096,n=4096 (default: those of the file)")
     kernel.add_argument(
-        "--precision", action="append", metavar="NAME", help="only this one, repeatable (default: all that the kernel takes)"
+        "--precision", action="append", metavar="NAME", help="only this precision, repeatable (default: all that the kernel supports)"
     )
     kernel.add_argument("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
-    kernel.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=f"what Triton is compiled for without a GPU: {gpu_help()}")
+    kernel.add_argument("--gpu", default=DEFAULT_GPU, metavar="NAME|PATH", help=f"without a GPU, compile Triton for:  {gpu_help()}")
     kernel.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
-    kernel.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of inputs and order (default: {SEED})")
+    kernel.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of inputs and order (default: {SEED})")
     kernel.set_defaults(run=main)
 
 
@@ -172,7 +172,7 @@ def find(paths: Sequence[Path], run_dir: Path, dims: Mapping[str, int] | None) -
         return Found(str(paths[0]), imports, {name: list(dict.fromkeys([*baselines[name], *new[name]])) for name in baselines})
     problem = read(tuple(paths), run_dir / "sources")
     if dims and problem.sized:
-        raise FormatError(f"{paths[0]}: --dims: the sizes of a KernelBench problem stand in its file: change them there")
+        raise FormatError(f"{paths[0]}: --dims: the sizes of a KernelBench problem are set in its file: change them there")
     if not problem.shapes and not dims:
         raise FormatError(f"{paths[0]}: there is no workload with values for its axes: name a workload's file too, or give --dims")
     if problem.unknown:

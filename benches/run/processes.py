@@ -44,7 +44,7 @@ def combine(medians_s: Sequence[float]) -> Interval:
     """
     n = len(medians_s)
     if n < 2:
-        raise ValueError(f"{n} process: what differs between processes cannot be known from fewer than two")
+        raise ValueError(f"{n} process: measuring the variation between processes needs at least two")
     middle, mean = median(medians_s), fmean(medians_s)
     t = T_99[min(n - 1, len(T_99)) - 1]
     reach = t * stdev(medians_s) / math.sqrt(n)

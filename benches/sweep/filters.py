@@ -105,7 +105,7 @@ def _truth(node: ast.expr) -> Truth:
         return lambda dims: not test(dims)
     if isinstance(node, ast.Compare):
         return _comparison(node)
-    raise WhereError(f"{_show(node)} is no comparison")
+    raise WhereError(f"{_show(node)} is not a comparison")
 
 
 def _comparison(node: ast.Compare) -> Truth:

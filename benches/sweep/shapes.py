@@ -46,7 +46,7 @@ class Row:
 def dim_name_problem(name: str, reserved: Mapping[str, object]) -> str | None:
     """Why a dim cannot have this name, or None."""
     if name in reserved:
-        return f"{quote(name)} is a key of its own, so no dim can have this name here"
+        return f"{quote(name)} is a key here, so a dim cannot have this name"
     if not name.isidentifier() or len(name) > MAX_NAME:
         return f"{quote(name)} cannot be the name of a dim: letters, digits and _, at most {MAX_NAME}"
     return None

@@ -58,15 +58,15 @@ def measure(
         found["error_over_tolerance"] = verdict.worst
         if interpreted:
             shape = "x".join(str(v) for v in OPS[point.op].shrink(point).dims.values())
-            return row("verified", f"right at {shape} in Triton's interpreter; no GPU to time it on", **found)
+            return row("verified", f"correct at {shape} in Triton's interpreter; there is no GPU to time it on", **found)
         if not timing:
-            return row("verified", "right; timing was switched off", cause=CHECKED_ONLY, **found)
+            return row("verified", "correct; timing was switched off", cause=CHECKED_ONLY, **found)
         result = sample(device, workload, device.predict_s(point))
         how = {"mode": result.method.mode, "launches": result.method.launches, "sets": result.method.sets, "dropped": result.dropped}
         verdict = gate_again(device, workload, result)
         found["fresh_inputs"] = workload.fresh_inputs
         if not verdict.ok:
-            return row("wrong", f"right before timing, wrong after it: {verdict.problem}", cause=verdict.cause, **how, **found)
+            return row("wrong", f"correct before timing, wrong after it: {verdict.problem}", cause=verdict.cause, **how, **found)
         least_s = physics.least_s(point, workload.cost, device.gpu, device.settings.cache) if device.gpu else 0.0
         if result.interval.median < least_s:
             return row("impossible", impossible(result.interval.median, least_s), **how, **found)

@@ -208,10 +208,10 @@ def doubt(samples: list[float], interval: Interval, settings: Settings, long: bo
     third = max(1, n // 3)
     early, late = median(samples[:third]), median(samples[-third:])
     if abs(late - early) > wanted * interval.median:
-        return f"the last third of {n} samples lies {late / early - 1:+.1%} from the first, wanted within {wanted:.1%}"
+        return f"the last third of {n} samples differs by {late / early - 1:+.1%} from the first, wanted within {wanted:.1%}"
     wider = median_interval(samples, WIDER * Z)
     if not long and wider.half_width > BEYOND * wanted:
-        return f"the median of {n} samples lies beside a gap: ±{interval.half_width:.1%} around it, ±{wider.half_width:.1%} just beyond"
+        return f"the median of {n} samples is next to a gap: ±{interval.half_width:.1%} around it, ±{wider.half_width:.1%} just beyond"
     effective = n / variance_inflation(np.asarray(samples))
     if effective < MIN_EFFECTIVE and not long:
         return f"{n} samples are worth only {effective:.0f} independent ones, wanted {MIN_EFFECTIVE}"
@@ -223,7 +223,7 @@ def verdict(found: Collected, unsure: str | None) -> tuple[Status, str | None]:
     if found.throttled:
         return "throttled", f"slowed by {', '.join(sorted(found.throttled))} after cooling {found.coolings} times"
     if unsure is not None:
-        return "noisy", f"{unsure}; the power cap moves the clock" if POWER_CAP in found.causes else unsure
+        return "noisy", f"{unsure}; the power cap changes the clock" if POWER_CAP in found.causes else unsure
     if found.warm.moving is not None:
         return "noisy", f"not steady after {found.warm.seconds:.1f} s of warm-up: still moving by {found.warm.moving:.1%}"
     return "ok", None

@@ -27,7 +27,7 @@ def show(result: Result, console: Console) -> None:
 def lines(result: Result) -> Iterator[str]:
     """What each figure is by stands beside it."""
     if result.first_loss is None or result.last_loss is None:
-        yield f"nothing to do: {result.steps} steps have been made"
+        yield f"nothing to do: {result.steps} steps are already done"
         return
     yield loss_text(result.first_loss, result.last_loss, result.point.options["model"], result.made_up)
     if result.skipped:

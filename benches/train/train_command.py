@@ -24,7 +24,7 @@ SIZES: dict[str, dict[str, tuple[int, str]]] = {  # of each model; default: two 
         "hidden": (64, "width of the residual stream"),
         "heads": (4, "attention heads, which divide --hidden"),
         "feedforward": (192, "width of the MLP"),
-        "vocab": (256, "token ids: more than the largest in --data"),
+        "vocab": (256, "vocabulary size, larger than every token id in --data"),
     },
     "deep_linear": {
         "tokens": (256, "rows a step"),
@@ -45,16 +45,16 @@ def add_command(commands: Any) -> None:
         help="transformer: predict the next token; deep_linear: predict a value from a row of features (default: transformer)",
     )
     train.add_argument(
-        "--steps", type=positive, default=200, metavar="N", help="steps in all, those before a checkpoint too (default: 200)"
+        "--steps", type=positive, default=200, metavar="N", help="total steps, including those before a checkpoint (default: 200)"
     )
     train.add_argument(
         "--data",
         type=Path,
         metavar="FILE",
         help="token ids: .npy of uint16 or uint32, or .bin of uint16; for deep_linear .npy of fp32 (rows, --width + 1), "
-        "the value in the last column (default: made up)",
+        "the value in the last column (default: generated)",
     )
-    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="resume from this file if it is there; save to it")
+    train.add_argument("--checkpoint", type=Path, metavar="FILE", help="resume from this file if it exists; save to it")
     train.add_argument("--save-every", type=positive, default=100, metavar="N", help="steps between saves (default: 100)")
     train.add_argument(
         "--precision",
@@ -88,7 +88,7 @@ def positive(text: str) -> int:
 def rate(text: str) -> float:
     value = float(text)
     if not 0 < value < 1e3:
-        raise argparse.ArgumentTypeError(f"{text} is no learning rate")
+        raise argparse.ArgumentTypeError(f"{text} is not a learning rate")
     return value
 
 

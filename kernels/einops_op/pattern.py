@@ -59,11 +59,11 @@ def parse(text: str) -> Pattern:
     if left.has_ellipsis or right.has_ellipsis:
         raise wrong("`...` is not taken: name every axis")
     if left.has_non_unitary_anonymous_axes or right.has_non_unitary_anonymous_axes:
-        raise wrong("a number stands for an axis: name it, and give its size among the dims")
+        raise wrong("an axis needs a name, not a number: name it and give its size among the dims")
     if not left.identifiers:
         raise wrong("the operand has no axes")
     if new := sorted(right.identifiers - left.identifiers):
-        raise wrong(f"{new[0]!r} stands on the right only: that is repeat, which is not taken")
+        raise wrong(f"{new[0]!r} is on the right side only: einops.repeat is not supported")
     return Pattern(_groups(left), _groups(right))
 
 

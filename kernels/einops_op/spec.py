@@ -23,7 +23,7 @@ OPTIONS = {
     "reduction": Option(
         ("none", "sum", "mean", "max", "min"),
         "none",
-        "What einops.reduce does along the axes that the right side leaves out. With none, einops.rearrange moves the elements.",
+        "The reduction along the axes that the right side leaves out. With none, einops.rearrange moves the elements.",
     ),
     "data": DATA,
 }
@@ -41,10 +41,10 @@ def check(point: Point) -> None:
     reduced = parse(text).reduced
     if reduced and reduction == "none":
         raise OpError(
-            f"pattern {text!r}: {reduced[0]!r} stands on the left only: name a reduction", "reduction", OPTIONS["reduction"].choices[1:]
+            f"pattern {text!r}: {reduced[0]!r} is on the left side only: name a reduction", "reduction", OPTIONS["reduction"].choices[1:]
         )
     if not reduced and reduction != "none":
-        raise OpError(f"pattern {text!r}: reduction {reduction} has no axis to reduce: all stand on the right", "reduction", ("none",))
+        raise OpError(f"pattern {text!r}: reduction {reduction} has no axis to reduce: all are on the right side", "reduction", ("none",))
 
 
 def result(point: Point) -> Strided:

@@ -106,14 +106,14 @@ def parse(text: str) -> Equation:
             if name != ELLIPSIS and not name.isidentifier():
                 raise OpError(f"equation {text!r}: {name!r} is not a name; write dims apart, `b s h`", key="equation")
         if len(set(term)) != len(term):
-            reason = f"a name stands twice in `{' '.join(term)}`, which asks for a diagonal: take it as a view first, x.diagonal()"
+            reason = f"a name occurs twice in `{' '.join(term)}`, which means a diagonal: take it as a view first, x.diagonal()"
             raise OpError(f"equation {text!r}: {reason}", key="equation")
     if not all(terms):
         raise OpError(f"equation {text!r}: an operand has no dims", key="equation")
     known = {name for term in terms for name in term}
     for name in output:
         if name not in known:
-            raise OpError(f"equation {text!r}: {name!r} stands in the output but in no operand", key="equation", valid=known)
+            raise OpError(f"equation {text!r}: {name!r} is in the output but in no operand", key="equation", valid=known)
     return Equation(terms, output)
 
 

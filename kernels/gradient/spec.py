@@ -24,7 +24,7 @@ OPTIONS = {
     "model": Option(
         ("matmul", "deep_linear"),
         None,
-        "What is differentiated: one product, or a model of linear layers one after the other.",
+        "The function to differentiate: one product, or a model of linear layers one after the other.",
         leading=True,
     ),
     "pass": Option(

@@ -76,7 +76,7 @@ def triton_unsupported(point: Point, platform: Platform) -> str | None:
 OP = Op.define(
     "kernels.layout",
     "layout",
-    "Makes views of x[m, n], which move nothing, and copies that lay it out anew.",
+    "Makes views of x[m, n], which move no bytes, and copies of it in another layout.",
     options=OPTIONS,
     dims_doc="m and n are the rows and the columns of x.",
     dims=("m", "n"),

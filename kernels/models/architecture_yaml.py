@@ -34,7 +34,7 @@ FIELDS: dict[str, Field] = {
     "head_dim": Field("size of a head's query and key; of latent attention the part that is not rotated", "d_model / heads"),
     "d_ff": Field("inner size of the MLP", "4 · d_model"),
     "vocab": Field("vocabulary; 0: embedding, head and logits are not counted", "0"),
-    "activation": Field(f"of the MLP: {', '.join(ACTIVATIONS)}; all but gelu have a gate", "gelu"),
+    "activation": Field(f"activation function of the MLP:  {', '.join(ACTIVATIONS)}; all but gelu have a gate", "gelu"),
     "norm": Field(f"{' or '.join(NORMS)}", "layernorm"),
     "norms": Field("norms in a layer", "2"),
     "qk_norm": Field("whether queries and keys are normalised: true or false", "false"),

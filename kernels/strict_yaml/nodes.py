@@ -162,7 +162,7 @@ class _Composer:
     def alias(self, name: str, spot: Spot) -> Node:
         node = self.anchors.get(name)
         if node is None:
-            why = "stands inside what it names" if name in self.anchors else "names no anchor before it"
+            why = "is inside the value that it refers to" if name in self.anchors else "refers to an anchor that does not precede it"
             self.problems.fail(spot, "YAML", f"alias *{name} {why}")
         return node
 

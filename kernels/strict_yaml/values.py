@@ -24,7 +24,7 @@ def integer(node: Node, key: str, problems: Problems, low: int = 1, high: int = 
     if not isinstance(node, Scalar):
         why = f"needs an integer, not {describe(node)}"
     elif node.plain and node.text in EMPTY:
-        why = "needs an integer, and nothing is given"
+        why = "needs an integer, but no value is given"
     elif not DIGITS.fullmatch(node.text):
         why = f"{quote(node.text)} is not an integer (write all digits, as in 4096)"
     elif not node.plain:
@@ -44,7 +44,7 @@ def number(node: Node, key: str, problems: Problems, low: float = LEAST, high: f
     if not isinstance(node, Scalar):
         why = f"needs a number, not {describe(node)}"
     elif node.plain and node.text in EMPTY:
-        why = "needs a number, and nothing is given"
+        why = "needs a number, but no value is given"
     elif not node.plain:
         why = f"{quote(node.text)} is text: write the number without quotes"
     elif (value := decimal(node.text)) is None:

@@ -88,7 +88,7 @@ def small(point: Point) -> Dims:
 def unsupported(point: Point, platform: Platform) -> str | None:
     """Why a step cannot run in this precision, or None."""
     if point.precision == "fp8_e5m2":
-        return "E5M2 is what gradients are quantised to: a training step in fp8 is fp8_e4m3, which uses both"
+        return "gradients are quantised to E5M2: a training step in fp8 is fp8_e4m3, which uses both"
     if support.is_fp8(point.precision):
         sizes = {"tokens": tokens_of(point)} | {n: point.dims[n] for n in ("width", "hidden", "feedforward") if n in point.dims}
         ragged = [f"{name} {size}" for name, size in sizes.items() if size % FP8_MULTIPLE]

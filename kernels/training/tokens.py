@@ -47,7 +47,7 @@ def _open_bare(path: Path) -> NDArray:
     try:
         length = path.stat().st_size
         if length == 0 or length % size:
-            raise DataError(f"{path}: {length} bytes are no whole number of {size}-byte token ids")
+            raise DataError(f"{path}: {length} bytes are not a whole number of {size}-byte token ids")
         return np.memmap(path, TOKEN_TYPES[0], mode="r")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error

@@ -28,7 +28,7 @@ LOSS = 4  # bytes
 
 OPTIONS = {
     "scope": Option(
-        ("block", "model"), None, "What is computed: one block, or a whole model of embedding, blocks, head and loss.", leading=True
+        ("block", "model"), None, "The part to compute: one block, or a whole model of embedding, blocks, head and loss.", leading=True
     ),
     "pass": Option(
         ("forward", "backward", "both"), None, "Which passes are timed. With backward, the forward pass is made beforehand.", leading=True

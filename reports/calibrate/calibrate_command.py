@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="the GPU file that describes the device, by name or path, where the board's name does not identify it",
     )
-    parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows count (torch)")
-    parser.add_argument("--noisy", action="store_true", help="count rows whose median did not settle: on a machine that others use")
+    parser.add_argument("--impl", default="torch", metavar="NAME", help="the implementation whose rows are used (torch)")
+    parser.add_argument("--noisy", action="store_true", help="also use rows whose median did not converge, as on a shared machine")
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="RUN_DIR", help="also predict this run; may be repeated")
     parser.set_defaults(run=run)
 

@@ -139,9 +139,11 @@ def _why(free: Sequence[str], which: int, sensitivity: Array, error: float, corr
     rows = len(sensitivity)
     felt = int((np.abs(sensitivity[:, which]) >= FELT).sum())
     if felt == 0:
-        return f"none of {rows} rows feels it"
-    known = f"±{error:.0%}" if error < 10 else "nothing"
+        return f"none of {rows} rows depends on it"
+    known = f"and determine it to ±{error:.0%}" if error < 10 else "but do not determine it"
     others = np.where(np.arange(len(free)) == which, 0.0, np.abs(correlation[which]))
     twin = int(np.argmax(others))
-    together = f", and they feel {free[twin]} alike (correlation {others[twin]:.2f})" if others[twin] > 0.8 else ""
-    return f"{felt} of {rows} rows feel it and tell {known}{together}"
+    together = (
+        f", and its effect cannot be separated from that of {free[twin]} (correlation {others[twin]:.2f})" if others[twin] > 0.8 else ""
+    )
+    return f"{felt} of {rows} rows depend on it {known}{together}"

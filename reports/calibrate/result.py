@@ -27,5 +27,5 @@ def provenance(fitted: Fitted, source: str) -> dict[str, str]:
 
 def error_text(q: Quality) -> str:
     """In words."""
-    how = "of rows that the fit had not seen" if q.held_out else "of the rows fitted; too few to hold some out"
+    how = "of held-out rows" if q.held_out else "of the fitted rows; too few to hold some out"
     return f"{q.mape:.1%} {how}, geometric mean of predicted over measured {q.ratio:.2f}"

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, what in (
         ("json", "counts, families and every point"),
-        ("markdown", "what changed, for a pull request's comment"),
+        ("markdown", "the changes, for a pull request's comment"),
         ("csv", "every point"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what} to FILE")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=_percent,
         metavar="PERCENT",
-        help="a change smaller than this is none in practice (3; where both ran on a CPU 10)",
+        help="changes smaller than this are ignored (3; where both ran on a CPU 10)",
     )
     parser.add_argument("--all", action="store_true", help="print every pair, not only the first of those that changed")
     parser.add_argument("--fail-on-slower", action="store_true", help="exit 1 where a point or a family's mean is slower, or fails now")

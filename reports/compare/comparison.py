@@ -69,7 +69,7 @@ def compare(a: Sequence[Report], b: Sequence[Report], threshold: float | None = 
         raise RunError(f"{twice}: named twice: a run is compared with another one")
     if "simulated" in (kinds := {report.environment.kind for report in (*a, *b)}) and len(kinds) > 1:
         told = ", ".join(f"{report.run_dir} is {report.environment.kind}" for report in (*a, *b))
-        raise RunError(f"a simulated run is compared with simulated runs only: {told}")
+        raise RunError(f"a simulated run can only be compared with simulated runs: {told}")
     return of_sides(side(a), side(b), threshold)
 
 

@@ -55,7 +55,7 @@ def to_markdown(found: Comparison) -> str:
         f"- **A** {markdown(run_line(found.a))}",
         f"- **B** {markdown(run_line(found.b))}",
     ]
-    differs = " · ".join(found.differs) or "nothing that was recorded, but the time"
+    differs = " · ".join(found.differs) or "no recorded setting, only the time"
     lines = [f"Differs: {differs}", shift_line(found), one_run_line(found)]
     parts += [f"- {markdown(line)}" for line in lines if line]
     for verdict in ("slower", "faster"):

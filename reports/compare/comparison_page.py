@@ -24,14 +24,14 @@ VERDICT, POINT, RATIO, RUNS = "Verdict", "What was measured", "B over A", "In ea
 GROUPS = (VERDICT, RATIO, RUNS, POINT)
 COLUMNS = (
     Column("status", "Verdict", "", VERDICT, "how the point changed from A to B", True, True),
-    Column("point", "Point", "", POINT, "stable id, the same in every run", True),
+    Column("point", "Point", "", POINT, "stable id of the point; it does not change between runs", True),
     Column("ratio", "B/A", "ratio", RATIO, "B's median over A's; above 1× B is slower", True, True),
     Column(
         "low",
         "95% from",
         "ratio",
         RATIO,
-        "lower end of the ratio's interval: within and between runs, and what moves a whole run",
+        "lower end of the ratio's interval; it covers variation within runs, between runs, and of a whole run",
         True,
         True,
     ),
@@ -41,7 +41,7 @@ COLUMNS = (
         "At least",
         "ratio",
         RATIO,
-        "what is certain of the change: the interval's end nearest to 1×, 1× where it holds 1×",
+        "smallest change that the interval allows: its end nearest to 1×, or 1× if it contains 1×",
         True,
     ),
     Column(
@@ -54,7 +54,7 @@ COLUMNS = (
         True,
     ),
     Column("against_run", "Against the run", "ratio", RATIO, "B/A over the median B/A of the whole run", True, True),
-    Column("median_s_a", "Median A", "s", RUNS, "A's median; of several runs the geometric mean of theirs", True, True),
+    Column("median_s_a", "Median A", "s", RUNS, "A's median; the geometric mean of the medians if A has several runs", True, True),
     Column("median_s_b", "Median B", "s", RUNS, "B's median, as A's", True, True),
     Column("half_a", "±CI A", "fraction", RUNS, "half the interval of A's median within the run, or between its runs, relative", True),
     Column("half_b", "±CI B", "fraction", RUNS, "half the interval of B's median within the run, or between its runs, relative", True),
@@ -64,8 +64,8 @@ COLUMNS = (
     Column("status_b", "Status B", "", RUNS, "how the point ended in B"),
     Column("sm_clock_hz_a", "SM clock A", "Hz", RUNS, "clock of the multiprocessors in A"),
     Column("sm_clock_hz_b", "SM clock B", "Hz", RUNS, "clock of the multiprocessors in B"),
-    Column("noted", "Differs in", "", RUNS, "what of the code or the way of timing differs between the two", True, True),
-    Column("reason", "Why", "", VERDICT, "why the verdict is what it is", False, True),
+    Column("noted", "Differs in", "", RUNS, "differences in code or timing method between the two runs", True, True),
+    Column("reason", "Why", "", VERDICT, "reason for the verdict", False, True),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 IDENTITY = ("op", "impl", "precision", "shape", "label", "options")
@@ -105,14 +105,14 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(found: Comparison) -> Section:
-    lead = "What was compared, in what the runs differ, and what became of their points, worst first; ratios are B's time over A's."
+    lead = "The runs compared, how their environments differ, and which points changed, worst first; ratios are B's time over A's."
     runs = [("A", run_line(found.a)), ("B", run_line(found.b))]
     body = render("compare_summary.html.j2", runs=runs, differs=found.differs, remarks=remarks(found))
     return Section("summary", "Summary", lead, body)
 
 
 def _changes(found: Comparison) -> Section:
-    title, lead = "Changed status", "Points that ended otherwise in B than in A, and points that only one run has; they have no ratio."
+    title, lead = "Changed status", "Points with another status in B than in A, and points that only one run has; they have no ratio."
     rows = found.of(*CHANGED)
     if rows.empty:
         return Section("changes", title, lead, empty="Every point is in both runs, and timed in both or in neither.")
@@ -141,8 +141,8 @@ def _pairs(found: Comparison) -> Section:
 
 def _points(found: Comparison) -> Section:
     lead = (
-        "Every point of either run, what deserves attention first; sort by a heading, filter by the chips and menus, open a point by its "
-        "name. Among equal verdicts the change that is certain to be largest comes first."
+        "Every point of either run, those that need attention first; sort by a heading, filter by the chips and menus, open a point by its "
+        "name. Pairs with the same verdict are sorted by the smallest change that their interval allows."
     )
     menus = [(name, sorted(found.table[name].unique())) for name in ("op", "impl", "precision")]
     chips = list(found.counts().items())
@@ -152,13 +152,15 @@ def _points(found: Comparison) -> Section:
 
 def _environments(found: Comparison) -> Section:
     several = max(len(found.a.reports), len(found.b.reports)) > 1
-    lead = f"environment.json of {'the last run of each side' if several else 'both'}; what differs and may have parted the runs is marked."
+    lead = (
+        f"environment.json of {'the last run of each side' if several else 'both'}; differences that may explain changed times are marked."
+    )
     if not found.environment:
         return Section("environment", "Environments", lead, empty="Neither run has an environment.json that can be read.")
     return Section("environment", "Environments", lead, render("compare_environment.html.j2", fields=found.environment))
 
 
 def _judged(found: Comparison) -> Section:
-    lead = "What makes a pair slower, faster, the same or unclear, and the spread between runs that this rests on."
+    lead = "The criteria for slower, faster, same and unclear, and the spread between runs that they use."
     body = render("compare_judged.html.j2", paragraphs=how_judged(found), spreads=found.spreads)
     return Section("judged", "How this was judged", lead, body)

@@ -25,7 +25,7 @@ def show(found: Comparison, console: Console, everything: bool = False) -> None:
     """What was compared and what differs, changes of status, pairs by verdict, families; the counts last, where a reader looks."""
     for name, report in (("A", found.a), ("B", found.b)):
         console.print(f"[bold]{name}[/bold] {escape(run_line(report))}", highlight=False)
-    differs = " · ".join(found.differs) or "nothing that was recorded, but the time"
+    differs = " · ".join(found.differs) or "no recorded setting, only the time"
     console.print(f"[bold]Differs[/bold] {escape(differs)}", highlight=False)
     for line in (f"{shift_line(found)}{sentinel_words(found)}", one_run_line(found)):
         if line:

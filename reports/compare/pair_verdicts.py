@@ -66,7 +66,7 @@ def _verdict(pair: Mapping[Hashable, Any], assumed: Assumed) -> tuple[str, str]:
     if not doubt:
         return called(log_ratio, math.log(pair["low"]), math.log(pair["high"]), float(pair["q"]), assumed, bool(pair["single"]))
     if abs(log_ratio) > math.log(assumed.overwhelming) and pair["apart"]:
-        return "slower" if log_ratio > 0 else "faster", f"no sample of one run comes near the other's, though {doubt}"
+        return "slower" if log_ratio > 0 else "faster", f"the samples of the two runs are far apart, though {doubt}"
     return "unclear", doubt
 
 
@@ -76,14 +76,17 @@ def called(log_ratio: float, low: float, high: float, q: float, assumed: Assumed
     limit = math.log1p(threshold)
     if abs(log_ratio) > limit and q <= FALSE_DISCOVERY:
         if single and abs(log_ratio) < math.log(assumed.alone):
-            return "unclear", f"one run of each, which calls nothing below {assumed.alone:g}× here: take several and --vs"
+            return (
+                "unclear",
+                f"one run of each, which calls no change below {assumed.alone:g}× here: make several runs of each and use --vs",
+            )
         return "slower" if log_ratio > 0 else "faster", ""
     if max(-low, high) <= limit:
         return "same", ""
     if q <= FALSE_DISCOVERY:
-        return "unclear", f"it changed, but maybe by less than {threshold:.0%}"
+        return "unclear", f"it changed, but possibly by less than {threshold:.0%}"
     if abs(log_ratio) > limit:
-        return "unclear", f"runs of the same code differ as much: q = {q:.2g}, wanted {FALSE_DISCOVERY:g}"
+        return "unclear", f"runs of the same code can differ as much: q = {q:.2g}, wanted {FALSE_DISCOVERY:g}"
     return "unclear", f"its interval goes beyond {threshold:.0%}"
 
 

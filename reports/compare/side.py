@@ -64,7 +64,7 @@ def side(reports: Sequence[Report]) -> Side:
         ways = [sorted(report.frame[name].dropna().unique()) for report in reports]
         if len(set().union(*ways)) > 1:
             told = ", ".join(f"{report.run_dir} {'/'.join(way)}" for report, way in zip(reports, ways, strict=True))
-            raise RunError(f"runs of one side are taken in the same way, but their {name} differs: {told}")
+            raise RunError(f"all runs of one side must be made in the same way, but their {name} differs: {told}")
     lines: dict[str, list[Record]] = {str(point): [] for report in reversed(reports) for point in report.frame["point"]}
     for report in reports:
         for record in report.frame.to_dict("records"):

@@ -86,7 +86,7 @@ def _whole_run(found: Comparison) -> Iterator[Remark]:
     moved = bool((pairs["verdict"].isin(("slower", "faster"))).mean() > SHARE)
     text = f"{shift_line(found)}{sentinel_words(found)}."
     if moved:
-        cause = "; ".join(found.differs) if found.differs else "nothing recorded differs, so look at the machine first"
+        cause = "; ".join(found.differs) if found.differs else "no recorded setting differs, so check the machine first"
         text += f" Most pairs moved: {cause}. “Against the run” shows which points moved by more or less than the others."
     yield Remark("caution" if moved else "neutral", text)
 
@@ -94,7 +94,7 @@ def _whole_run(found: Comparison) -> Iterator[Remark]:
 def shift_line(found: Comparison) -> str:
     """B takes 1.002× A's time in the median of 61 pairs (0.998× to 1.01×), which every ratio contains."""
     if found.shift is None:
-        return "No pair can be trusted to say whether the whole run moved"
+        return "No pair is reliable enough to show whether the whole run shifted"
     trusted = int(found.pairs["doubt"].eq("").sum())
     ends = f"{show(found.shift.low, 'ratio')} to {show(found.shift.high, 'ratio')}"
     return f"B takes {show(found.shift.median, 'ratio')} A's time in the median of {trusted:,} pairs ({ends}); every ratio contains this"
@@ -104,7 +104,7 @@ def one_run_line(found: Comparison) -> str:
     """Returns what the intervals of one run a side leave out, on a CPU; else ""."""
     if found.assumed.alone < CPU.alone or not found.pairs["single"].any():
         return ""
-    calls = f"so that one run a side calls nothing below {found.assumed.alone:g}×"
+    calls = f"so that one run a side calls no change below {found.assumed.alone:g}×"
     return f"Each run's interval holds for that run: {BETWEEN_CPU_RUNS}, {calls}"
 
 
@@ -118,11 +118,11 @@ def how_judged(found: Comparison) -> list[str]:
     """The rule, with its figures."""
     assumed = found.assumed
     limits = f"1/{1 + assumed.threshold:g} to {1 + assumed.threshold:g}×"
-    beyond = f", unless no sample of one run comes near the other's and the ratio is beyond {assumed.overwhelming:g}×"
+    beyond = f", unless the samples of the two runs are far apart and the ratio is beyond {assumed.overwhelming:g}×"
     unless = "" if math.isinf(assumed.overwhelming) else beyond
     paragraphs = [
         f"Slower or faster: “no change” is refuted at a false discovery rate of {FALSE_DISCOVERY:.0%} over all pairs (q, by Benjamini and "
-        f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. All else is unclear and says why. "
+        f"Hochberg), and the ratio lies outside {limits}. Same: the whole interval lies within. Other pairs are unclear, with the reason. "
         f"Intervals are {LEVEL:.0%}, by Student's t.",
         f"A point that was noisy, throttled or of fewer than {MIN_SAMPLES} samples is unclear too{unless}; it counts neither in q nor in "
         f"means.",
@@ -138,9 +138,9 @@ def how_judged(found: Comparison) -> list[str]:
         )
     if True in single:
         paragraphs += [
-            f"Of one run each, a ratio's variance (of its logarithm) is the sum of what is known within each run (the median's interval), "
-            f"what differs between runs (below), and what moves a whole run: {100 * assumed.common:g}% of each, assumed, since two runs "
-            f"hold one draw of it each. What differs between runs has {TAIL_DF} degrees of freedom, for its tails."
+            f"With one run each, the variance of a ratio's logarithm is the sum of the variance within each run (the median's interval), "
+            f"the variance between runs (below), and that of a whole run: {100 * assumed.common:g}% of each, assumed, since two runs "
+            f"give one draw of it each. The variance between runs has {TAIL_DF} degrees of freedom, for its tails."
             + (
                 f" On a shared CPU some points differ far more than others, and one run does not show which: so none is called below "
                 f"{assumed.alone:g}×."
@@ -148,7 +148,7 @@ def how_judged(found: Comparison) -> list[str]:
                 else ""
             ),
             f"Between runs, “seen” is the robust spread of pairs' ratios after each implementation's median shift is removed, beyond what "
-            f"is known within the runs. “Used” leans on all pairs together for {PRIOR_PAIRS} pairs' worth, they on "
-            f"{100 * assumed.between:g}% a median, which is assumed. Several runs a side (--vs) assume none of this.",
+            f"is known within the runs. “Used” shrinks it towards all pairs together by the weight of {PRIOR_PAIRS} pairs, and these to "
+            f"{100 * assumed.between:g}% a median, which is assumed. With several runs a side (--vs) none of this is assumed.",
         ]
     return paragraphs

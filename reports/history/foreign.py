@@ -67,7 +67,7 @@ def benchmark_table(path: Path) -> pa.Table:
         raise UnusableRun(f"{path}: it holds no benchmarks")
     started = started_utc(document.datetime)
     if started is None:
-        raise UnusableRun(f"{path}: datetime is no ISO 8601 time: {document.datetime[:60]!r}")
+        raise UnusableRun(f"{path}: datetime is not an ISO 8601 time: {document.datetime[:60]!r}")
     machine, commit = document.machine_info, document.commit_info
     cpu = machine.get("cpu")
     device = str(cpu.get("brand_raw") or machine.get("machine")) if isinstance(cpu, dict) else str(machine.get("machine"))

@@ -13,7 +13,7 @@ from reports.history.store import add_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="of --benchmark-json or --benchmark-autosave")
-    parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="where the history is, or begins")
+    parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="directory of the history; created if it does not exist")
     parser.set_defaults(run=run)
 
 

@@ -54,7 +54,7 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """What every line of a run says. Raises UnusableRun without a time of start."""
     started = started_utc(environment.get("started_utc"))
     if started is None:
-        raise UnusableRun(f"{run_dir / ENVIRONMENT}: started_utc is no ISO 8601 time: {str(environment.get('started_utc'))[:60]!r}")
+        raise UnusableRun(f"{run_dir / ENVIRONMENT}: started_utc is not an ISO 8601 time: {str(environment.get('started_utc'))[:60]!r}")
     versions = environment.get("versions")
     versions = versions if isinstance(versions, dict) else {}
     sweeps = environment.get("sweeps")

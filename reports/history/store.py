@@ -47,7 +47,7 @@ def add_table(history: Path, table: pa.Table) -> str:
     history.mkdir(parents=True, exist_ok=True)
     present = list(history.glob(PATTERN))
     if present and all(_foreign(path) for path in present):
-        raise UnusableRun(f"{history}: its Parquet files are no history's: name another --history, or they would be set aside")
+        raise UnusableRun(f"{history}: its Parquet files do not belong to a history: name another --history, or they would be set aside")
     run = str(table["run"][0])
     ordered = table.sort_by("point")
     write_file(history / f"{run}.parquet", lambda path: pq.write_table(ordered, path, compression="zstd", row_group_size=ROW_GROUP))

@@ -32,7 +32,7 @@ def show(answer: Answer, console: Console) -> None:
     if answer.sensitivity:
         console.print()
         what = MEASURES[answer.question.ask][0]
-        console.print(f"[bold]What 10% less and 10% more of an assumption change: {escape(what)}[/bold]", highlight=False)
+        console.print(f"[bold]Effect of changing each assumption by 10% down and up: {escape(what)}[/bold]", highlight=False)
         console.print(_sensitivity(answer))
     console.print()
     for remark in answer.remarks:

@@ -210,9 +210,7 @@ def _remarks(question: Question) -> list[str]:
     elif question.architecture is None:
         remarks.append("Attention is not counted: that needs an architecture.")
     if evaluate.hfu(question) > 1:
-        remarks.append(
-            f"Impossible: with what is computed again, the GPUs would have to reach an HFU of {compact(evaluate.hfu(question))}."
-        )
+        remarks.append(f"Impossible: with recomputation, the GPUs would have to reach an HFU of {compact(evaluate.hfu(question))}.")
     if run:
         remarks.append("The MFU is that of the forward matmuls alone; the backward ones, attention and all else are taken to run as well.")
         if run.simulated:
@@ -221,7 +219,7 @@ def _remarks(question: Question) -> list[str]:
         if loose:
             remarks.append(f"Less sure than the rest: {', '.join(loose)} (see their status).")
     if batch and question.replicas * batch.micro > batch.sequences:
-        remarks.append("There are more replicas than micro-batches in a step: some GPUs idle, and more would gain nothing.")
+        remarks.append("There are more replicas than micro-batches in a step: some GPUs idle, and additional GPUs would not help.")
     return remarks
 
 
@@ -238,7 +236,7 @@ def gpus(question: Question) -> Answer:
         Step("FLOPs", f"those × {compact(evaluate.tokens(question))} tokens", flops, "FLOP"),
         *_speed(question),
         Step("GPUs", f"{compact(flops)} FLOP / ({compact(one)} FLOP/s × {compact(days)} days × {SECONDS_A_DAY:,} s)", needed),
-        Step("whole ones", f"of which {size} make a replica", whole, "GPUs"),
+        Step("whole ones", f"{size} of them make a replica", whole, "GPUs"),
     ]
     asked = f"How many {question.gpu.name} train {named(evaluate.subject_of(question))} on {compact(evaluate.tokens(question))} tokens "
     asked += f"in {compact(days)} days at {_origin(question)}?"
@@ -268,7 +266,7 @@ def _only_compute(question: Question) -> list[str]:
     counted = (
         "Attention is counted." if evaluate.per_token(question).attention else "Attention is not counted: that needs a model and a batch."
     )
-    return [counted, "Communication is what the MFU says it is: an MFU of whole runs has it in it."]
+    return [counted, "Communication is included in the MFU if that was measured on whole runs."]
 
 
 def cost(question: Question) -> Answer:

@@ -60,14 +60,19 @@ EVERY = tuple(ASKS)
 KEYS: dict[str, Key] = {
     key.name: key
     for key in (
-        Key("ask", f"what is asked: {', '.join(ASKS)}", asks=EVERY, needed=EVERY),
+        Key("ask", f"the question: {', '.join(ASKS)}", asks=EVERY, needed=EVERY),
         Key(
             "gpus",
             "how many GPUs (inference: that share the model; 1 where it is not given)",
             asks=tuple(ask for ask in EVERY if ask not in ("gpus", "checkpoint")),
             needed=("training_time", "largest_model", "memory", "tokens", "mfu", "cost"),
         ),
-        Key("gpu", "their kind: a name in configs/gpus, or such a file's path; gives memory, peaks and links", DEFAULT_GPU, EVERY),
+        Key(
+            "gpu",
+            "their kind: a name in configs/gpus, or the path of a file in that format; gives memory, peaks and links",
+            DEFAULT_GPU,
+            EVERY,
+        ),
         Key(
             "memory",
             "how much memory a GPU has: datasheet, or board (what its driver reports, where configs/gpus has it)",
@@ -77,11 +82,13 @@ KEYS: dict[str, Key] = {
         Key(
             "scheme", f"bytes a parameter: {', '.join(SCHEMES)}, or {{weights, gradients, master, state}}", "mixed", (*TRAINS, "checkpoint")
         ),
-        Key("optimizer", f"what it keeps of each parameter: {', '.join(optimizer_names())}", "adamw", (*TRAINS, "checkpoint")),
-        Key("zero", "what GPUs with the same weights share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", TRAINS),
+        Key("optimizer", f"state that it keeps for each parameter: {', '.join(optimizer_names())}", "adamw", (*TRAINS, "checkpoint")),
+        Key(
+            "zero", "state that GPUs with the same weights share: 0 nothing, 1 optimizer state, 2 and gradients, 3 and weights", "0", TRAINS
+        ),
         Key(
             "reserve",
-            "bytes of each GPU kept free: CUDA context, fragmentation, what else is not counted",
+            "bytes of each GPU kept free: CUDA context, fragmentation, and everything else not counted",
             "0",
             (*TRAINS, "inference"),
         ),
@@ -106,7 +113,7 @@ KEYS: dict[str, Key] = {
         *_architecture(),
         Key(
             "parameters",
-            "what the N of 6·N counts: total (of experts those that a token passes), matmul (without the embedding table), "
+            "parameters that the N of 6·N counts: total (only the experts that a token passes), matmul (without the embedding table), "
             "non_embedding (without head too: Kaplan et al. 2020)",
             "total",
             COUNTS,
@@ -127,13 +134,13 @@ KEYS: dict[str, Key] = {
         Key("days", "how long the run may take", asks=("gpus", "tokens"), needed=("gpus", "tokens")),
         Key("mfu", "model FLOPs utilization: a number, or {measured: RUN_DIR} with impl, precision, tokens (rows of a layer)"),
         Key("mfu.measured", "a run directory, seen from where the command runs, with the model's layers as matmuls"),
-        Key("mfu.impl", "the implementation whose rows count", "torch"),
-        Key("mfu.precision", "the precision whose rows count", "bf16"),
+        Key("mfu.impl", "the implementation whose rows are used", "torch"),
+        Key("mfu.precision", "the precision whose rows are used", "bf16"),
         Key("mfu.tokens", "the rows' m; without it, the largest at which all layers were timed"),
-        Key("hfu", "in the place of mfu: hardware FLOPs utilization, which counts what recomputation does again"),
+        Key("hfu", "instead of mfu: hardware FLOPs utilization, which also counts recomputed FLOPs"),
         Key(
             "peak",
-            f"what MFU and HFU are fractions of: the GPU's dense peak in a precision, or {CONVENTION}: 1979e12/2 whatever GPU",
+            f"peak that MFU and HFU refer to: the GPU's dense peak in a precision, or {CONVENTION}: 1979e12/2 on every GPU",
             "bf16",
             (*COUNTS, "inference"),
         ),
@@ -160,18 +167,18 @@ KEYS: dict[str, Key] = {
             "none",
             (*TRAINS, "mfu"),
         ),
-        Key("links.node", "bytes/s of a GPU to its node's others, one direction; without it, the GPU's file says (NVLink 4: 450e9)"),
-        Key("links.network", "bytes/s of a GPU out of its node, one direction; without it, the GPU's file says (H100: NDR, 50e9)"),
+        Key("links.node", "bytes/s of a GPU to its node's others, one direction; default: from the GPU's file (NVLink 4: 450e9)"),
+        Key("links.network", "bytes/s of a GPU out of its node, one direction; default: from the GPU's file (H100: NDR, 50e9)"),
         Key("links.gpus_per_node", "GPUs in a node", str(GPUS_PER_NODE)),
-        Key("overlap", "fraction of the traffic between GPUs with the same weights that goes on while they compute", "0"),
+        Key("overlap", "fraction of the traffic between GPUs with the same weights that overlaps with computing", "0"),
         Key("prompt", "inference: tokens of each prompt", asks=("inference",), needed=("inference",)),
         Key("generated", "inference: tokens written after each prompt", asks=("inference",), needed=("inference",)),
         Key("batch", "inference: sequences at once", "1", ("inference",)),
-        Key("kv_precision", f"inference: what keys and values are kept in: {', '.join(BYTES)}", "bf16", ("inference",)),
-        Key("weight_precision", f"inference: what weights are kept in: {', '.join(BYTES)}", "bf16", ("inference",)),
+        Key("kv_precision", f"inference: format of keys and values: {', '.join(BYTES)}", "bf16", ("inference",)),
+        Key("weight_precision", f"inference: format of the weights: {', '.join(BYTES)}", "bf16", ("inference",)),
         Key("write_bytes_per_s", "checkpoint: bytes/s that the storage takes", asks=("checkpoint",), needed=("checkpoint",)),
-        Key("usd_per_gpu_hour", "cost: what a GPU costs an hour", asks=("cost",)),
-        Key("watts", "cost: what a GPU draws, with its share of the node and of cooling if they are meant", asks=("cost",)),
+        Key("usd_per_gpu_hour", "cost: price of a GPU per hour", asks=("cost",)),
+        Key("watts", "cost: power of a GPU, with its share of node and cooling if they should count", asks=("cost",)),
     )
 }
 

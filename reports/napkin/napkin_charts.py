@@ -94,7 +94,7 @@ def _days(question: Question, name: str) -> Titled:
         traces.append(_mark(question.gpus, now, f"{question.gpus:,.0f} GPUs: {compact(now)} days with attention and communication"))
         note = (
             f"From {replica:,} GPUs on, which hold one replica, attention counted too. A step has {batch.tokens:,.0f} tokens "
-            f"however many GPUs there are: from {compact(busy)} GPUs on there are more replicas than micro-batches, and more gain nothing."
+            f"however many GPUs there are: from {compact(busy)} GPUs on replicas outnumber micro-batches, and more GPUs do not help."
         )
     here = evaluate.ideal_days(question, question.gpus)
     traces.append(_mark(question.gpus, here, f"{question.gpus:,.0f} GPUs: {compact(here)} days, ideal"))
@@ -162,7 +162,7 @@ def _changes(answer: Answer, name: str) -> Titled:
         f"{one.key} {100 * one.less:+.1f}% and {100 * one.more:+.1f}%" for one in answer.sensitivity
     )
     height = 160 + 36 * len(found)
-    return Titled("What 10% of each assumption changes", Chart(name, f"{alt}.", [View("changes", drawn, height)], legend=False))
+    return Titled("Effect of changing each assumption by 10%", Chart(name, f"{alt}.", [View("changes", drawn, height)], legend=False))
 
 
 BAR_LAYOUT = {

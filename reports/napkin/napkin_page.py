@@ -28,7 +28,7 @@ def html(answers: Sequence[Answer]) -> str:
     plotly = [bundle for bundle in libraries() if bundle[0] == "plotly"]
     return page(
         TITLE,
-        "What it should cost, step by step",
+        "Predicted cost, step by step",
         sections,
         SCRIPTS,
         [*plotly, ("data", pack(f'{{"charts":{{{charts}}}}}'))],

@@ -183,7 +183,7 @@ def read_timing(root: Reader, subject: Subject | None, gpu: Gpu | None, batch: B
     mfu, measured = _mfu(root, subject)
     hfu = root.value("hfu", FRACTION)
     if "mfu" in root.node.items and "hfu" in root.node.items:
-        root.problems.add(root.spot("hfu"), "hfu", "give mfu or hfu: recomputation stands between them")
+        root.problems.add(root.spot("hfu"), "hfu", "give mfu or hfu: they differ by recomputation")
     elif mfu is None and hfu is None and not {"mfu", "hfu"} & set(root.node.items):
         root.problems.add(root.node.spot, "mfu", f"missing: {KEYS['mfu'].means}; or hfu")
     links = read_links(root, gpu, batch)
@@ -250,7 +250,7 @@ def read_links(root: Reader, gpu: Gpu | None, batch: Batch | None) -> Links | No
             found[key] = bandwidth
             root.taken.append(Assumption(full, compact(bandwidth), f"the file of {gpu.name}", KEYS[full].means))
         elif batch and gpu:
-            root.problems.add(part.node.spot, full, f"missing: {gpu.name}'s file does not say how fast it is")
+            root.problems.add(part.node.spot, full, f"missing: {gpu.name}'s file has no speed for it")
     gpus_per_node = part.optional("gpus_per_node", partial(integer, high=MAX_GPUS))
     return Links(found["node"] or 0.0, found["network"] or 0.0, gpus_per_node) if gpus_per_node else None
 

@@ -140,7 +140,7 @@ def _activations(question: Question, held: Fullest) -> list[Step]:
         over = f" / {split.tensor}" if split.tensor > 1 else ""
         steps.append(Step("logits", f"{compact(tokens)} tokens × {a.vocab:,} words × 3 copies × 4 B{over}", found.logits, "B"))
     if found.working:
-        steps.append(Step("working set", "the largest layer's gradients, and what is computed again", found.working, "B"))
+        steps.append(Step("working set", "the largest layer's gradients, and recomputed activations", found.working, "B"))
     if found.gathered:
         steps.append(
             Step("gathered", f"whole {'weights and ' if split.zero == 3 else ''}gradients of the layers at work", found.gathered, "B")

@@ -71,7 +71,7 @@ def html(found: pd.DataFrame, shifts: list[NodeShift], history: Path, problems: 
         sections,
         SCRIPTS,
         [*libraries(), ("data", pack(data))],
-        instead=f"{index.FOLDER}/ beside this file holds what each night said",
+        instead=f"{index.FOLDER}/ beside this file holds each night's verdict",
         source="the history",
         simulated=bool((found["device_kind"] == "simulated").all()),
         problems=problems,
@@ -111,6 +111,6 @@ def _runs(frame: pd.DataFrame) -> Section:
 
 
 def _shift(shifts: list[NodeShift]) -> Section:
-    lead = "What all series of a GPU were slower (above zero) or faster by together, from what is usual for that GPU."
+    lead = "The common shift of all series of a GPU against its usual level: above zero is slower."
     chart = shift_chart(shifts)
     return Section("shift", "Node shift", lead, render("chart_only.html.j2", chart=chart), [chart])

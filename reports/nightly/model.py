@@ -74,7 +74,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A point that fails and worked before, or ended otherwise than in the run before; `before` or `after` is None for a new or a
+    """A point that fails and worked before, or ended with another status than in the run before; `before` or `after` is None for a new or a
     vanished one."""
 
     point: str

@@ -79,7 +79,7 @@ def relative(path: Path, folder: Path) -> str:
 
 def _series(frame: pd.DataFrame) -> Section:
     lead = (
-        "Every series of tonight, what deserves attention first; sort by a heading, filter by the chips and menus, open a series with its "
+        "Every series of tonight, most urgent first; sort by a heading, filter by the chips and menus, open a series with its "
         "chart by its name. A series is a point on this kind of GPU with these versions."
     )
     if frame.empty:
@@ -97,5 +97,5 @@ def _series(frame: pd.DataFrame) -> Section:
 
 def _glossary() -> Section:
     groups = [(group, [c for c in COLUMNS if c.group == group]) for group in GROUPS]
-    lead = "Each column of the table, its unit in the CSV, and what it is."
+    lead = "Each column of the table, its unit in the CSV, and its meaning."
     return Section("glossary", "Glossary", lead, render("glossary.html.j2", groups=groups))

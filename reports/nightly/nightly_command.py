@@ -34,18 +34,20 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that GitHub Actions shows on the job's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run that is added and judged")
-    parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="where the history is, or begins")
-    parser.add_argument("--accepted", type=Path, metavar="FILE", help="YAML of known changes, each said once")
-    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML of what matters, by op (configs/verdicts/default.yaml)")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run to add and judge")
+    parser.add_argument("--history", type=Path, required=True, metavar="DIR", help="directory of the history; created if it does not exist")
+    parser.add_argument("--accepted", type=Path, metavar="FILE", help="YAML of accepted changes; each is reported once")
+    parser.add_argument(
+        "--thresholds", type=Path, metavar="FILE", help="YAML of the smallest change that matters, by op (configs/verdicts/default.yaml)"
+    )
     parser.add_argument("--each-run", action="store_true", help="every run is a night of its own; default: one night a day")
-    parser.add_argument("--rerun", action="store_true", help="measure again, in a fresh process, what looks slow tonight")
+    parser.add_argument("--rerun", action="store_true", help="measure points that look slow tonight again, in a fresh process")
     parser.add_argument("--prune", type=days, metavar="DAYS", help="delete runs of the history that are older")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=f"where the page goes (RUN_DIR/{night_page.NAME})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the verdict as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="the verdict as JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help=f"a summary in Markdown; also added to ${SUMMARY} where that is set")
-    parser.add_argument("--webhook-text", action="store_true", help="print a few lines for a webhook, and nothing else, to stdout")
+    parser.add_argument("--webhook-text", action="store_true", help="print only a few lines for a webhook to stdout")
     parser.set_defaults(run=run)
 
 

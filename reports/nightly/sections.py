@@ -21,7 +21,7 @@ LISTED = 500  # lines of a list; the table holds all that has a time
 
 def summary(verdict: Verdict, links: Sequence[tuple[str, str]]) -> Section:
     """What was judged against what, and what else is to be known."""
-    lead = "What was judged tonight, against which nights, and where to read on."
+    lead = "The verdict on this night's run, the nights that it is compared with, and links to details."
     body = render("nightly_summary.html.j2", verdict=verdict, links=links, said=_said(verdict))
     return Section("summary", "Summary", lead, body)
 
@@ -36,12 +36,12 @@ def _said(verdict: Verdict) -> list[tuple[Tone, str, str]]:
         ("bad", len(verdict.broken), "broke", "statuses"),
         ("good", len(verdict.confirmed) - slower, "confirmed faster", "changes"),
         ("caution", len(verdict.warnings), "unusual tonight, not confirmed", "unusual"),
-        ("neutral", len(verdict.statuses) - len(verdict.broken), "ended otherwise than in the run before", "statuses"),
+        ("neutral", len(verdict.statuses) - len(verdict.broken), "ended with another status than in the run before", "statuses"),
         ("neutral", accepted, "changed as accepted", "earlier"),
         ("neutral", before, "confirmed on earlier nights", "earlier"),
     ]
     found: list[tuple[Tone, str, str]] = [(tone, f"{count:,} {words}", section) for tone, count, words, section in said if count]
-    return found or [("good", "Nothing changed.", "points")]
+    return found or [("good", "No change was found.", "points")]
 
 
 def changes(verdict: Verdict) -> Section:
@@ -55,7 +55,9 @@ def changes(verdict: Verdict) -> Section:
     if not confirmed:
         few = not verdict.judged and verdict.series
         why = (
-            "Too few nights to judge any series yet." if few else "No series became slower or faster beyond chance and beyond what matters."
+            "There are too few nights to judge any series yet."
+            if few
+            else "No series became slower or faster by a significant amount above its threshold."
         )
         return Section("changes", title, lead, empty=why)
     cards = [_card(change, verdict) for change in confirmed[:CARDS]]
@@ -85,8 +87,8 @@ def statuses(verdict: Verdict, series: set[str]) -> Section | None:
     if not verdict.statuses:
         return None
     lead = (
-        "Points that fail and worked before, until they work again or are accepted; then what vanished, was mended, and is new since the "
-        "run before."
+        "Points that fail but worked before, until they work again or are accepted; then points that vanished, work again or are new since "
+        "the run before."
     )
     rows = [(*_became(change), change.point, _rest(change)) for change in verdict.statuses]
     more = max(0, len(rows) - LISTED)
@@ -114,7 +116,7 @@ def unusual(verdict: Verdict) -> Section | None:
     """Warnings: one night confirms nothing."""
     if not verdict.warnings:
         return None
-    lead = "One night far from the level of those before it. It may be an outlier: nights to come confirm it, or do not."
+    lead = "Series far from their level tonight. One night may be an outlier; the following nights confirm the change or do not."
     rows = [("caution", "! unusual", one.point, warning_line(one).removeprefix(f"{one.point}: ")) for one in verdict.warnings]
     series = {one.point for one in verdict.warnings}
     more = max(0, len(rows) - LISTED)
@@ -127,7 +129,7 @@ def earlier(verdict: Verdict) -> Section | None:
     told = [change for change in verdict.changes if not change.tonight or change.accepted is not None]
     if not told:
         return None
-    lead = "Confirmed on earlier nights, or accepted: known, and so no alarm tonight."
+    lead = "Changes that were confirmed on earlier nights or are accepted. They raise no alarm tonight."
     rows = [(*_known(change), change.point, _when(change)) for change in told]
     series = {change.point for change in told}
     more = max(0, len(rows) - LISTED)
@@ -150,11 +152,13 @@ def node(verdict: Verdict, gpus: Sequence[GpuTonight]) -> Section:
     """What moved every series together, and the GPUs side by side."""
     title = "The fleet, night by night" if len(verdict.gpus) > 1 else "The node, night by night"
     lead = (
-        "What all series of a GPU were slower (above zero) or faster by together in a night, from what is usual for that GPU. It is taken "
-        "out of each series, and told here."
+        "The common shift of all series of a GPU in a night, against its usual level: above zero is slower. It is removed from each series "
+        "and shown here."
     )
     if not verdict.shifts and not gpus:
-        return Section("node", title, lead, empty="Too few series or nights to tell the node from a series.")
+        return Section(
+            "node", title, lead, empty="There are too few series or nights to separate a shift of the node from a change of one series."
+        )
     chart = shift_chart(verdict.shifts) if verdict.shifts else None
     shown = conditions_known(gpus)
     names = list(dict.fromkeys(name for gpu in gpus for name, _, _ in gpu.sentinels))
@@ -165,5 +169,5 @@ def node(verdict: Verdict, gpus: Sequence[GpuTonight]) -> Section:
 
 def about(verdict: Verdict) -> Section:
     """How a change is confirmed, in the numbers of the rule."""
-    lead = "What it takes until a change is confirmed; the rule is tuned on simulated histories in which the truth is known."
+    lead = "The rule that confirms a change. It was tuned on simulated histories with known changes."
     return Section("judged", "How this was judged", lead, render("nightly_judged.html.j2", rule=DEFAULT, verdict=verdict))

@@ -17,8 +17,15 @@ VERDICT, NIGHTS, POINT = "Verdict", "Over the nights", "What was measured"
 GROUPS = (VERDICT, NIGHTS, POINT)
 COLUMNS = (
     Column("status", "Status", "", VERDICT, "the verdict on the series", True, True),
-    Column("point", "Point", "", POINT, "stable id, the same from night to night", True),
-    Column("nights", "Nights", "count", NIGHTS, "in how many nights it was timed; the line is its time, node shifts taken out", True),
+    Column("point", "Point", "", POINT, "stable id of the point; it does not change between runs", True),
+    Column(
+        "nights",
+        "Nights",
+        "count",
+        NIGHTS,
+        "number of nights in which it was timed; the line shows its time with node shifts removed",
+        True,
+    ),
     Column("change", "Change", "change", NIGHTS, "time after its last confirmed change over the time before", True, True),
     Column("since", "Since", "", NIGHTS, "first night at the new level", True, True),
     Column(
@@ -30,12 +37,12 @@ COLUMNS = (
         True,
         True,
     ),
-    Column("sigmas", "Off by", "sigma", NIGHTS, "how far tonight lies from that level, in standard deviations of a night", True),
-    Column("tonight_s", "Tonight", "s", NIGHTS, "median as measured tonight; of several GPUs the median of theirs", True, True),
-    Column("level_s", "Level", "s", NIGHTS, "of the nights before tonight, outliers left out, node shifts taken out", True, True),
+    Column("sigmas", "Off by", "sigma", NIGHTS, "distance of tonight's time from that level, in standard deviations of a night", True),
+    Column("tonight_s", "Tonight", "s", NIGHTS, "median measured tonight; the median over GPUs if there are several", True, True),
+    Column("level_s", "Level", "s", NIGHTS, "mean of the nights before tonight, without outliers, with node shifts removed", True, True),
     Column("sigma", "Noise", "fraction", NIGHTS, "standard deviation of a night about the level", True),
     Column("q", "q", "probability", NIGHTS, "false discovery rate at which tonight's change would be selected among all series"),
-    Column("reason", "Why", "", VERDICT, "what is known of the change: likeliest cause, evidence, a second measurement", False, True),
+    Column("reason", "Why", "", VERDICT, "known facts about the change: likeliest cause, evidence, a second measurement", False, True),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 OF_THE_POINT = ("op", "impl", "precision", "shape", "regime", "cache", "mode")

@@ -1,4 +1,4 @@
-"""Points that fail and worked before, those that ended otherwise than in the run before, new ones, and those that vanished."""
+"""Points that fail and worked before, those that ended with another status than in the run before, new ones, and those that vanished."""
 
 from __future__ import annotations
 

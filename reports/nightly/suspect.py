@@ -91,7 +91,7 @@ def reasons(
             f"{count} ended with a status that this version does not know ({names}): judge the run with the version that wrote it."
         )
     if interrupted:
-        found.append("The run did not come to its end: the points that are missing were not judged.")
+        found.append("The run did not finish: the missing points were not judged.")
     return tuple(found)
 
 
@@ -104,7 +104,7 @@ def missing_points(expected: Sequence[str], present: Container[str]) -> list[str
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     return [
         f"{here} of {len(expected)} points that the nights before had were measured: {', '.join(missing[:NAMED])}{more} "
-        f"{'is' if len(missing) == 1 else 'are'} missing. Look at how the run was started and how it ended."
+        f"{'is' if len(missing) == 1 else 'are'} missing. Check how the run was started and how it ended."
     ]
 
 
@@ -114,8 +114,8 @@ def begins_anew(change: str) -> bool:
 
 
 def _environment(change: str) -> str:
-    begins = "its series begin anew tonight; `python -m reports compare` with the run before says what it did"
-    return f"The environment changed ({change}): {begins if begins_anew(change) else 'look there first'}."
+    begins = "its series begin anew tonight; `python -m reports compare` with the run before shows the effect"
+    return f"The environment changed ({change}): {begins if begins_anew(change) else 'check this first'}."
 
 
 def _modes(changes: Mapping[str, Sequence[str]]) -> str:
@@ -127,12 +127,14 @@ def _modes(changes: Mapping[str, Sequence[str]]) -> str:
     points, series, they = (
         ("1 point is", "its series begins", "it was") if count == 1 else (f"{count} points are", "their series begin", "they were")
     )
-    return f"{points} timed in another way than before ({'; '.join(told)}): {series} anew tonight, unless {they} timed so earlier."
+    return (
+        f"{points} timed in another mode than before ({'; '.join(told)}): {series} anew tonight, unless {they} timed in that mode earlier."
+    )
 
 
 def _moved(one: NodeShift, sentinels: float | None, usual: Usual) -> str:
     moved = one.unusual - 1
-    text = f"Every series on {one.gpu} moved together: {show(one.unusual, 'change')} from what is usual there (median of {one.series})"
+    text = f"Every series on {one.gpu} shifted together: {show(one.unusual, 'change')} from the usual level there (median of {one.series})"
     if sentinels is None:
         return f"{text}."
     if (sentinels - 1) / moved < 0.5:

@@ -29,7 +29,7 @@ from reports.verdict.thresholds import KEYS as THRESHOLD_KEYS
 
 Block = Sequence[str]
 
-MADE = "<!-- Made by `python -m reports reference`; what it says stands in the code. -->"
+MADE = "<!-- Made by `python -m reports reference`; edit the descriptions in the code instead. -->"
 
 
 def pages() -> dict[str, str]:
@@ -42,8 +42,8 @@ def pages() -> dict[str, str]:
 def commands() -> Iterator[Block]:
     """Every command of the three programs, and its arguments."""
     yield [
-        "Every command runs from the root of the repository. A mistake in what is asked for ends a command with exit code 2, and "
-        "`-h` prints what this page says."
+        "Every command runs from the root of the repository. A usage error ends a command with exit code 2, and "
+        "`-h` prints the same texts as this page."
     ]
     for parser in programs():
         for name, (command, what) in commands_of(parser).items():
@@ -68,7 +68,7 @@ def pytest_options() -> Iterator[Block]:
         "`pytest benches/ --benchmark-only` takes these options beside pytest's own. Exit codes are pytest's; a mistake in a sweep "
         "or an option is 4. `-k`, `-m` with the name of an op, implementation or precision, a single point "
         "(`benches/test_points.py::test_point[<id>]`), `-x`, `--benchmark-json`, `--benchmark-autosave`, `--benchmark-compare` and "
-        "`--benchmark-disable` (check the points, do not time them) work as they do everywhere."
+        "`--benchmark-disable` (check the points, do not time them) work as usual."
     ]
     yield arguments(pytest_parser())
 
@@ -152,7 +152,7 @@ def questions() -> Iterator[Block]:
     """The keys of a question."""
     yield [
         "A question is a file of configs/napkin, or any YAML file given to `python -m reports napkin`. Numbers may be written 70e9. A key "
-        "with a point, such as `batch.sequence`, stands inside the mapping of its first part."
+        "with a point, such as `batch.sequence`, is inside the mapping of its first part."
     ]
     yield ["## `ask`"]
     yield table(("`ask`", "answers"), ((code(ask), answer) for ask, answer in ASKS.items()))
@@ -192,7 +192,7 @@ def rows() -> Iterator[Block]:
         "[environment.md](../environment.md) says what the run directory records beside the rows."
     ]
     yield field_table(Row)
-    yield ["## `conditions`", "", "What the device reported while the point ran, null where it reported nothing."]
+    yield ["## `conditions`", "", "Values that the device reported while the point ran; null if it reported none."]
     yield field_table(Conditions)
     yield ["## `status`", "", f"One of {', '.join(map(code, get_args(Status)))}."]
 
@@ -257,5 +257,5 @@ PAGES: dict[str, tuple[str, str, Callable[[], Iterator[Block]]]] = {  # title, w
     "gpu-yaml.md": ("Keys of a GPU, a CPU and a model", "the files of configs/gpus, configs/cpus and configs/models", gpu_yaml),
     "questions.md": ("Keys of a question", "the files of configs/napkin", questions),
     "verdicts.md": ("Keys of verdicts", "the thresholds of a nightly verdict, and accepted changes", verdicts),
-    "rows.md": ("Fields of a row", "what the journal of a run says of each point", rows),
+    "rows.md": ("Fields of a row", "fields of a point's row in a run's journal", rows),
 }

@@ -14,7 +14,7 @@ def environment(report: Report) -> Section:
     env = report.environment
     names = [*EXPECTED, *(name for name in env.fields if name not in EXPECTED)]
     fields = [(name, flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
-    lead = "What this run was measured with; a series of nights is only comparable where these agree."
+    lead = "The hardware and software of this run; runs are comparable only if these agree."
     body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)
     return Section("environment", "Environment", lead, body)
 
@@ -25,5 +25,5 @@ def glossary(report: Report) -> Section:
     described = [c for c in COLUMNS if c.name in frame]
     others: list[Column] = [column(str(name)) for name in report.frame if name not in {c.name for c in described}]
     groups = [(group, [c for c in described + others if c.group == group]) for group in GROUPS]
-    lead = "Each column of the table and of rows.parquet, its unit in the files, and the formula of what is derived."
+    lead = "Each column of the table and of rows.parquet, its unit in the files, and the formula of derived values."
     return Section("glossary", "Glossary", lead, render("glossary.html.j2", groups=[g for g in groups if g[1]]))

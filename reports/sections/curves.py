@@ -22,7 +22,7 @@ from reports.section import Section
 from reports.units import show
 
 LEAD = (
-    "What each implementation achieves as a size grows: solid lines are measured and shaded by their intervals, dashed ones are predicted, "
+    "Performance of each implementation by size: solid lines are measured and shaded by their intervals, dashed ones are predicted, "
     "and dotted ones are the roofline of that size."
 )
 MIN_VALUES = 3  # of an axis: fewer are no curve

@@ -22,7 +22,7 @@ from reports.section import Section
 
 TITLE = "Forward and backward"
 LEAD = (
-    "A backward pass multiplies twice as much as a forward pass: the ratio of their FLOPs is 2, less the gradients that nobody asks for, "
+    "A backward pass multiplies twice as much as a forward pass: the ratio of their FLOPs is 2, less the gradients that are not needed, "
     "and a ratio of times above it is time between the products."
 )
 NAPKIN: dict[str, Callable[[Point], int]] = {

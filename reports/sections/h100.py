@@ -12,7 +12,7 @@ from reports.pick import CASE
 from reports.report import Report
 from reports.section import Section
 
-TITLE = "What an H100 would do"
+TITLE = "Predicted times on an H100"
 LEAD = (
     "Nothing here was measured on a GPU; these are the times that the cost model predicts for the same cases on an H100 "
     "SXM5, set beside those measured on this machine."

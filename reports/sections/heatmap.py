@@ -34,7 +34,7 @@ def heatmap(report: Report) -> Section:
         return Section("heatmap", title, lead, empty=why)
     groups = sorted(_with_dims(frame).groupby("view", sort=True), key=lambda named: -len(named[1]))  # the fullest map first
     views = [_view(str(name), group, metric) for name, group in groups]
-    note = f"Of a map with more than {MAX_ROWS} rows only the largest are shown; the table has all." if _cut(views) else ""
+    note = f"A map shows at most {MAX_ROWS} rows, those of the largest shapes; the table has all." if _cut(views) else ""
     chart = Chart("heatmap", _alt(frame, metric), views, choose="Precision and layout", legend=False, note=note)
     return Section("heatmap", title, lead, render("chart_only.html.j2", chart=chart), [chart])
 

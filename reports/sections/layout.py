@@ -13,8 +13,8 @@ from reports.section import Section
 
 TITLE = "Views and copies"
 LEAD = (
-    "Element (r, c) of a tensor lies at offset + r·stride(0) + c·stride(1) in its memory. A view is other strides over the same memory: no "
-    "bytes move, whatever its size, and its time is the host's. Where no strides say it, the elements are copied, and 2 × bytes are moved."
+    "Element (r, c) of a tensor lies at offset + r·stride(0) + c·stride(1) in its memory. A view has other strides over it: no "
+    "bytes move, whatever its size, and its time is the host's. Otherwise the elements are copied, and 2 × bytes are moved."
 )
 MAX_ROWS = 300
 

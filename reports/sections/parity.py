@@ -24,7 +24,7 @@ def parity(report: Report) -> Section:
     """A view for each level of the cost model, and a table of how far the prediction is off by family, implementation and precision."""
     timed = report.timed[report.timed["predicted_s"].notna() & (report.timed["predicted_s"] > 0)]
     if timed.empty:
-        why = "No point was timed." if report.timed.empty else "Nothing was predicted: the peaks of this device are not known."
+        why = "No point was timed." if report.timed.empty else "There is no prediction, since the peaks of this device are not known."
         return Section("parity", "Measured against analytic", LEAD, empty=why)
     views = [View(name, _figure(some, model, name)) for model, name in MODELS.items() if len(some := timed[timed[model] > 0])]
     chart = Chart("parity", _alt(timed), views, choose="Model")

@@ -10,7 +10,7 @@ from reports.report import Report
 from reports.section import Section
 
 LEAD = (
-    "Every point of the run with its status and reason, what needs attention first; sort by a heading, filter by the chips "
+    "Every point of the run with its status and reason, those that need attention first; sort by a heading, filter by the chips "
     "and menus, open a point by its name. The address keeps the filters; / goes to the search, and in a point ← and → to its neighbours."
 )
 

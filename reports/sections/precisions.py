@@ -8,7 +8,7 @@ from reports.report import Report
 from reports.section import Section
 
 LEAD = (
-    "What each number format can hold, from its bits: exponent bits set the range, mantissa bits the spacing. A 16-bit gradient of 1e-8 "
+    "Range and spacing of each format, from its bits: exponent bits set the range, mantissa bits the spacing. A 16-bit gradient of 1e-8 "
     "is 0 in fp16, which is why fp16 training scales its loss, and survives in bf16, whose neighbours of 1 lie eight times as far apart."
 )
 

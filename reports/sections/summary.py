@@ -17,7 +17,7 @@ from reports.report import BETWEEN_CPU_RUNS, Report
 from reports.section import Remark, Section
 from reports.units import MISSING, show
 
-LEAD = "What was run, on what, and what stands out, worst first; the names lead to the points."
+LEAD = "The sweep, the machine and the most notable results, worst first; click a name to open its point."
 MAX_REMARKS = 10
 FAR = 2.0  # times the prediction, or its inverse: less is within what the cost model can tell
 BUSY = 0.5  # of the cores, taken by other work: beyond, an OpenMP barrier waits for a core
@@ -97,8 +97,8 @@ def _machine(report: Report) -> list[Remark]:
 
 def _remedy(report: Report) -> str:
     """What a reader can do about times that a machine's other work or heat changed."""
-    what = "ends other work or waits for it" if report.on_cpu else "looks at clocks, power and other users of the GPU"
-    return f"python -m benches doctor names what disturbs; whoever {what} and measures again gets narrower intervals."
+    what = "end other work or wait for it" if report.on_cpu else "check clocks, power and other users of the GPU"
+    return f"python -m benches doctor names the causes of disturbance; to get narrower intervals, {what}, then measure again."
 
 
 def _nothing(report: Report) -> Remark:
@@ -127,7 +127,7 @@ def _unsure(report: Report) -> list[Remark]:
     rows = timed[pd.concat(kinds.values(), axis=1).any(axis=1)]
     widest = largest(rows, rows["ci_half_width"]) if rows["ci_half_width"].notna().any() else rows.iloc[0]
     width = f"The widest interval is ±{show(widest['ci_half_width'], 'fraction')}:"
-    text = f"Of {len(timed):,} timed points, {'; '.join(counted)}. {_remedy(report)} {width}"
+    text = f"{len(timed):,} points were timed: {'; '.join(counted)}. {_remedy(report)} {width}"
     return [Remark("caution", text, widest["point"])]
 
 
@@ -135,7 +135,7 @@ def _one_run(report: Report) -> list[Remark]:
     """How far an interval can be trusted on a CPU: a row's covers a single process."""
     if not report.on_cpu or not (report.timed["status"] == "ok").any():
         return []
-    text = f"An ok and its interval hold for this run: {BETWEEN_CPU_RUNS}. To measure that, use compare --vs with several runs a side."
+    text = f"An ok and its interval apply to this run only: {BETWEEN_CPU_RUNS}. To measure that, use compare --vs with several runs a side."
     return [Remark("neutral", text)]
 
 

@@ -25,7 +25,7 @@ from reports.units import show
 
 TITLE = "Training steps"
 LEAD = "A step is a batch from a file, forward, loss, backward, optimizer and zero_grad."
-MFU_LEAD = " MFU counts what the model needs, so computing activations again takes time and earns none."
+MFU_LEAD = " MFU counts what the model needs, so recomputing activations takes time and does not raise MFU."
 MAX_ROWS = 300
 MAX_BARS = 24  # of the longest steps
 BAR_PX = 58  # a step's two bars, and its name above them: beside them it would take a phone's whole width

@@ -33,7 +33,7 @@ CLAIMS: dict[str, Claim] = {
     "Triton kernels compute the right numbers": Claim((f"kernels: *-triton-*: {RIGHT}", "selftest: *-triton-*")),
     "Triton kernels use the tensor cores, spill nothing, fit shared memory": Claim(("compile: *-triton-*",)),
     "PyTorch calls are accepted": Claim(("kernels: *-torch*: status", "torch.compile: *: status", "selftest: *-torch*")),
-    "the gate catches wrong kernels": Claim((f"kernels: *fp8*: {RIGHT}", "selftest: *fp8*")),
+    "the correctness check catches wrong kernels": Claim((f"kernels: *fp8*: {RIGHT}", "selftest: *fp8*")),
     "the median's interval covers": Claim(
         seen=f"[six runs]({SIX_RUNS}) of the same code: an `ok` interval of ±0.02 to ±0.07% is of one process, runs differ by 0.02 to 1.2%"
     ),
@@ -54,14 +54,16 @@ CLAIMS: dict[str, Claim] = {
         (f"kernels: gradient-*: {RIGHT}", f"kernels: transformer-*: {RIGHT}", f"kernels: train_step-*: {RIGHT}", "selftest: gradient-*")
     ),
     "the loop trains": Claim(("kernels: train_step-*: status",), seen=f"[300 steps in bf16, 100 in fp8]({SIX_RUNS})"),
-    "`calibrate` finds planted constants and refuses what rows cannot tell": Claim(("cost model: *",), left="rows of the sweep calibrate"),
+    "`calibrate` finds planted constants and refuses those that rows do not determine": Claim(
+        ("cost model: *",), left="rows of the sweep calibrate"
+    ),
     "`compare` rarely calls the same code changed, finds what is planted, and its intervals cover": Claim(
         seen=f"[3 runs against 3]({SIX_RUNS}) of the same code: none of 18 points called"
     ),
     "`compare` on real CPU runs of the same code": Claim(left="runs of the same code"),
     "the nightly verdict's false alarms and what it finds": Claim(left="nights' real noise"),
     "attribution": Claim(left="a changed kernel"),
-    "`doctor` sees what spoils a measurement": Claim(("facts: *",)),
+    "`doctor` finds what disturbs a measurement": Claim(("facts: *",)),
     "the cost model predicts an H100": Claim(("cost model: *",)),
 }
 

@@ -23,7 +23,7 @@ FITTED_LATER = "constants of the cost model"  # the check that first-contact lea
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dir", type=Path, metavar="DIR", help="what `python -m benches first-contact --out DIR` wrote")
+    parser.add_argument("dir", type=Path, metavar="DIR", help="folder that `python -m benches first-contact --out DIR` wrote")
     parser.add_argument(
         "-o",
         "--out",
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
     try:
         contact = load_contact(given.dir)
         if given.out is None and contact.environment.kind != "cuda":
-            raise ContactError(f"{given.dir}: of a simulated board, which is no evidence: name another folder with -o")
+            raise ContactError(f"{given.dir}: comes from a simulated board, which is not evidence: name another folder with -o")
         for note in contact.notes:
             print(f"warning: {note}", file=sys.stderr)
         target = folder_for(contact, given.out or VALIDATION)

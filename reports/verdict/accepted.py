@@ -87,5 +87,5 @@ def _date(text: str | None, node: Map, problems: Problems) -> date | None:
     try:
         return date.fromisoformat(str(text))
     except ValueError:
-        problems.add(node.items["since"].value.spot, "since", f"{quote(str(text))} is no date (write 2026-11-20)")
+        problems.add(node.items["since"].value.spot, "since", f"{quote(str(text))} is not a date (write 2026-11-20)")
         return None

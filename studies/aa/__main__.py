@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m studies.aa", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=11, help="runs of the same code (default: 11)")
     parser.add_argument("--nights", type=int, default=19, help="runs before the slowdown (default: 19)")
-    parser.add_argument("--sweep", default="smoke", metavar="NAME|PATH", help="what they run (default: smoke)")
+    parser.add_argument("--sweep", default="smoke", metavar="NAME|PATH", help="sweep that they run (default: smoke)")
     parser.add_argument(
         "--plant", type=implementation, default="elementwise:torch", metavar="OP:IMPL", help="what is slowed (elementwise:torch)"
     )

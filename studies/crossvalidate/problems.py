@@ -1,6 +1,6 @@
 """Timings that others measured on H100s, as problems for the fit. Their folder is named by MICROBENCH_H100_DATA (sources in its README).
 
-Some of these measurements include more than the kernel; what that adds is fitted beside the model, and is no part of a prediction.
+Some of these measurements include more than the kernel; what that adds is fitted beside the model, and is not part of a prediction.
 """
 
 from __future__ import annotations
@@ -131,5 +131,5 @@ def stream(op: str) -> Study:
     zero, cold = np.zeros(len(rows)), np.zeros(len(rows), bool)
     streamed = Streamed(rows.bytes.to_numpy(float), zero, cold, rows.latency_us.to_numpy() * 1e-6, _groups(rows, ("tokens", "bytes")))
     problem = stream_problem(f"elementwise fp16 {op}", streamed, PRESENT.stream, PRESENT.batched, GPU)
-    notes = {"add": "", "mlp_act": "another library's kernel, with a bandwidth of its own that is no part of a prediction"}
+    notes = {"add": "", "mlp_act": "another library's kernel, with a bandwidth of its own that is not part of a prediction"}
     return Study(problem, tuple(problem.present), rows.tokens.to_numpy(float), 0.12, f"1 us resolution; {notes[op]}".rstrip("; "))

@@ -55,7 +55,7 @@ def test_a_run_in_two_parts_ends_as_one_in_one(sizes: Sequence[str], tmp_path: P
     one, two = (checkpoint.load(Path(p)) for p in (whole, parts))
     assert all((one["module"][name] == two["module"][name]).all() for name in one["module"])
     assert train("--steps", "20", "--checkpoint", parts, sizes=sizes) == 0
-    assert "nothing to do: 20 steps have been made" in capsys.readouterr().out
+    assert "nothing to do: 20 steps are already done" in capsys.readouterr().out
 
 
 def test_it_trains_on_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

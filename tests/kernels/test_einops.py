@@ -38,10 +38,10 @@ REFUSALS = [
     ("a-b -> a", "sum", "Unknown character '-'"),
     ("_a -> _a", "none", "Invalid axis identifier: _a"),
     ("... a -> a ...", "none", "`...` is not taken: name every axis"),
-    ("a 2 -> a", "sum", "a number stands for an axis"),
+    ("a 2 -> a", "sum", "an axis needs a name, not a number"),
     ("-> ", "sum", "the operand has no axes"),
-    ("a -> a b", "none", "'b' stands on the right only: that is repeat"),
-    ("a b -> a", "none", "'b' stands on the left only: name a reduction"),
+    ("a -> a b", "none", "'b' is on the right side only: einops.repeat is not supported"),
+    ("a b -> a", "none", "'b' is on the left side only: name a reduction"),
     ("a b -> b a", "max", "reduction max has no axis to reduce"),
 ]
 

@@ -47,7 +47,7 @@ def test_it_is_run_in_the_interpreter_on_a_cpu_and_never_timed(mine: Point) -> N
     row = measure(mine, device, 1)
     assert (row.status, row.median_s) == ("verified", None)
     assert "Triton's interpreter" in str(row.reason)
-    assert measure(eager(mine), device, 1, timing=False).reason == "right; timing was switched off"
+    assert measure(eager(mine), device, 1, timing=False).reason == "correct; timing was switched off"
 
 
 def test_it_needs_a_gpu_or_the_interpreter_and_then_a_compiler(mine: Point) -> None:

@@ -106,7 +106,7 @@ def test_more_summed_dims_than_two_have_counters_of_their_own() -> None:
 
 
 def test_a_diagonal_is_refused_with_what_to_do() -> None:
-    with pytest.raises(OpError, match=r"asks for a diagonal: take it as a view first, x\.diagonal\(\)"):
+    with pytest.raises(OpError, match=r"means a diagonal: take it as a view first, x\.diagonal\(\)"):
         point("i i -> i")
 
 

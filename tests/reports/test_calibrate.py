@@ -82,7 +82,7 @@ def test_what_no_row_feels_is_refused_and_stays(make_run: MakeRun) -> None:
     found, (fit,), _ = calibrate_gpu(load_runs([run], "torch", ("ok",)), H100, PRESENT)
     refused = {refusal.name: refusal.why for refusal in fit.found.refused}
     assert {"launch_s", "split_s", "prologue_s", "norm", "bandwidth_fraction"} <= set(refused)
-    assert "none of 18 rows feels it" in refused["split_s"]
+    assert "none of 18 rows depends on it" in refused["split_s"]
     bf16 = found.matmul_for("bf16")
     assert bf16 is not None
     for constant in refused:
@@ -127,7 +127,7 @@ def test_constants_that_rows_feel_alike_are_refused_but_one() -> None:
     found = identify(line(1.0, np.full(40, 5.0), twins=True))
     assert found.fitted == ("a",)
     assert found.constants == {"a": pytest.approx(4.0, rel=1e-3), "b": 1.0}
-    assert "they feel a alike" in found.refused[0].why
+    assert "cannot be separated from that of a" in found.refused[0].why
 
 
 def test_an_exact_line_is_found() -> None:

@@ -269,7 +269,7 @@ def test_clocks_that_differ_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("simulated", "a simulated run is compared with simulated runs only"),
+        ("simulated", "a simulated run can only be compared with simulated runs"),
         ("nothing in common", "no point in common"),
         ("itself", "named twice"),
         ("missing", "no such run directory"),

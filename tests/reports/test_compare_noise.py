@@ -105,7 +105,7 @@ def test_on_a_cpu_one_run_a_side_says_that_it_cannot_tell() -> None:
     pairs = judged(synthetic(np.random.default_rng(3), 60, 0.01, planted={0: 1.5}), CPU)
     assert pairs.iloc[0][["verdict", "why"]].tolist() == [
         "unclear",
-        "one run of each, which calls nothing below 2× here: take several and --vs",
+        "one run of each, which calls no change below 2× here: make several runs of each and use --vs",
     ]
     assert pairs.iloc[0]["q"] < 0.01
     slow = judged(synthetic(np.random.default_rng(3), 60, 0.01, planted=dict.fromkeys(range(60), 1.5)), CPU)

@@ -133,7 +133,7 @@ def test_several_runs_at_the_terminal_and_on_the_page(tmp_path: Path, capsys: py
     page = (b[2] / "compare-a2.html").read_text(encoding="utf-8")
     assert "A a2 and 2 more · B b2 and 2 more" in page
     assert "Where a side has several runs" in page
-    assert "Of one run each" not in page
+    assert "With one run each" not in page
 
 
 def test_runs_of_a_side_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +150,7 @@ def test_runs_of_a_side_that_differ_are_said(tmp_path: Path, capsys: pytest.Capt
         (["a0"], "two runs are compared, 1 named"),
         (["a0", "a1", "b0"], "two runs are compared, 3 named: several of a side go before and after --vs"),
         (["a0", "a1", "--vs", "b0", "a0"], "a0: named twice"),
-        (["a0", "a1", "--vs", "b0", "boost"], "runs of one side are taken in the same way, but their regime differs"),
+        (["a0", "a1", "--vs", "b0", "boost"], "all runs of one side must be made in the same way, but their regime differs"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:

@@ -115,7 +115,7 @@ def test_what_is_no_run_is_set_aside_and_said(make: Callable[[Path], object], re
 
 def test_a_directory_of_other_data_is_left_alone(make_run: MakeRun, tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "sales.parquet")
-    with pytest.raises(UnusableRun, match="no history's: name another --history"):
+    with pytest.raises(UnusableRun, match="do not belong to a history: name another --history"):
         add_run(tmp_path, make_run("cuda"))
     assert [path.name for path in tmp_path.glob("*.parquet")] == ["sales.parquet"]
 
@@ -180,7 +180,7 @@ def test_prune_by_age(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "reason"),
-    [(None, "missing or unreadable"), ("{", "missing or unreadable"), ('{"host": "a"}', "started_utc is no ISO 8601 time")],
+    [(None, "missing or unreadable"), ("{", "missing or unreadable"), ('{"host": "a"}', "started_utc is not an ISO 8601 time")],
 )
 def test_unusable_runs_are_one_line(environment: str | None, reason: str, make_run: MakeRun) -> None:
     run = make_run("cuda")
@@ -267,7 +267,7 @@ def test_files_of_the_same_second_are_two_runs_and_a_file_added_again_is_one(tmp
         ("[]", "not a pytest-benchmark JSON"),
         ("{", "not a pytest-benchmark JSON"),
         (json.dumps(BENCHMARK_JSON | {"benchmarks": []}), "holds no benchmarks"),
-        (json.dumps(BENCHMARK_JSON | {"datetime": "yesterday"}), "no ISO 8601 time"),
+        (json.dumps(BENCHMARK_JSON | {"datetime": "yesterday"}), "not an ISO 8601 time"),
         (json.dumps(BENCHMARK_JSON | {"benchmarks": [{"name": "a", "stats": {"median": -1}}]}), r"benchmarks\.0\.stats\.median"),
     ],
 )

@@ -245,7 +245,7 @@ def test_a_question_may_bring_its_own_gpu(tmp_path: Path) -> None:
         (TRAIN.replace("70e9", "7O e9"), "2: model: '7O e9' is not a number"),
         (TRAIN.replace("15e12", '"15e12"'), "3: tokens: '15e12' is text: write the number without quotes"),
         (TRAIN.replace("15e12", "inf"), "3: tokens: 'inf' is not a number"),
-        (TRAIN.replace("15e12", ""), "3: tokens: needs a number, and nothing is given"),
+        (TRAIN.replace("15e12", ""), "3: tokens: needs a number, but no value is given"),
         (TRAIN.replace("15e12", "[1]"), "3: tokens: needs a number, not a list"),
         (TRAIN.replace("0.5", "50"), "5: mfu: '50' is too large: at most 1"),
         (TRAIN.replace("0.5", "0"), "5: mfu: '0' is too small: at least 1e-12"),

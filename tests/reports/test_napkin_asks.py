@@ -161,13 +161,13 @@ CONTRADICTIONS = [
     (MEMORY + "adapter: {rank: 8, weights: fp4}", "4: adapter.weights: unknown adapter.weights 'fp4'"),
     ("ask: memory\nmodel: 1e9\ngpus: 1\nadapter: {rank: 8}", "4: architecture: missing: how many parameters an adapter has"),
     ("ask: memory\nmodel: nowhere/config.json\ngpus: 1", "2: model: file not found"),
-    (TRAIN + "hfu: 0.4", "6: hfu: give mfu or hfu: recomputation stands between them"),
+    (TRAIN + "hfu: 0.4", "6: hfu: give mfu or hfu: they differ by recomputation"),
     (TRAIN.replace("mfu: 0.5", "overlap: 0"), "1: mfu: missing: model FLOPs utilization"),
     (TRAIN + "days: 10", "6: days: training_time does not use it"),
     (TRAIN + "parameters: matmul", "6: parameters: matmul needs a model or an architecture with its vocabulary"),
     (TRAIN + "attention_flops: none", "6: attention_flops: unknown attention_flops 'none'"),
     (TRAIN.replace("mfu: 0.5", "hfu: 1.2"), "5: hfu: '1.2' is too large: at most 1"),
-    (TRAIN + "gpu: h100_pcie\nbatch: {sequence: 8, sequences: 4096}", "1: links.network: missing: h100_pcie's file does not say"),
+    (TRAIN + "gpu: h100_pcie\nbatch: {sequence: 8, sequences: 4096}", "1: links.network: missing: h100_pcie's file has no speed for it"),
     ("ask: gpus\nmodel: 1e9\ntokens: 1e12\nmfu: 0.5", "1: days: missing: how long the run may take"),
     ("ask: gpus\nmodel: 1e9\ntokens: 1e12\nmfu: 0.5\ndays: 3\ngpus: 8", "6: gpus: gpus does not use it"),
     ("ask: tokens\nmodel: 1e9\ngpus: 8\nmfu: 0.5\ndays: 0", "5: days: '0' is too small"),
@@ -253,7 +253,7 @@ def test_each_kind_of_answer_has_a_picture_of_what_changes_it(ask: Ask, capsys: 
     """On the page the last chart, on the terminal bars."""
     for name in sorted(ASKS):
         found = ask(next(text for text, _, _ in BY_HAND if text.startswith(f"ask: {name}\n")))
-        assert plots(found, "q")[-1].title == "What 10% of each assumption changes", name
+        assert plots(found, "q")[-1].title == "Effect of changing each assumption by 10%", name
         show(found, Console(width=100))
         assert re.search(r"[+-]\d+\.\d% +█", capsys.readouterr().out), name
 

@@ -375,8 +375,8 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"environment": ["driver: 1 → 2"]}, "The environment changed (driver: 1 → 2)"),
         ({"lines": TIMED.assign(status=["throttled"] * 2 + ["ok"] * 8)}, "2 of 10 timed points were throttled"),
         ({"readings": [Reading("copy", i, "", 1 + 0.05 * (i >= 3)) for i in range(6)]}, "The device drifted"),
-        ({"environment": ["cublas: 1 → 2"]}, "The environment changed (cublas: 1 → 2): look there first."),
-        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a moved together: +3.0% from what is usual there"),
+        ({"environment": ["cublas: 1 → 2"]}, "The environment changed (cublas: 1 → 2): check this first."),
+        ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)]}, "Every series on a shifted together: +3.0% from the usual level there"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.001}, "look for a change in the code that most points share"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 1.03)], "sentinels": 1.028}, "so did the sentinels, by +2.8%: look at the machine"),
         ({"shifts": [NodeShift("a", "n", 1.05, 50, 0.95)], "sentinels": 1.05}, "look for a change in the code that most points share"),
@@ -387,13 +387,13 @@ TIMED = pd.DataFrame({"median_s": [1.0] * 10, "status": ["ok"] * 10})
         ({"lines": TIMED.assign(median_s=float("nan"), status="verified")}, ""),
         (
             {"modes": {"events → graph": ["a"]}},
-            "1 point is timed in another way than before (events → graph: a): its series begins anew tonight, unless it was timed so e",
+            "1 point is timed in another mode than before (events → graph: a): its series begins anew tonight, unless it was timed in t",
         ),
         (
             {"modes": {"events → graph": list("abcde"), "graph → host": ["f"]}},
-            "6 points are timed in another way than before (events → graph: a, b, c and 2 more; graph → host: f): their series begin anew",
+            "6 points are timed in another mode than before (events → graph: a, b, c and 2 more; graph → host: f): their series begin anew",
         ),
-        ({"interrupted": True}, "did not come to its end"),
+        ({"interrupted": True}, "did not finish"),
     ],
 )
 def test_suspects(given: dict[str, object], words: str) -> None:

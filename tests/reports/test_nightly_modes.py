@@ -135,5 +135,5 @@ def test_no_history_starts_anew_because_modes_are_kept(first_kept: int, tmp_path
 def test_a_step_that_comes_with_another_mode_is_not_confirmed_but_said(tmp_path: Path) -> None:
     changed = judged(tmp_path, {night: "graph" if night == NIGHTS - 1 else "events" for night in range(NIGHTS)}).verdict
     assert (changed.judged, changed.changes, changed.exit_code) == (0, (), 3)
-    assert changed.suspect[0].startswith(f"{changed.series} points are timed in another way than before (events → graph: matmul-")
+    assert changed.suspect[0].startswith(f"{changed.series} points are timed in another mode than before (events → graph: matmul-")
     assert "begin anew tonight" in changed.suspect[0]

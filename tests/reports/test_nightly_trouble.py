@@ -190,7 +190,7 @@ def test_a_run_that_did_not_end_is_suspect(tmp_path: Path, cut: dict[str, Any]) 
     """Ended by a signal or by its operator."""
     night = judge(measured(tmp_path, 0, **cut), tmp_path / "history")
     assert night.judged.verdict.exit_code == 3
-    assert "did not come to its end" in night.judged.verdict.suspect[0]
+    assert "did not finish" in night.judged.verdict.suspect[0]
 
 
 @pytest.mark.parametrize("days", ["0", "-3", "nan", "1e12", "soon"])
@@ -225,4 +225,4 @@ def test_a_variable_that_changes_times_makes_a_night_suspect_and_an_older_file_d
     history = tmp_path / "history"
     nights: list[dict[str, Any]] = [{}, {"variables": {}}, {"variables": {"CUDA_LAUNCH_BLOCKING": "1", "TORCH_HOME": "/x"}}]
     found = [judge(measured(tmp_path, day, **told), history).judged.verdict.suspect for day, told in enumerate(nights)]
-    assert found == [(), (), ("The environment changed (CUDA_LAUNCH_BLOCKING: not set → 1): look there first.",)]
+    assert found == [(), (), ("The environment changed (CUDA_LAUNCH_BLOCKING: not set → 1): check this first.",)]

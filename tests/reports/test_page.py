@@ -96,7 +96,7 @@ def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callabl
 
 
 def test_a_cpu_says_that_an_interval_is_of_one_run_and_how_far_runs_differ(make_run: Callable[..., Path]) -> None:
-    said = "An ok and its interval hold for this run: runs of the same code on a shared CPU differ by 1% in some points"
+    said = "An ok and its interval apply to this run only: runs of the same code on a shared CPU differ by 1% in some points"
     nothing_ok = [row for row in _rows(make_run("cpu")) if row.status != "ok"]
     runs = make_run("cpu"), make_run("cuda"), make_run("cpu", "doubtful", rows=nothing_ok)
     assert [said in summary(load_report(run)).body for run in runs] == [True, False, False]

@@ -97,7 +97,7 @@ def test_the_same_contact_replaces_its_folder_and_another_gets_its_own(contact: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"device_kind": "simulated"}, "of a simulated board, which is no evidence"),
+        ({"device_kind": "simulated"}, "comes from a simulated board, which is not evidence"),
         ({"started_utc": None}, "environment.json has no started_utc"),
     ],
 )

@@ -84,7 +84,7 @@ def test_an_entry_without_a_change_covers_any(tmp_path: Path) -> None:
         ("accepted: all\n", "1: accepted: needs a list of changes, not 'all'"),
         ("accepted:\n  - all\n", "2: accepted: needs point, since and why, not 'all'"),
         (ENTRY.replace(", why: bounds", ""), "2: why: missing"),
-        (ENTRY.replace("2026-11-20", "yesterday"), "2: since: 'yesterday' is no date (write 2026-11-20)"),
+        (ENTRY.replace("2026-11-20", "yesterday"), "2: since: 'yesterday' is not a date (write 2026-11-20)"),
         (ENTRY.replace("slower", "slowr"), "2: change: unknown change 'slowr' (did you mean slower?)"),
         (ENTRY.replace("point", "piont"), "2: piont: unknown key in an accepted change (did you mean point?)"),
     ],

@@ -263,7 +263,7 @@ def test_the_boards_own_l2_is_used_everywhere_and_the_difference_is_noted(
     assert device.gpu is not None
     assert (device.l2_bytes, device.gpu.l2_bytes, device.describe()["l2_bytes"]) == (62_914_560,) * 3
     assert device.notes == [
-        "this board's L2 holds 62,914,560 bytes, configs/gpus/h100_sxm5.yaml has 52,428,800: the board's own is used throughout"
+        "this board's L2 holds 62,914,560 bytes, configs/gpus/h100_sxm5.yaml has 52,428,800: the board's own value is used throughout"
     ]
 
 

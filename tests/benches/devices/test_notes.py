@@ -26,7 +26,7 @@ NOT_FOUND = "NVML Shared Library Not Found"
             ["no file in configs/gpus names NVIDIA H100 80GB HBM3: no peaks, so no prediction and no physics check"],
         ),
         (H100, L2, False, NOT_FOUND, False, [f"({NOT_FOUND}): no clocks, no power and no throttle detection"]),
-        (H100, L2, False, None, False, ["no counters of what slows this board: no throttle detection"]),
+        (H100, L2, False, None, False, ["does not report why this board slows down: no throttle detection"]),
         (None, L2, False, NOT_FOUND, False, ["no physics check", "no throttle detection"]),
         (H100, 2**20, False, NOT_FOUND, False, ["holds 1,048,576 bytes", "no throttle detection"]),
         (
@@ -35,7 +35,7 @@ NOT_FOUND = "NVML Shared Library Not Found"
             True,
             None,
             False,
-            ["is a MIG slice: no peaks (those of configs/gpus are a whole board's), so no prediction and no physics check"],
+            ["is a MIG slice: no peaks (configs/gpus describes whole boards), so no prediction and no physics check"],
         ),
     ],
 )

@@ -263,7 +263,7 @@ def test_energy_of_a_call() -> None:
         ("sticky", "error", "RuntimeError: CUDA error: an illegal memory access"),
         ("lost", "error", "RuntimeError: CUDA error: GPU is lost"),
         ("wrong", "wrong", "scripted: 1 of 1 elements is off"),
-        ("wrong_later", "wrong", "right before timing, wrong after it"),
+        ("wrong_later", "wrong", "correct before timing, wrong after it"),
     ],
 )
 def test_scripted_faults_end_as_their_status(monkeypatch: pytest.MonkeyPatch, fault: str, status: str, reason: str) -> None:

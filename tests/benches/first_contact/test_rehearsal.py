@@ -70,7 +70,7 @@ def test_lies_are_parsed_beside_the_faults_of_points() -> None:
     assert faults.fault_of("matmul-torch-bf16-1x1x1", parsed) == "hang"
     assert faults.fault_of(WRONG_KERNEL, faults.parse("lie:kernel")) == "wrong"
     assert faults.fault_of("l2", parsed) is None
-    with pytest.raises(FaultError, match="'cache' is not a lie; choose l2, hold, clock, flush, kernel"):
+    with pytest.raises(FaultError, match="'cache' is not a fault of the simulated board; choose l2, hold, clock, flush, kernel"):
         faults.parse("lie:cache")
 
 
@@ -157,5 +157,5 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("kept")
     done = first_contact("--device", "simulated", "--out", str(tmp_path))
     assert done.returncode == 2
-    assert "rows.jsonl of an earlier first contact lies there; name an empty folder" in done.stderr
+    assert "rows.jsonl of an earlier first contact is already there; name an empty folder" in done.stderr
     assert (tmp_path / "rows.jsonl").read_text() == "kept"

@@ -71,7 +71,7 @@ ENTRIES = {
     ),
     "dim named as a key": (
         '{op: einsum, precision: bf16, equation: "data j -> j", dims: {data: 1, j: 1}}',
-        "2: data: 'data' is a key of its own, so no dim can have this name here",
+        "2: data: 'data' is a key here, so a dim cannot have this name",
     ),
     "dim that is no name": (
         '{op: einsum, precision: bf16, equation: "... j -> j", dims: {a b: 1, j: 1}}',
@@ -124,13 +124,13 @@ ENTRIES = {
     ),
     "precision of a point": (
         "{op: matmul, precision: bf16, points: [{m: 1, n: 1, k: 1, precision: fp16}]}",
-        "2: precision: 'precision' is a key of its own, so no dim can have this name here",
+        "2: precision: 'precision' is a key here, so a dim cannot have this name",
     ),
     "dim given twice": ("{op: matmul, precision: bf16, dims: {m: 1}, points: [{m: 1, n: 1, k: 1}]}", "2: m: given in dims too"),
     "where with an unknown dim": (ONE + ', where: "m >= q"}', "2: where: 'm >= q': unknown dim 'q'; valid: k, m, n"),
     "where that is no condition": (
         ONE + ", where: print(m)}",
-        "2: where: 'print(m)': 'print(m)' is no comparison",
+        "2: where: 'print(m)': 'print(m)' is not a comparison",
     ),
     "where that is a mapping": (ONE + ", where: {m: 1}}", "2: where: needs a condition such as m >= k, not a mapping"),
     "where that leaves nothing": (ONE + ", where: m > 1}", "2: where: leaves no points"),
@@ -176,8 +176,8 @@ AXES = {
     "1:30": "'1:30' is not an integer (write all digits, as in 4096)",  # ninety, in YAML 1.1
     ".nan": "'.nan' is not an integer (write all digits, as in 4096)",
     "'8'": "'8' is text: write the integer without quotes",
-    "": "needs an integer, and nothing is given",
-    "null": "needs an integer, and nothing is given",
+    "": "needs an integer, but no value is given",
+    "null": "needs an integer, but no value is given",
     "[[1]]": "needs an integer, not a list",
     "2147483649": "'2147483649' is too large: at most 2147483648",
     "9" * 5000: "'" + "9" * 59 + "…' is too large: at most 2147483648",
@@ -226,8 +226,8 @@ FILES = {
     "sweeps: \x07": "1: YAML: a character that YAML does not allow (control characters are not allowed)",
     "a: 1\nb: \0": "2: sweep: '{path}' is UTF-16 or no text: it holds a NUL byte (byte 8)",
     "%YAML 1.1\n---\na: 1": "1: YAML: directives (%…) are not accepted",
-    "a: &a [*a]": "1: YAML: alias *a stands inside what it names",
-    "a: *b": "1: YAML: alias *b names no anchor before it",
+    "a: &a [*a]": "1: YAML: alias *a is inside the value that it refers to",
+    "a: *b": "1: YAML: alias *b refers to an anchor that does not precede it",
     "a:\n" + "".join(f"{' ' * i}- \n" for i in range(1, 40)): "22: YAML: nested deeper than 20",
     "[" * 100_000: "1: YAML: nested deeper than 20",
     "a: &a [x,x,x,x,x,x,x,x,x,x]\n"

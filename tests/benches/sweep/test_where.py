@@ -78,8 +78,8 @@ def test_names_that_cannot_stand_in_a_condition(text: str, dims: tuple[str, ...]
 
 
 REFUSED = {
-    "m": "'m' is no comparison",
-    "m % 2": "'m % 2' is no comparison",
+    "m": "'m' is not a comparison",
+    "m % 2": "'m % 2' is not a comparison",
     "": "cannot be read; write a condition such as m >= k",
     "m >=": "cannot be read; write a condition such as m >= k",
     "m >= k; n": "cannot be read; write a condition such as m >= k",

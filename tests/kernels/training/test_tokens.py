@@ -77,7 +77,7 @@ def bad(tmp_path: Path, name: str) -> Path:
         ("missing.npy", "No such file"),
         ("missing.bin", "No such file"),
         ("folder.npy", "Is a directory"),
-        ("odd.bin", "3 bytes are no whole number of 2-byte token ids"),
+        ("odd.bin", "3 bytes are not a whole number of 2-byte token ids"),
         ("empty.bin", "0 bytes"),
         ("empty.npy", "no readable .npy file"),
         ("text.npy", "no readable .npy file"),
