@@ -13,11 +13,11 @@ that Triton's interpreter runs is recorded and run.
 from __future__ import annotations
 
 import inspect
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 from unittest.mock import patch
 
@@ -139,7 +139,7 @@ def _problem(kernel: JITFunction, constants: dict[Argument, Any]) -> str:
         return f"{functions[0]} is another object by now: give each kernel a name of its own"
     for argument, value in constants.items():
         try:
-            pickle.dumps(value)
+            ForkingPickler.dumps(value)
         except Exception as error:  # whatever the value's own code raises
             return f"the compile-time argument {argument} cannot be given to another process: {type(error).__name__}: {error}"
     return ""
