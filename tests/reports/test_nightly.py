@@ -65,7 +65,7 @@ def test_what_was_planted_is_found_and_nothing_else(last: Path, made: Path, tmp_
     assert [w["point"] for w in verdict["warnings"]] == [FATES.unusual]  # type: ignore[attr-defined]
     statuses = {s["point"]: (s["before"], s["after"]) for s in verdict["statuses"]}  # type: ignore[attr-defined]
     assert statuses == {FATES.broken: ("ok", "wrong"), FATES.vanished: ("ok", None)}
-    assert any("moved together: +5" in line or "moved together: +4" in line for line in verdict["suspect"])  # type: ignore[attr-defined]
+    assert any("shifted together: +5" in line or "shifted together: +4" in line for line in verdict["suspect"])  # type: ignore[attr-defined]
 
 
 def test_a_change_is_said_once_and_an_accepted_one_fails_nothing(made: Path, tmp_path: Path) -> None:
