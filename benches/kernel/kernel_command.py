@@ -94,6 +94,9 @@ def main(given: argparse.Namespace) -> int:
             raise RunError(f"{run_dir} already holds a run: name another --run-dir")
         found = find([path.absolute() for path in given.files], run_dir, given.dims)
         sweep = make_sweep(found, given.dims, given.precision)
+        if sys.stderr.isatty():  # on a CPU the device alone takes 15 s, and compiling longer
+            count = len(sweep.points)
+            print(f"measuring {count} {'point' if count == 1 else 'points'} on {kind}", file=sys.stderr)
         rows, environment = measured_rows(found, sweep, kind, run_dir, given.seed)
     except (FormatError, ImportProblem) as error:
         return _refuse(str(error))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,7 +155,7 @@ MISTAKES = [
     (["own.py", "--gpu", "voodoo2"], "error: --gpu: "),
     (["own.py", "--dims", "k=4"], "k"),
     (["own.py", "--precision", "fp7"], "fp7"),
-    (["model.py", "--dims", "elements=4"], "--dims: the sizes of a KernelBench problem stand in its file"),
+    (["model.py", "--dims", "elements=4"], "--dims: the sizes of a KernelBench problem are set in its file"),
     (["raises.py"], "ZeroDivisionError"),
     ([str(FLASHINFER[0]), str(FLASHINFER[1])], "there is no workload with values for its axes"),
     ([str(FLASHINFER[0]), str(FLASHINFER[1]), "--dims", "M=3"], "the scalar eps has no value: name a workload's file too"),
@@ -244,8 +245,8 @@ def test_a_simulated_device_says_that_no_kernel_was_run(
 ) -> None:
     """Its rows are `ok` and 0 of their tolerance whatever the kernel computes."""
     monkeypatch.setattr("kernels.interpreter.choose", lambda kind: None)
-    monkeypatch.setattr(kernel_command, "find", lambda *_: kernel_command.Found((), {}))
-    monkeypatch.setattr(kernel_command, "make_sweep", lambda *_: None)
+    monkeypatch.setattr(kernel_command, "find", lambda *_: kernel_command.Found("mine.py", (), {}))
+    monkeypatch.setattr(kernel_command, "make_sweep", lambda *_: SimpleNamespace(points=()))
     monkeypatch.setattr(kernel_command, "measured_rows", lambda *_: ([], {"device_kind": device}))
     monkeypatch.setattr(kernel_command, "_make_page", lambda run_dir: None)
     assert main(["kernel", "mine.py", "--device", device, "--run-dir", str(tmp_path)]) == 0
