@@ -86,7 +86,7 @@ def test_points_that_a_run_is_expected_to_have(runs: Sequence[Run], expected: st
 )
 def test_too_many_missing_points_are_said(expected: int, present: int, line: str | None) -> None:
     told = missing_points([f"p{i}" for i in range(expected)], {f"p{i}" for i in range(present)} | {"new"})
-    assert [text.split(" Look at")[0] for text in told] == ([line] if line else [])
+    assert [text.split(" Check how")[0] for text in told] == ([line] if line else [])
 
 
 @pytest.mark.slow
