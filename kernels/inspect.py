@@ -16,7 +16,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -37,7 +37,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
 from kernels import interpreter
-from kernels.compilation import ALIGNMENT, Compilation, Function, compiling_for, innermost
+from kernels.compilation import ALIGNMENT, Argument, Compilation, Function, compiling_for, innermost
 from kernels.console import open_console
 from kernels.example_launches import launches_of
 from kernels.fingerprint import digest
@@ -50,6 +50,7 @@ from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
 WARP = 32  # threads
+FEW = 0.1  # of the bytes that a loop loads, which may be loaded in narrow pieces
 TENSOR_INSTRUCTIONS = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
 LOADS = ("LDGSTS", "UTMALDG", "LDG")
 SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
@@ -154,15 +155,28 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
 
 def narrow_loads(compilation: Compilation, code: MachineCode) -> str:
     """The loads of the main loop from global memory that are narrower than 128 bits, where every argument is aligned; else empty."""
-    if code.loop is None or not is_aligned(compilation):
-        return ""
-    narrow = {kind: n for kind, n in code.loop.loads.items() if kind.startswith(("LDG.", "LDGSTS.")) and not kind.endswith(".128")}
-    return ", ".join(f"{n} {kind}" for kind, n in sorted(narrow.items()))
+    if code.loop is None or not is_aligned(compilation) or compilation.precision == "tf32":
+        return ""  # Hopper multiplies TF32 operands along contiguous k only: Triton moves others one element at a time
+    loads = {kind: n for kind, n in code.loop.loads.items() if kind.startswith(("LDG.", "LDGSTS."))}
+    narrow = {kind: n for kind, n in loads.items() if not kind.endswith(".128")}
+    few = loaded_bytes(narrow) <= FEW * loaded_bytes(loads)  # scales, beside the operands
+    return "" if few else ", ".join(f"{n} {kind}" for kind, n in sorted(narrow.items()))
+
+
+def loaded_bytes(loads: Mapping[str, int]) -> int:
+    """Bytes that a thread loads: of "LDGSTS.128" 16 each."""
+    return sum(n * int(kind.rpartition(".")[2]) // 8 for kind, n in loads.items())
 
 
 def is_aligned(compilation: Compilation) -> bool:
-    """Whether all pointers and sizes of the kernel are multiples of 16."""
-    return {name for name, kind in compilation.signature.items() if kind != "constexpr"} <= set(compilation.aligned)
+    """Whether all pointers and sizes of the kernel are multiples of 16, those inside tuples as well."""
+    paths: set[Argument] = set()
+    for place, (name, kind) in enumerate(compilation.signature.items()):
+        if isinstance(kind, tuple):
+            paths |= {(place, i) for i, one in enumerate(kind) if one != "constexpr"}
+        elif kind != "constexpr":
+            paths.add(name)
+    return paths <= set(compilation.aligned)
 
 
 def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
@@ -172,7 +186,8 @@ def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
         reasons.append("warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG")
     asynchronous = any(code.instructions.get(name) for name in ("LDGSTS", "UTMALDG", "UBLKCP"))
     pipelined = compilation.expects == "dot" and compilation.num_stages > 1 and is_aligned(compilation)
-    if pipelined and code.loop and not asynchronous:  # what is not aligned is too narrow to be copied asynchronously
+    through_registers = code.loop and any(kind.startswith("STS.") for kind in code.loop.stores)  # fp8 that is not contiguous along k
+    if pipelined and code.loop and not asynchronous and not through_registers:  # what is not aligned is too narrow to be copied so
         reasons.append(f"{compilation.num_stages} stages were requested, but the compiler dropped them: no load is asynchronous")
     return reasons
 

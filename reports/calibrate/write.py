@@ -18,7 +18,7 @@ DIGITS = 4  # a fit knows no more
 
 def gpu_yaml(gpu: Gpu, model: Calibration, source: str) -> str:
     """The GPU's whole file, with other constants."""
-    fields = gpu.model_dump(mode="json", exclude_none=True, exclude={"model", "sources"})
+    fields = gpu.model_dump(mode="json", exclude_defaults=True, exclude={"model", "sources"})
     sources = {**gpu.sources, "model": f"fitted by `python -m reports calibrate` on {datetime.now(UTC):%Y-%m-%d}, to {source}"}
     text = f"# {gpu.name} with constants fitted to {source}. Dense peaks, SI units.\n"
     return text + _dump({**fields, "sources": sources, "model": _rounded(model.model_dump(mode="json"))})

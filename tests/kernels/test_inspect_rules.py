@@ -1,0 +1,53 @@
+"""The rules by which `inspect` fails a kernel that compiles, each on a planted kernel: its main loop is written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kernels.compilation import Compilation
+from kernels.gpus import load_gpu
+from kernels.inspect import MachineCode, judge
+from kernels.machine_loop import main_loop, parse
+from tests.kernels.test_machine_loop import COPY, PRODUCT, listing
+
+H100 = load_gpu("h100_sxm5")
+SIGNATURE = {"a": "*bf16", "b": "*bf16", "k": ("i32", "constexpr"), "BLOCK": "constexpr"}
+GOOD = Compilation("matmul", "bf16", "nt", "", "m:f", SIGNATURE, {}, ("a", "b", (2, 0)), 8, 4, "dot")
+
+
+def code(*lines: str, **changes: Any) -> MachineCode:
+    loop = main_loop(parse(listing(*lines, "@P0 BRA 0", "EXIT")))
+    assert loop is not None
+    found = {"LDGSTS": 1, "HGMMA": 1} if any("LDGSTS" in line for line in lines) else {"HGMMA": 1}
+    return replace(MachineCode(100, 1000, found, 1, loop=loop), **changes)
+
+
+@pytest.mark.parametrize(
+    ("compilation", "made", "reason"),
+    [
+        (GOOD, code(COPY, PRODUCT), ""),
+        (GOOD, code(COPY, PRODUCT, instructions={"LDGSTS": 1, "HGMMA": 1, "STL": 2, "LDL": 3}), "spills registers: 2 STL, 3 LDL"),
+        (GOOD, code(COPY, PRODUCT, shared_bytes=300_000), "wants 300,000 bytes of shared memory"),
+        (GOOD, code(COPY, "FFMA R1, R2, R3, R1", instructions={"LDGSTS": 1}), "no HGMMA: bf16 runs on other units"),
+        (GOOD, code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), "1 LDGSTS.32 in the main loop"),
+        (GOOD, code(*[COPY] * 8, "LDG.E R1, [R2]", PRODUCT), ""),  # 4 of 132 bytes: a scale
+        (replace(GOOD, aligned=("a", "b")), code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), ""),  # k is no multiple of 16
+        (GOOD, code("LDG.E.128 R4, [R2]", PRODUCT), "4 stages were requested, but the compiler dropped them"),
+        (replace(GOOD, num_stages=1), code("LDG.E.128 R4, [R2]", PRODUCT), ""),
+        (GOOD, code("LDG.E.128 R4, [R2]", "STS.U8 [R2], R4", PRODUCT), ""),  # through registers, on purpose
+        (replace(GOOD, constexprs={"WARP_SPECIALIZE": True}), code(COPY, PRODUCT), "there is no USETMAXREG"),
+    ],
+)
+def test_each_rule(compilation: Compilation, made: MachineCode, reason: str) -> None:
+    found = "; ".join(judge(compilation, made, H100))
+    assert reason in found
+    assert bool(found) == bool(reason), found
+
+
+def test_fp8_on_another_format_s_instruction() -> None:
+    made = code(COPY, PRODUCT, instructions={"LDGSTS": 1, "HGMMA": 1, "QGMMA": 1})
+    (reason,) = judge(replace(GOOD, precision="fp8_e4m3"), made, H100)
+    assert reason.startswith("HGMMA in the main loop: fp8_e4m3 is multiplied as another format")
