@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -27,6 +27,11 @@ class SafeConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def text_console(file: TextIO, width: int, colour: bool) -> Console:
+    """A console that prints into `file`, whatever the terminal; `colour` with ANSI colours."""
+    return SafeConsole(file=file, width=width, force_terminal=colour, no_color=not colour, emoji=False, legacy_windows=False)
 
 
 def open_console(error: bool = False, width: int | None = None) -> Console:

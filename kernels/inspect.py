@@ -50,7 +50,7 @@ from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 from kernels.writing import write_text
 
 WARP = 32  # threads
-FEW = 0.1  # of the bytes that a loop loads, which may be loaded in narrow pieces
+FEW = 1 / 8  # of the bytes that a loop loads, which may be loaded in narrow pieces
 TENSOR_INSTRUCTIONS = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
 LOADS = ("LDGSTS", "UTMALDG", "LDG")
 SHOWN = (*TENSOR_INSTRUCTIONS, "FFMA", "FFMA2", *LOADS)
@@ -155,7 +155,7 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
 
 def narrow_loads(compilation: Compilation, code: MachineCode) -> str:
     """The loads of the main loop from global memory that are narrower than 128 bits, where every argument is aligned; else empty."""
-    if code.loop is None or not is_aligned(compilation) or compilation.precision == "tf32":
+    if code.loop is None or not is_aligned(compilation) or not is_contiguous(compilation) or compilation.precision == "tf32":
         return ""  # Hopper multiplies TF32 operands along contiguous k only: Triton moves others one element at a time
     loads = {kind: n for kind, n in code.loop.loads.items() if kind.startswith(("LDG.", "LDGSTS."))}
     narrow = {kind: n for kind, n in loads.items() if not kind.endswith(".128")}
@@ -177,6 +177,18 @@ def is_aligned(compilation: Compilation) -> bool:
         elif kind != "constexpr":
             paths.add(name)
     return paths <= set(compilation.aligned)
+
+
+def is_contiguous(compilation: Compilation) -> bool:
+    """Whether both operands of a product lie contiguous along a dim of their tiles; of other kernels nothing is known, which counts as so.
+
+    A stride of 1 is a constant in the code. The names are those of kernels/matmul's kernel.
+    """
+    for along in (("m_a", "k_a"), ("n_b", "k_b")):
+        strides = [compilation.signature[name] for name in along if isinstance(compilation.signature.get(name), tuple)]
+        if strides and not any("constexpr" in of_a_group for of_a_group in strides):
+            return False
+    return True
 
 
 def dropped(compilation: Compilation, code: MachineCode) -> list[str]:

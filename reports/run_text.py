@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from kernels.console import SafeConsole
+from kernels.console import text_console
 from reports.palette import STATUSES, UNKNOWN_STATUS
 from reports.pick import largest
 from reports.report import Report
@@ -22,7 +22,7 @@ STYLES = {"bad": "red", "caution": "yellow", "good": "green", "neutral": "dim"}
 def run_text(report: Report, colour: bool = False, width: int = WIDTH) -> str:
     """The whole summary, as the terminal shows it; `colour` with ANSI colours."""
     out = io.StringIO()
-    console = SafeConsole(file=out, width=width, force_terminal=colour, no_color=not colour, emoji=False, legacy_windows=False)
+    console = text_console(out, width, colour)
     if not report.timed.empty:
         console.print(_families(report))
     for line in (_slowest(report, width), *_failures(report, width), _counts(report)):

@@ -159,12 +159,13 @@ def compare(compilation, kernel, tensors, settings):
 
 for precision, dims, layout in (("bf16", matmul.ALIGNED, "nt"), ("fp8_e4m3", matmul.ALIGNED, "nt"), ("bf16", matmul.RAGGED, "nn")):
     config = configs(precision, dims is matmul.ALIGNED)[0]
-    inputs = matmul.make_inputs(matmul.OP.point("triton", precision, dims, {"layout": layout}), "meta", None)
+    point = matmul.OP.point("triton", precision, dims, {"layout": layout})
+    inputs = matmul.make_inputs(point, "meta", None)
     a, b, *scales = inputs.operands
     product = matmul.product_of(a, b, inputs.out)
     tensors = matmul.arguments(product, a, b, inputs.out, config, *scales)
     compilation = matmul.compilation(precision, config, dims, layout, layout)
-    compare(compilation, matmul.matmul_kernel, tensors, matmul.constants(product, precision, config))
+    compare(compilation, matmul.matmul_kernel, tensors, matmul.constants(product, precision, config, matmul.recipe_of(point)))
 for function in ("triu", "bias_gelu_residual"):
     point = elementwise.OP.point("triton", "bf16", elementwise.ALIGNED, {"function": function})
     config = elementwise.configs(2)[0]
