@@ -25,6 +25,7 @@ def code(*lines: str, **changes: Any) -> MachineCode:
     return replace(MachineCode(100, 1000, found, 1, loop=loop), **changes)
 
 
+STRIDED = replace(GOOD, signature={**SIGNATURE, "m_a": ("i32",), "k_a": ("i32",)}, aligned=(*GOOD.aligned, (4, 0), (5, 0)))
 NARROW = code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT)
 
 
@@ -38,12 +39,8 @@ NARROW = code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT)
         (GOOD, code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), "1 LDGSTS.32 in the main loop"),
         (GOOD, code(*[COPY] * 8, "LDG.E R1, [R2]", PRODUCT), ""),  # 4 of 132 bytes: a scale
         (replace(GOOD, aligned=("a", "b")), code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), ""),  # k is no multiple of 16
-        (replace(GOOD, signature={**SIGNATURE, "m_a": ("i32",), "k_a": ("i32",)}, aligned=(*GOOD.aligned, (4, 0), (5, 0))), NARROW, ""),
-        (
-            replace(GOOD, signature={**SIGNATURE, "m_a": ("i32",), "k_a": ("constexpr",)}, aligned=(*GOOD.aligned, (4, 0))),
-            NARROW,
-            "LDGSTS.32",
-        ),
+        (STRIDED, NARROW, ""),
+        (replace(STRIDED, signature={**STRIDED.signature, "k_a": ("constexpr",)}, aligned=(*GOOD.aligned, (4, 0))), NARROW, "LDGSTS.32"),
         (GOOD, code("LDG.E.128 R4, [R2]", PRODUCT), "4 stages were requested, but the compiler dropped them"),
         (replace(GOOD, num_stages=1), code("LDG.E.128 R4, [R2]", PRODUCT), ""),
         (GOOD, code("LDG.E.128 R4, [R2]", "STS.U8 [R2], R4", PRODUCT), ""),  # through registers, on purpose

@@ -47,7 +47,7 @@ def test_processes_by_hand() -> None:
 
 
 def test_one_process_says_nothing_about_others() -> None:
-    with pytest.raises(ValueError, match="fewer than two"):
+    with pytest.raises(ValueError, match="needs at least two"):
         combine([1.0])
 
 

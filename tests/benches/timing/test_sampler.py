@@ -143,7 +143,8 @@ def test_thirds_that_disagree_are_said() -> None:
     samples = [1e-3 * (1 + 9e-6 * i) for i in range(1000)]
     interval = Interval(median(samples), samples[470], samples[530])
     assert (
-        doubt(samples, interval, Settings(), long=False) == "the last third of 1000 samples lies +0.6% from the first, wanted within 0.5%"
+        doubt(samples, interval, Settings(), long=False)
+        == "the last third of 1000 samples differs by +0.6% from the first, wanted within 0.5%"
     )
 
 
