@@ -129,8 +129,8 @@ def main(argv: list[str]) -> int:
 def compare(arguments: argparse.Namespace, findings: Sequence[Any]) -> int:
     """Prints what became of the other commit's kernels. 1: something became worse; 2: that commit cannot be compiled."""
     from kernels.console import open_console
-    from kernels.inspect import record
     from kernels.inspect_against import RefError, as_markdown, changes, records_at, show
+    from kernels.inspect_report import record
     from kernels.writing import not_written, write_text
 
     asked = ["--gpu", arguments.gpu_given, "--jobs", str(arguments.jobs)]

@@ -19,7 +19,8 @@ import networkx as nx
 
 LINE = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(?:(@!?U?P\w+)\s+)?([A-Z][\w.]*)\s*([^;]*?)\s*;")
 TARGET = re.compile(r"\b0x([0-9a-f]+)\s*$")
-MATRIX = ("HGMMA", "QGMMA", "IGMMA", "HMMA", "QMMA", "IMMA", "UTCHMMA", "UTCQMMA")
+FLOAT_MATRIX = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
+MATRIX = (*FLOAT_MATRIX, "IGMMA", "IMMA")
 MULTIPLY_ADD = ("FFMA", "FFMA2")
 JUMPS = ("BRA", "JMP", "BRX", "JMX", "CALL", "RET", "EXIT", "BREAK", "KILL", "BPT", "RTT")
 ENDS = ("EXIT", "RET", "KILL", "BRX", "JMX")  # nothing that follows is known to be reached

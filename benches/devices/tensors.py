@@ -124,7 +124,11 @@ class TensorWorkload:
         return self._op.load("make_inputs")(self._shape, self._device, seed)
 
     def _build(self, inputs: Inputs) -> Kernel:
-        return self._op.impls[self._point.impl].load()(self._point, inputs)
+        try:
+            return self._op.impls[self._point.impl].load()(self._point, inputs)
+        except BaseException:
+            self._tampered()  # no check follows, and the next point is another's
+            raise
 
     def _make_set(self, index: int) -> BufferSet:
         with memory_errors():
@@ -189,7 +193,11 @@ class TensorWorkload:
         self._next = (self._next + 1) % len(self._sets)
         self._last.launches += 1
         self._last.result = None  # its memory is free for the new one: a set holds one result
-        self._last.result = self._last.kernel.run()
+        try:
+            self._last.result = self._last.kernel.run()
+        except BaseException:
+            self._tampered()  # no check follows, and the next point is another's
+            raise
         return self._last.result
 
     def refill(self) -> None:
@@ -278,13 +286,12 @@ class TensorWorkload:
 
     def _tampered(self) -> Verdict | None:
         """What the kernel replaced or set that is not its own, which is undone; what imported code had replaced before stays."""
-        found = integrity.replaced()
+        found, names = integrity.replaced(), integrity.changed(self._settings)
         integrity.put_back([name for name in found if name not in self._replaced_before])
+        integrity.set_back(self._settings, names)
         if found:
             when = "before the point was measured, by imported code" if self._replaced_before else "while the point was measured"
             return Verdict(math.inf, f"{found[0]} was replaced {when}: the suite's checks and clocks rely on it", correctness.PATCHED)
-        names = integrity.changed(self._settings)
-        integrity.set_back(self._settings, names)
         if names:
             return Verdict(math.inf, f"the kernel changed {', '.join(names)} for the whole process", correctness.SETTINGS)
         return None

@@ -169,7 +169,8 @@ def compilation_names() -> list[str]:
 
 def build_ahead(name: str, gpu: Gpu) -> float | str:
     """In a worker: seconds to compile, or why it is not supported. Raises RuntimeError where it does not compile."""
-    from kernels.inspect import Finding, build, gather
+    from kernels.ahead_of_time import Finding, build
+    from kernels.inspect import gather
 
     (compilation,) = [found for found in gather(OPS.values()) if found.id == name]
     built = build(compilation, gpu)

@@ -70,9 +70,9 @@ def compile_variant(variant: Variant, case: Case, stub: bool) -> Compiled:
 
 def lines(compiled: Sequence[Compiled]) -> list[str]:
     """The machine code of each in a line, and what is wrong with it on an H100."""
+    from kernels.ahead_of_time import Cubin, examine
     from kernels.compilation import Compilation
     from kernels.gpus import load_gpu
-    from kernels.inspect import Cubin, examine
 
     built = []
     for one in compiled:

@@ -9,9 +9,9 @@ from pathlib import Path
 from benches.devices.cpu import CpuDevice
 from benches.row import Row
 from benches.timing.measure import measure
+from kernels.ahead_of_time import Finding, examine_all
 from kernels.example_launches import launches_of
 from kernels.gpus import Ceilings, Gpu
-from kernels.inspect import Finding, examine_all
 from kernels.op import Op, Point
 from kernels.registry import OPS
 

@@ -16,9 +16,11 @@ from triton._C.libtriton import native_specialize_impl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
 
+from kernels.code_rules import expected_instructions, judge, unsupported
 from kernels.compilation import Compilation, specialise
 from kernels.gpus import Gpu, load_gpu
-from kernels.inspect import MachineCode, expected_instructions, gather, judge, parse_machine_code, unsupported
+from kernels.inspect import gather
+from kernels.machine_code import MachineCode, parse_machine_code
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
 
@@ -90,7 +92,7 @@ FAILING = """
 import json
 from dataclasses import replace
 from kernels.gpus import load_gpu
-from kernels.inspect import build, examine
+from kernels.ahead_of_time import build, examine
 from kernels.matmul.configs import Config
 from kernels.matmul.triton_impl import ALIGNED, compilation
 
@@ -140,7 +142,7 @@ import json
 import triton
 from triton.backends.compiler import GPUTarget
 from kernels.elementwise import triton_impl as elementwise
-from kernels.inspect import compile_for
+from kernels.ahead_of_time import compile_for
 from kernels.matmul import triton_impl as matmul
 from kernels.matmul.configs import configs
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from kernels.code_rules import judge
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
-from kernels.inspect import MachineCode, judge
+from kernels.machine_code import MachineCode
 from kernels.machine_loop import main_loop, parse
 from tests.kernels.test_machine_loop import COPY, PRODUCT, listing
 

@@ -16,12 +16,15 @@ import torch
 from benches.row import Row, new_row
 from kernels import interpreter
 from kernels.__main__ import parse, parse_dims
+from kernels.ahead_of_time import Finding, examine_all
+from kernels.ahead_of_time import build as compile_one
+from kernels.code_rules import dot_precisions, judge_dots
 from kernels.compilation import Compilation, Function
 from kernels.example_launches import example_points, launches_of
 from kernels.gpus import load_gpu
-from kernels.inspect import Finding, MachineCode, dot_precisions, examine_all, gather_launches, judge_dots
-from kernels.inspect import build as compile_one
+from kernels.inspect import gather_launches
 from kernels.launches import recorded_launches
+from kernels.machine_code import MachineCode
 from kernels.op import Impl, Inputs, Kernel, Op, Point, Unsupported
 from kernels.registry import OPS
 from reports.pytest_plugin import kernels_of

@@ -6,6 +6,7 @@ import pytest
 
 from kernels.gpus import load_gpu
 from kernels.kernel_bound import bound, occupancy
+from kernels.machine_code import parse_machine_code
 from kernels.machine_loop import Loop, main_loop, parse
 
 H100, A100 = load_gpu("h100_sxm5"), load_gpu("a100_sxm4_80gb")
@@ -82,6 +83,18 @@ def test_the_loop_that_computes_is_chosen(lines: tuple[str, ...], names: list[st
 @pytest.mark.parametrize("lines", [(), ("MOV R1, R2", "EXIT"), ("IADD3 R1, R1, R2, RZ", "@P0 BRA 0", "EXIT"), (PRODUCT, "EXIT", "BRA 2")])
 def test_where_no_loop_computes_there_is_none(lines: tuple[str, ...]) -> None:
     assert main_loop(parse(listing(*lines))) is None
+
+
+def test_a_kernel_s_hash_is_the_same_wherever_it_lies() -> None:
+    """The code of many kernels is disassembled in one row, with addresses and targets that count from its start."""
+    body = (COPY, PRODUCT, "@P0 BRA 0", "EXIT")
+    shifted = listing(*["NOP"] * 8, COPY, PRODUCT, "@P0 BRA 8", "EXIT").splitlines()[8:]
+    texts = [f" Function f: REG:24 STACK:0 {lines}" for lines in ("\n" + listing(*body), "\n" + "\n".join(shifted))]
+    here, there = (parse_machine_code(text, 0) for text in texts)
+    assert here.hash == there.hash
+    assert (here.registers, here.instructions["HGMMA"], here.wide_loads) == (24, 1, 1)
+    other = parse_machine_code(texts[0].replace("R24, gsb0", "R25, gsb0"), 0)
+    assert other.hash != here.hash
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,30 @@ def test_what_imported_code_replaced_before_makes_every_point_wrong(monkeypatch:
         assert str(row.reason).startswith("torch.allclose was replaced before the point was measured")
 
 
+@pytest.mark.parametrize("where", ["build", "run"])
+def test_what_a_kernel_that_raises_has_changed_is_undone(where: str, monkeypatch: pytest.MonkeyPatch, device: CpuDevice) -> None:
+    """No check follows it, and the next point, which is right, must not be accused."""
+
+    def build(point: Point, inputs: Inputs) -> Kernel:
+        def change() -> None:
+            monkeypatch.setattr(torch, "allclose", lambda *a, **k: True)
+            torch.set_num_threads(torch.get_num_threads() + 1)
+            raise RuntimeError("out of luck")
+
+        if where == "build":
+            change()
+        return Kernel(change)
+
+    threads = torch.get_num_threads()
+    monkeypatch.setitem(OPS["matmul"].impls, "raises", Impl("raises", build, never_refuses))  # type: ignore[arg-type]
+    monkeypatch.setattr(measuring, "source_hash", lambda *names: None)
+    row = measure(OPS["matmul"].point("raises", "fp32", DIMS, {}), device, seed=1)
+    assert (row.status, "out of luck" in str(row.reason)) == ("error", True)
+    assert (integrity.replaced(), torch.get_num_threads()) == ([], threads)
+    following = measure(point_of(monkeypatch, honest, "writes_to_out", "matmul", "fp32", DIMS, {}), device, seed=1)
+    assert following.status in TIMED, following.reason
+
+
 def test_work_on_another_stream_is_seen_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose side stream works only when somebody waits for all of it: a copy is ordered behind the current stream alone."""
     side: list[Any] = []

@@ -12,9 +12,10 @@ import torch
 
 from benches.row import Row, new_row
 from kernels import imports
+from kernels.ahead_of_time import Finding
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
-from kernels.inspect import Finding, MachineCode
+from kernels.machine_code import MachineCode
 from kernels.registry import OPS, registered, restore
 from kernels.support import Platform
 from studies.liger import __main__ as command

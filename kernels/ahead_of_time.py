@@ -1,0 +1,156 @@
+"""Compiles Triton kernels for a GPU that is not there, and judges each by its machine code."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from multiprocessing import get_context
+from pkgutil import resolve_name
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.compiler.errors import CompilationError
+from triton.runtime.jit import JITFunction
+
+from kernels import interpreter
+from kernels.code_rules import dot_precisions, judge, judge_dots, unsupported
+from kernels.compilation import ALIGNMENT, Compilation, Function, innermost
+from kernels.gpus import Gpu
+from kernels.kernel_bound import Bound, Occupancy, bound, occupancy
+from kernels.machine_code import MachineCode, disassemble, number, parse_machine_code
+
+WARP = 32  # threads
+
+
+@dataclass(frozen=True)
+class Cubin:
+    """One compilation and what the compiler made of it."""
+
+    compilation: Compilation
+    elf: bytes
+    shared_bytes: int  # a block
+    seconds: float  # that compiling took
+    dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One compilation and its verdict. `reasons` is empty where it passed."""
+
+    compilation: Compilation
+    status: str  # pass, fail, or unsupported: see `unsupported`
+    reasons: list[str] = field(default_factory=list)
+    code: MachineCode | None = None
+    seconds: float = 0.0  # that compiling took
+    occupancy: Occupancy | None = None
+    bound: Bound | None = None
+
+
+def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
+    """Triton's compiled kernel, ahead of time."""
+    kernel = jitted(compilation.kernel, compilation.file)
+    names = kernel.arg_names
+    constexprs = {k: jitted(v.name, compilation.file) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
+    paths = [(names.index(argument),) if isinstance(argument, str) else argument for argument in compilation.aligned]
+    source = ASTSource(kernel, dict(compilation.signature), constexprs, {path: [["tt.divisibility", ALIGNMENT]] for path in paths})
+    options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages, **compilation.options}
+    return triton.compile(source, target=GPUTarget("cuda", number(capability), WARP), options=options)
+
+
+def jitted(name: str, file: str = "") -> Any:
+    """The jitted function "module:function", without the autotuner and the heuristics around it. One that its module leaves undecorated, so
+    that the module loads without Triton, is decorated here.
+
+    file: that of the module, which is loaded under its name where no such module is found.
+    """
+    module = name.partition(":")[0]
+    if file and module not in sys.modules and not _on_the_path(module):
+        spec = spec_from_file_location(module, file)
+        assert spec is not None  # a file that another process has imported
+        assert spec.loader is not None
+        sys.modules[module] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+    found = innermost(resolve_name(name))
+    return found if isinstance(found, JITFunction) else triton.jit(found)
+
+
+def _on_the_path(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is missing
+        return False
+
+
+def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
+    """Compiles. Where there is no cubin, the verdict; a compiler's error is a failure with its first line as the reason."""
+    if why := unsupported(compilation, gpu.compute_capability):
+        return Finding(compilation, "unsupported", [why])
+    start = time.perf_counter()
+    try:
+        compiled = compile_for(compilation, gpu.compute_capability)
+    except Exception as error:  # whatever a compiler raises is what this command is there to show
+        return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
+    dots = dot_precisions(compiled.asm["ttir"])
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start, dots)
+
+
+def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
+    """The machine code of each cubin. Raises CalledProcessError where a tool of triton's package cannot read one of them."""
+    texts = disassemble([cubin.elf for cubin in cubins], capability)
+    return [parse_machine_code(text, cubin.shared_bytes) for cubin, text in zip(cubins, texts, strict=True)]
+
+
+def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
+    """Disassembles and judges the cubins; a verdict that is there already stays."""
+    cubins = [one for one in built if isinstance(one, Cubin)]
+    try:
+        codes = dict(zip(map(id, cubins), read_machine_code(cubins, gpu.compute_capability) if cubins else (), strict=True))
+    except (subprocess.CalledProcessError, ValueError, struct.error) as error:
+        if len(built) == 1:
+            return [Finding(cubins[0].compilation, "fail", [f"cannot be disassembled: {_first_line(error)}"])]
+        return [finding for one in built for finding in examine([one], gpu)]  # which shows whose code it is
+    return [one if isinstance(one, Finding) else _verdict(one, codes[id(one)], gpu) for one in built]
+
+
+def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
+    reasons = judge(cubin.compilation, code, gpu)
+    if cubin.compilation.expects == "recorded":
+        reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
+    held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)
+    best = bound(code.loop, cubin.compilation.num_warps, held.blocks, cubin.compilation.precision, gpu) if code.loop and held else None
+    return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds, held, best)
+
+
+def _compilers_reason(error: Exception) -> str:
+    """Where in the innermost function, and what: Triton's compiler wraps the error of a called function in one of the call."""
+    while isinstance(error.__cause__, CompilationError):
+        error = error.__cause__
+    if not isinstance(error, CompilationError):
+        return _first_line(error)
+    where = _first_line(error).rstrip(":")
+    return f"{where}: {error.error_message.splitlines()[0]}" if error.error_message else where
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
+
+
+def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: Progress = iter) -> list[Finding]:
+    """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork. `progress` wraps the compilations."""
+    with interpreter.off_in_children(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        built = list(progress(pool.map(build, compilations, [gpu] * len(compilations))))
+        size = -(-len(built) // jobs) or 1
+        batches = [built[i : i + size] for i in range(0, len(built), size)]
+        return [finding for findings in pool.map(examine, batches, [gpu] * len(batches)) for finding in findings]
