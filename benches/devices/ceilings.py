@@ -6,13 +6,13 @@ best kernel reached a minute ago says something.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
 
+from benches.devices.cores import SYSTEM_CPUS, allowed_cpus, cpus_of
 from benches.devices.tensors import TensorWorkload
 from kernels.gpus import CacheLevel, Ceilings
 from kernels.precisions import PRECISIONS
@@ -34,7 +34,6 @@ ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would fi
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
-CACHES = Path("/sys/devices/system/cpu")
 FIRST_LEVEL = 2  # PyTorch's call takes longer than a copy within a first-level cache
 FILLED = 2  # a copy within a cache holds one byte of so many: the other operators' data and the system take some
 CALLS = 200  # of an operator, timed together: one is not much longer than reading the clock
@@ -79,7 +78,7 @@ def bandwidth(working_set_bytes: int) -> float:
     return max(8 * len(source) / copy_s, 12 * len(first) / sum_s)
 
 
-def cache_bytes(cpus: Collection[int], caches: Path = CACHES) -> dict[int, int]:
+def cache_bytes(cpus: Collection[int], caches: Path = SYSTEM_CPUS) -> dict[int, int]:
     """Bytes by level, from the second on, of the caches that these CPUs have, a shared one once. Empty where none is listed."""
     found: dict[tuple[int, str], int] = {}
     for cpu in cpus:
@@ -122,7 +121,7 @@ def call_s() -> float:
 def measure_ceilings() -> Ceilings:
     """About ten seconds on two cores."""
     memory = bandwidth(2 * COPY_BYTES)
-    cpus = sorted(os.sched_getaffinity(0))[: torch.get_num_threads()]
+    cpus = cpus_of(torch.get_num_threads(), allowed_cpus() or ())
     return Ceilings(
         peak_flops_per_s={precision: peak_flops_per_s(precision) for precision in VECTOR_PRECISIONS},
         bandwidth_bytes_per_s=memory,

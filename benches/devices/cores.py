@@ -63,6 +63,13 @@ def siblings_of(cpus: Iterable[int], root: Path = SYSTEM_CPUS) -> dict[int, str]
     return found
 
 
+def cpus_of(threads: int, cpus: Iterable[int], root: Path = SYSTEM_CPUS) -> list[int]:
+    """The CPUs on which so many threads run at most: one of each core, the lowest, in order. Empty where no mask of CPUs is known."""
+    lowest_last = sorted(cpus, reverse=True)
+    siblings = siblings_of(lowest_last, root)
+    return sorted({siblings.get(cpu, f"cpu{cpu}"): cpu for cpu in lowest_last}.values())[:threads]
+
+
 def default_threads(cores: int, quota: float | None) -> int:
     """Returns one thread per core, but no more than the CPU quota of a container can keep running: it would stop one after the other."""
     return max(1, cores if quota is None else min(cores, int(quota)))

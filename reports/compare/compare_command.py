@@ -66,8 +66,9 @@ def run(given: argparse.Namespace) -> int:
     try:
         found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
         page = write_page(found, out)
-        for out, make in {given.json: to_json, given.markdown: to_markdown, given.csv: to_csv}.items():
-            if out is not None:
+        for asked, make in ((given.json, to_json), (given.markdown, to_markdown), (given.csv, to_csv)):
+            if asked is not None:
+                out = asked  # which the message names where it cannot be written
                 write_text(out, make(found))
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ import pytest
 
 from benches.__main__ import main
 from benches.devices import cores
-from benches.devices.cores import ThreadsError, core_count, default_threads, quota_cores, siblings_of, thread_count, threads_asked
+from benches.devices.cores import ThreadsError, core_count, cpus_of, default_threads, quota_cores, siblings_of, thread_count, threads_asked
 from benches.devices.opening import NoDevice, open_device
 from benches.first_contact import steps
 from kernels.guard import ROOT
@@ -62,6 +62,24 @@ def test_siblings_are_read_under_both_names(tmp_path: Path, name: str) -> None:
         (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
         (tmp_path / f"cpu{cpu}" / "topology" / name).write_text(text, encoding="utf-8")
     assert siblings_of([0, 2, 3, 9], tmp_path) == {0: "0,2", 2: "0,2", 3: "3"}
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpus", "expected"),
+    [
+        (2, [0, 1, 2, 3], [0, 1]),  # 0 and 2 are one core, 1 and 3 the other
+        (1, [2, 3], [2]),
+        (4, [0, 1, 2, 3], [0, 1]),
+        (3, [0, 2, 3, 9], [0, 3, 9]),  # 9 is not described
+        (2, [], []),  # no mask is known, as on macOS
+    ],
+)
+def test_threads_run_on_one_cpu_of_each_core(threads: int, cpus: list[int], expected: list[int], tmp_path: Path) -> None:
+    for cpu, siblings in {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}.items():
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "core_cpus_list").write_text(f"{siblings}\n", encoding="utf-8")
+    assert cpus_of(threads, cpus, tmp_path) == expected
 
 
 @pytest.mark.parametrize(
