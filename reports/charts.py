@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -101,8 +102,8 @@ BARE = {"template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgb
 
 @dataclass(frozen=True)
 class Axis:
-    """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten, named by reports.units in `unit`. What is not positive has
-    no place on it and counts for nothing."""
+    """A logarithmic axis, named by reports.units in `unit`: ticks at 1, 2 and 5 of each power of ten, closer ones where the values
+    span less, and at the values themselves where these are few sizes. What is not positive has no place on it and counts for nothing."""
 
     title: str
     unit: str
@@ -111,13 +112,31 @@ class Axis:
     def layout(self) -> dict[str, object]:
         low, high = np.log10(positive(self.values))
         powers = range(int(np.floor(low)) - AROUND, int(np.ceil(high)) + AROUND + 1)
-        values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        every = 1 if high - low < 2 else 3  # over a wide range the names of 2 and 5 would run into one another
+        sizes = few_sizes(self.values) if self.unit == "count" else []
+        values = sizes or [digit * 10.0**power for power in powers for digit in digits(low, high)]
+        every = 1 if sizes or high - low < 2 else 3  # over a wide range the names of 2 and 5 would run into one another
         names = [tick(value, self.unit) if i % every == 0 else "" for i, value in enumerate(values)]
         ticks = {"tickmode": "array", "tickvals": values, "ticktext": names, "ticks": "outside"}
         return {"type": "log", "title": {"text": self.title}, "automargin": True, "zeroline": False, "showline": True, **ticks}
 
 
+def digits(low: float, high: float) -> tuple[float, ...]:
+    """What stands before a power of ten at ticks: the fewest of DIGITS of which at least TICKS lie between powers low and high."""
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    inside = (some for some in DIGITS if sum(low <= np.log10(d) + power <= high for power in powers for d in some) >= TICKS)
+    return next(inside, DIGITS[0])
+
+
+def few_sizes(values: pd.Series) -> list[float]:
+    """The sizes, where they are few and far enough from each other to be read as ticks; else none."""
+    sizes = sorted(map(float, values[values > 0].unique()))
+    apart = all(large >= APART * small for small, large in pairwise(sizes))
+    return sizes if len(sizes) <= MOST_SIZES and apart else []
+
+
+DIGITS = ((1, 2, 5), *(tuple(i / step for i in range(step, 10 * step)) for step in (1, 2, 5, 10)))
+TICKS = 3  # that the data's range should show
+MOST_SIZES, APART = 10, 1.3  # sizes that are ticks themselves; ratio of neighbours
 AROUND = 2  # powers of ten that have ticks beyond the data, for a reader who pans
 
 

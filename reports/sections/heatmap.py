@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from kernels.registry import OPS
 from reports.charts import BARE, Chart, View
 from reports.page import render
 from reports.palette import HEAT
@@ -43,14 +45,18 @@ def _cut(views: list[View]) -> bool:
     return any(len(trace.y) == MAX_ROWS for view in views for trace in view.figure.data)
 
 
+def telling(chosen: Mapping[str, str]) -> list[str]:
+    """The layout, and those options of a matmul that are not the default."""
+    known = OPS["matmul"].options
+    return [value for name, value in chosen.items() if name == "layout" or name not in known or value != known[name].default]
+
+
 def _with_dims(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds m, the other dims in words (`rest`), and the view that a point belongs to: precision and options that are not default."""
     dims = frame["dims"].map(json.loads)
     rest = dims.map(lambda d: " × ".join(str(size) for name, size in d.items() if name != "m"))
     order = dims.map(lambda d: [size for name, size in d.items() if name != "m"])
-    options = (
-        frame["options"].map(json.loads).map(lambda o: " · ".join(v for v in o.values() if v not in ("batched", "contiguous", "normal")))
-    )
+    options = frame["options"].map(json.loads).map(lambda chosen: " · ".join(telling(chosen)))
     return frame.assign(m=dims.map(lambda d: d.get("m", 0)), rest=rest, order=order, view=frame["precision"] + " · " + options)
 
 

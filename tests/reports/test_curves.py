@@ -10,6 +10,7 @@ import pytest
 from benches.row import Row, new_row
 from kernels.op import Point
 from kernels.registry import OPS
+from reports.charts import Axis
 from reports.report import Report, load_report
 from reports.sections.curves import MAX_VIEWS, curves, curves_of
 from reports.sections.curves import _figure as figure_of
@@ -85,3 +86,23 @@ def test_a_large_sweep_has_a_dozen_views(make_run: Callable[..., Path]) -> None:
     assert len(found) == MAX_VIEWS
     counts = pd.Series([len(curve.rows) for curve in found])
     assert counts.is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "inside"),
+    [
+        ([1.1e11, 1.6e11], "FLOP/s", ["120 G", "140 G", "160 G"]),
+        ([1.1e11, 9e11], "FLOP/s", ["200 G", "500 G"]),  # 1, 2 and 5 would do for fewer than three: every digit is named
+        ([256, 512, 1024], "count", ["256", "512", "1,024"]),
+        ([1, 4096], "count", ["1", "4,096"]),
+        ([4096, 4097, 8192], "count", ["5,000", "6,000", "7,000", "8,000"]),  # too close for ticks of their own
+        ([1e9, 1e12], "FLOP/s", ["1 G", "10 G", "100 G", "1 T"]),
+        ([5.0], "FLOP/s", ["5"]),
+    ],
+)
+def test_an_axis_has_ticks_within_what_it_shows(values: list[float], unit: str, inside: list[str]) -> None:
+    layout = Axis("x", unit, pd.Series(values, dtype=float)).layout()
+    named = {name.replace("\u00a0", " "): value for value, name in zip(layout["tickvals"], layout["ticktext"], strict=True) if name}  # type: ignore[call-overload]
+    found = [name for name, value in named.items() if min(values) * 0.999 <= value <= max(values) * 1.001]
+    assert [name for name in inside if name in found] == inside
+    assert len(found) >= min(3, len(inside))
