@@ -13,6 +13,7 @@ from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 
 FEW = 1 / 8  # of the bytes that a loop loads, which may be loaded in narrow pieces
 DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
+WAIT_GROUP = re.compile(r"wgmma\.wait_group\.sync\.aligned\s+(\d+)")
 MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
 
 
@@ -114,6 +115,19 @@ def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
     if pipelined and code.loop and not asynchronous and not through_registers:  # what is not aligned is too narrow to be copied so
         reasons.append(f"{compilation.num_stages} stages were requested, but the compiler dropped them: no load is asynchronous")
     return reasons
+
+
+def requested_wait(ptx: str) -> int | None:
+    """How many groups of warpgroup products may still run where Triton's PTX waits for them, at its most permissive wait. None: no wait."""
+    return max((int(depth) for depth in WAIT_GROUP.findall(ptx)), default=None)
+
+
+def judge_wait(compilation: Compilation, requested: int | None, code: MachineCode) -> list[str]:
+    """What is wrong where ptxas made warpgroup products wait for one another although Triton did not ask for it, which it reports only as
+    an advisory (C7510 and its kind). Sums that are read in every step (IMPRECISE) must be waited for."""
+    if not requested or code.loop is None or code.loop.wait_depth != 0 or compilation.constexprs.get("IMPRECISE"):
+        return []
+    return [f"ptxas serialises the products: Triton lets {requested} run on while the next tile is prepared, the code waits for each"]
 
 
 def dot_precisions(ttir: str) -> tuple[str, ...]:
