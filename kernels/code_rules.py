@@ -11,6 +11,7 @@ from kernels.machine_code import MachineCode
 from kernels.machine_loop import FLOAT_MATRIX
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 
+BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors
 FEW = 1 / 8  # of the bytes that a loop loads, which may be loaded in narrow pieces
 DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
 MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
@@ -37,6 +38,8 @@ def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | 
         return compilation.problem
     if any("fp8" in str(kind) for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 needs compute capability 8.9 or later"
+    if capability < BULK_FROM and any(str(kind).startswith("tensordesc") for kind in compilation.signature.values()):
+        return "tensor descriptors made on the host need compute capability 9.0 or later"
     if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
         return f"no matrix units for {compilation.precision} before compute capability 8.0"
     return None
@@ -86,7 +89,7 @@ def is_aligned(compilation: Compilation) -> bool:
     for place, (name, kind) in enumerate(compilation.signature.items()):
         if isinstance(kind, tuple):
             paths |= {(place, i) for i, one in enumerate(kind) if one != "constexpr"}
-        elif kind != "constexpr":
+        elif kind != "constexpr" and not kind.startswith("tensordesc"):  # what a descriptor describes is aligned
             paths.add(name)
     return paths <= set(compilation.aligned)
 
