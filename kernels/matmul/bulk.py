@@ -49,7 +49,14 @@ def scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
     batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
-    return choose_bulk(point.options["kernel"], point.precision, m, point.dims["n"], batch, sm_count, is_slow(point))
+    return choose_bulk(
+        point.options["kernel"], point.precision, m, point.dims["n"], batch, sm_count, is_slow(point) or not bulk_rows(point)
+    )
+
+
+def bulk_rows(point: Point) -> bool:
+    """Whether bulk copies can write the rows of the result."""
+    return point.dims["n"] * PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes % BULK_BYTES == 0
 
 
 def is_slow(point: Point) -> bool:
@@ -114,12 +121,12 @@ def compilations() -> Iterator[Compilation]:
                 for layout in LAYOUTS.get(PRECISIONS[precision].bytes, ("nt",)):
                     yield compilation(precision, config, ALIGNED, layout, layout)
         for precision in ("tf32", "bf16", "fp8_e4m3"):
-            config = bulk_configs(kernel, precision)[0]
-            yield compilation(precision, config, EDGE, "nt", "edge_nt")
-            yield compilation(precision, config, BATCH, "nt", "batch_nt")
+            yield compilation(precision, bulk_configs(kernel, precision)[0], BATCH, "nt", "batch_nt")
+            for config in bulk_configs(kernel, precision, small=True):
+                yield compilation(precision, config, EDGE, "nt", "edge_nt")
         for config in bulk_configs(kernel, "fp8_e4m3"):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt_row", scaling="row")
-        for config in bulk_configs(kernel, "fp8_e4m3", slow=True):
+        for config in bulk_configs(kernel, "fp8_e4m3", small=True):
             for scaling in ("tensor", "row"):
                 yield compilation("fp8_e4m3", config, ALIGNED, "nt", f"nt_{scaling}_slow", scaling=scaling, accumulation="slow")
 

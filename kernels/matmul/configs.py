@@ -86,16 +86,16 @@ BULK = {
 }
 
 
-def bulk_configs(kernel: str, precision: str, slow: bool = False) -> tuple[Config, ...]:
-    """The shipped configs of a kernel that copies in bulk, largest tile first. slow: with two sets of sums in registers, as fp8 has where they
-    are added to fp32 ones; those of tiles over 128 × 128 spill."""
-    return tuple(c for c in BULK[kernel, PRECISIONS[precision].bytes] if not slow or c.block_m * c.block_n <= 128 * 128)
+def bulk_configs(kernel: str, precision: str, small: bool = False) -> tuple[Config, ...]:
+    """The shipped configs of a kernel that copies in bulk, largest tile first. small: those whose threads have registers left for a second
+    set of sums, as slow fp8 sums need it, or for the addresses of a result that is stored through pointers."""
+    return tuple(c for c in BULK[kernel, PRECISIONS[precision].bytes] if not small or c.block_m * c.block_n <= 128 * 128)
 
 
-def choose_bulk(kernel: str, precision: str, m: int, n: int, batch: int, sm_count: int, slow: bool = False) -> Config:
+def choose_bulk(kernel: str, precision: str, m: int, n: int, batch: int, sm_count: int, small: bool = False) -> Config:
     """The largest tile that still fills every SM, and of which m and n fill more than half; else the smallest. Several warp-specialised
     products at once are cut into whole tiles."""
-    shipped = bulk_configs(kernel, precision, slow)
+    shipped = bulk_configs(kernel, precision, small)
     for config in shipped[:-1]:
         if kernel == "warp_specialized" and batch > 1 and (m % config.block_m or n % config.block_n):
             continue
