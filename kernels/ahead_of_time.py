@@ -21,7 +21,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
 from kernels import interpreter
-from kernels.code_rules import dot_precisions, judge, judge_dots, unsupported
+from kernels.code_rules import dot_precisions, judge, judge_dots, judge_warps, specialises_warps, unsupported
 from kernels.compilation import ALIGNMENT, Compilation, Function, innermost
 from kernels.gpus import Gpu
 from kernels.kernel_bound import Bound, Occupancy, bound, occupancy
@@ -39,6 +39,7 @@ class Cubin:
     shared_bytes: int  # a block
     seconds: float  # that compiling took
     dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
+    specialises: bool = False  # asked for warps that only load
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,9 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
         compiled = compile_for(compilation, gpu.compute_capability)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
         return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
-    dots = dot_precisions(compiled.asm["ttir"])
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start, dots)
+    seconds, ttir = time.perf_counter() - start, compiled.asm["ttir"]
+    dots, specialises = dot_precisions(ttir), specialises_warps(ttir)
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, dots, specialises)
 
 
 def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
@@ -121,7 +123,7 @@ def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
 
 
 def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
-    reasons = judge(cubin.compilation, code, gpu)
+    reasons = judge(cubin.compilation, code, gpu) + judge_warps(cubin.specialises, code)
     if cubin.compilation.expects == "recorded":
         reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
     held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)

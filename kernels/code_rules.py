@@ -14,6 +14,7 @@ from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors
 FEW = 1 / 8  # of the bytes that a loop loads, which may be loaded in narrow pieces
 DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
+WARP_SPECIALIZE = re.compile(r"^\s*\} \{[^}]*\btt\.warp_specialize\b", re.MULTILINE)  # an attribute, behind the loop's end
 MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
 
 
@@ -109,14 +110,24 @@ def is_contiguous(compilation: Compilation) -> bool:
 def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
     """What was asked of the compiler and is not in the code, though it compiled without an error."""
     reasons = []
-    if compilation.constexprs.get("WARP_SPECIALIZE") and not code.instructions.get("USETMAXREG"):
-        reasons.append("warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG")
     asynchronous = any(code.instructions.get(name) for name in ("LDGSTS", "UTMALDG", "UBLKCP"))
     pipelined = compilation.expects == "dot" and compilation.num_stages > 1 and is_aligned(compilation)
     through_registers = code.loop and any(kind.startswith("STS.") for kind in code.loop.stores)  # fp8 that is not contiguous along k
     if pipelined and code.loop and not asynchronous and not through_registers:  # what is not aligned is too narrow to be copied so
         reasons.append(f"{compilation.num_stages} stages were requested, but the compiler dropped them: no load is asynchronous")
     return reasons
+
+
+def specialises_warps(ttir: str) -> bool:
+    """Whether a loop asks for warps that only load, from Triton's first intermediate code."""
+    return WARP_SPECIALIZE.search(ttir) is not None
+
+
+def judge_warps(asked: bool, code: MachineCode) -> list[str]:
+    """What is wrong where a kernel asked for warps of their own: only with them a kernel moves registers between its warps, by USETMAXREG."""
+    if not asked or code.instructions.get("USETMAXREG"):
+        return []
+    return ["warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG"]
 
 
 def dot_precisions(ttir: str) -> tuple[str, ...]:

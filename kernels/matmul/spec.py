@@ -181,7 +181,7 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """What the precision needs of the hardware, or what bulk copies do not take, or None: the pointer kernel takes every shape and layout."""
+    """What the precision needs of the hardware, or what bulk copies cannot do, or None: the pointer kernel takes every shape and layout."""
     return support.matrix_units_or_interpreter(point.precision, platform) or bulk_unsupported(point, platform)
 
 
@@ -196,7 +196,7 @@ def bulk_unsupported(point: Point, platform: Platform) -> str | None:
     if point.precision == "fp32":
         return f"kernel {kernel} spills registers in fp32, which no matrix unit multiplies: kernel pointer does not"
     if size != 2 and layout != "nt":
-        return f"kernel {kernel} multiplies {point.precision} in layout nt only: Hopper's matrix units read it from shared memory along k alone"
+        return f"kernel {kernel} multiplies {point.precision} in layout nt only: matrix units read it along k alone"
     if point.options["scaling"] == "block":
         return f"kernel {kernel} has no block scales: kernel pointer has"
     for name, shape in zip("AB", stored_shapes(point), strict=True):
