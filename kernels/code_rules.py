@@ -124,7 +124,7 @@ def specialises_warps(ttir: str) -> bool:
 
 
 def judge_warps(asked: bool, code: MachineCode) -> list[str]:
-    """What is wrong where a kernel asked for warps of their own: only with them a kernel moves registers between its warps, by USETMAXREG."""
+    """What is wrong where a kernel asked for warps of their own: with them it moves registers between its warps, by USETMAXREG."""
     if not asked or code.instructions.get("USETMAXREG"):
         return []
     return ["warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG"]
