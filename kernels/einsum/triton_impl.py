@@ -123,7 +123,7 @@ CLASSES = {
     "grouped_query": ("b q g h d, b k g d -> b g h q k", {"b": 8, "q": 1024, "k": 1024, "g": 8, "h": 4, "d": 128}),
     "output_projection": ("b h s d, h d e -> b s e", {"b": 8, "h": 32, "s": 1024, "d": 128, "e": 4096}),
     "three_dims_a_group": (
-        "p b q k r l c e, l b s k c t e u -> b s p c t q u r",
+        "p b q k r l c e, s b k t l u c e -> b s p c t q u r",
         {"p": 16, "q": 16, "r": 16, "b": 2, "c": 2, "k": 8, "l": 8, "e": 64, "s": 16, "t": 16, "u": 16},
     ),
     "innermost_batch": ("m k b, k n b -> m n b", {"m": 1024, "n": 1024, "k": 1024, "b": 16}),

@@ -16,10 +16,11 @@ import triton
 import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.matmul import bulk
 from kernels.matmul.configs import GROUP_M, Config, choose, configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.product import Dim, Product, batched, size_of
-from kernels.matmul.spec import OP, product
+from kernels.matmul.spec import BULK_KERNELS, OP, product
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
@@ -292,6 +293,8 @@ UNSCALED = Recipe()
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
+    if point.options["kernel"] in BULK_KERNELS:
+        return bulk.build(point, inputs)
     config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
     a, b, *scales = inputs.operands
@@ -303,6 +306,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
+    if point.options["kernel"] in BULK_KERNELS:
+        return bulk.choose_for(point, sm_count)
     return choose_product(product(point), point.precision, sm_count, recipe_of(point))
 
 
@@ -450,6 +455,7 @@ def compilations() -> Iterator[Compilation]:
         yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
     yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
     yield compilation("bf16", configs("bf16")[-1], {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
+    yield from bulk.compilations()
 
 
 def compilation(
