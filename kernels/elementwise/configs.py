@@ -19,12 +19,12 @@ class Config:
         return f"{self.block} w{self.warps}"
 
 
-def configs(size: int) -> tuple[Config, ...]:
-    """Shipped configs for elements of at most `size` bytes: 64 and 16 bytes a thread, four 128-bit loads in flight and one."""
-    return Config(8192 // size, 4), Config(2048 // size, 4)
+def configs(read: int, written: int) -> tuple[Config, ...]:
+    """Shipped configs for elements of so many bytes, read and written: a thread loads 32 bytes at least, two 128-bit loads in flight."""
+    return Config(max(8192 // max(read, written), 4096 // read), 4), Config(2048 // read, 2)
 
 
-def choose(size: int, m: int, n: int, sm_count: int) -> Config:
+def choose(read: int, written: int, m: int, n: int, sm_count: int) -> Config:
     """The larger block, where it still keeps every one of the GPU's SMs busy."""
-    large, small = configs(size)
+    large, small = configs(read, written)
     return large if math.ceil(m * n / large.block) >= BUSY * sm_count else small

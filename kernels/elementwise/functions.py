@@ -3,7 +3,8 @@
 An entry is a Triton body under `@function(...)`, which holds the formula, its cost, and PyTorch's three ways of computing it.
 
 Plans read formulas and costs from here without torch and triton, so neither is imported. The bodies use both names; a module that calls
-bodies first provides them: `bind(torch=torch)`, `bind(tl=triton.language)`.
+bodies first provides them: `bind(torch=torch)`, `bind(tl=triton.language)`. The further functions that bodies call
+are those of fast_math.py.
 """
 
 # ruff: noqa: PLW0108  (torch is not bound yet when an entry is made, so `lambda x: torch.exp(x)` cannot be torch.exp)
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     import torch.nn.functional as F
     import triton.language as tl
+
+    from kernels.elementwise.fast_math import exp2, gelu_by_erf, reciprocal
 
     aten = torch.ops.aten
 
@@ -192,7 +195,7 @@ def relu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.gelu(x),
 )
 def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))  # √½
+    return gelu_by_erf(x)
 
 
 @function(
@@ -203,8 +206,8 @@ def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.gelu(x, approximate="tanh"),
 )
 def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) = 1.5957…
-    return x / (1.0 + tl.exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
+    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) / ln 2 = 2.3022…
+    return x * reciprocal(1.0 + exp2(-2.302208198144325 * (x + 0.044715 * x * x * x)))
 
 
 @function(
@@ -215,7 +218,7 @@ def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.silu(x),
 )
 def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x / (1.0 + tl.exp(-x))
+    return x * reciprocal(1.0 + exp2(-1.4426950408889634 * x))  # 1 / ln 2
 
 
 @function(
@@ -273,4 +276,4 @@ def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     operators=3,
 )
 def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return y + 0.5 * (x + v) * (1.0 + tl.erf((x + v) * 0.7071067811865476))
+    return y + gelu_by_erf(x + v)

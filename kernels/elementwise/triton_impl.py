@@ -13,8 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
-from kernels.elementwise import functions
+from kernels.compilation import INTERPRETED, Compilation, Expectation, describe, sm_count_of
+from kernels.elementwise import fast_math, functions
 from kernels.elementwise.configs import Config, choose, configs
 from kernels.elementwise.data import make_inputs
 from kernels.elementwise.functions import FUNCTIONS
@@ -23,17 +23,22 @@ from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element
-functions.bind(tl=tl)
+VECTOR = 16  # bytes of the widest load or store
+functions.bind(tl=tl, reciprocal=fast_math.reciprocal, exp2=fast_math.exp2, gelu_by_erf=fast_math.gelu_by_erf)
 BODIES = {name: triton.jit(f.kernel) for name, f in FUNCTIONS.items()}
 
 
 @triton.jit
-def flat_index(BLOCK: tl.constexpr, LONG: tl.constexpr) -> tl.tensor:
-    """Indices of the elements that this program works on."""
+def flat_index(BLOCK: tl.constexpr, LONG: tl.constexpr, WIDENS: tl.constexpr = 0) -> tl.tensor:
+    """Indices of the elements that this program works on.
+
+    WIDENS: so many neighbours, if any, are all that a thread loads at once.
+    """
     block = tl.program_id(0)
     if LONG:  # 2³¹ elements or more; 32 bits divide by n several times faster
         block = block.to(tl.int64)
-    return block * BLOCK + tl.arange(0, BLOCK)
+    index = block * BLOCK + tl.arange(0, BLOCK)
+    return tl.max_contiguous(index, WIDENS) if WIDENS else index
 
 
 @triton.jit
@@ -45,11 +50,16 @@ def compute_kernel(
     count: tl.tensor,  # m · n
     n: tl.tensor,
     FUNCTION: tl.constexpr,
+    WIDENS: tl.constexpr,
     BLOCK: tl.constexpr,
     LONG: tl.constexpr,
 ) -> None:
-    """out = FUNCTION(x, y, v), computed in fp32; contiguous, v broadcast over the rows."""
-    i = flat_index(BLOCK, LONG)
+    """out = FUNCTION(x, y, v), computed in fp32; contiguous, v broadcast over the rows.
+
+    WIDENS: 0, or the elements of one 128-bit store where the result's are wider than the operands': a thread that loads more of them at
+    once has to pass some to other threads, through shared memory.
+    """
+    i = flat_index(BLOCK, LONG, WIDENS)
     inside = i < count
     # Past the end stands 1, which no function divides by zero.
     first = tl.load(x + i, mask=inside, other=1.0).to(tl.float32)
@@ -84,15 +94,15 @@ def move_kernel(
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The function into `inputs.out`, with the block that the point's shape asks for; the shapes are those of the tensors."""
-    config = choose(element_size(point), point.dims["m"], point.dims["n"], sm_count_of(inputs.out))
+    config = choose(*element_sizes(point), point.dims["m"], point.dims["n"], sm_count_of(inputs.out))
     compiled: list[Any] = []
     run = bind(point, inputs, config, compiled)
     return Kernel(run, str(config), compiled=compiled)
 
 
-def element_size(point: Point) -> int:
-    """Bytes of the widest element, read or written."""
-    return max(PRECISIONS[point.precision].bytes, PRECISIONS[out_precision(point)].bytes)
+def element_sizes(point: Point) -> tuple[int, int]:
+    """Bytes of an element read, and of one written."""
+    return PRECISIONS[point.precision].bytes, PRECISIONS[out_precision(point)].bytes
 
 
 def bind(point: Point, inputs: Inputs, config: Config, compiled: list[Any]) -> Any:
@@ -123,13 +133,15 @@ def call(point: Point, inputs: Inputs, config: Config) -> tuple[Any, dict[str, A
     matrices, vectors = inputs.operands[: f.matrices], inputs.operands[f.matrices :]
     y, v = matrices[1] if len(matrices) > 1 else None, vectors[0] if vectors else None
     tensors = {"out": out, "x": matrices[0], "y": y, "v": v, "count": out.numel(), "n": n}
-    return compute_kernel, tensors, settings | {"FUNCTION": BODIES[point.options["function"]]}
+    read, written = element_sizes(point)
+    settings |= {"FUNCTION": BODIES[point.options["function"]], "WIDENS": VECTOR // written if written > read else 0}
+    return compute_kernel, tensors, settings
 
 
 ALIGNED = {"m": 4096, "n": 4096}
 RAGGED = {"m": 67, "n": 131}
 REPRESENTATIVES = ("add", "gelu", "triu", "bias_gelu_residual")  # two operands, transcendental, bits and columns, a row vector
-CASTS = (("fp32", "bf16"), ("bf16", "fp8_e4m3"), ("fp32", "fp8_e5m2"), ("fp8_e4m3", "bf16"))
+CASTS = (("fp32", "bf16"), ("bf16", "fp8_e4m3"), ("fp32", "fp8_e5m2"), ("fp8_e4m3", "bf16"), ("bf16", "fp32"), ("fp8_e4m3", "fp32"))
 
 
 def compilations() -> Iterator[Compilation]:
@@ -149,7 +161,8 @@ def compilations() -> Iterator[Compilation]:
 def compilation(precision: str, options: dict[str, str], which: int, dims: dict[str, int], prefix: str = "") -> Compilation:
     """One function and shape, by the number of its config, for `inspect`."""
     point = OP.point("triton", precision, dims, options)
-    config = configs(element_size(point))[which]
+    config = configs(*element_sizes(point))[which]
     kernel, tensors, settings = call(point, make_inputs(point, "meta", None), config)
+    expects: Expectation = "any" if prefix else "wide_stores" if settings.get("WIDENS") else "wide"
     variant = prefix + "_to_".join(v for v in options.values())
-    return describe(kernel, tensors, settings, OP.name, precision, variant, str(config), config.warps, 1, "any" if prefix else "wide")
+    return describe(kernel, tensors, settings, OP.name, precision, variant, str(config), config.warps, 1, expects)

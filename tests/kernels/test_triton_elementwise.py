@@ -28,7 +28,7 @@ def point(function: str, precision: str, m: int, n: int, to: str = "none") -> Po
 
 def assert_right(p: Point) -> None:
     inputs = triton_impl.make_inputs(p, DEVICE, 11)
-    for config in configs(triton_impl.element_size(p)):
+    for config in configs(*triton_impl.element_sizes(p)):
         verdict = check(OP, p, Kernel(triton_impl.bind(p, inputs, config, [])), inputs)
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
@@ -78,6 +78,24 @@ def sigmoid(x, y, v):
     return 1.0 / (1.0 + tl.exp(-x))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["gelu", "gelu_tanh", "silu"])
+def test_short_forms_are_right_everywhere(function: str) -> None:
+    """Between the drawn values, far beyond them, and at what is not finite."""
+    near = torch.linspace(-20, 20, 65_521)
+    far = torch.tensor([3.4e38, 1e20, 1e5, 126.0, 88.8, 16.0, 1e-20, 1e-38, 1e-45, 0.0])
+    x = torch.cat((near, far, -far)).to(DEVICE).reshape(1, -1)
+    p = point(function, "fp32", 1, x.numel())
+    got = triton_impl.build(p, Inputs((x,), torch.empty_like(x))).run()
+    expected = OP.load("reference")(p, (x,))
+    allowed = OP.load("tolerance")(p, (x,), expected)
+    assert ((got.double() - expected).abs() <= allowed).all()
+    special = torch.tensor([[torch.inf, torch.nan]], device=DEVICE)
+    upper, not_a_number = triton_impl.build(point(function, "fp32", 1, 2), Inputs((special,), torch.empty_like(special))).run()[0]
+    assert upper == torch.inf
+    assert not_a_number.isnan()
+
+
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
 def test_copy_moves_every_bit_pattern(precision: str) -> None:
     """NaN payloads and negative zero too, which a trip through fp32 would change."""
@@ -103,14 +121,33 @@ def test_64_bit_indices_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(("rows", "long"), [(32767, False), (32768, True)])
 def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None:
     p = point("copy", "fp8_e4m3", rows, 65536)
-    _, _, settings = triton_impl.call(p, triton_impl.make_inputs(p, "meta", None), configs(1)[0])
+    _, _, settings = triton_impl.call(p, triton_impl.make_inputs(p, "meta", None), configs(1, 1)[0])
     assert settings["LONG"] is long
 
 
-@pytest.mark.parametrize(("size", "m", "n", "expected"), [(2, 8192, 8192, "4096 w4"), (2, 128, 128, "1024 w4"), (4, 1, 1, "512 w4")])
-def test_choice(size: int, m: int, n: int, expected: str) -> None:
-    assert str(choose(size, m, n, 132)) == expected
-    assert choose(size, m, n, 132) in configs(size)
+@pytest.mark.parametrize(
+    ("read", "written", "m", "n", "expected"),
+    [
+        (2, 2, 8192, 8192, "4096 w4"),
+        (2, 2, 128, 128, "1024 w2"),
+        (4, 4, 1, 1, "512 w2"),
+        (1, 1, 8192, 8192, "8192 w4"),
+        (1, 2, 8192, 8192, "4096 w4"),
+        (1, 4, 8192, 8192, "4096 w4"),
+        (4, 1, 8192, 8192, "2048 w4"),
+        (1, 4, 1, 1, "2048 w2"),
+    ],
+)
+def test_choice(read: int, written: int, m: int, n: int, expected: str) -> None:
+    assert str(choose(read, written, m, n, 132)) == expected
+    assert choose(read, written, m, n, 132) in configs(read, written)
+
+
+@pytest.mark.parametrize("read", [1, 2, 4])
+@pytest.mark.parametrize("written", [1, 2, 4])
+def test_every_thread_loads_at_least_32_bytes(read: int, written: int) -> None:
+    for config in configs(read, written):
+        assert config.block * read >= 32 * 32 * config.warps
 
 
 def test_build_runs_the_real_shapes_config_on_shrunk_inputs() -> None:
