@@ -47,12 +47,18 @@ class Function:
     exact: bool = False  # no rounding: elements are moved or chosen
     magnitude: Call = lambda expected, operands: expected + operands  # what rounding is relative to, by |result| and the sum of |operands|
     steps: Callable[..., Any] = lambda unit, expected, *operands: 0.0  # error of eager PyTorch's intermediate roundings, by magnitudes
-    operators: int = 1  # kernels of the eager call
+    operators: int = 1  # kernels of the eager call that compute
     allocates: bool = False  # the eager call returns a new tensor
     fp8_in_torch: bool = False  # PyTorch has it in fp8
     converts: bool = False  # to the precision that the option `to` names
+    # Elements of a row that share an fp32 scale, EVERY for the whole row: a second result, (m, scales of a row), contiguous along m. Then
+    # `reference` and `new` also take the largest number of the precision written, and give what is rounded to it, and the scales.
+    share: int | None = None
     bits: Literal["all", "upper"] | None = None  # copied bit by bit instead of computed: all, or the upper triangle's
 
+
+EVERY = 0
+SMALLEST = 1e-12  # that a scale is made for, so that zeros are divided by something
 
 FUNCTIONS: dict[str, Function] = {}
 
@@ -76,6 +82,27 @@ def upper_triangle(m: int, n: int) -> int:
     """Elements of an (m, n) matrix on and above the diagonal: rows i < min(m, n) keep n − i."""
     rows = min(m, n)
     return rows * n - rows * (rows - 1) // 2
+
+
+def quantised(x: torch.Tensor, largest: float, share: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x / scale, not yet rounded, and scale = max|x| / largest over each `share` elements of a row, (m, n) and (m, scales of a row).
+
+    fp32 at least, so that 16-bit x is not divided in 16 bits; fp64 where x is.
+    """
+    share = min(share or x.shape[1], x.shape[1])
+    rest = x.shape[1] % share
+    if rest:  # not padded: from that, PyTorch 2.13's Inductor computes NaN on a CPU
+        parts = [quantised(part, largest, share) for part in x.split((x.shape[1] - rest, rest), 1)]
+        values, scales = (torch.cat(one, 1) for one in zip(*parts, strict=True))
+        return values, scales.mT.contiguous().mT
+    groups = x.unflatten(1, (-1, share))
+    scale = groups.abs().amax(-1).to(torch.promote_types(x.dtype, torch.float32)).clamp(min=SMALLEST) / largest
+    return (groups / scale.unsqueeze(-1)).flatten(1), scale.mT.contiguous().mT
+
+
+def rounded(values: torch.Tensor, scale: torch.Tensor, out: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The results of `quantised` in the dtypes of the outputs."""
+    return values.to(out[0].dtype), scale
 
 
 @function(
@@ -277,3 +304,35 @@ def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
 )
 def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     return y + gelu_by_erf(x + v)
+
+
+@function(
+    "x / s and s = max|x of its row| / largest of the fp8 format",
+    2,
+    allocates=True,
+    fp8_in_torch=True,
+    converts=True,
+    share=EVERY,
+    reference=lambda x, largest: quantised(x, largest, EVERY),
+    eager=lambda out, x: rounded(*quantised(x, torch.finfo(out[0].dtype).max, EVERY), out),
+    new=lambda x, largest: quantised(x, largest, EVERY),
+    operators=4,
+)
+def quantise_rows(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: rows are reduced first."""
+
+
+@function(
+    "x / s and s = max|x of its 1 × 128 block| / largest of the fp8 format",
+    2,
+    allocates=True,
+    fp8_in_torch=True,
+    converts=True,
+    share=128,
+    reference=lambda x, largest: quantised(x, largest, 128),
+    eager=lambda out, x: rounded(*quantised(x, torch.finfo(out[0].dtype).max, 128), out),
+    new=lambda x, largest: quantised(x, largest, 128),
+    operators=4,
+)
+def quantise_blocks(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: blocks are reduced first."""

@@ -3,6 +3,8 @@ result, as `clone` and `to` do."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -24,9 +26,13 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
     """One fused kernel by torch.compile, which allocates its result. fp8 is computed in fp32 and converted, fused with the rest."""
-    f, out_dtype = function_of(point), inputs.out.dtype
+    f = function_of(point)
+    out_dtype = (inputs.out if f.share is None else inputs.out[0]).dtype
 
-    def function(*operands: Tensor) -> Tensor:
+    def function(*operands: Tensor) -> Any:
+        if f.share is not None:
+            values, scales = f.new(*operands, torch.finfo(out_dtype).max)
+            return values.to(out_dtype), scales
         if f.converts:
             return operands[0].to(out_dtype, copy=True)  # a cast to its own precision moves its bytes too
         if operands[0].dtype.itemsize == 1 and not f.fp8_in_torch:

@@ -10,10 +10,11 @@ import triton.language as tl
 
 from benches.correctness import check
 from kernels.elementwise import functions, triton_impl
-from kernels.elementwise.configs import choose, configs
+from kernels.elementwise.configs import choose, configs, tile
 from kernels.elementwise.spec import FUNCTIONS, OP
-from kernels.op import Inputs, Kernel, Point
+from kernels.op import Inputs, Kernel, OpError, Point
 from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
 from kernels.support import Platform
 from kernels.tensors import dtype_of
 
@@ -35,7 +36,7 @@ def assert_right(p: Point) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", FORMATS)
-@pytest.mark.parametrize("function", [f for f in FUNCTIONS if f != "cast"])
+@pytest.mark.parametrize("function", [f for f, entry in FUNCTIONS.items() if not entry.converts])
 def test_function(function: str, precision: str) -> None:
     for m, n in SHAPES if function in ("triu", "bias_gelu_residual") else SHAPES[:3]:
         assert_right(point(function, precision, m, n))
@@ -46,6 +47,66 @@ def test_function(function: str, precision: str) -> None:
 @pytest.mark.parametrize("precision", FORMATS)
 def test_cast(precision: str, to: str) -> None:
     assert_right(point("cast", precision, 67, 131, to))
+
+
+QUANTISERS = ("quantise_rows", "quantise_blocks")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("function", QUANTISERS)
+def test_quantising(function: str, precision: str, to: str) -> None:
+    """Both results against fp64: ragged, less than a block, whole blocks, and zeros."""
+    for m, n, data in ((67, 131, "normal"), (1, 1, "normal"), (33, 256, "normal"), (127, 129, "integers"), (5, 127, "zeros")):
+        options = {"function": function, "to": to, "data": data}
+        for impl in ("torch", "triton"):
+            p = OP.point(impl, precision, {"m": m, "n": n}, options)
+            inputs = triton_impl.make_inputs(p, DEVICE, 11)
+            verdict = check(OP, p, OP.impls[impl].load()(p, inputs), inputs)
+            assert verdict.ok, f"{p.id}: {verdict.problem}"
+
+
+@pytest.mark.slow
+def test_rows_longer_than_a_tile_are_read_twice() -> None:
+    p = point("quantise_rows", "bf16", 3, 16384 + 129, "fp8_e4m3")
+    inputs = triton_impl.make_inputs(p, DEVICE, 11)
+    assert check(OP, p, triton_impl.build(p, inputs), inputs).ok
+    assert triton_impl.build(p, inputs).config == "1x16384 w16"
+
+
+@pytest.mark.slow
+def test_block_scales_are_those_that_a_block_scaled_product_takes() -> None:
+    """a · b in fp64 from what was quantised differs from that of the operands by no more than both roundings."""
+    p = point("quantise_blocks", "fp32", 33, 300, "fp8_e4m3")
+    inputs = triton_impl.make_inputs(p, DEVICE, 5)
+    values, scales = triton_impl.build(p, inputs).run()
+    product = OPS["matmul"].point("triton", "fp8_e4m3", {"m": 33, "n": 128, "k": 300}, {"layout": "nt", "scaling": "block"})
+    wanted = OPS["matmul"].load("make_inputs")(product, DEVICE, 1).operands
+    assert (scales.shape, scales.stride()) == (wanted[2].shape, wanted[2].stride())
+    restored = values.double() * scales.double().repeat_interleave(128, 1)[:, :300]
+    (x,) = inputs.operands
+    largest = scales.double().repeat_interleave(128, 1)[:, :300] * 448
+    assert ((restored - x).abs() <= x.abs() * 2.0**-4 + largest * 2.0**-18 + 1e-30).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(128, "32x128 w4"), (1, "4096x1 w4"), (4097, "1x8192 w8"), (5000, "1x8192 w8"), (65536, "1x16384 w16")]
+)
+def test_tile(share: int, expected: str) -> None:
+    assert str(tile(share)) == expected
+
+
+@pytest.mark.parametrize(("to", "message"), [("none", "needs `to`"), ("bf16", "quantise_rows writes fp8, not bf16")])
+def test_quantising_writes_fp8(to: str, message: str) -> None:
+    with pytest.raises(OpError, match=message):
+        point("quantise_rows", "bf16", 2, 2, to)
+
+
+def test_fp8_operands_are_quantised_already() -> None:
+    p = point("quantise_blocks", "fp8_e4m3", 2, 2, "fp8_e4m3")
+    for impl in OP.impls.values():
+        assert "quantised already" in (impl.unsupported(p, Platform("cuda", (9, 0))) or "")
 
 
 @pytest.mark.slow
