@@ -100,8 +100,7 @@ def test_the_self_test_meets_everything_once(gpu: bool) -> None:
             options = [tuple(point.options.items()) for point in chosen if (point.op, point.impl) == (op.name, impl)]
             for name, option in op.options.items():
                 met = {dict(one)[name] for one in options}
-                # No shipped sweep names fp8's recipes: tests/kernels/test_triton_matmul.py holds them.
-                assert name in ("data", "scaling", "accumulation") or met >= set(option.choices) - {"tf32"}, f"{op.name} {impl} {name}"
+                assert name == "data" or met >= set(option.choices) - {"tf32"}, f"{op.name} {impl} {name}"
     assert len({point.id for point in chosen}) == len(chosen)
     assert len(chosen) < 60 * len(OPS), "under five minutes at some two seconds each"
     able = [point for point in chosen if impl_of(point).unsupported(point, platform(impl_of(point).language)) is None]
