@@ -119,6 +119,7 @@ OP = Op.define(
     impls=(
         Impl("torch", "torch_impl:eager", eager_unsupported, eager_allocates, left_behind=eager_left_behind),
         Impl("torch_compile", "torch_impl:compiled", compile_unsupported, always, compiled=True),
+        Impl("torch_compile_autotune", "torch_impl:autotuned", compile_unsupported, always, compiled=True, on_request=True),
         Impl("triton", "triton_impl:build", needs, language="triton"),
     ),
 )

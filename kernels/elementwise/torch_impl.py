@@ -3,6 +3,7 @@ result, as `clone` and `to` do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from kernels.elementwise import functions
 from kernels.elementwise.spec import function_of
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for, kernel_configs
+from kernels.torch_modes import autotuned_configs, autotuning, compile_for, kernel_configs
 
 Tensor = torch.Tensor
 
@@ -25,7 +26,19 @@ def eager(point: Point, inputs: Inputs) -> Kernel:
 
 
 def compiled(point: Point, inputs: Inputs) -> Kernel:
-    """One fused kernel by torch.compile, which allocates its result. fp8 is computed in fp32 and converted, fused with the rest."""
+    """One fused kernel by torch.compile, which allocates its result."""
+    run = compile_for(point, fused(point, inputs))
+    return Kernel(lambda: run(*inputs.operands), kernel_configs)
+
+
+def autotuned(point: Point, inputs: Inputs) -> Kernel:
+    """The same, compiled with what Inductor finds fastest by timing its candidates."""
+    run = compile_for(point, fused(point, inputs), autotuning)
+    return Kernel(lambda: run(*inputs.operands), autotuned_configs)
+
+
+def fused(point: Point, inputs: Inputs) -> Callable[..., Any]:
+    """The function as one expression. fp8 is computed in fp32 and converted, fused with the rest."""
     f = function_of(point)
     out_dtype = (inputs.out if f.share is None else inputs.out[0]).dtype
 
@@ -40,5 +53,4 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
         result = f.new(*operands)
         return result if result.dtype == out_dtype else result.to(out_dtype)
 
-    run = compile_for(point, function)
-    return Kernel(lambda: run(*inputs.operands), kernel_configs)
+    return function
