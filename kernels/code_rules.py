@@ -57,6 +57,8 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
         reasons.append(f"spills registers: {code.instructions.get('STL', 0)} STL, {code.instructions.get('LDL', 0)} LDL")
     if compilation.expects == "wide" and not code.wide_loads:
         reasons.append("no 128-bit load")
+    if compilation.expects == "wide_stores" and not code.wide_stores:
+        reasons.append("no 128-bit store")
     if compilation.expects == "dot":
         expected = expected_instructions(compilation.precision, gpu.compute_capability)
         if not any(code.instructions.get(name) for name in expected):

@@ -76,13 +76,9 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def check(point: Point) -> None:
-    """Raises OpError for shared weights without a leading dim, and for fp8 recipes of other precisions."""
+    """Raises OpError for shared weights without a leading dim."""
     if point.options["rhs"] == "shared" and len(point.dims) == 3:
         raise OpError("rhs: shared needs a leading dim such as b", key="rhs")
-    if not support.is_fp8(point.precision):
-        for key in ("scaling", "accumulation"):
-            if (value := point.options[key]) != OPTIONS[key].default:
-                raise OpError(f"{key}: {value} is for fp8 precisions; {point.precision} operands have no scales", key=key)
 
 
 def leading_shape(dims: Dims) -> tuple[int, ...]:
@@ -160,10 +156,20 @@ def small(point: Point) -> Dims:
     return {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
 
 
+def recipe_unsupported(point: Point) -> str | None:
+    """Why a precision has no such recipe, or None. Not an error, so that a sweep may name several precisions beside fp8's recipes."""
+    for key in ("scaling", "accumulation"):
+        if not support.is_fp8(point.precision) and (value := point.options[key]) != OPTIONS[key].default:
+            return f"{key} {value} is for fp8 precisions: {point.precision} operands have no scales"
+    return None
+
+
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
     """What PyTorch cannot do, or None. The fp8 rules are those that `torch._scaled_mm` checks."""
     if point.options["kernel"] != "auto":
         return f"PyTorch chooses its own kernel: kernel {point.options['kernel']} is one of Triton's"
+    if why := recipe_unsupported(point):
+        return why
     if PRECISIONS[point.precision].bytes == 1:
         if point.options["layout"] != "nt":
             return "torch._scaled_mm takes a row-major first and a column-major second operand: layout nt"
@@ -181,8 +187,8 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """What the precision needs of the hardware, or what bulk copies cannot do, or None: the pointer kernel takes every shape and layout."""
-    return support.matrix_units_or_interpreter(point.precision, platform) or bulk_unsupported(point, platform)
+    """What the recipe, the precision or a bulk copy lacks, or None: the pointer kernel takes every shape and layout."""
+    return recipe_unsupported(point) or support.matrix_units_or_interpreter(point.precision, platform) or bulk_unsupported(point, platform)
 
 
 def bulk_unsupported(point: Point, platform: Platform) -> str | None:
@@ -243,6 +249,7 @@ OP = Op.define(
     impls=(
         Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
         Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
     ),
 )

@@ -140,10 +140,7 @@ def load_tiles(
         x = tl.load(a_tile)
     else:
         x = tl.load(a_tile, mask=inside_k[None, :], other=0.0)
-    if EVEN_K:
-        y = tl.load(b_tile)
-    else:
-        y = tl.load(b_tile, mask=inside_k[:, None], other=0.0)
+    y = tl.load(b_tile) if EVEN_K else tl.load(b_tile, mask=inside_k[:, None], other=0.0)
     if UPCAST:
         return x.to(tl.float32), y.to(tl.float32)
     else:  # Triton needs both branches of a constexpr
@@ -194,7 +191,7 @@ def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each 
     SCALING: tensor, one scale each; row, scale_a (batch, m) and scale_b (batch, n); block, scale_a (batch, k / 128, m) and
     scale_b (batch, n / 128, k / 128, padded to a multiple of 4), with BLOCK_K = 128 and BLOCK_N at most that.
     IMPRECISE: products that fp8 units may sum in their own accumulator.
-    FEW_ROWS: rows past the edge are masked. They would all read row 0, and every block that one address, which waits on one slice of the L2:
+    FEW_ROWS: rows past the edge are masked. They would all read row 0, and all blocks wait for the one slice of the L2 that holds it:
     with one row of 64, 3.2 times as long as cuBLAS (docs/validation/2026-11-27-h100_sxm5-triton-beside-torch).
     """
     total_m = count(m)
@@ -236,8 +233,8 @@ def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each 
 
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     inside_m = start_m + tl.arange(0, BLOCK_M) < total_m
-    # What does not change is computed before the loop anyway. Triton 3.6 moving more there makes ptxas wait for each product before the next
-    # one (`inspect` shows wait depth 0), 1.3 times the time on an H100.
+    # disable_licm: what does not change is computed before the loop as it is. Where Triton 3.6 moves more there, ptxas lets each product
+    # end before the next one starts (`inspect` shows wait depth 0), which takes 1.3 times as long on an H100.
     for _ in tl.range(begin, end, disable_licm=True):
         x, y = load_tiles(a_tile, b_tile, inside_m, range_k < k[last] - done, FEW_ROWS, EVEN_K, UPCAST)
         if SCALING == "block":
