@@ -179,6 +179,8 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
             return "a sliced batch cannot be viewed as the 2-D operand that torch._scaled_mm takes"
         if point.dims["n"] % 16 or point.dims["k"] % 16:
             return "torch._scaled_mm needs n and k to be multiples of 16"
+        if point.precision == "fp8_e5m2" and point.options["scaling"] == "block":
+            return "torch.nn.functional.scaled_mm takes block scales of fp8_e4m3 only"
         if leading_shape(point.dims) and point.options["scaling"] == "block":
             return "torch.nn.functional.scaled_mm takes block scales of 2-D operands only"
         if point.options["scaling"] == "block" and (platform.kind != "cuda" or platform.capability[0] != 9):

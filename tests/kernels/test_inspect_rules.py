@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernels.code_rules import judge, judge_warps, specialises_warps
+from kernels.code_rules import judge, judge_wait, judge_warps, requested_wait, specialises_warps
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 from kernels.machine_code import MachineCode
@@ -57,6 +57,41 @@ def test_fp8_on_another_format_s_instruction() -> None:
     made = code(COPY, PRODUCT, instructions={"LDGSTS": 1, "HGMMA": 1, "QGMMA": 1})
     (reason,) = judge(replace(GOOD, precision="fp8_e4m3"), made, H100)
     assert reason.startswith("HGMMA in the main loop: fp8_e4m3 is multiplied as another format")
+
+
+@pytest.mark.parametrize(
+    ("ptx", "depth"),
+    [
+        ("", None),
+        ("\twgmma.wait_group.sync.aligned 0;", 0),
+        ("\twgmma.wait_group.sync.aligned 1;\n\twgmma.wait_group.sync.aligned 0;", 1),  # in the loop, and after it
+        ("\twgmma.wait_group.sync.aligned 0;\n\twgmma.wait_group.sync.aligned \t2;", 2),
+    ],
+)
+def test_the_wait_that_triton_requests(ptx: str, depth: int | None) -> None:
+    assert requested_wait(ptx) == depth
+
+
+WAITS = {depth: code(COPY, PRODUCT, f"WARPGROUP.DEPBAR.LE gsb0, {depth:#x}") for depth in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("requested", "made", "constexprs", "serialised"),
+    [
+        (1, WAITS[1], {}, False),
+        (1, WAITS[0], {}, True),
+        (2, WAITS[0], {"IMPRECISE": None}, True),
+        (1, WAITS[0], {"IMPRECISE": 128}, False),  # sums are read in every step
+        (0, WAITS[0], {}, False),  # Triton itself waits for each
+        (None, WAITS[0], {}, False),
+        (1, code(COPY, PRODUCT), {}, False),  # never waits in the loop
+        (1, replace(WAITS[0], loop=None), {}, False),
+    ],
+)
+def test_products_that_ptxas_serialises(requested: int | None, made: MachineCode, constexprs: dict[str, Any], serialised: bool) -> None:
+    found = judge_wait(replace(GOOD, constexprs=constexprs), requested, made)
+    assert bool(found) == serialised
+    assert all("ptxas serialises the products" in reason for reason in found)
 
 
 LOOP = """
