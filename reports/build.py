@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
-from kernels.writing import not_written, write_text
+from kernels.writing import write_text
 from reports.page import page
 from reports.payload import libraries, pack, payload
-from reports.report import Report, RunError, load_report
+from reports.refusal import check_folder, writing
+from reports.report import Report, load_report
 from reports.sections import SECTIONS
 from reports.store import write_tables
 
@@ -70,19 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from."""
-    if given.out and not os.path.isdir(given.out.parent):
-        print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
-        return 2
-    try:
-        report = load_report(given.run_dir)
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path. Raises RunError where there is nothing to build it from."""
+    check_folder(given.out)
+    report = load_report(given.run_dir)
+    with writing(given.out or given.run_dir / NAME):
         path = write_report(report, given.out)
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {not_written(given.out or given.run_dir / NAME, error)}", file=sys.stderr)
-        return 2
     for problem in report.problems:
         print(f"warning: {problem}", file=sys.stderr)
     print(path)

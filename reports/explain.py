@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ from kernels.cost_model import predict
 from kernels.gpus import Ceilings
 from kernels.op import OpError, Point
 from kernels.registry import OPS, point_of
-from reports.report import Report, RunError, load_report
+from reports.refusal import RunError
+from reports.report import Report, load_report
 from reports.units import show
 
 # Columns whose seconds add up to median_s, and what each is in words.
@@ -88,19 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 0 explained, 2 where the run or the point is not there, or the point has no time or no peak."""
-    try:
-        report = load_report(given.run_dir)
-        row = row_of(report, given.point)
-        terms = terms_of(row)
-        if not terms:
-            why = (
-                f"its status is {row['status']}" if np.isnan(row["median_s"]) else f"no peak of {row['precision']} is known for this device"
-            )
-            raise RunError(f"{given.point}: nothing to explain, {why}")
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Raises RunError where the run or the point is not there, or the point has no time or no peak."""
+    report = load_report(given.run_dir)
+    row = row_of(report, given.point)
+    terms = terms_of(row)
+    if not terms:
+        untimed, unknown = f"its status is {row['status']}", f"no peak of {row['precision']} is known for this device"
+        raise RunError(f"{given.point}: nothing to explain, {untimed if np.isnan(row['median_s']) else unknown}")
     _print(report, row, terms)
     return 0
 

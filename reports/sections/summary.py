@@ -9,6 +9,7 @@ import pandas as pd
 
 from benches.row import DISTURBED
 from benches.run.sentinels import drift, read_sentinels
+from kernels.listed import and_more
 from kernels.registry import OPS
 from reports.page import render
 from reports.palette import STATUSES
@@ -78,8 +79,8 @@ def _failures(report: Report) -> list[Remark]:
         rows = report.failed[report.failed["status"] == status]
         if len(rows):
             first = rows.iloc[0]
-            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-            remarks.append(Remark("bad", f"{len(rows)} {status}:", first["point"], f"{more} — {first['reason'] or 'no reason given'}"))
+            why = f"{and_more(len(rows) - 1)} — {first['reason'] or 'no reason given'}"
+            remarks.append(Remark("bad", f"{len(rows):,} {status}:", first["point"], why))
     if report.environment.fields.get("interrupted"):
         remarks.append(Remark("caution", "The run was interrupted: the sweep's remaining points are missing."))
     return remarks

@@ -18,7 +18,7 @@ from reports.history.foreign import benchmark_table
 from reports.history.record import UnusableRun, run_fields, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION
 from reports.history.store import add_run, add_table, open_history, prune, set_aside, set_unreadable_aside
-from tests.reports.conftest import ENVIRONMENTS
+from tests.reports.conftest import ENVIRONMENTS, fake_rows, sweep
 
 MakeRun = Callable[..., Path]
 
