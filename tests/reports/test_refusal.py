@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benches.run.journal import read_journal
 from reports.__main__ import main
 from reports.refusal import RunError, check_folder, writing
 
@@ -41,11 +42,12 @@ def test_a_run_that_is_not_there_is_a_line(command: list[str], tmp_path: Path, c
 @pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_a_line(make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, folder = make_run("cuda"), tmp_path / "folder"
+    again = make_run("cuda", "again", rows=read_journal(run).rows)
     folder.mkdir()
     for command in (
         ["html", str(run)],
         ["table", str(run)],
-        ["compare", str(run), str(make_run("simulated"))],
+        ["compare", str(run), str(again)],
         ["napkin"],
         ["reference"],
     ):
