@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
+from reports.neighbours import neighbour_lines
 from reports.page import page
 from reports.payload import libraries, pack, payload
 from reports.refusal import check_folder, writing
@@ -48,7 +49,9 @@ def write_report(report: Report, out: Path | None = None) -> Path:
 def html(report: Report) -> str:
     """The whole page. Nothing in it refers to anything outside it."""
     sections = [section for make in SECTIONS if (section := make(report)) is not None]
-    frame = report.frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else report.frame
+    lines = neighbour_lines(report.frame, report.environment.ceilings)
+    frame = report.frame.assign(neighbours=["; ".join(found) or None for found in lines])
+    frame = frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else frame
     data = payload(frame, [chart for section in sections for chart in section.charts])
     return page(
         TITLE,

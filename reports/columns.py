@@ -191,6 +191,14 @@ COLUMNS: tuple[Column, ...] = (
         DERIVED,
         "median_s − napkin_s − tiles_s − traffic_s − launches_s − clock_s: time the model does not explain; negative if it predicts more",
     ),
+    Column(
+        "neighbours",
+        "Better shapes nearby",
+        "",
+        DERIVED,
+        "sizes of a single dim, multiples of 64, 128 or 256 next to its own, at which the cost model predicts 2% more FLOP/s or better; on "
+        "the page and in explain only",
+    ),
     Column("measured_over_predicted", "Meas./pred.", "ratio", DERIVED, "median_s / predicted_s", True, True),
     Column(
         "bound",
