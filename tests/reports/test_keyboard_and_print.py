@@ -87,7 +87,7 @@ def test_paper_is_light_and_nothing_on_it_is_cut_or_closed(make_run: Callable[..
     every = "[...document.querySelectorAll('table, .plot, .facts, dl')].filter(e => e.checkVisibility())"
     assert tab.run(f"{every}.filter(e => e.getBoundingClientRect().right > 1033).map(e => e.id || e.className)") == []
     assert tab.run("[...document.querySelectorAll('.scroll')].filter(e => e.scrollHeight > e.clientHeight + 1).length") == 0
-    tab.until("[...document.querySelectorAll('.plot')].every(e => e.getBoundingClientRect().height <= 561)")
+    tab.until("[...document.querySelectorAll('.plot')].every(e => e.getBoundingClientRect().height <= 511)")
     assert tab.run("document.querySelectorAll('#table tbody tr').length") == len(rows)
     tab.run("dispatchEvent(new Event('afterprint'))")
     assert tab.run("document.documentElement.dataset.theme") == "dark"

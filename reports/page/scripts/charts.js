@@ -4,7 +4,7 @@ const MODEBAR = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetS
 const NARROW = 560; // px below which names of lines and colour scales cost more room than they are worth
 const PAPER_WIDTH = 980; // px of an A4 sheet in landscape within its margins
 const PAPER_HEIGHT = 400; // px of a chart on it, so that its heading and note lie on the same sheet
-const PAPER_TALL = 560; // px of one with a row for each of many things, which on screen is taller than a sheet
+const PAPER_TALL = 510; // px of one with a row for each of many things, which on screen is taller than a sheet
 
 const webgl = (() => { try { return Boolean(document.createElement("canvas").getContext("webgl")); } catch { return false; } })();
 
