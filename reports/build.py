@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
 from reports.neighbours import neighbour_lines
@@ -50,7 +52,8 @@ def html(report: Report) -> str:
     """The whole page. Nothing in it refers to anything outside it."""
     sections = [section for make in SECTIONS if (section := make(report)) is not None]
     lines = neighbour_lines(report.frame, report.environment.ceilings)
-    frame = report.frame.assign(neighbours=["; ".join(found) or None for found in lines])
+    texts = pd.Series(["; ".join(found) or None for found in lines], report.frame.index, dtype=object)
+    frame = report.frame.assign(neighbours=texts)
     frame = frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else frame
     data = payload(frame, [chart for section in sections for chart in section.charts])
     return page(
