@@ -6,10 +6,11 @@ import runpy
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+USAGE_ERROR = 4  # of pytest, for which 1 means that a test failed and 2 that it was interrupted
 guard = runpy.run_path(str(ROOT / "kernels" / "guard.py"))  # by its path: `kernels` may be the very package that it is about
-guard["check_imports"]()
+guard["check_imports"](code=USAGE_ERROR)
 
-with guard["missing_package_in_a_line"]():
+with guard["missing_package_in_a_line"](USAGE_ERROR):
     from benches.devices.nvml import has_gpu
     from kernels import interpreter
 

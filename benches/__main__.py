@@ -50,7 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     given = make_parser().parse_args(arguments)
-    return given.run(given)
+    with missing_package_in_a_line():  # a command imports some packages only when it runs
+        return given.run(given)
 
 
 def _plan(given: argparse.Namespace) -> int:

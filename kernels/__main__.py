@@ -50,8 +50,7 @@ def make_parser() -> tuple[Parser, Parser]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    with missing_package_in_a_line():
-        parser, inspect = make_parser()
+    parser, inspect = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
         _check(inspect, arguments)
@@ -112,6 +111,11 @@ def parse_dims(text: str) -> dict[str, int]:
 
 def main(argv: list[str]) -> int:
     check_imports()
+    with missing_package_in_a_line():  # a command imports some packages only when it runs
+        return _run(argv)
+
+
+def _run(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.command == "precisions":
         from kernels.precision_table import show

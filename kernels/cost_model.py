@@ -6,7 +6,8 @@
                 none, the sum of its parts' rooflines, and on a CPU the calls of its operators where their time was measured
 
 Everything is vectorised over points. A precision whose peak is not known has NaN at every level and no bound: no figure is guessed.
-All implementations of an op are predicted alike: the constants were fitted on vendor libraries.
+All implementations of an op are predicted alike: the constants were fitted on vendor libraries. Optimizers' operator calls on a CPU are
+counted by implementation, since a loop over the tensors calls thousands.
 """
 
 from __future__ import annotations
@@ -72,11 +73,17 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     `cache` hot: contractions whose traffic fits the L2 find it there, as when the same buffers are used again and again; such a
     time may lie below the roofline, which counts every byte at the memory's bandwidth.
     """
-    found, where = _distinct([(p.op, p.precision, *p.dims.values(), *p.options.values()) for p in points])
+    found, where = _distinct([_work(point) for point in points])
     distinct = [points[i] for i in found]
     with collector_paused():  # costs and parts form no cycles, and searching for them takes a third of the time
         costs = [OPS[point.op].cost(point, where_of(ceilings)) for point in distinct]
         return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
+
+
+def _work(point: Point) -> tuple[Hashable, ...]:
+    """What a point's costs and times depend on."""
+    by = point.impl if OPS[point.op].predicted_by_impl else ""
+    return point.op, by, point.precision, *point.dims.values(), *point.options.values()
 
 
 def where_of(ceilings: Ceilings) -> DeviceKind:
@@ -94,12 +101,14 @@ def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], NDArray[np.intp]]:
 
 
 def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Prediction:
-    """As `predict`, from columns of rows: op, precision, dims, options, flops, bytes_read, bytes_written, memory_bytes, and cache if any.
+    """As `predict`, from columns of rows: op, precision, dims, options, flops, bytes_read, bytes_written, memory_bytes, and if any impl
+    and cache.
 
     Works on a DataFrame. The costs are the rows' own. A row whose op or dims this version no longer knows has no calibrated level.
     """
     costs = [Cost(*c) for c in zip(*(columns[name] for name in COST_COLUMNS), strict=True)]
-    points = [_point(*row) for row in zip(*(columns[name] for name in ("op", "precision", "dims", "options")), strict=True)]
+    impls = columns["impl"] if "impl" in columns else [""] * len(costs)
+    points = [_point(*row) for row in zip(impls, *(columns[name] for name in ("op", "precision", "dims", "options")), strict=True)]
     hot = np.array([cache == "hot" for cache in columns["cache"]] if "cache" in columns else [False] * len(points), bool)
     return _predict(points, costs, ceilings, hot)
 
@@ -131,7 +140,7 @@ NOTHING_S, NO_LIMIT = 1e-30, 1e30  # a launch without a time, a bandwidth withou
 
 def _without_launches(ceilings: Ceilings) -> Ceilings:
     """Ceilings whose launches, and whose calls, take no time."""
-    update: dict[str, Any] = {"call_s": None}
+    update: dict[str, Any] = {"call_s": None, "step_call_s": None}
     if ceilings.model is not None:
         fits = tuple(fit.model_copy(update={"launch_s": NOTHING_S}) for fit in ceilings.model.matmul)
         stream = ceilings.model.stream.model_copy(update={"launch_s": NOTHING_S})
@@ -143,7 +152,7 @@ def _without_launches(ceilings: Ceilings) -> Ceilings:
 
 def _without_traffic(ceilings: Ceilings) -> Ceilings:
     """Ceilings to which bytes are free."""
-    update: dict[str, Any] = {"bandwidth_bytes_per_s": NO_LIMIT, "host_link_bytes_per_s": None}
+    update: dict[str, Any] = {"bandwidth_bytes_per_s": NO_LIMIT, "host_link_bytes_per_s": None, "caches": ()}
     if ceilings.cpu_model is not None:
         update["cpu_model"] = ceilings.cpu_model.model_copy(update={"bytes_per_s": {}, "operand_bytes_per_s": {}})
     return ceilings.model_copy(update=update)
@@ -151,17 +160,18 @@ def _without_traffic(ceilings: Ceilings) -> Ceilings:
 
 def predict_phases(point: Point, ceilings: Ceilings, cache: Cache = "cold") -> dict[str, float]:
     """Seconds of each phase of a call, in the order of its parts; empty where the call has no phases."""
-    parts = OPS[point.op].parts(point, OPS[point.op].cost(point, where_of(ceilings)))
+    cost = OPS[point.op].cost(point, where_of(ceilings))
+    parts = OPS[point.op].parts(point, cost)
     names = [name for name in dict.fromkeys(part.phase for part in parts) if name]
     asked = [(point, [part for part in parts if part.phase == name]) for name in names]
     found = _calibrated(asked, ceilings, np.full(len(names), cache == "hot"))
-    seconds = (found or _uncalibrated(asked, ceilings))[0]
+    seconds = (found or _uncalibrated(asked, ceilings, np.full(len(names), float(cost.memory_bytes))))[0]
     return dict(zip(names, map(float, seconds), strict=True))
 
 
-def _point(op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
+def _point(impl: str, op: str, precision: str, dims: Mapping[str, int | None], options: Mapping[str, str | None]) -> Point:
     """The point of a row. One with ops or dims of another version is predicted as a stream of the row's cost."""
-    found = point_of({"op": op, "impl": "", "precision": precision, "dims": dims, "options": options})
+    found = point_of({"op": op, "impl": impl, "precision": precision, "dims": dims, "options": options})
     return found or Point("", op, "", precision, {}, {}, label=UNKNOWN)
 
 
@@ -173,7 +183,7 @@ def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings,
     napkin = napkin_s(flops, peak)
     roofline = roofline_s(flops, read + written, peak, ceilings.bandwidth_bytes_per_s)
     asked = [(p, [] if p.label == UNKNOWN else OPS[p.op].parts(p, c)) for p, c in zip(points, costs, strict=True)]
-    predicted, launches = _calibrated(asked, ceilings, hot) or _uncalibrated(asked, ceilings, roofline)
+    predicted, launches = _calibrated(asked, ceilings, hot) or _uncalibrated(asked, ceilings, held, roofline)
     predicted = np.where(np.isnan(roofline), np.nan, predicted)
     bound = np.where((launches > roofline) | (roofline == 0), "overhead", np.where(napkin >= roofline, "compute", "memory"))
     bound[np.isnan(roofline)] = ""
@@ -197,29 +207,35 @@ def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tup
     return np.where(unknown, np.nan, total), launches
 
 
-def _uncalibrated(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> tuple[Array, Array]:
+def _uncalibrated(asked: Asked, ceilings: Ceilings, held: Array, unknown_s: Array | None = None) -> tuple[Array, Array]:
     """Seconds and the calls in them, each (N,): rooflines, and on a CPU a call's measured time for each operator."""
-    calls = np.array([operators(point, parts) for point, parts in asked], float) * (ceilings.call_s or 0.0)
-    return rooflines_s(asked, ceilings, unknown_s) + calls, calls
+    each = [ceilings.operator_s(point.op in OPS and OPS[point.op].many_launches) for point, _ in asked]
+    calls = np.array([operators(point, parts) for point, parts in asked], float) * each
+    return rooflines_s(asked, ceilings, held, unknown_s) + calls, calls
 
 
-def rooflines_s(asked: Asked, ceilings: Ceilings, unknown_s: Array | None = None) -> Array:
-    """Seconds of each point, (N,): the sum of its parts' rooflines; NaN where a peak is not known. `unknown_s`: of points of another
-    version, whose parts nobody knows."""
+def rooflines_s(asked: Asked, ceilings: Ceilings, held: Array | None = None, unknown_s: Array | None = None) -> Array:
+    """Seconds of each point, (N,): the sum of its parts' rooflines; NaN where a peak is not known.
+
+    `held`: bytes, (N,), which on a CPU a cache may hold, whose bandwidth then counts; None: the memory's does. `unknown_s`: of points of
+    another version, whose parts nobody knows.
+    """
     found = [(i, point, part) for i, (point, parts) in enumerate(asked) for part in parts]
-    flops, bytes_, peaks, bandwidths = np.array([_ceilings(point, part, ceilings) for _, point, part in found], float).reshape(-1, 4).T
+    levels = [ceilings.bandwidth_bytes_per_s] * len(asked) if held is None else [ceilings.level(size)[1] for size in held]
+    limits = [_ceilings(point, part, ceilings, levels[i]) for i, point, part in found]
+    flops, bytes_, peaks, bandwidths = np.array(limits, float).reshape(-1, 4).T
     total = np.zeros(len(asked))
     times = np.array([part.times for _, _, part in found], float)
     np.add.at(total, [i for i, _, _ in found], times * roofline_s(flops, bytes_, peaks, bandwidths))
     return total if unknown_s is None else np.where([point.label == UNKNOWN for point, _ in asked], unknown_s, total)
 
 
-def _ceilings(point: Point, part: Part, ceilings: Ceilings) -> tuple[float, float, float, float]:
+def _ceilings(point: Point, part: Part, ceilings: Ceilings, level_bytes_per_s: float) -> tuple[float, float, float, float]:
     """FLOPs and bytes of a part, and what bounds each."""
     if isinstance(part, Contraction):
         peak = ceilings.peak_flops_per_s.get(point.precision, np.nan)
-        return 2 * part.batch * part.m * part.n * part.k, part.bytes, peak, ceilings.bandwidth_bytes_per_s
-    bandwidth = link_bytes_per_s(ceilings) if part.over_link else ceilings.bandwidth_bytes_per_s
+        return 2 * part.batch * part.m * part.n * part.k, part.bytes, peak, level_bytes_per_s
+    bandwidth = link_bytes_per_s(ceilings) if part.over_link and ceilings.host_link_bytes_per_s else level_bytes_per_s
     return part.flops, part.bytes, ceilings.peak_flops_per_s.get(VECTOR_PRECISION, np.nan), bandwidth
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from kernels.op import Point
-from kernels.parts import Contraction, Part, Stream
+from kernels.parts import Contraction, Part, Stream, one_a_part
 from kernels.registry import OPS
 
 Array = NDArray[np.float64]
@@ -73,7 +73,7 @@ def cpu_s(
         contraction   calls + FLOPs / flops_per_s + operand bytes / operand_bytes_per_s
         stream        calls + bytes / bytes_per_s
 
-    calls = call_s · the op's operators a part.
+    calls = call_s · the point's operators.
 
     A rate that the model lacks is the peak or the bandwidth given. A point without parts, or whose parts do nothing (a view), is a call.
     NaN where neither knows a precision.
@@ -94,9 +94,9 @@ def cpu_s(
 
 
 def operators(point: Point, parts: Sequence[Part]) -> int:
-    """How many operators PyTorch calls for a point, at least one: those of its op a part, as often as the part runs."""
-    each = OPS[point.op].operators_a_part if point.op in OPS else 1
-    return max(1, each * sum(part.times for part in parts))
+    """How many operators PyTorch calls for a point, at least one; of a point of another version, one a part."""
+    count = OPS[point.op].operators if point.op in OPS else one_a_part
+    return count(point, parts)
 
 
 def flops(part: Contraction) -> int:

@@ -57,11 +57,19 @@ class Ceilings(BaseModel):
     call_s: PositiveFloat | None = Field(
         default=None, description="Measured on a CPU: the time of a call of one operator that computes nearly nothing."
     )
+    step_call_s: PositiveFloat | None = Field(
+        default=None,
+        description="Measured on a CPU: the time of an operator among many, in a training step of a model that computes nearly nothing.",
+    )
     model: Calibration | None = Field(
         default=None,
         description="Fitted constants of the cost model, or the name of another GPU whose constants apply; without it there are none.",
     )
     cpu_model: CpuModel | None = Field(default=None, description="A CPU's constants, in the place of `model`.")
+
+    def operator_s(self, many: bool) -> float:
+        """A CPU's time of an operator's call: alone, or among many of a program; 0 where it was not measured."""
+        return (self.step_call_s if many else None) or self.call_s or 0.0
 
     def level(self, working_set_bytes: float) -> tuple[str, float]:
         """The smallest cache that holds so many bytes, or "memory", and its bandwidth."""

@@ -4,24 +4,33 @@ and a benchmark that silently imports the wrong one measures the wrong thing."""
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("kernels", "benches", "reports", "studies")
+CANNOT = 2  # exit code of every `python -m` command that cannot do what it was asked for
 DOOR = "microbench_api"  # a file in the root, for other people's code
 
 
-def check_imports(root: Path = ROOT) -> None:
-    """Raises SystemExit with one line that names the intruder and what to do."""
+def check_imports(root: Path = ROOT, code: int = CANNOT) -> None:
+    """Prints a line that names the intruder and what to do, and raises SystemExit with `code`."""
     for name in (*NAMES, DOOR):
         spec = importlib.util.find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         own = root / f"{name}.py" if name == DOOR else root / name
         if found not in (own, own / "__init__.py"):
             where = found or "nowhere"
-            raise SystemExit(f"error: `{name}` resolves to {where}, not to {own}: run from {root}, or `pip uninstall {name}`")
+            stop(f"`{name}` resolves to {where}, not to {own}: run from {root}, or `pip uninstall {name}`", code)
+
+
+def stop(line: str, code: int) -> NoReturn:
+    """Prints the error on stderr and raises SystemExit. A SystemExit with a text would exit with 1, which is a finding for some."""
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(code)
 
 
 def two_packages(error: BaseException) -> str | None:
@@ -55,11 +64,11 @@ def _missing(error: BaseException) -> tuple[str, str] | None:
 
 
 @contextmanager
-def missing_package_in_a_line() -> Iterator[None]:
-    """Around imports: raises SystemExit with one line that says what to install, where a package is not installed."""
+def missing_package_in_a_line(code: int = CANNOT) -> Iterator[None]:
+    """Around imports: prints a line that says what to install, and raises SystemExit with `code`, where a package is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in NAMES:
             raise
-        raise SystemExit(f"error: {error.name} is not installed: pip install -r requirements.txt") from None
+        stop(f"{error.name} is not installed: pip install -r requirements.txt", code)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from kernels.parts import Part, Stream
+from kernels.parts import Part, Stream, one_a_part
 from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind, Platform, triton_needs
 
@@ -204,7 +204,9 @@ class Op:
     impls: dict[str, Impl]  # which kernels/registry.py adds other people's to
     dims_doc: str = ""  # complete sentences on the dims, which the reference pages print
     parts: Callable[[Point, Cost], list[Part]] = one_stream  # what the cost model adds up
-    operators_a_part: int = 1  # that PyTorch calls, views among them: on a CPU each takes time, whatever it computes
+    # That PyTorch calls for a point, views among them: on a CPU each takes time, whatever it computes.
+    operators: Callable[[Point, Sequence[Part]], int] = one_a_part
+    predicted_by_impl: bool = False  # the number of operators, and with it a CPU's predicted time, is the implementation's
     on_matrix_units: bool = False  # FLOPs are bounded by the precision's own peak; else by the vector units'
     least_flops: Callable[[Point, Cost], int] = lambda point, cost: cost.flops  # where a right implementation may skip some
     is_view: Callable[[Point], bool] = lambda point: False  # the result shares the first operand's memory: nothing moves

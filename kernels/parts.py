@@ -6,6 +6,7 @@ to ("forward", "backward", …); "" in a call without phases.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 VECTOR_PRECISION = "fp32"  # what vector units compute in, whatever precision they load and store
@@ -38,3 +39,13 @@ class Stream:
 
 
 Part = Contraction | Stream
+
+
+def one_a_part(point: object, parts: Sequence[Part]) -> int:
+    """One operator a part, as often as the part runs, at least one."""
+    return max(1, sum(part.times for part in parts))
+
+
+def operators_a_part(each: int) -> Callable[[object, Sequence[Part]], int]:
+    """Returns a count of the operators that PyTorch calls for a point: `each` a part, as often as the part runs."""
+    return lambda point, parts: each * one_a_part(point, parts)

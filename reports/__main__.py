@@ -12,6 +12,7 @@ from kernels.guard import check_imports, missing_package_in_a_line
 check_imports()
 
 from kernels.printing import print_safely  # noqa: E402
+from reports.refusal import RunError  # noqa: E402
 
 if __name__ == "__main__":
     print_safely()
@@ -46,10 +47,13 @@ def make_parser(complete: Collection[str]) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     asked = sys.argv[1:] if arguments is None else arguments
-    with missing_package_in_a_line():
-        parser = make_parser(asked[:1])
-    given = parser.parse_args(asked)
-    return given.run(given)
+    with missing_package_in_a_line():  # a command imports some packages only when it runs
+        given = make_parser(asked[:1]).parse_args(asked)
+        try:
+            return given.run(given)
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from benches.run.journal import NAME as JOURNAL
-from kernels.writing import not_written, write_text
+from kernels.writing import write_text
+from reports.neighbours import neighbour_lines
 from reports.page import page
 from reports.payload import libraries, pack, payload
-from reports.report import Report, RunError, load_report
+from reports.refusal import check_folder, writing
+from reports.report import Report, load_report
 from reports.sections import SECTIONS
 from reports.store import write_tables
 
@@ -48,7 +51,10 @@ def write_report(report: Report, out: Path | None = None) -> Path:
 def html(report: Report) -> str:
     """The whole page. Nothing in it refers to anything outside it."""
     sections = [section for make in SECTIONS if (section := make(report)) is not None]
-    frame = report.frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else report.frame
+    lines = neighbour_lines(report.frame, report.environment.ceilings)
+    texts = pd.Series(["; ".join(found) or None for found in lines], report.frame.index, dtype=object)
+    frame = report.frame.assign(neighbours=texts)
+    frame = frame.drop(columns=list(OF_AN_H100)) if report.on_cpu else frame
     data = payload(frame, [chart for section in sections for chart in section.charts])
     return page(
         TITLE,
@@ -70,19 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from."""
-    if given.out and not os.path.isdir(given.out.parent):
-        print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
-        return 2
-    try:
-        report = load_report(given.run_dir)
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path. Raises RunError where there is nothing to build it from."""
+    check_folder(given.out)
+    report = load_report(given.run_dir)
+    with writing(given.out or given.run_dir / NAME):
         path = write_report(report, given.out)
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {not_written(given.out or given.run_dir / NAME, error)}", file=sys.stderr)
-        return 2
     for problem in report.problems:
         print(f"warning: {problem}", file=sys.stderr)
     print(path)

@@ -235,7 +235,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("cause", "Cause", "", OUTCOME, "machine-readable reason, one word; empty for reasons that no program acts on", hover=True),
     Column("error_file", "Whole error", "", OUTCOME, "the file in the run directory that holds the error's whole message", hover=True),
 )
-BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
+# Computed for a page, which shows it in a point's dialog: too slow for every command that reads a run.
+NEIGHBOURS = Column(
+    "neighbours",
+    "Better shapes nearby",
+    "",
+    DERIVED,
+    "sizes of a single dim, multiples of 64, 128 or 256 next to its own, at which the cost model predicts 2% more FLOP/s or better; on "
+    "the page and in explain only",
+)
+BY_NAME: dict[str, Column] = {column.name: column for column in (*COLUMNS, NEIGHBOURS)}
 
 
 def beside(own: Mapping[str, Column], group: str) -> Callable[[str], Column]:

@@ -82,7 +82,9 @@ def _predictions(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | N
 
 def _costs(rows: Sequence[Row], base: pd.DataFrame) -> dict[str, list[Any]]:
     """What the cost model reads of rows."""
-    columns = {name: base[name].tolist() for name in ("op", "precision", "flops", "bytes_read", "bytes_written", "memory_bytes", "cache")}
+    columns = {
+        name: base[name].tolist() for name in ("op", "impl", "precision", "flops", "bytes_read", "bytes_written", "memory_bytes", "cache")
+    }
     return {**columns, "dims": [row.dims for row in rows], "options": [row.options for row in rows]}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernels.console import open_console
-from kernels.cost_model import predict
-from kernels.gpus import Ceilings
-from kernels.op import OpError, Point
-from kernels.registry import OPS, point_of
-from reports.report import Report, RunError, load_report
+from reports.neighbours import neighbour_lines
+from reports.refusal import RunError
+from reports.report import Report, load_report
 from reports.units import show
 
 # Columns whose seconds add up to median_s, and what each is in words.
@@ -31,54 +27,13 @@ TERMS = {
     "clock_s": "a clock below the boost clock",
     "unexplained_s": "not explained by the cost model",
 }
-STEPS = (64, 128, 256)  # whose multiples tiles fill
-BETTER = 1.02  # times the rate, from which another shape is worth naming
 BAR = 24  # characters of the longest bar
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Another size of one dim, and its predicted rate over the point's own."""
-
-    dim: str
-    size: int
-    gain: float
 
 
 def terms_of(row: pd.Series) -> list[tuple[str, float]]:
     """What the time is made of, in words, seconds; they add up to the median. Empty where it was not timed or no peak is known."""
     seconds = [(words, float(row[name])) for name, words in TERMS.items()]
     return [] if any(np.isnan(value) for _, value in seconds) else seconds
-
-
-def neighbours(point: Point, ceilings: Ceilings) -> list[Neighbour]:
-    """Sizes of a single dim, rounded down and up to what tiles fill, at which more FLOP/s are predicted; the best of each dim."""
-    if not OPS[point.op].on_matrix_units:
-        return []
-    changed = [(dim, size) for dim, before in point.dims.items() for size in _rounded(before)]
-    made = [(dim, size, other) for dim, size in changed if (other := _with(point, dim, size)) is not None]
-    found = predict([point, *(other for *_, other in made)], ceilings)
-    rates = found.flops / found.predicted_s
-    gains = [
-        Neighbour(dim, size, float(rate / rates[0]))
-        for (dim, size, _), rate in zip(made, rates[1:], strict=True)
-        if rate >= BETTER * rates[0]
-    ]
-    best = {one.dim: one for one in sorted(gains, key=lambda one: one.gain)}
-    return sorted(best.values(), key=lambda one: -one.gain)
-
-
-def _rounded(size: int) -> set[int]:
-    """Multiples of STEPS just below and above a size, without the size itself."""
-    return {around for step in STEPS for around in (size // step * step, -(-size // step) * step) if around > 0} - {size}
-
-
-def _with(point: Point, dim: str, size: int) -> Point | None:
-    """The point with another size of a dim; None where its op refuses that."""
-    try:
-        return OPS[point.op].point(point.impl, point.precision, {**point.dims, dim: size}, dict(point.options))
-    except OpError:
-        return None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,19 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 0 explained, 2 where the run or the point is not there, or the point has no time or no peak."""
-    try:
-        report = load_report(given.run_dir)
-        row = row_of(report, given.point)
-        terms = terms_of(row)
-        if not terms:
-            why = (
-                f"its status is {row['status']}" if np.isnan(row["median_s"]) else f"no peak of {row['precision']} is known for this device"
-            )
-            raise RunError(f"{given.point}: nothing to explain, {why}")
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Raises RunError where the run or the point is not there, or the point has no time or no peak."""
+    report = load_report(given.run_dir)
+    row = row_of(report, given.point)
+    terms = terms_of(row)
+    if not terms:
+        untimed, unknown = f"its status is {row['status']}", f"no peak of {row['precision']} is known for this device"
+        raise RunError(f"{given.point}: nothing to explain, {untimed if np.isnan(row['median_s']) else unknown}")
     _print(report, row, terms)
     return 0
 
@@ -127,7 +76,5 @@ def _print(report: Report, row: pd.Series, terms: Sequence[tuple[str, float]]) -
         table.add_row(show(seconds, "s"), show(seconds / row["median_s"], "fraction"), bar if seconds >= 0 else f"[dim]{bar}[/dim]", words)
     table.add_row(show(row["median_s"], "s"), "100.0%", "", "measured")
     console.print(table)
-    point, ceilings = point_of(row), report.environment.ceilings
-    for one in neighbours(replace(point, impl=str(row["impl"])), ceilings) if point and ceilings else []:
-        now = point.dims[one.dim] if point else 0
-        console.print(f"{one.dim} = {one.size} instead of {now}: {show(one.gain, 'ratio')} the FLOP/s predicted", highlight=False)
+    for line in neighbour_lines(row.to_frame().T, report.environment.ceilings)[0]:
+        console.print(line, highlight=False)

@@ -7,7 +7,6 @@ import base64
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,9 +14,10 @@ from urllib.parse import unquote_to_bytes
 
 import plotly
 
-from kernels.writing import not_written, write_file
+from kernels.writing import write_file
 from reports.charts import Chart, View
-from reports.report import Report, RunError, load_report
+from reports.refusal import RunError, writing
+from reports.report import Report, load_report
 from reports.sections import SECTIONS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -102,19 +102,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 2 where there is no such run, chart or format, no browser, or the file cannot be written."""
+    """Raises RunError where there is no such run, chart or format, no browser, or the file cannot be written."""
     form = FORMATS.get(given.out.suffix.lower())
     if form is None:
-        print(f"error: {given.out}: a chart is written as {' or '.join(FORMATS)}", file=sys.stderr)
-        return 2
-    try:
-        image = picture(view_of(charts_of(load_report(given.run_dir)), given.name), form)
+        raise RunError(f"{given.out}: a chart is written as {' or '.join(FORMATS)}")
+    image = picture(view_of(charts_of(load_report(given.run_dir)), given.name), form)
+    with writing(given.out):
         write_file(given.out, lambda path: path.write_bytes(image))
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {not_written(given.out, error)}", file=sys.stderr)
-        return 2
     print(given.out)
     return 0

@@ -12,16 +12,13 @@ from benches.row import FAILED
 from benches.run.journal import NAME, read_journal
 from reports.environment import Environment, load_environment
 from reports.frame import build_frame
+from reports.refusal import RunError
 
 # Seen in 1,462 pairs of runs (python -m studies.aa); reports/compare/noise.py takes its `alone` from them.
 BETWEEN_CPU_RUNS = (
     "runs of the same code on a shared CPU differ by 1% in some points and by 15% in others, which live in a shared cache; of 1,462 pairs "
     "the furthest differed by 1.83×"
 )
-
-
-class RunError(Exception):
-    """Nothing to report on; the message is one line."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernels.console import text_console
+from kernels.listed import and_more
 from reports.palette import STATUSES, UNKNOWN_STATUS
 from reports.pick import largest
 from reports.report import Report
@@ -83,8 +84,7 @@ def _failures(report: Report, width: int) -> Iterator[str]:
     found = sorted(groups, key=lambda group: -len(group[1]))
     for (status, reason), rows in found[:FAILURES]:
         first = cut(str(rows["point"].iloc[0]), 48)
-        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-        yield f"[red]{escape(str(status))}[/red] {escape(first)}{more}"
+        yield f"[red]{escape(str(status))}[/red] {escape(first)}{and_more(len(rows) - 1)}"
         yield f"  {escape(cut(' '.join(str(reason).split()), 2 * width - 4))}"
     if len(found) > FAILURES:
         yield f"and {len(found) - FAILURES} more reasons: the page has them"

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from kernels.escaping import markdown, one_line
-from kernels.writing import not_written, write_text
+from kernels.writing import write_text
 from reports.columns import column
-from reports.report import RunError, load_report
+from reports.refusal import RunError, writing
+from reports.report import load_report
 from reports.store import spreadsheet
 from reports.units import show
 
@@ -93,19 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 2 where there is no run, no such column, or the file cannot be written."""
-    try:
-        text = table_text(chosen(load_report(given.run_dir).frame, given.columns), given.format)
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Raises RunError where there is no run, no such column, or the file cannot be written."""
+    text = table_text(chosen(load_report(given.run_dir).frame, given.columns), given.format)
     if given.out is None:
         print(text, end="")
         return 0
-    try:
+    with writing(given.out):
         write_text(given.out, text)
-    except OSError as error:
-        print(f"error: {not_written(given.out, error)}", file=sys.stderr)
-        return 2
     print(os.fspath(given.out))
     return 0

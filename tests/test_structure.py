@@ -100,7 +100,7 @@ def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
     paths = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.append({str(ROOT)!r})"
     code = f"{paths}; from kernels.guard import check_imports; check_imports()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"error: `reports` resolves to {tmp_path / 'reports' / '__init__.py'}, not to")
     check_imports()
 
@@ -110,7 +110,7 @@ def test_the_guard_names_an_intruder(tmp_path: Path) -> None:
 def test_a_command_on_a_bare_machine_says_what_to_install(command: str) -> None:
     """Without site-packages: the first package that is imported is named."""
     done = subprocess.run([sys.executable, "-S", "-m", *command.split()], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert re.fullmatch(r"error: \w+ is not installed: pip install -r requirements.txt\n", done.stderr)
 
 

@@ -129,7 +129,7 @@ class CpuDevice:
             "device_uuid": None,
             "driver": None,
             "gpu": None,
-            "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s", "caches", "call_s"}),
+            "ceilings": self.ceilings.model_dump(include={"peak_flops_per_s", "bandwidth_bytes_per_s", "caches", "call_s", "step_call_s"}),
             "cpu": {
                 "model": model,
                 "cores": psutil.cpu_count(logical=False) or 1,

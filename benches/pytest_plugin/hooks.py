@@ -33,6 +33,7 @@ from kernels.collector import collector_paused
 from kernels.escaping import one_line
 from kernels.guard import ROOT
 from kernels.imports import HELP, Imported, ImportProblem, load_imports, specs
+from kernels.listed import first_of
 from kernels.precisions import PRECISIONS
 from kernels.printing import Rendered, Stream, end, say_what_was_lost
 from kernels.registry import OPS
@@ -236,6 +237,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def lost_points(lost: list[str]) -> str:
     """Names at most NAMED of the points without a row."""
-    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
     have = "1 selected point has" if len(lost) == 1 else f"{len(lost)} selected points have"
-    return f"{have} no row: {', '.join(lost[:NAMED])}{more}"
+    return f"{have} no row: {first_of(lost, NAMED)}"

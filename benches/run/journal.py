@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from benches.row import WORD, NewerRow, Row
 from benches.run.plausible import implausible
+from kernels.listed import first_of
 
 NAME = "rows.jsonl"
 SYNC = getattr(os, "fdatasync", os.fsync)  # the data and the file's size, not its times: a fifth less to wait for
@@ -68,9 +69,9 @@ class Contents:
         """Returns a sentence each for what is damaged, for what a newer version wrote, and for what of that is not read."""
         found = []
         if self.problems:
-            found.append(f"{_count(self.problems, 'damaged line')} in {NAME} left out: {_first(self.problems)}")
+            found.append(f"{_count(self.problems, 'damaged line')} in {NAME} left out: {first_of(self.problems, NAMED, '; ')}")
         if self.unread:
-            found.append(f"{_count(self.unread, 'line')} in {NAME} left out, {NEWER}: {_first(self.unread)}")
+            found.append(f"{_count(self.unread, 'line')} in {NAME} left out, {NEWER}: {first_of(self.unread, NAMED, '; ')}")
         newer = [row for row in self.rows if isinstance(row, NewerRow)]
         if newer:
             unknown = ", ".join(sorted({name for row in newer for name in row.unknown_names()}))
@@ -80,11 +81,6 @@ class Contents:
 
 def _count(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def _first(lines: Sequence[str]) -> str:
-    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-    return f"{'; '.join(lines[:NAMED])}{more}"
 
 
 @dataclass(frozen=True)

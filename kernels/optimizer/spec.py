@@ -9,13 +9,14 @@ FLOPs a parameter count each add, subtract, multiply, divide and root of the for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kernels import support
 from kernels.op import DATA, Cost, Impl, Op, Option, Point
 from kernels.parameter_copies import OPTIMIZER_STATES, SCHEMES, Scheme
+from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind, Platform
 
@@ -27,6 +28,7 @@ class Method:
     formula: str
     flops: int  # a parameter
     temporaries: Callable[[int], tuple[int, int]]  # of PyTorch without fusion: whole tensors at once, (one by one, all at once)
+    operators: Callable[[int], tuple[int, int, int]]  # that PyTorch calls, as the dispatcher counts them: (…, …, fused)
 
 
 def _no_temporaries(tensors: int) -> tuple[int, int]:
@@ -36,18 +38,34 @@ def _no_temporaries(tensors: int) -> tuple[int, int]:
 # The table of conventions: count the operations in the formula. Temporaries are read off torch.optim: one by one, what the tensor
 # before left behind lives until it is replaced; all at once (foreach), each temporary is there for every tensor.
 METHODS = {
-    "sgd": Method("p ← p − lr · g", 2, _no_temporaries),
-    "momentum": Method("b ← μ · b + g; p ← p − lr · b", 4, _no_temporaries),
+    "sgd": Method("p ← p − lr · g", 2, _no_temporaries, lambda tensors: (2 + tensors, 3, 3)),
+    "momentum": Method("b ← μ · b + g; p ← p − lr · b", 4, _no_temporaries, lambda tensors: (2 + 3 * tensors, 5, 3)),
     # √s, and foreach's −lr · g
-    "adagrad": Method("s ← s + g · g; p ← p − lr · g / (√s + ε)", 7, lambda tensors: (min(tensors, 2), 2 * tensors)),
-    "rmsprop": Method("s ← α · s + (1 − α) · g · g; p ← p − lr · g / (√s + ε)", 9, lambda tensors: (min(tensors, 2), tensors)),
+    "adagrad": Method(
+        "s ← s + g · g; p ← p − lr · g / (√s + ε)",
+        7,
+        lambda tensors: (min(tensors, 2), 2 * tensors),
+        lambda tensors: (2 + 6 * tensors, 9 + tensors, 4),
+    ),
+    "rmsprop": Method(
+        "s ← α · s + (1 − α) · g · g; p ← p − lr · g / (√s + ε)",
+        9,
+        lambda tensors: (min(tensors, 2), tensors),
+        lambda tensors: (2 + 6 * tensors, 9, 9),
+    ),
     # √v, and one by one √v divided by √(1 − β₂ᵗ)
     "adam": Method(
         "m ← β₁ · m + (1 − β₁) · g; v ← β₂ · v + (1 − β₂) · g · g; p ← p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)",
         14,
         lambda tensors: (min(tensors, 2) + 1, tensors),
+        lambda tensors: (2 + 9 * tensors, 11 + 2 * tensors, 4),
     ),
-    "adamw": Method("p ← (1 − lr · λ) · p, then as adam", 15, lambda tensors: (min(tensors, 2) + 1, tensors)),
+    "adamw": Method(
+        "p ← (1 − lr · λ) · p, then as adam",
+        15,
+        lambda tensors: (min(tensors, 2) + 1, tensors),
+        lambda tensors: (2 + 10 * tensors, 12 + 2 * tensors, 4),
+    ),
 }
 
 # Chosen so that an error in any of them shows over the rounding of 16 bits: β₂ as language models are trained with (Brown et al. 2020,
@@ -151,6 +169,12 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     return Cost(METHODS[method].flops * parameters, int(read * parameters), int(written * parameters), int(held * parameters) + extra)
 
 
+def operators(point: Point, parts: Sequence[Part]) -> int:
+    """That PyTorch calls for a step: one by one they grow with the tensors. With a master, weights and gradients are cast besides."""
+    one_by_one, all_at_once, fused = METHODS[point.options["method"]].operators(point.dims["tensors"])
+    return {"one by one": one_by_one, "all at once": all_at_once, None: fused}[eager(point)] + (2 if has_master(point) else 0)
+
+
 def unsupported(point: Point, platform: Platform) -> str | None:
     """What no implementation can do, or None."""
     if support.is_fp8(point.precision):
@@ -186,6 +210,8 @@ OP = Op.define(
     dims=("tensors", "n"),
     cost=cost,
     small={"tensors": 3, "n": 1291},  # several tensors, each of several blocks, the last one ragged
+    operators=operators,
+    predicted_by_impl=True,
     many_launches=True,
     impls=(
         StepImpl("torch", "torch_impl:one_by_one", unsupported, eager="one by one"),

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from kernels import support
 from kernels.models.config import DeepLinear
 from kernels.op import Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
+from kernels.parts import operators_a_part
 from kernels.support import DeviceKind, Platform
 from kernels.training.memory import memory
 from kernels.training.parts import parts
@@ -108,7 +109,7 @@ OP = Op.define(
     cost=cost,
     small=small,
     parts=parts,
-    operators_a_part=4,  # as the dispatcher counts them: 2 to 5.3
+    operators=operators_a_part(4),  # as the dispatcher counts them: 2 to 5.3
     on_matrix_units=True,
     least_flops=least_flops,
     many_launches=True,

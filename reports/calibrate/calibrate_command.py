@@ -13,7 +13,6 @@ from rich.table import Table
 from benches.row import Status
 from kernels.console import open_console
 from kernels.gpus import DEFAULT_GPU, Gpu, GpuError, find_gpu, load_gpu
-from kernels.writing import not_written
 from reports.calibrate.calibration_text import quality_table, refusals, show
 from reports.calibrate.cpu_runs import calibrate_cpu, judge
 from reports.calibrate.gpu_runs import calibrate_gpu, judge_gpu
@@ -21,6 +20,7 @@ from reports.calibrate.observations import CalibrationError, Runs, load_runs
 from reports.calibrate.quality import Quality
 from reports.calibrate.result import Fitted
 from reports.calibrate.write import cpu_yaml, gpu_yaml, write
+from reports.refusal import writing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +49,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     out = given.out or given.run_dir[-1] / "calibration.yaml"
-    try:
+    with writing(out):
         write(made.text, out)
-    except OSError as error:
-        print(f"error: {not_written(out, error)}", file=sys.stderr)
-        return 2
     show(made.shown, open_console())
     print(f"predictions use these constants once the file is {made.used}")
     print(out)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from kernels.console import open_console
-from kernels.writing import not_written, write_text
-from reports.report import RunError, load_report
+from kernels.writing import write_text
+from reports.refusal import RunError, check_folder, writing
+from reports.report import load_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,8 @@ def _percent(text: str) -> float:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Exit code 0 compared, 1 with --fail-on-slower where something is worse, 2 where runs cannot be compared or the page not written."""
+    """Exit code 0 compared, 1 with --fail-on-slower where something is worse. Raises RunError where runs cannot be compared or a file
+    not written."""
     from reports.compare.comparison import compare  # scipy takes a second to import, which the other commands need not wait for
     from reports.compare.comparison_files import to_csv, to_json, to_markdown
     from reports.compare.comparison_page import write_page
@@ -57,25 +58,16 @@ def run(given: argparse.Namespace) -> int:
 
     before, after = (given.runs, given.vs) if given.vs else (given.runs[:1], given.runs[1:])
     if not given.vs and len(given.runs) != 2:
-        print(f"error: two runs are compared, {len(given.runs)} named: several of a side go before and after --vs", file=sys.stderr)
-        return 2
+        raise RunError(f"two runs are compared, {len(given.runs)} named: several of a side go before and after --vs")
     out = given.out or after[-1] / f"compare-{before[-1].resolve().name}.html"
-    if given.out and not os.path.isdir(out.parent):
-        print(f"error: {out.parent}: no such directory", file=sys.stderr)
-        return 2
-    try:
-        found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
+    check_folder(given.out)
+    found = compare([load_report(run) for run in before], [load_report(run) for run in after], given.threshold)
+    with writing(out):
         page = write_page(found, out)
-        for asked, make in ((given.json, to_json), (given.markdown, to_markdown), (given.csv, to_csv)):
-            if asked is not None:
-                out = asked  # which the message names where it cannot be written
-                write_text(out, make(found))
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {not_written(out, error)}", file=sys.stderr)
-        return 2
+    for asked, make in ((given.json, to_json), (given.markdown, to_markdown), (given.csv, to_csv)):
+        if asked is not None:
+            with writing(asked):
+                write_text(asked, make(found))
     for problem in (*found.a.problems, *found.b.problems):
         print(f"warning: {problem}", file=sys.stderr)
     show(found, open_console(), given.all)

@@ -17,7 +17,8 @@ from reports.compare.noise import CPU, GPU, Assumed, Spread, spreads
 from reports.compare.pair_verdicts import judge, shift
 from reports.compare.pairing import join, measured
 from reports.compare.side import Side, side
-from reports.report import Report, RunError
+from reports.refusal import RunError
+from reports.report import Report
 
 # In the order that deserves attention; changes of status before changes of speed.
 CHANGED = ("fails now", "other status", "works now", "only in A", "only in B")

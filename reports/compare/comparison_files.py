@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from kernels.escaping import code, markdown
+from kernels.listed import and_more
 from reports.compare.comparison import CHANGED, Comparison
 from reports.compare.comparison_page import shown
 from reports.compare.words import count_line, one_run_line, run_line, shift_line
@@ -109,4 +110,4 @@ def _interval(low: float, high: float) -> str:
 
 
 def _rest(count: int) -> list[str]:
-    return ["", f"… and {count - LISTED} more"] if count > LISTED else []
+    return ["", f"…{and_more(count - LISTED)}"] if count > LISTED else []

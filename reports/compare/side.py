@@ -12,9 +12,11 @@ import pandas as pd
 from scipy.stats import t
 
 from benches.row import DISTURBED, FAILED, TIMED
+from kernels.listed import and_more
 from reports.compare.differences import differences, fields
 from reports.environment import Environment
-from reports.report import Report, RunError
+from reports.refusal import RunError
+from reports.report import Report
 
 LEVEL = 0.99  # of the interval of a point's time between runs, as of a median's within one
 Record = dict[Hashable, Any]  # a row of a frame
@@ -41,8 +43,7 @@ class Side:
     @property
     def name(self) -> str:
         """run-3, or run-3 and 2 more."""
-        name, more = self.last.run_dir.resolve().name, len(self.reports) - 1
-        return f"{name} and {more} more" if more else name
+        return f"{self.last.run_dir.resolve().name}{and_more(len(self.reports) - 1)}"
 
     @property
     def problems(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from kernels.listed import and_more, first_of
 from reports.compare.comparison import JUDGED, Comparison
 from reports.compare.noise import CPU, MOST_PRIOR, PRIOR_PAIRS, TAIL_DF
 from reports.compare.pair_verdicts import FALSE_DISCOVERY, LEVEL
@@ -53,8 +54,7 @@ def _changes(found: Comparison) -> Iterator[Remark]:
         rows = found.of(verdict)
         if len(rows):
             first = rows.iloc[0]
-            more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-            yield Remark(tone, f"{len(rows):,} {verdict}:", str(first["point"]), f"{more} — {first['why']}")
+            yield Remark(tone, f"{len(rows):,} {verdict}:", str(first["point"]), f"{and_more(len(rows) - 1)} — {first['why']}")
 
 
 def _called(found: Comparison) -> Iterator[Remark]:
@@ -72,10 +72,9 @@ def _families(found: Comparison) -> Iterator[Remark]:
     """A family's mean shows what its pairs by themselves may not."""
     for verdict, tone in (("slower", "bad"), ("faster", "good")):
         called = [family for family in found.families if family.verdict == verdict]
-        words = [f"{f.op} {f.impl} {f.precision} {show(f.ratio, 'ratio')} ({f.pairs:,} pairs)" for f in called[:FAMILIES]]
+        words = [f"{f.op} {f.impl} {f.precision} {show(f.ratio, 'ratio')} ({f.pairs:,} pairs)" for f in called]
         if called:
-            more = f" and {len(called) - FAMILIES} more" if len(called) > FAMILIES else ""
-            yield Remark(tone, f"In the mean {verdict}: {', '.join(words)}{more}.")
+            yield Remark(tone, f"In the mean {verdict}: {first_of(words, FAMILIES)}.")
 
 
 def _whole_run(found: Comparison) -> Iterator[Remark]:

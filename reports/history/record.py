@@ -113,7 +113,7 @@ def _point(row: Row) -> dict[str, Any]:
     conditions.pop("energy_j")
     names = ("point", "op", "impl", "precision", "regime", "cache", "mode", "status", "reason", "median_s", "ci_low_s", "ci_high_s")
     return {
-        **{name: getattr(row, name) for name in (*names, "duty", "config", "source_hash", "machine_code_hash")},
+        **{name: getattr(row, name) for name in (*names, "duty", "config", "source_hash", "machine_code_hash", "cost_source", "tolerance")},
         "dims": json.dumps(row.dims, separators=(",", ":")),
         "flops": float(row.flops),
         "bytes": float(row.bytes_read + row.bytes_written),

@@ -55,10 +55,12 @@ POINT = {
     "throttle_reasons": pa.string(),
     "mode": pa.string(),  # of benches.devices.base.Mode
     "duty": pa.float64(),
+    "cost_source": pa.string(),  # of benches.row.CostSource: where `flops` and `bytes` come from
+    "tolerance": pa.string(),  # of benches.row.ToleranceSource
 }
 ADDED = {  # in SQL; a file from before these were kept lacks them, and they are null on its lines
     **{"mode": "VARCHAR", "duty": "DOUBLE"},
-    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables", "narrowed_by"), "VARCHAR"),
+    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables", "narrowed_by", "cost_source", "tolerance"), "VARCHAR"),
 }
 SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
 SENTINEL = "sentinel"

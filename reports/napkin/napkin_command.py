@@ -15,6 +15,7 @@ from reports.napkin.asked import Question
 from reports.napkin.napkin_page import write_page
 from reports.napkin.published import published
 from reports.napkin.question import load_question, question_names
+from reports.refusal import writing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +46,8 @@ def run(given: argparse.Namespace) -> int:
         return 2
     answers = [answer(question) for question in questions]
     if given.out:
-        try:
+        with writing(given.out):
             write_page(answers, given.out)
-        except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
     console = open_console()
     for one in answers:
         show(one, console)

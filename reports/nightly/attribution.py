@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kernels.fingerprint import source_changed, version
+from kernels.listed import first_of
 from reports.nightly.model import Attribution, NodeShift
 from reports.nightly.nights import POINT_KEY, WAY
 from reports.nightly.variables import variable_changes
@@ -160,5 +161,5 @@ def effect(before: pd.DataFrame, tonight: pd.DataFrame, changes: Sequence[str], 
     families = [
         f"{' '.join(map(str, key))} {show(np.exp(row['mean']), 'change')} ({row['size']:.0f} points)" for key, row in named.iterrows()
     ]
-    listed = ", ".join(families[:FAMILIES]) + (f" and {len(families) - FAMILIES} more" if len(families) > FAMILIES else "")
+    listed = first_of(families, FAMILIES)
     return [f"Since {', '.join(changes)}, in the mean, of one night: {listed or 'no family moved by more than matters'}."]

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import asdict
 
 from kernels.escaping import code, markdown, printable
+from kernels.listed import and_more
 from reports.nightly.model import Verdict
 from reports.nightly.words import cause, change_line, commits_line, rerun_command, status_line, warning_line
 from reports.units import show
@@ -74,4 +75,4 @@ def to_markdown(verdict: Verdict) -> str:
 
 
 def _rest(count: int) -> list[str]:
-    return ["", f"… and {count - LISTED} more"] if count > LISTED else []
+    return ["", f"…{and_more(count - LISTED)}"] if count > LISTED else []

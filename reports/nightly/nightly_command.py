@@ -25,6 +25,7 @@ from reports.nightly.night_verdict import Judged
 from reports.nightly.nights import EACH_RUN, night_from
 from reports.nightly.verdict_text import show
 from reports.nightly.words import summary
+from reports.refusal import check_folder
 from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
@@ -53,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """The exit code of the module's docstring."""
-    if given.out and not os.path.isdir(given.out.parent):
-        print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
-        return 2
+    check_folder(given.out)
     try:
         thresholds = load_thresholds(given.thresholds) if given.thresholds else load_thresholds()
         accepted = load_accepted(given.accepted) if given.accepted else []

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benches.row import KNOWN
 from benches.run.sentinels import DRIFT, Reading, drift
+from kernels.listed import first_of
 from reports.compare.noise import CPU, GPU
 from reports.history.schema import SERIES
 from reports.nightly.model import NodeShift
@@ -101,9 +102,8 @@ def missing_points(expected: Sequence[str], present: Container[str]) -> list[str
     here = len(expected) - len(missing)
     if here >= COMPLETE * len(expected):
         return []
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     return [
-        f"{here} of {len(expected)} points that the nights before had were measured: {', '.join(missing[:NAMED])}{more} "
+        f"{here} of {len(expected)} points that the nights before had were measured: {first_of(missing, NAMED)} "
         f"{'is' if len(missing) == 1 else 'are'} missing. Check how the run was started and how it ended."
     ]
 
@@ -119,10 +119,7 @@ def _environment(change: str) -> str:
 
 
 def _modes(changes: Mapping[str, Sequence[str]]) -> str:
-    told = []
-    for change, points in changes.items():
-        more = f" and {len(points) - NAMED} more" if len(points) > NAMED else ""
-        told.append(f"{change}: {', '.join(points[:NAMED])}{more}")
+    told = [f"{change}: {first_of(points, NAMED)}" for change, points in changes.items()]
     count = sum(map(len, changes.values()))
     points, series, they = (
         ("1 point is", "its series begins", "it was") if count == 1 else (f"{count} points are", "their series begin", "they were")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from kernels.guard import ROOT
 from kernels.writing import write_text
 from reports.reference.pages import pages
+from reports.refusal import writing
 
 FOLDER = ROOT / "docs" / "reference"
 
@@ -20,12 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     made = pages()
-    try:
+    with writing(given.out):
         given.out.mkdir(parents=True, exist_ok=True)
         for name, text in made.items():
             write_text(given.out / name, text)
-    except OSError as error:
-        print(f"error: cannot write {given.out}: {error.strerror}", file=sys.stderr)
-        return 2
     print(f"{len(made)} pages in {given.out}")
     return 0

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benches.row import DISTURBED
 from benches.run.sentinels import drift, read_sentinels
+from kernels.listed import and_more
 from kernels.registry import OPS
 from reports.page import render
 from reports.palette import STATUSES
@@ -20,6 +21,7 @@ from reports.units import MISSING, show
 LEAD = "The sweep, the machine and the most notable results, worst first; click a name to open its point."
 MAX_REMARKS = 10
 FAR = 2.0  # times the prediction, or its inverse: less is within what the cost model can tell
+BEYOND = 1.25  # of a ceiling that was measured: less is the spread of a shared machine
 BUSY = 0.5  # of the cores, taken by other work: beyond, an OpenMP barrier waits for a core
 
 
@@ -78,8 +80,8 @@ def _failures(report: Report) -> list[Remark]:
         rows = report.failed[report.failed["status"] == status]
         if len(rows):
             first = rows.iloc[0]
-            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-            remarks.append(Remark("bad", f"{len(rows)} {status}:", first["point"], f"{more} — {first['reason'] or 'no reason given'}"))
+            why = f"{and_more(len(rows) - 1)} — {first['reason'] or 'no reason given'}"
+            remarks.append(Remark("bad", f"{len(rows):,} {status}:", first["point"], why))
     if report.environment.fields.get("interrupted"):
         remarks.append(Remark("caution", "The run was interrupted: the sweep's remaining points are missing."))
     return remarks
@@ -92,7 +94,16 @@ def _machine(report: Report) -> list[Remark]:
     cores = cpu.get("cores") if isinstance(cpu, dict) else None
     if report.on_cpu and isinstance(load, float) and isinstance(cores, int) and load > BUSY * cores:
         found.insert(0, f"it was busy when the run began (load {load:.1f} on {cores} cores)")
+    if report.on_cpu and (beyond := _beyond_ceilings(report)):
+        found.append(f"{beyond}, so these were measured while other processes took the CPU: shares are too high")
     return [Remark("caution", f"The machine was not steady, so times may be too long: {'; '.join(found)}.")] if found else []
+
+
+def _beyond_ceilings(report: Report) -> str:
+    """How many points ran faster than a peak or bandwidth that the run measured on its CPU allows; empty where none did."""
+    beyond = int((report.timed[["peak_fraction", "bandwidth_fraction"]] > BEYOND).any(axis=1).sum())
+    points = "1 point exceeds" if beyond == 1 else f"{beyond:,} points exceed"
+    return f"{points} the peaks or bandwidths that were measured as the run began" if beyond else ""
 
 
 def _remedy(report: Report) -> str:

@@ -10,6 +10,7 @@ from benches.row import TIMED, Row
 from kernels.cost_model import predict
 from kernels.escaping import code, markdown
 from kernels.gpus import Gpu
+from kernels.listed import first_of
 from kernels.registry import OPS, point_of
 from reports.environment import Environment
 from reports.units import microseconds, tera
@@ -92,8 +93,8 @@ def failures(checks: Sequence[Check]) -> list[str]:
         if check.verdict == "unfinished":
             groups.setdefault((check.step, check.note), []).append(check)
     for (step, note), unfinished in groups.items():
-        first, others = unfinished[0], len(unfinished) - 1
-        name = f"{first.check} and {others} more" if others else first.check
+        first = unfinished[0]
+        name = first_of([check.check for check in unfinished], 1)
         rows.append(
             (step, name, f"{figure(first.value)} {first.unit}".strip(), first.expected, f"unfinished: {note}" if note else "unfinished")
         )

@@ -31,7 +31,8 @@ from benches.run.journal import read_journal
 from benches.sweep.load import SweepError, load_sweep
 from reports.build import write_report
 from reports.environment import load_environment
-from reports.report import RunError, load_report
+from reports.refusal import RunError
+from reports.report import load_report
 from studies.fuzz.runs import environment_input, journal_input, lines, text
 from studies.fuzz.sweeps import sweep_input
 

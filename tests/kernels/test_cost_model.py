@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, Prediction, napkin_s, parts_s, predict, predict_rows, roofline_s
 from kernels.cpu_model import operators
 from kernels.elementwise.spec import FUNCTIONS
-from kernels.gpus import Ceilings, load_gpu
+from kernels.gpus import CacheLevel, Ceilings, load_gpu
 from kernels.guard import ROOT
 from kernels.op import Point
 from kernels.parts import Contraction, Stream
@@ -297,24 +296,69 @@ def test_parts_repeat() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("op", ["gradient", "transformer", "train_step"])
 def test_operators_are_about_those_that_torch_calls(op: str) -> None:
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    from benches.devices.tensors import TensorWorkload
     from benches.sweep.load import load_sweeps
-
-    class Counting(TorchDispatchMode):
-        called = 0
-
-        def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-            self.called += 1
-            return function(*arguments, **(named or {}))
 
     points = [p for p in load_sweeps(["smoke"]).points if (p.op, p.impl, p.precision) == (op, "torch", "fp32")]
     assert points
     for point in points:
-        workload = TensorWorkload(point, point, "cpu", 0)
-        workload.launch()
-        with Counting() as counting:
-            workload.launch()
         expected = operators(point, OPS[op].parts(point, OPS[op].cost(point, "cpu")))
-        assert expected / 2.2 < counting.called < 2.2 * expected, point.id
+        assert expected / 2.2 < called(point) < 2.2 * expected, point.id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("impl", ["torch", "torch_foreach", "torch_fused"])
+@pytest.mark.parametrize("method", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize(("precision", "master"), [("fp32", "none"), ("bf16", "fp32")])
+def test_an_optimizers_operators_are_those_that_torch_calls(method: str, impl: str, precision: str, master: str) -> None:
+    if (method, impl) == ("rmsprop", "torch_fused"):
+        return  # which PyTorch does not have
+    for tensors in (1, 2, 5):
+        point = OPS["optimizer"].point(impl, precision, {"tensors": tensors, "n": 127}, {"method": method, "master": master})
+        assert operators(point, OPS["optimizer"].parts(point, OPS["optimizer"].cost(point, "cpu"))) == called(point), point.id
+
+
+def called(point: Point) -> int:
+    """The operators of a call of the point, as PyTorch's dispatcher counts them."""
+    from benches.devices.ceilings import Counted
+    from benches.devices.tensors import TensorWorkload
+
+    workload = TensorWorkload(point, point, "cpu", 0)
+    workload.launch()
+    with Counted() as counted:
+        workload.launch()
+    return counted.operators
+
+
+CPU = Ceilings(
+    peak_flops_per_s={"fp32": 1e11},
+    bandwidth_bytes_per_s=1e10,
+    caches=(CacheLevel(name="L2", bytes=2**20, bandwidth_bytes_per_s=4e10),),
+    call_s=1e-6,
+    step_call_s=5e-6,
+)
+
+
+def adamw(impl: str, tensors: int) -> Point:
+    return OPS["optimizer"].point(impl, "fp32", {"tensors": tensors, "n": 2**20 // tensors}, {"method": "adamw"})
+
+
+def test_a_cpus_loop_over_tensors_pays_for_its_operators() -> None:
+    """28 bytes of traffic a parameter, 2²⁰ of them; 2 + 10 operators a tensor in the loop, 12 + 2 at once, 4 fused."""
+    points = [adamw(impl, 256) for impl in ("torch", "torch_foreach", "torch_fused")]
+    moving = 28 * 2**20 / 1e10
+    expected = [moving + 5e-6 * count for count in (2562, 524, 4)]
+    found = predict(points, CPU)
+    np.testing.assert_allclose(found.predicted_s, expected, rtol=1e-12)
+    assert found.bound.tolist() == ["overhead", "memory", "memory"]
+    columns = {name: [getattr(point, name) for point in points] for name in ("op", "impl", "precision", "dims", "options")} | {
+        name: getattr(found, name) for name in ("flops", "bytes_read", "bytes_written", "memory_bytes")
+    }
+    np.testing.assert_allclose(predict_rows(columns, CPU).predicted_s, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("m", "bandwidth"), [(127, 4e10), (256, 4e10), (257, 4e10), (4099, 1e10)])
+def test_a_cpus_prediction_uses_the_level_that_holds_the_point(m: int, bandwidth: float) -> None:
+    """Three fp32 operands of (m, 256): up to m = 341 they fit 1 MiB."""
+    found = predict([elementwise(m, 256, "fp32")], CPU)
+    assert found.predicted_s[0] == pytest.approx(max(12 * 256 * m / bandwidth, 256 * m / 1e11) + 1e-6, rel=1e-12)
+    assert found.roofline_s[0] == pytest.approx(12 * 256 * m / 1e10, rel=1e-12)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.guard import two_packages
+from kernels.guard import missing_package_in_a_line, two_packages
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,13 @@ def test_other_errors_are_left_alone(statement: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # of any kind
         exec(statement)
     assert two_packages(caught.value) is None
+
+
+@pytest.mark.parametrize(("given", "code"), [((), 2), ((4,), 4)])
+def test_a_missing_package_is_a_line_and_not_the_code_of_a_finding(
+    given: tuple[int, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped, missing_package_in_a_line(*given):
+        __import__("a_package_that_nobody_has.part")
+    assert stopped.value.code == code
+    assert capsys.readouterr().err == "error: a_package_that_nobody_has is not installed: pip install -r requirements.txt\n"

@@ -13,7 +13,8 @@ from kernels.cost_model import predict
 from kernels.gpus import load_gpu
 from kernels.registry import OPS
 from reports.__main__ import main
-from reports.explain import TERMS, neighbours
+from reports.explain import TERMS
+from reports.neighbours import neighbour_lines, neighbours
 from reports.report import load_report
 
 pytestmark = pytest.mark.slow
@@ -62,10 +63,37 @@ def test_a_slow_clock_is_a_term_of_its_own(make_run: Callable[..., Path]) -> Non
 
 
 def test_a_neighbour_that_fills_its_tiles_is_named() -> None:
-    found = {one.dim: one for one in neighbours(matmul(4097, 4096, 4096), H100)}
+    ragged, add = neighbours(
+        [matmul(4097, 4096, 4096), OPS["elementwise"].point("torch", "fp32", {"m": 127, "n": 129}, {"function": "add"})], H100
+    )
+    found = {one.dim: one for one in ragged}
     assert found["m"].size in (4096, 4224, 4352)
     assert found["m"].gain > 1.02
-    assert neighbours(OPS["elementwise"].point("torch", "fp32", {"m": 127, "n": 129}, {"function": "add"}), H100) == []
+    assert str(found["m"]).startswith(f"m = {found['m'].size} instead of 4097: ")
+    assert add == []
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 127, 129), (129, 1009, 127), (4097, 4096, 4096), (5003, 4099, 131)])
+def test_a_neighbours_gain_is_that_of_two_predictions(m: int, n: int, k: int) -> None:
+    point = matmul(m, n, k)
+    for one in neighbours([matmul(8192, 8192, 8192), point], H100)[1]:
+        both = predict([point, matmul(**{**point.dims, one.dim: one.size})], H100)
+        own, other = both.flops / both.predicted_s
+        assert one.gain == pytest.approx(other / own, rel=1e-12)
+        assert one.gain >= 1.02
+        assert one.instead_of == point.dims[one.dim]
+
+
+def test_page_and_command_name_the_same_shapes(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    point = matmul(4097, 4096, 4096)
+    row = new_row(point, OPS["matmul"].cost(point, "cuda"), "ok", cache="cold", median_s=1e-3)
+    run = make_run("cuda", "one", rows=[row, new_row(matmul(129, 1009, 127), OPS["matmul"].cost(point, "cuda"), "oom", "no memory")])
+    lines = neighbour_lines(load_report(run).frame, H100)
+    assert lines[0]
+    assert lines[1] == [], "it has no time"
+    assert neighbour_lines(load_report(run).frame, None) == [[], []]
+    assert main(["explain", str(run), point.id]) == 0
+    assert capsys.readouterr().out.splitlines()[-len(lines[0]) :] == lines[0]
 
 
 def test_the_command_prints_terms_and_names_a_point_that_is_not_there(

@@ -18,7 +18,7 @@ from reports.history.foreign import benchmark_table
 from reports.history.record import UnusableRun, run_fields, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION
 from reports.history.store import add_run, add_table, open_history, prune, set_aside, set_unreadable_aside
-from tests.reports.conftest import ENVIRONMENTS
+from tests.reports.conftest import ENVIRONMENTS, fake_rows, sweep
 
 MakeRun = Callable[..., Path]
 
@@ -80,7 +80,9 @@ def test_what_times_depend_on_is_kept(environment: dict[str, Any], kept: tuple[s
 
 
 def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:
-    run = make_run("cuda")
+    rows = fake_rows(sweep("small"), "cuda")
+    rows[0] = rows[0].model_copy(update={"cost_source": "counted", "tolerance": "estimated"})
+    run = make_run("cuda", rows=rows)
     table = run_table(run)
     assert table.schema.equals(SCHEMA, check_metadata=False)
     by_point = {line["point"]: line for line in table.to_pylist()}
@@ -88,6 +90,7 @@ def test_lines_hold_what_the_rows_say(make_run: MakeRun) -> None:
         line = by_point[row.point]
         assert (line["status"], line["median_s"], line["sm_clock_hz"]) == (row.status, row.median_s, row.conditions.sm_clock_hz)
         assert (line["mode"], line["duty"]) == (row.mode, row.duty) == (("events", 0.75) if row.median_s else (None, None))
+        assert (line["cost_source"], line["tolerance"]) == (row.cost_source, row.tolerance)
         assert (line["torch"], line["driver"], line["device_name"]) == ("2.13.0", "575.57.08", "NVIDIA H100 80GB HBM3")
         assert json.loads(line["dims"]) == row.dims
 

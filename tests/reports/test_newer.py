@@ -18,7 +18,8 @@ from reports.environment import load_environment
 from reports.history.record import UnusableRun, run_table
 from reports.history.schema import MARK, SCHEMA, VERSION
 from reports.history.store import SET_ASIDE, open_history
-from reports.report import RunError, load_report
+from reports.refusal import RunError
+from reports.report import load_report
 from reports.validation.contact import load_checks
 from tests.reports.conftest import CPU_CEILINGS, ENVIRONMENTS
 from tests.reports.test_validation import CHECKS, contact  # noqa: F401

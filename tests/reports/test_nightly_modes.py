@@ -33,7 +33,7 @@ def add_night(history: Path, night: int, mode: str | None, gpu: str = "GPU-0", *
     started = FIRST + timedelta(days=night, minutes=int(gpu[-1]))
     of_run = OF_A_RUN | {"run": f"{started:%Y%m%dT%H%M%SZ}-{gpu}", "started_utc": started, "run_dir": "", "device_uuid": gpu} | changes
     alike = {"op": "matmul", "impl": "torch", "precision": "bf16", "regime": "sustained", "cache": "cold"}
-    time = {"status": "ok", "median_s": 1e-5}
+    time = {"cost_source": "formula", "tolerance": "derived", "status": "ok", "median_s": 1e-5}
     a = {"status": "crashed"} if mode == FAILED else time | {"mode": None if mode in (OLD, NULL) else mode}
     b = time | {"mode": None if mode in (OLD, NULL) else "events"}
     made = pa.Table.from_pylist([of_run | alike | {"point": p} | line for p, line in (("a", a), ("b", b))], schema=SCHEMA)
@@ -82,11 +82,15 @@ def test_nights_of_tonights_series(modes: list[str | None], count: int, said: st
 def test_every_file_of_before_is_read_whole(tmp_path: Path) -> None:
     """Alone and beside newer ones; what it lacks is null."""
     add_night(tmp_path, 0, OLD)
-    query = "SELECT point, mode, duty, median_s FROM history ORDER BY started_utc, point"
-    old = [(point, None, None, 1e-5) for point in "ab"]
+    query = "SELECT point, mode, duty, median_s, cost_source, tolerance FROM history ORDER BY started_utc, point"
+    old = [(point, None, None, 1e-5, None, None) for point in "ab"]
     assert open_history(tmp_path).database.sql(query).fetchall() == old
     add_night(tmp_path, 1, "graph")
-    assert open_history(tmp_path).database.sql(query).fetchall() == [*old, ("a", "graph", None, 1e-5), ("b", "events", None, 1e-5)]
+    assert open_history(tmp_path).database.sql(query).fetchall() == [
+        *old,
+        ("a", "graph", None, 1e-5, "formula", "derived"),
+        ("b", "events", None, 1e-5, "formula", "derived"),
+    ]
 
 
 def test_a_gpus_own_last_mode_counts(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_command_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == f"{len(PAGES) + 1} pages in {tmp_path / 'made'}\n"
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["reference", "-o", str(tmp_path / "file")]) == 2
-    assert capsys.readouterr().err == f"error: cannot write {tmp_path / 'file'}: File exists\n"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file'}: cannot be written (File exists): name another place with -o\n"
 
 
 def parsers() -> list[argparse.ArgumentParser]:

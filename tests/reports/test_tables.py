@@ -10,7 +10,8 @@ import pytest
 
 from reports.__main__ import main
 from reports.picture import BROWSERS, charts_of, view_of
-from reports.report import RunError, load_report
+from reports.refusal import RunError
+from reports.report import load_report
 from reports.tables import chosen, latex, table_text
 from tests.reports.test_browser import CHROMIUM
 

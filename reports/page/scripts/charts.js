@@ -3,6 +3,8 @@ const MANY = 2000; // points from which WebGL, where the browser has it, beats S
 const MODEBAR = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]; // nothing that leaves the page
 const NARROW = 560; // px below which names of lines and colour scales cost more room than they are worth
 const PAPER_WIDTH = 980; // px of an A4 sheet in landscape within its margins
+const PAPER_HEIGHT = 400; // px of a chart on it, so that its heading and note lie on the same sheet
+const PAPER_TALL = 510; // px of one with a row for each of many things, which on screen is taller than a sheet
 
 const webgl = (() => { try { return Boolean(document.createElement("canvas").getContext("webgl")); } catch { return false; } })();
 
@@ -53,6 +55,7 @@ class PageChart {
 
   async draw(index = 0) {
     const { figure, height } = this.views[index];
+    this.height = height;
     prepare(figure, this.rows);
     figure.data.forEach(trace => { trace.visible = this.shown(trace); });
     this.plot.style.height = `${height}px`;
@@ -79,7 +82,15 @@ class PageChart {
     Plotly.restyle(this.plot, { visible: this.plot.data.map(trace => this.shown(trace)) });
   }
 
-  resize(width) { return width ? Plotly.relayout(this.plot, { width, autosize: false }) : Plotly.relayout(this.plot, { width: null, autosize: true }); }
+  // Nothing that is drawn can go on on the next sheet.
+  toPaper() { return this.resize({ width: PAPER_WIDTH, autosize: false }, Math.min(this.height, this.height > PAPER_TALL ? PAPER_TALL : PAPER_HEIGHT)); }
+
+  toScreen() { return this.resize({ width: null, autosize: true }, this.height); }
+
+  resize(layout, height) {
+    this.plot.style.height = `${height}px`;
+    return Plotly.relayout(this.plot, { ...layout, height });
+  }
 }
 
 let plotly = null;
@@ -103,6 +114,6 @@ async function drawCharts(charts, rows, open) {
     drawn.push(chart);
     await new Promise(done => setTimeout(done)); // lets the page answer between two charts
   }
-  addEventListener("beforeprint", () => { applyTheme(true); drawn.forEach(chart => chart.resize(PAPER_WIDTH)); });
-  addEventListener("afterprint", () => { applyTheme(); drawn.forEach(chart => chart.resize(null)); });
+  addEventListener("beforeprint", () => { applyTheme(true); drawn.forEach(chart => chart.toPaper()); });
+  addEventListener("afterprint", () => { applyTheme(); drawn.forEach(chart => chart.toScreen()); });
 }

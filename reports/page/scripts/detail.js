@@ -18,7 +18,7 @@ class Detail {
     }
     document.getElementById("detail-title").textContent = id;
     const body = document.getElementById("detail-body");
-    body.innerHTML = this.terms(row) + rows.groups.map(group => this.group(group, row)).join("");
+    body.innerHTML = this.terms(row) + this.neighbours(row) + rows.groups.map(group => this.group(group, row)).join("");
     if (!this.dialog.open) this.dialog.showModal();
     if (this.ahead) body.prepend(this.ahead(row));
     history.replaceState(null, "", `#point=${encodeURIComponent(id)}`);
@@ -37,9 +37,16 @@ class Detail {
     return `<h4>Where the time goes</h4><div class="terms" aria-hidden="true">${parts}</div><ul class="terms-list">${list.join("")}</ul>`;
   }
 
+  // Shapes nearby at which the cost model predicts more FLOP/s.
+  neighbours(row) {
+    const found = this.rows.value("neighbours", row)?.split("; ") ?? [];
+    const list = found.map(line => `<li>${escapeHtml(line)}</li>`).join("");
+    return list && `<h4>Better shapes nearby</h4><ul class="terms-list nearby">${list}</ul>`;
+  }
+
   group(group, row) {
     const { rows } = this;
-    const items = rows.columns.filter(c => c.group === group && c.name !== "point" && rows.value(c.name, row) !== null);
+    const items = rows.columns.filter(c => c.group === group && !["point", "neighbours"].includes(c.name) && rows.value(c.name, row) !== null);
     if (!items.length) return "";
     const entry = c => {
       const text = rows.text(c.name, row), wide = String(text).length > 28 ? ' class="wide"' : "";

@@ -14,3 +14,11 @@ document.getElementById("theme").addEventListener("click", () => {
   try { localStorage.setItem("report-theme", chosenTheme); } catch { /* then the choice lasts as long as the page */ }
   applyTheme();
 });
+
+// On paper nothing can be opened.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details:not([open])").forEach(closed => { closed.open = true; closed.dataset.printed = ""; });
+});
+addEventListener("afterprint", () => {
+  document.querySelectorAll("details[data-printed]").forEach(opened => { opened.open = false; delete opened.dataset.printed; });
+});

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from benches.devices import ceilings
 from benches.devices.ceilings import cache_bytes, cache_levels
 from kernels.gpus import CacheLevel, Ceilings
 
@@ -24,9 +26,9 @@ def two_cores(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cpus", "expected"),
-    [([0, 1], {2: 2 * 512 * 1024, 3: 32768 * 1024}), ([0], {2: 512 * 1024, 3: 32768 * 1024}), ([7], {}), ([], {})],
+    [([0, 1], {2: [512 * 1024] * 2, 3: [32768 * 1024]}), ([0], {2: [512 * 1024], 3: [32768 * 1024]}), ([7], {}), ([], {})],
 )
-def test_private_caches_add_up_and_a_shared_one_counts_once(tmp_path: Path, cpus: list[int], expected: dict[int, int]) -> None:
+def test_private_caches_add_up_and_a_shared_one_counts_once(tmp_path: Path, cpus: list[int], expected: dict[int, list[int]]) -> None:
     two_cores(tmp_path)
     assert cache_bytes(cpus, tmp_path) == expected
 
@@ -34,20 +36,47 @@ def test_private_caches_add_up_and_a_shared_one_counts_once(tmp_path: Path, cpus
 def test_a_cache_that_is_described_otherwise_is_left_out(tmp_path: Path) -> None:
     described(tmp_path, 0, {"index0": ("2", "Unified", "1M", "0"), "index1": ("3", "Unified", "2048K", "0")})
     (tmp_path / "cpu0" / "cache" / "index2").mkdir()
-    assert cache_bytes([0], tmp_path) == {3: 2048 * 1024}
+    assert cache_bytes([0], tmp_path) == {3: [2048 * 1024]}
 
 
 @pytest.mark.parametrize(
-    ("measured", "expected"),
+    ("threads", "private", "together", "expected"),
     [
-        ({512: 9e10, 2048: 5e10}, [("L2", 1024, 9e10), ("L3", 4096, 5e10)]),
-        ({512: 6e7, 2048: 5e10}, [("L2", 1024, 5e10), ("L3", 4096, 5e10)]),  # other work held a core
-        ({512: 6e7, 2048: 1e9}, [("L2", 1024, 2e10), ("L3", 4096, 2e10)]),
+        (2, {256: 4.5e10}, {2048: 5e10}, [("L2", 1024, 9e10), ("L3", 4096, 5e10)]),
+        (1, {}, {512: 9e10, 2048: 5e10}, [("L2", 1024, 9e10), ("L3", 4096, 5e10)]),
+        (4, {}, {512: 9e10, 2048: 5e10}, [("L2", 1024, 9e10), ("L3", 4096, 5e10)]),  # two threads share a cache
+        (2, {256: 2.6e10}, {2048: 5e10}, [("L3", 4096, 5e10)]),
+        (2, {256: 4.5e10}, {2048: 2.1e10}, [("L2", 1024, 9e10)]),
+        (2, {256: 3e7}, {2048: 1e9}, []),
     ],
 )
-def test_a_cache_is_no_slower_than_what_lies_behind_it(measured: dict[int, float], expected: list[tuple[str, int, float]]) -> None:
-    levels = cache_levels({2: 1024, 3: 4096}, 2e10, measured.__getitem__)
+def test_a_cache_that_is_not_told_apart_is_left_out(
+    threads: int, private: dict[int, float], together: dict[int, float], expected: list[tuple[str, int, float]]
+) -> None:
+    sizes = {2: [512, 512], 3: [4096]}
+    levels = cache_levels(sizes, 2e10, threads, together.__getitem__, private.__getitem__)
     assert [(level.name, level.bytes, level.bandwidth_bytes_per_s) for level in levels] == expected
+
+
+def test_a_copy_alone_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(ceilings, "bandwidth", lambda size: seen.append((size, torch.get_num_threads())) or 1e9)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert ceilings.alone(4096) == 1e9
+        assert (seen, torch.get_num_threads()) == ([(4096, 1)], 2)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_operators_are_counted_and_one_among_many_takes_time() -> None:
+    one = torch.zeros(2, 3)
+    with ceilings.Counted() as counted:
+        torch.add(one.t(), 1, out=torch.empty(3, 2))
+    assert counted.operators == 3  # t, empty, add
+    assert 0 < ceilings.step_call_s() < 0.01
 
 
 @pytest.mark.parametrize(
