@@ -305,14 +305,19 @@ DATA = Option(
 )
 
 
-def order_dims(required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """`leading` then `required`, after checking that `given` names exactly those. Raises OpError."""
+def order_dims(
+    required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """`leading` then `required`, after checking that `given` names exactly those; but for `optional` ones that it leaves out.
+
+    Raises OpError.
+    """
     names = tuple(given)
     valid = leading + required
     for name in names:
         if name not in valid:
             raise OpError(f"unknown dim {name!r}", key=name, valid=valid)
-    missing = [name for name in required if name not in names]
+    missing = [name for name in required if name not in names and name not in optional]
     if missing:
         raise OpError(f"missing dim {', '.join(missing)}", valid=valid)
-    return valid
+    return tuple(name for name in valid if name in names)
