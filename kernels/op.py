@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class Option:
     doc: str  # complete sentences, which the reference pages print
     leading: bool = False  # shown in the id before the dims, always
     form: str = "{}"  # how the value is shown in the id
+    shown: Mapping[str, str] = field(default_factory=dict)  # and by value, where no form serves all
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +291,8 @@ class Op:
     def _id(self, impl: str, precision: str, dims: Dims, options: Options) -> str:
         """Leading options stand before the dims, always; the others after them, where they differ from their default."""
         leading = [slug(options[n]) for n, o in self.options.items() if o.leading]
-        trailing = [o.form.format(options[n]) for n, o in self.options.items() if not o.leading and options[n] != o.default]
+        chosen = [(o, options[n]) for n, o in self.options.items() if not o.leading and options[n] != o.default]
+        trailing = [option.shown.get(value, option.form.format(value)) for option, value in chosen]
         return "-".join([self.name, impl, precision, *leading, "x".join(map(str, dims.values())), *trailing])
 
     def load(self, which: str) -> Callable[..., Any]:

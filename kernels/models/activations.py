@@ -32,14 +32,15 @@ def norm(config: Transformer, tokens: int, size: int, device: DeviceKind) -> int
 
 
 def copied(config: Transformer, size: int) -> bool:
-    """Whether k and v are copied for each head of q. PyTorch's fused kernels need it in fp32 only, the products of plain attention always."""
+    """Whether k and v are copied for each head of q, as fused kernels need it in fp32 only and plain attention's products always."""
     return config.group > 1 and (config.attention == "plain" or size == FP32)
 
 
-def heads_held(config: Transformer, size: int) -> int:
-    """Elements a token that views of q, k and v hold: the whole product of which they are columns, or, rotated and copied, their own."""
+def heads_held(config: Transformer, copies: bool) -> int:
+    """Elements a token that q, k and v hold: as views, all of the product of which they are columns, or of what was rotated of it; and
+    `copies` of k and v."""
     turned, product = config.hidden + config.kv_width, config.qkv
-    own = 2 * config.hidden if copied(config, size) else 0
+    own = 2 * config.hidden if copies else 0
     if config.position == "rope":
         return turned + (own or product)  # v is still the product's
     return product + own  # q is
@@ -49,17 +50,18 @@ def attention(config: Transformer, batch: int, sequence: int, size: int, probabi
     """From qkv's input to out's. `probability`: bytes of one of plain attention's, where they are not of the precision."""
     tokens, x = batch * sequence, batch * sequence * config.hidden * size
     if config.attention == "sdpa":
-        return attended_again(config, batch, sequence, size) + tokens * config.heads * FP32
+        held = tokens * heads_held(config, copied(config, size)) * size
+        return 2 * x + held + tokens * config.heads * FP32
     kept = 3 * x + tokens * config.heads * sequence * (probability or size)  # qkv's input, scaled q, out's input
     if copied(config, size) or not (batch == 1 or config.heads == 1):
         return kept + 2 * x
     # k and v are columns of larger tensors: where matmul can take them as they lie, all of those are kept.
-    return kept + tokens * size * heads_held(config, size)
+    return kept + tokens * size * heads_held(config, copies=False)
 
 
 def attended_again(config: Transformer, batch: int, sequence: int, size: int) -> int:
     """From qkv's input to out's where attention itself keeps nothing but q, k and v: selective recomputation."""
-    return batch * sequence * (2 * config.hidden + heads_held(config, size)) * size
+    return batch * sequence * (2 * config.hidden + heads_held(config, copies=False)) * size
 
 
 def tables(config: Transformer, sequence: int, size: int) -> int:

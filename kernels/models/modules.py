@@ -55,8 +55,7 @@ def rotation_of(x: Tensor, depth: int) -> Rotation:
     half of the columns of sin has its sign reversed, as `rotated` needs it.
     """
     dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-    exponents = torch.arange(0, -depth, -2, dtype=torch.float64, device=x.device).div_(depth)
-    frequencies = torch.pow(ROPE_BASE, exponents)
+    frequencies = torch.logspace(0, 2 / depth - 1, depth // 2, ROPE_BASE, dtype=torch.float64, device=x.device)
     positions = torch.arange(x.shape[1], dtype=torch.float64, device=x.device)
     angles = torch.addr(positions.new_empty(()), positions, torch.cat((frequencies.neg(), frequencies)), beta=0)
     return angles.cos().to(dtype), angles.sin().to(dtype)

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from kernels.models.config import Transformer
 from kernels.op import Dims, Option
 
+ATTENTION = Option(
+    ("sdpa", "plain"),
+    "sdpa",
+    "How attention is computed: by F.scaled_dot_product_attention, or with scores and probabilities in memory.",
+)
 POSITION = Option(
     ("none", "rope"),
     "none",

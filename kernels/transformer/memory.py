@@ -155,7 +155,7 @@ def attention_backward(p: Pass, last: bool) -> list[int]:
     events = [weight, x]
     if p.config.attention == "sdpa":
         shared = x if p.copied else kv
-        events += [x, shared, shared, -x, p.kept(p.sums + x + p.tokens * activations.heads_held(p.config, p.size) * p.size)]
+        events += [x, shared, shared, -x, p.kept(p.sums + x + p.tokens * activations.heads_held(p.config, p.copied) * p.size)]
     else:
         own = p.kept(x) if p.copies or p.copied else 0
         k, v = (own, own) if own or not p.frees else ((p.kept(turned), p.kept(p.product)) if p.rope else (p.kept(p.product), 0))
@@ -190,8 +190,8 @@ def rotation(p: Pass) -> list[int]:
         return []
     angles, half, positions = (n * FP64 for n in (p.sequence * p.config.depth, p.config.depth // 2, p.sequence))
     table = p.tables // 2
-    start = [half, half, positions, half, 2 * half, -half, angles, -2 * half]
-    return [*start, angles, table, -angles, angles, table, -angles, -positions, -2 * half, -angles]
+    start = [half, positions, half, 2 * half, -half, angles, -2 * half]
+    return [*start, angles, table, -angles, angles, table, -angles, -positions, -half, -angles]
 
 
 def block_forward(p: Pass) -> list[int]:

@@ -18,11 +18,11 @@ from typing import Any
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
 from kernels.models.config import Transformer, misfits
+from kernels.models.options import ATTENTION, HEAD, POSITION, small_attention
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part
 from kernels.precisions import PRECISIONS
 from kernels.support import DeviceKind
-from kernels.models.options import HEAD, POSITION, small_attention
 from kernels.transformer.memory import peak
 from kernels.transformer.parts import of_pass
 
@@ -38,11 +38,7 @@ OPTIONS = {
     ),
     "activation": Option(("swiglu", "gelu"), "swiglu", "The activation function of the MLP."),
     "norm": Option(("rmsnorm", "layernorm"), "rmsnorm", "The normalisation before attention, MLP and head."),
-    "attention": Option(
-        ("sdpa", "plain"),
-        "sdpa",
-        "How attention is computed: by F.scaled_dot_product_attention, or with scores and probabilities in memory.",
-    ),
+    "attention": ATTENTION,
     "data": DATA,
     "position": POSITION,
     "head": HEAD,
