@@ -291,9 +291,13 @@ class Op:
     def _id(self, impl: str, precision: str, dims: Dims, options: Options) -> str:
         """Leading options stand before the dims, always; the others after them, where they differ from their default."""
         leading = [slug(options[n]) for n, o in self.options.items() if o.leading]
-        chosen = [(o, options[n]) for n, o in self.options.items() if not o.leading and options[n] != o.default]
-        trailing = [option.shown.get(value, option.form.format(value)) for option, value in chosen]
+        trailing = self.shown(options, [name for name, option in self.options.items() if not option.leading])
         return "-".join([self.name, impl, precision, *leading, "x".join(map(str, dims.values())), *trailing])
+
+    def shown(self, options: Options, names: Iterable[str]) -> list[str]:
+        """Those of the named options that are not default, as an id has them."""
+        chosen = [(self.options[name], options[name]) for name in names if options[name] != self.options[name].default]
+        return [option.shown.get(value, option.form.format(value)) for option, value in chosen]
 
     def load(self, which: str) -> Callable[..., Any]:
         """The tensor code behind `make_inputs`, `reference` or `tolerance`."""
