@@ -207,5 +207,5 @@ def test_napkin_of_a_block() -> None:
 
 
 def test_heads_must_divide_hidden() -> None:
-    with pytest.raises(OpError, match="heads 3 do not divide hidden 28"):
+    with pytest.raises(OpError, match="3 heads do not divide hidden 28"):
         point("block", "both", {**BLOCK, "heads": 3})
