@@ -165,6 +165,7 @@ def test_options_of_what_is_not_there_are_refused(op: str, dims: dict[str, int],
         OPS[op].point("torch", "fp32", dims, options)
 
 
+@pytest.mark.slow
 def test_a_block_of_llama3_8b_has_its_published_parameters() -> None:
     """218.1e6 by its configuration (hidden 4096, 32 heads, 8 of k and v, feedforward 14336), and 8.03e9 in all, as its model card says."""
     assert LLAMA3_8B.block_parameters == 4096 * (2 * 4096 + 2 * 1024 + 3 * 14336) + 2 * 4096 == 218_112_000
