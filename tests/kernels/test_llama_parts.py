@@ -21,15 +21,15 @@ from kernels.models.passes import leaf
 from kernels.op import OpError, Point
 from kernels.parts import Contraction
 from kernels.registry import OPS
-from kernels.rounding import EXACT
 from kernels.support import Platform
 from kernels.training.memory import memory
 from kernels.training.sizes import flops
-from kernels.transformer.data import evaluate, make_inputs, widened
+from kernels.transformer.data import make_inputs
 from kernels.transformer.spec import OP
 from kernels.transformer.torch_impl import model
 from studies.planted_models import LLAMA, with_formula
 from tests.kernels.test_models import counted
+from tests.kernels.test_transformer import check_formula
 from tests.tensor_memory import peak_bytes
 
 BLOCK = {"batch": 2, "sequence": 17, "hidden": 48, "heads": 6, "kv_heads": 2, "feedforward": 29}
@@ -242,16 +242,7 @@ def test_a_tied_head_is_a_linear_layer_that_shares_the_embeddings_weight() -> No
 @pytest.mark.parametrize("seed", range(8))
 def test_the_formula_is_the_module_in_fp64(seed: int) -> None:
     made = drawn(1000 + seed)
-    made = OP.point("torch", "fp32", made.dims, {**made.options, "pass": "both"})
-    operands = widened(make_inputs(made, "cpu", 1).operands)
-    found = evaluate(made, operands, EXACT)
-    given = [t.clone().requires_grad_() if t.is_floating_point() else t for t in operands]
-    upstream = given.pop(1) if made.options["scope"] == "block" else None
-    output = model(made)(*given)
-    leaves = [t for t in given if t.is_floating_point()]
-    error = 1e-10 if upstream is not None else 1e-6  # a model's loss is computed in fp32
-    for mine, its in zip(found, (output, *torch.autograd.grad(output, leaves, upstream)), strict=True):
-        torch.testing.assert_close(mine, its.detach(), rtol=error, atol=error, check_dtype=False)
+    check_formula(OP.point("torch", "fp32", made.dims, {**made.options, "pass": "both"}))
 
 
 @pytest.mark.slow
