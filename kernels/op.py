@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class Option:
     doc: str  # complete sentences, which the reference pages print
     leading: bool = False  # shown in the id before the dims, always
     form: str = "{}"  # how the value is shown in the id
+    shown: Mapping[str, str] = field(default_factory=dict)  # and by value, where no form serves all
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +294,13 @@ class Op:
     def _id(self, impl: str, precision: str, dims: Dims, options: Options) -> str:
         """Leading options stand before the dims, always; the others after them, where they differ from their default."""
         leading = [slug(options[n]) for n, o in self.options.items() if o.leading]
-        trailing = [o.form.format(options[n]) for n, o in self.options.items() if not o.leading and options[n] != o.default]
+        trailing = self.shown(options, [name for name, option in self.options.items() if not option.leading])
         return "-".join([self.name, impl, precision, *leading, "x".join(map(str, dims.values())), *trailing])
+
+    def shown(self, options: Options, names: Iterable[str]) -> list[str]:
+        """Those of the named options that are not default, as an id has them."""
+        chosen = [(self.options[name], options[name]) for name in names if options[name] != self.options[name].default]
+        return [option.shown.get(value, option.form.format(value)) for option, value in chosen]
 
     def load(self, which: str) -> Callable[..., Any]:
         """The tensor code behind `make_inputs`, `reference` or `tolerance`."""
@@ -308,14 +314,19 @@ DATA = Option(
 )
 
 
-def order_dims(required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """`leading` then `required`, after checking that `given` names exactly those. Raises OpError."""
+def order_dims(
+    required: tuple[str, ...], given: Iterable[str], leading: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """`leading` then `required`, after checking that `given` names exactly those; but for `optional` ones that it leaves out.
+
+    Raises OpError.
+    """
     names = tuple(given)
     valid = leading + required
     for name in names:
         if name not in valid:
             raise OpError(f"unknown dim {name!r}", key=name, valid=valid)
-    missing = [name for name in required if name not in names]
+    missing = [name for name in required if name not in names and name not in optional]
     if missing:
         raise OpError(f"missing dim {', '.join(missing)}", valid=valid)
-    return valid
+    return tuple(name for name in valid if name in names)

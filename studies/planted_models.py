@@ -66,6 +66,23 @@ def sees_one_ahead(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, o
         return attention(a, config, x, qkv, out)
 
 
+def other_group(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, out: Tensor) -> Tensor:
+    """Heads of q take those of k and v in turn, not group by group."""
+    order = torch.arange(config.heads).view(config.group, -1).T.flatten()  # the head of q that stands in each place
+    columns = (order[:, None] * config.depth + torch.arange(config.depth)).flatten()
+    return attention(a, config, x, torch.cat((qkv[columns], qkv[config.hidden :])), out[:, columns])
+
+
+def turned_back(a: Arithmetic, x: Tensor) -> Tensor:
+    """Positions counted from the end, whose distances have the other sign."""
+    return turned(a, x.flip(-2)).flip(-2)
+
+
+def not_turned(a: Arithmetic, x: Tensor) -> Tensor:
+    """q and k stay as they are."""
+    return x
+
+
 def other_activation(a: Arithmetic, config: Transformer, x: Tensor, up: Tensor, down: Tensor) -> Tensor:
     """ReLU for the sigmoid-weighted or Gaussian one."""
     inner = formula.linear(a, x, up)
@@ -83,11 +100,15 @@ def without_residual(a: Arithmetic, config: Transformer, x: Tensor, up: Tensor, 
     return mlp(a, config, x, up, down) - x
 
 
-norm, attention, mlp = formula.norm, formula.attention, formula.mlp
+norm, attention, mlp, turned = formula.norm, formula.attention, formula.mlp, formula.turned
 FORMULAS: dict[str, tuple[Callable[..., Tensor], ...]] = {
     "norm": (without_eps, without_weight, without_mean),
     "attention": (without_scale, not_causal, sees_one_ahead),
     "mlp": (other_activation, swapped_gate, without_residual),
+}
+LLAMA: dict[str, tuple[Callable[..., Tensor], ...]] = {  # where heads are shared and rotated
+    "attention": (other_group,),
+    "turned": (turned_back, not_turned),
 }
 
 
@@ -138,5 +159,9 @@ def cases() -> Iterator[Case]:
                     "torch", precision, block if scope == "block" else whole, {"scope": scope, "pass": which, **kinds}
                 )
                 yield Case(point, faulty.__name__, with_formula(name, faulty))
+        for name, faulty in ((name, f) for name, errors in LLAMA.items() for f in errors):
+            shared = {**block, "kv_heads": 2, "hidden": 32}
+            point = transformer.OP.point("torch", precision, shared, {"scope": "block", "pass": "both", "position": "rope"})
+            yield Case(point, faulty.__name__, with_formula(name, faulty))
         point = transformer.OP.point("torch", precision, whole, {"scope": "model", "pass": "both"})
         yield from (Case(point, e.__name__, e) for e in (missing_gradient, accumulated_gradient))

@@ -31,15 +31,42 @@ def norm(config: Transformer, tokens: int, size: int, device: DeviceKind) -> int
     return tokens * (kept + FP32)
 
 
-def attention(config: Transformer, batch: int, sequence: int, size: int) -> int:
-    """From qkv's input to out's."""
-    tokens, hidden = batch * sequence, config.hidden
-    kept = 5 * tokens * hidden * size  # qkv's input, q, k, v, out's input
+def copied(config: Transformer, size: int) -> bool:
+    """Whether k and v are copied for each head of q, as fused kernels need it in fp32 only and plain attention's products always."""
+    return config.group > 1 and (config.attention == "plain" or size == FP32)
+
+
+def heads_held(config: Transformer, copies: bool) -> int:
+    """Elements a token that q, k and v hold: as views, all of the product of which they are columns, or of what was rotated of it; and
+    `copies` of k and v."""
+    turned, product = config.hidden + config.kv_width, config.qkv
+    own = 2 * config.hidden if copies else 0
+    if config.position == "rope":
+        return turned + (own or product)  # v is still the product's
+    return product + own  # q is
+
+
+def attention(config: Transformer, batch: int, sequence: int, size: int, probability: int | None = None) -> int:
+    """From qkv's input to out's. `probability`: bytes of one of plain attention's, where they are not of the precision."""
+    tokens, x = batch * sequence, batch * sequence * config.hidden * size
     if config.attention == "sdpa":
-        return kept + tokens * config.heads * FP32
-    kept += tokens * config.heads * sequence * size
-    # k and v are columns of the product's output: where matmul can take them as they lie, all of it is kept, beside the scaled q.
-    return kept + tokens * hidden * size * (batch == 1 or config.heads == 1)
+        held = tokens * heads_held(config, copied(config, size)) * size
+        return 2 * x + held + tokens * config.heads * FP32
+    kept = 3 * x + tokens * config.heads * sequence * (probability or size)  # qkv's input, scaled q, out's input
+    if copied(config, size) or not (batch == 1 or config.heads == 1):
+        return kept + 2 * x
+    # k and v are columns of larger tensors: where matmul can take them as they lie, all of those are kept.
+    return kept + tokens * size * heads_held(config, copies=False)
+
+
+def attended_again(config: Transformer, batch: int, sequence: int, size: int) -> int:
+    """From qkv's input to out's where attention itself keeps nothing but q, k and v: selective recomputation."""
+    return batch * sequence * (2 * config.hidden + heads_held(config, copies=False)) * size
+
+
+def tables(config: Transformer, sequence: int, size: int) -> int:
+    """rope's cos and sin, which all blocks share."""
+    return 2 * sequence * config.depth * size if config.position == "rope" else 0
 
 
 def mlp(config: Transformer, tokens: int, size: int) -> int:
@@ -49,17 +76,17 @@ def mlp(config: Transformer, tokens: int, size: int) -> int:
 
 
 def block(config: Transformer, batch: int, sequence: int, size: int, device: DeviceKind) -> int:
-    """One block."""
+    """One block, without rope's tables."""
     tokens = batch * sequence
     return 2 * norm(config, tokens, size, device) + attention(config, batch, sequence, size) + mlp(config, tokens, size)
 
 
 def model(config: Transformer, batch: int, sequence: int, size: int, device: DeviceKind, checkpoint: bool = False) -> int:
-    """Blocks, last norm, head and loss (log-probabilities and the sum of targets' weights, fp32); the tokens are the caller's.
+    """Blocks, last norm, head and loss (log-probabilities and the sum of targets' weights, fp32), rope's tables; tokens are the caller's.
 
     `checkpoint`: of each block its input only.
     """
     tokens = batch * sequence
     a_block = tokens * config.hidden * size if checkpoint else block(config, batch, sequence, size, device)
     head = norm(config, tokens, size, device) + tokens * (config.hidden * size + config.vocab * FP32) + FP32
-    return config.layers * a_block + head
+    return config.layers * a_block + head + tables(config, sequence, size)

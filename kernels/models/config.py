@@ -6,10 +6,12 @@ lookups count none. Attention counts whole squares of scores, though a causal ke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 NORM_EPS = 1e-5
+ROPE_BASE = 500_000.0  # Llama 3's: Grattafiori et al. 2024, section 3.2
 
 
 def napkin_flops(parameters: int, tokens: int, passes: int = 2) -> int:
@@ -46,15 +48,26 @@ class DeepLinear:
         return napkin_flops(self.parameters, tokens, passes)
 
 
+def misfits(hidden: int, heads: int, kv_heads: int | None, position: str) -> Iterator[tuple[str, str]]:
+    """What does not fit in the sizes of attention: the name of the size or option, and a line."""
+    if hidden % heads:
+        yield "heads", f"{heads} heads do not divide hidden {hidden}"
+    elif kv_heads and heads % kv_heads:
+        yield "kv_heads", f"kv_heads {kv_heads} do not divide heads {heads}: each must serve as many heads of q as the others"
+    elif position == "rope" and hidden // heads % 2:
+        yield "position", f"rope rotates pairs of columns: hidden {hidden} / heads {heads} = {hidden // heads} is odd"
+
+
 @dataclass(frozen=True)
 class Transformer:
-    """A decoder-only Transformer: embedding and learned positions, pre-norm blocks of causal attention and MLP, a norm, an untied head.
+    """A decoder-only Transformer: embedding, pre-norm blocks of causal attention and MLP, a norm, a head.
 
-    Nothing has a bias. q, k and v are one product (hidden → 3·hidden), and so are SwiGLU's gate and up (hidden → 2·feedforward).
-    `attention`: F.scaled_dot_product_attention, or matmul, softmax, matmul. Raises ValueError where heads do not divide hidden.
+    Nothing has a bias. q, k and v are one product (hidden → hidden + 2·kv_width), and so are SwiGLU's gate and up (hidden → 2·feedforward).
+    `attention`: F.scaled_dot_product_attention, or matmul, softmax, matmul. `kv_heads`: each k and v head serves heads / kv_heads heads
+    of q (grouped-query attention, Ainslie et al. 2023); None: one of its own for each. `position`: with none a model adds learned
+    positions to the embedding; with rope each block rotates q and k by their position (Su et al. 2021) and there is no such table.
+    `head`: tied uses the embedding's table as the head's weight. Raises ValueError where the sizes do not fit.
     """
-
-    LOOKUPS: ClassVar[tuple[str, ...]] = ("embedding.weight", "positions.weight")  # tables whose rows are picked, not summed
 
     vocab: int
     layers: int
@@ -65,10 +78,44 @@ class Transformer:
     norm: Literal["rmsnorm", "layernorm"]
     context: int  # positions
     attention: Literal["sdpa", "plain"] = "sdpa"
+    kv_heads: int | None = None
+    position: Literal["none", "rope"] = "none"
+    head: Literal["untied", "tied"] = "untied"
 
     def __post_init__(self) -> None:
-        if self.hidden % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide hidden {self.hidden}")
+        for _, problem in misfits(self.hidden, self.heads, self.kv_heads, self.position):
+            raise ValueError(problem)
+
+    @property
+    def depth(self) -> int:
+        """Columns of a head."""
+        return self.hidden // self.heads
+
+    @property
+    def key_heads(self) -> int:
+        """Heads of k, and as many of v."""
+        return self.kv_heads or self.heads
+
+    @property
+    def group(self) -> int:
+        """Heads of q that share one of k and v."""
+        return self.heads // self.key_heads
+
+    @property
+    def kv_width(self) -> int:
+        """Columns of k, and as many of v."""
+        return self.key_heads * self.depth
+
+    @property
+    def qkv(self) -> int:
+        """Columns of the product that gives q, k and v side by side."""
+        return self.hidden + 2 * self.kv_width
+
+    @property
+    def lookups(self) -> tuple[str, ...]:
+        """Tables whose rows are picked and multiplied by nothing; a tied embedding is the head's weight too."""
+        embedding = ("embedding.weight",) if self.head == "untied" else ()
+        return (*embedding, "positions.weight")
 
     @property
     def up(self) -> int:
@@ -81,7 +128,7 @@ class Transformer:
         h = self.hidden
         return {
             "attention_norm.weight": (h,),
-            "attention.qkv.weight": (3 * h, h),
+            "attention.qkv.weight": (self.qkv, h),
             "attention.out.weight": (h, h),
             "mlp_norm.weight": (h,),
             "mlp.up.weight": (self.up, h),
@@ -92,14 +139,15 @@ class Transformer:
     def weights(self) -> dict[str, tuple[int, ...]]:
         """The whole model's, likewise."""
         h = self.hidden
-        first = {"embedding.weight": (self.vocab, h), "positions.weight": (self.context, h)}
+        positions = {"positions.weight": (self.context, h)} if self.position == "none" else {}
         blocks = {f"blocks.{i}.{name}": shape for i in range(self.layers) for name, shape in self.block_weights.items()}
-        return {**first, **blocks, "norm.weight": (h,), "head.weight": (self.vocab, h)}
+        head = {"head.weight": (self.vocab, h)} if self.head == "untied" else {}
+        return {"embedding.weight": (self.vocab, h), **positions, **blocks, "norm.weight": (h,), **head}
 
     @property
     def block_matrix_parameters(self) -> int:
-        """4·hidden² of attention, 3·hidden·feedforward of SwiGLU or 2· of GELU."""
-        return 4 * self.hidden**2 + (self.up + self.feedforward) * self.hidden
+        """2·hidden² + 2·hidden·kv_width of attention, 3·hidden·feedforward of SwiGLU or 2· of GELU."""
+        return (self.qkv + self.hidden + self.up + self.feedforward) * self.hidden
 
     @property
     def block_parameters(self) -> int:
@@ -108,8 +156,10 @@ class Transformer:
 
     @property
     def parameters(self) -> int:
-        """Embedding, positions, blocks, last norm, head."""
-        return (2 * self.vocab + self.context + 1) * self.hidden + self.layers * self.block_parameters
+        """Embedding, positions, blocks, last norm, head; a table that is shared counts once."""
+        tables = 2 if self.head == "untied" else 1
+        positions = self.context if self.position == "none" else 0
+        return (tables * self.vocab + positions + 1) * self.hidden + self.layers * self.block_parameters
 
     def attention_flops(self, batch: int, sequence: int) -> int:
         """Of a block's two products with the scores: q·kᵀ and probabilities·v, 2·sequence²·hidden each."""

@@ -52,22 +52,37 @@ def memory(point: Point, device: DeviceKind) -> Memory:
     weights = FP32 * config.parameters
     optimizer = weights * OPTIMIZER_STATES[point.options["optimizer"]]
     kept, batch = kept_by(point, device), batch_bytes(point)
-    return Memory(weights, weights, optimizer, kept.total, batch, weights + optimizer + 2 * batch + fullest(point, kept))
+    return Memory(weights, weights, optimizer, kept.total, batch, weights + optimizer + 2 * batch + fullest(point, kept, device))
 
 
-def fullest(point: Point, kept: Kept) -> int:
+def fullest(point: Point, kept: Kept, device: DeviceKind) -> int:
     """Of activations, gradients and temporaries: when the loss's gradient is there, in the last block's backward, in the first one's, at
     the end."""
     config, tokens, precision = config_of(point), tokens_of(point), point.precision
     if isinstance(config, DeepLinear):
         return fullest_deep_linear(config, tokens, precision, kept)
     head, temporary = config.hidden * config.vocab, temporaries(config, tokens, precision)
+    tied = 2 * head if config.head == "tied" else 0  # the lookups' gradient, and its sum with the head's
     return max(
         kept.total + 2 * tokens * config.vocab * FP32,
         (config.layers - 1) * kept.waiting + kept.block + FP32 * head + temporary,
         kept.block + FP32 * (head + (config.layers - 1) * config.block_parameters) + temporary,
-        FP32 * (config.parameters + tokens * config.hidden),
+        FP32 * (config.parameters + tied + tokens * config.hidden),
+        in_attention(point, config, kept, device) if config.attention == "plain" else 0,
     )
+
+
+def in_attention(point: Point, config: Transformer, kept: Kept, device: DeviceKind) -> int:
+    """In backward of the last block's plain attention: its MLP is done, the scores' gradients before and after the softmax are there, and
+    what was computed again."""
+    batch, sequence, size = point.dims["batch"], point.dims["sequence"], width(point.precision)
+    tokens, lowered = batch * sequence, (point.precision in AUTOCAST) * HALF
+    matrices = (config.up + config.feedforward) * config.hidden
+    done = activations.mlp(config, tokens, size) + lowered * matrices
+    again = attention(point, config, device, kept_whole=True) - attention(point, config, device)
+    gradients = tokens * config.heads * sequence * 2 * (FP32 if softmax_in_fp32(point.precision, device) else size)
+    outside = FP32 * (2 * tokens * config.hidden + config.hidden * config.vocab + matrices)  # of the residual, the head and the MLP
+    return (config.layers - 1) * kept.waiting + kept.block - done + again + gradients + outside
 
 
 def fullest_deep_linear(config: DeepLinear, tokens: int, precision: str, kept: Kept) -> int:
@@ -106,23 +121,41 @@ def kept_by(point: Point, device: DeviceKind) -> Kept:
         return deep_linear(config, tokens, precision)
     head = activations.norm(config, tokens, FP32, device) + tokens * (config.hidden * size + config.vocab * FP32) + FP32
     head += (precision in AUTOCAST) * HALF * config.hidden * config.vocab
-    whole = block(config, point.dims["batch"], point.dims["sequence"], precision, device)
+    head += activations.tables(config, point.dims["sequence"], size)
+    whole = block(point, config, device)
     waiting = tokens * config.hidden * FP32 if point.options["checkpointing"] == "full" else whole
     return Kept(head + config.layers * waiting, whole, waiting, config.layers)
 
 
-def block(config: Transformer, batch: int, sequence: int, precision: str, device: DeviceKind) -> int:
+def softmax_in_fp32(precision: str, device: DeviceKind) -> bool:
+    """Whether autocast widens plain attention's softmax: on CUDA, where the probabilities are kept in fp32 and, for the product, in 16
+    bits (PyTorch's documentation of torch.amp, "CUDA ops that autocast to float32")."""
+    return precision in AUTOCAST and device == "cuda"
+
+
+def attention(point: Point, config: Transformer, device: DeviceKind, kept_whole: bool = False) -> int:
+    """activations.attention of one block. `kept_whole`: also what selective checkpointing computes again."""
+    batch, sequence, size = point.dims["batch"], point.dims["sequence"], width(point.precision)
+    if point.options["checkpointing"] == "selective" and not kept_whole:
+        return activations.attended_again(config, batch, sequence, size)
+    return activations.attention(config, batch, sequence, size, size + FP32 if softmax_in_fp32(point.precision, device) else None)
+
+
+def block(point: Point, config: Transformer, device: DeviceKind) -> int:
     """Of one block: activations.block with fp32 norms, and its weights as the products read them.
 
-    In fp8 each product keeps its own quantised input; that of the second and the fourth are kept by what comes before as well.
+    In fp8 each product keeps its own quantised input; that of the second, where attention is fused, and of the fourth are kept by what
+    comes before as well.
     """
-    tokens, size = batch * sequence, width(precision)
+    precision = point.precision
+    tokens, size = tokens_of(point), width(precision)
     norms = 2 * activations.norm(config, tokens, FP32, device)
     if PRECISIONS[precision].bytes == 1:
         inputs = tokens * (3 * config.hidden + config.feedforward) + 8 * FP32  # and the scales
-        between = tokens * (4 * config.hidden + 3 * config.feedforward) * HALF + tokens * config.heads * FP32
+        only_products = 1 if config.attention == "sdpa" else 2  # inputs of the first, and of the second
+        between = attention(point, config, device) + tokens * (3 * config.feedforward - only_products * config.hidden) * HALF
         return norms + inputs + between + config.block_matrix_parameters
-    products = activations.attention(config, batch, sequence, size) + activations.mlp(config, tokens, size)
+    products = attention(point, config, device) + activations.mlp(config, tokens, size)
     return norms + products + (precision in AUTOCAST) * HALF * config.block_matrix_parameters
 
 

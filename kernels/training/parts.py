@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from kernels.models import activations, streams
 from kernels.models.config import DeepLinear, Transformer
 from kernels.op import Cost, Point
 from kernels.parameter_copies import OPTIMIZER_STATES
@@ -34,6 +35,7 @@ def parts(point: Point, cost: Cost) -> list[Part]:
         for phase, passes in ((FORWARD, (FORWARD,)), (BACKWARD, (FORWARD, BACKWARD) if again else (BACKWARD,))):
             for which in passes:
                 found += block(point, config, which, phase)
+        found += streams.tables(config, point.dims["sequence"], width(point.precision), FORWARD)
         found += head(point.precision, tokens, config.hidden, config.vocab)
         found += embedding(config, tokens)
     each = FP32 * (3 + 2 * OPTIMIZER_STATES[point.options["optimizer"]])  # reads weight, gradient and state, writes weight and state
@@ -79,21 +81,38 @@ def block(point: Point, config: Transformer, which: str, phase: str) -> Iterator
     tokens, hidden, layers, wide = batch * sequence, config.hidden, config.layers, width(point.precision)
     forward = which == FORWARD
     for inputs, outputs, source in (
-        (hidden, 3 * hidden, FP32),
+        (hidden, config.qkv, FP32),
         (hidden, hidden, None),
         (hidden, config.up, FP32),
         (config.feedforward, hidden, None),
     ):
         for part in linear(point.precision, tokens, inputs, outputs, which, layers, source=source):
             yield _in(phase, part)
-    heads, each = batch * config.heads, hidden // config.heads
-    for _ in range(2 if forward else 5):  # q·kᵀ and p·v; backward: q·kᵀ again, and two gradients of each
-        yield Contraction(True, heads, sequence, sequence, each, wide, 2 * heads * sequence * each * wide, layers, phase)
+    yield from attention(point, config, which, phase)
     passes = 1 if forward else 2  # backward reads what forward read, and the gradient
     yield Stream(tokens * hidden * FP32 * (passes + 1), 0, 2 * layers, phase)  # norms
     yield Stream(tokens * hidden * (2 * FP32 + wide), 0, 2 * layers, phase)  # residual sums; in backward the sum of two gradients
     yield Stream(tokens * config.feedforward * wide * (passes + 1), 0, layers, phase)  # silu
     yield Stream(tokens * config.feedforward * wide * 3 * passes, 0, layers, phase)  # its product with the other half
+
+
+def attention(point: Point, config: Transformer, which: str, phase: str) -> Iterator[Part]:
+    """Fused: q·kᵀ and p·v; backward: q·kᵀ again, and two gradients of each. Plain: backward has only the gradients, unless scores are
+    computed again, and scores pass through memory: masked, softmax, and both in backward."""
+    batch, sequence, size = point.dims["batch"], point.dims["sequence"], width(point.precision)
+    tokens, heads, forward = batch * sequence, batch * config.heads, which == FORWARD
+    fused, scores = config.attention == "sdpa", heads * sequence**2
+    read = tokens * (config.hidden if activations.copied(config, size) else config.kv_width)
+    moved = (tokens * config.hidden + read + (0 if fused else scores)) * size
+    again = point.options["checkpointing"] == "selective" and not forward
+    for _ in range(2 if forward else (5 if fused or again else 4)):
+        yield Contraction(True, heads, sequence, sequence, config.depth, size, moved, config.layers, phase)
+    yield from streams.between_products(config, tokens, size, config.layers, phase if forward else "", "" if forward else phase)
+    if not fused:
+        for _ in range(2 if forward or again else 0):
+            yield Stream(2 * scores * size, 0, config.layers, phase)
+        if not forward:
+            yield Stream(3 * scores * size, 0, config.layers, phase)
 
 
 def head(precision: str, tokens: int, inputs: int, outputs: int) -> Iterator[Part]:
@@ -106,9 +125,11 @@ def head(precision: str, tokens: int, inputs: int, outputs: int) -> Iterator[Par
 
 
 def embedding(config: Transformer, tokens: int) -> Iterator[Part]:
-    """Rows read and positions added; in backward zeros for the whole table, then the rows added to it."""
-    yield Stream(tokens * config.hidden * FP32 * 3, 0, phase=FORWARD)
+    """Rows read and positions added; in backward zeros for the whole table, then the rows added to it, and a tied head's gradient."""
+    yield Stream(tokens * config.hidden * FP32 * (3 if config.position == "none" else 2), 0, phase=FORWARD)
     yield Stream((config.vocab * 1 + tokens * 3) * config.hidden * FP32, 0, phase=BACKWARD)
+    if config.head == "tied":
+        yield Stream(3 * config.vocab * config.hidden * FP32, 0, phase=BACKWARD)
 
 
 def _in(phase: str, part: Part) -> Part:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernels.models.config import Transformer
-from kernels.models.modules import DeepLinearModel, TransformerModel
+from kernels.models.modules import Attention, DeepLinearModel, TransformerModel
 from kernels.precisions import PRECISIONS
 from kernels.training import fp8
 from kernels.training.recipe import Recipe
@@ -43,8 +43,12 @@ def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
             for name, child in parent.named_children():
                 if isinstance(child, nn.Linear) and child is not module.head:
                     setattr(parent, name, _in_fp8(child))
-    if recipe.checkpointing:
+    if recipe.checkpointing is True:
         setattr(module, "checkpoint", True)  # noqa: B010  (nn.Module's attributes are tensors and modules to a type checker)
+    if recipe.checkpointing == "selective":
+        for child in module.modules():
+            if isinstance(child, Attention):
+                child.checkpoint = True
     return module
 
 

@@ -36,10 +36,10 @@ Tensors = tuple[torch.Tensor, ...]
 
 WEIGHT_PRODUCTS = {aten.mm.default, aten.addmm.default}
 PRODUCTS = WEIGHT_PRODUCTS | {aten.bmm.default}
-EXACT = {  # what moves or chooses numbers, or makes them of none
-    "_to_copy", "_unsafe_view", "arange", "cat", "clone", "constant_pad_nd", "embedding", "empty_like", "full", "full_like", "gather",
-    "index", "index_select", "lift_fresh_copy", "masked_fill", "neg", "new_zeros", "ones_like", "scatter", "select_backward",
-    "slice_backward", "stack", "tril", "triu", "where", "zeros", "zeros_like",
+EXACT = {  # what moves or chooses numbers, or makes them of none; and rope's angles, which are fp64 in every precision
+    "_to_copy", "_unsafe_view", "addr", "arange", "cat", "clone", "constant_pad_nd", "embedding", "empty_like", "full", "full_like",
+    "gather", "index", "index_select", "lift_fresh_copy", "logspace", "masked_fill", "neg", "new_zeros", "ones_like", "scatter",
+    "select_backward", "slice_backward", "stack", "tril", "triu", "where", "zeros", "zeros_like",
 }  # fmt: skip
 IN_FP32 = {  # under autocast
     "_fused_rms_norm", "_fused_rms_norm_backward", "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kernels.models.config import Transformer
 from kernels.models.modules import scaled_normal
 from kernels.op import Inputs, Point
 from kernels.rounding import EXACT, Arithmetic, allowed
@@ -40,11 +39,12 @@ def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> I
     else:
         vocab = 1 if point.options["data"] == "zeros" else point.dims["vocab"]
         operands = [torch.randint(vocab, shape, device=maker.device, generator=maker.generator) for _ in range(2)]
+    lookups = config(point).lookups
     for name, weight in weight_shapes(point).items():
         if len(weight) == 1:
             operands.append(maker.tensor(weight, point.precision, NORM_SPREAD).add_(1))
         else:
-            fan_in = 1 if name in Transformer.LOOKUPS else weight[1]
+            fan_in = 1 if name in lookups else weight[1]
             operands.append(scaled_normal(torch.Size(weight), fan_in, maker.device, maker.generator).to(dtype))
     out = tuple(torch.empty(s, dtype=d, device="meta") for s, d in results(point))
     return Inputs(tuple(operands), out[0] if point.options["pass"] == "forward" else out)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kernels.models.config import NORM_EPS, Transformer
+from kernels.models.config import NORM_EPS, ROPE_BASE, Transformer
 from kernels.rounding import Arithmetic
 
 Weights = Mapping[str, Tensor]
@@ -36,12 +36,24 @@ def norm(a: Arithmetic, config: Transformer, x: Tensor, weight: Tensor) -> Tenso
     return a.stored(x * deviation * weight)
 
 
+def turned(a: Arithmetic, x: Tensor) -> Tensor:
+    """Columns i and i + D/2 of x (B, heads, S, D) as real and imaginary part, times e^(i·s·base^(−2i/D)) at position s."""
+    sequence, half = x.shape[-2], x.shape[-1] // 2
+    angles = torch.arange(sequence, device=x.device)[:, None] / ROPE_BASE ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
+    cos, sin = a.stored(torch.cos(angles)), a.stored(torch.sin(angles))
+    real, imaginary = x.split(half, -1)
+    return torch.cat((a.stored(a.stored(real * cos) - imaginary * sin), a.stored(a.stored(imaginary * cos) + real * sin)), -1)
+
+
 def attention(a: Arithmetic, config: Transformer, x: Tensor, qkv: Tensor, out: Tensor) -> Tensor:
-    """softmax(q·kᵀ/√D)·v of each head, position i seeing positions up to i."""
+    """softmax(q·kᵀ/√D)·v of each head, position i seeing positions up to i; head h of q sees head h // group of k and v."""
     batch, sequence, hidden = x.shape
-    projected = linear(a, x, qkv)
-    q, k, v = (t.unflatten(-1, (config.heads, -1)).transpose(1, 2) for t in projected.split(hidden, -1))
-    scores = a.multiply(a.stored(q / math.sqrt(hidden // config.heads)), k.mT)
+    sizes = (hidden, config.kv_width, config.kv_width)
+    q, k, v = (t.unflatten(-1, (-1, config.depth)).transpose(1, 2) for t in linear(a, x, qkv).split(sizes, -1))
+    if config.position == "rope":
+        q, k = turned(a, q), turned(a, k)
+    k, v = (t[:, torch.arange(config.heads, device=x.device) // config.group] for t in (k, v))
+    scores = a.multiply(a.stored(q / math.sqrt(config.depth)), k.mT)
     later = torch.ones(sequence, sequence, dtype=torch.bool, device=x.device).triu(1)
     attended = a.attend(scores.masked_fill(later, -math.inf), v, config.attention == "sdpa")
     mixed = attended.transpose(1, 2).reshape(batch, sequence, hidden)
@@ -67,9 +79,12 @@ def block(a: Arithmetic, config: Transformer, x: Tensor, w: Weights, prefix: str
 
 def loss(a: Arithmetic, config: Transformer, tokens: Tensor, targets: Tensor, w: Weights) -> Tensor:
     """Mean over tokens of log Σ exp(logits) − logit of the target, in fp32."""
-    x = a.stored(a.gather(w["embedding.weight"], tokens) + w["positions.weight"][: tokens.shape[1]])
+    x = a.gather(w["embedding.weight"], tokens)
+    if config.position == "none":
+        x = a.stored(x + w["positions.weight"][: tokens.shape[1]])
     for i in range(config.layers):
         x = block(a, config, x, w, f"blocks.{i}.")
-    logits = linear(a, norm(a, config, x, w["norm.weight"]), w["head.weight"])
+    head = w["embedding.weight" if config.head == "tied" else "head.weight"]
+    logits = linear(a, norm(a, config, x, w["norm.weight"]), head)
     wanted = logits.gather(-1, targets[..., None])[..., 0]
     return a.computed(a.computed(a.computed(torch.logsumexp(logits, -1)) - wanted).mean())

@@ -20,7 +20,7 @@ from kernels.models import activations
 from kernels.models.config import Transformer
 from kernels.support import DeviceKind
 
-FP32 = 4  # bytes
+FP32, FP64 = 4, 8  # bytes
 LOSS = 4  # a scalar in fp32: the loss, and the weights' sum that is kept to divide its gradient by
 
 
@@ -43,6 +43,30 @@ class Pass:
     def x(self) -> int:
         """An activation of hidden size."""
         return self.tokens * self.config.hidden * self.size
+
+    @property
+    def kv(self) -> int:
+        """k or v, of all tokens."""
+        return self.tokens * self.config.kv_width * self.size
+
+    @property
+    def product(self) -> int:
+        """q, k and v side by side."""
+        return self.x + 2 * self.kv
+
+    @property
+    def rope(self) -> bool:
+        return self.config.position == "rope"
+
+    @property
+    def copied(self) -> bool:
+        """Whether k and v are copied for each head of q."""
+        return activations.copied(self.config, self.size)
+
+    @property
+    def tables(self) -> int:
+        """rope's cos and sin."""
+        return activations.tables(self.config, self.sequence, self.size)
 
     @property
     def wide(self) -> int:
@@ -76,7 +100,7 @@ class Pass:
 
     @property
     def copies(self) -> bool:
-        """Whether matmul must copy q, k and v to multiply them head by head."""
+        """Whether matmul must copy q, k and v, where they are columns of larger tensors, to multiply them head by head."""
         return self.batch > 1 and self.config.heads > 1
 
     def kept(self, bytes_: int) -> int:
@@ -110,27 +134,40 @@ def norm_backward(p: Pass, residual: list[int]) -> list[int]:
 
 def attention_forward(p: Pass) -> list[int]:
     """From the normalised input, which stays, to the output."""
-    product = [3 * p.x]
+    turned = p.x + p.kv
+    product = [p.product, *([turned, turned, -turned] if p.rope else [])]
+    held = p.product if not p.rope else p.product + turned  # by views of q, k and v
+    if p.copied:
+        product += [p.x, p.x]
     if p.config.attention == "sdpa":
-        return [*product, p.x, p.sums, p.x]
+        return [*product, p.x, p.sums, p.x, *([-p.product] if p.rope and p.copied else [])]
     mask = p.sequence**2 * p.size
-    q = [p.x, p.x, p.x, p.scores, -p.x] if p.copies else [p.x, p.scores]  # scaled, then copied, and k
-    v = [p.x, p.x, -mask, -p.scores, p.x, -p.x] if p.copies else [p.x, -mask, -p.scores]  # copied; result, and as (B, S, H)
-    return [*product, mask, *q, p.scores, *v, p.x, *([-3 * p.x] if p.copies else [])]
+    each = [] if p.copied else [p.x]  # a copy of k or v
+    q = [p.x, p.x, *each, p.scores, -p.x] if p.copies else [p.x, p.scores]  # scaled, then copied, and k
+    v = [*each, p.x, -mask, -p.scores, p.x, -p.x] if p.copies else [p.x, -mask, -p.scores]  # copied; result, and as (B, S, H)
+    return [*product, mask, *q, p.scores, *v, p.x, *([-held] if p.copies or p.copied else [])]
 
 
-def attention_backward(p: Pass) -> list[int]:
-    """From the gradient of the output, which stays, to that of the input."""
-    x, weight = p.x, p.config.hidden**2 * p.size
+def attention_backward(p: Pass, last: bool) -> list[int]:
+    """From the gradient of the output, which stays, to that of the input. `last`: no other block needs rope's tables."""
+    x, kv, weight = p.x, p.kv, p.config.hidden**2 * p.size
+    turned = x + kv
     events = [weight, x]
     if p.config.attention == "sdpa":
-        events += [x, x, x, -x, p.kept(p.sums + 4 * x)]
+        shared = x if p.copied else kv
+        events += [x, shared, shared, -x, p.kept(p.sums + x + p.tokens * activations.heads_held(p.config, p.copied) * p.size)]
     else:
-        copied, whole = (p.kept(x), 0) if p.copies else (0, p.kept(3 * x))
-        events += [p.kept(x), *([x, -x] if p.copies else []), x, p.scores, -x, copied]
-        events += [p.scores, -p.scores, p.kept(p.scores), x, x, -p.scores, copied, whole, p.kept(x), x, -x]
-    products = [3 * x, -3 * x, 3 * x, -3 * x]  # q, k and v side by side, and as (B, S, 3·H)
-    return [*events, *products, 3 * weight, x, -3 * x, p.kept(x)]
+        own = p.kept(x) if p.copies or p.copied else 0
+        k, v = (own, own) if own or not p.frees else ((p.kept(turned), p.kept(p.product)) if p.rope else (p.kept(p.product), 0))
+        events += [p.kept(x), *([x, -x] if p.copies else []), x, p.scores, -x, v]
+        events += [p.scores, -p.scores, p.kept(p.scores), x, x, -p.scores, k, p.kept(x), x, -x]
+    if p.copied:
+        events += [kv, -x, kv, -x]  # sums over the heads that share one
+    if p.rope:  # q and k side by side; times sin, which is added to what is multiplied by cos
+        table = p.kept(p.tables // 2) if last else 0
+        events += [turned, -turned, turned, table, turned, -turned, turned, table, -turned, -turned]
+    products = [p.product, -p.product, p.product, -p.product]  # q, k and v side by side, and by token
+    return [*events, *products, p.config.qkv * p.config.hidden * p.size, x, -p.product, p.kept(x)]
 
 
 def mlp_forward(p: Pass) -> list[int]:
@@ -147,6 +184,16 @@ def mlp_backward(p: Pass) -> list[int]:
     return [*events, w, w, p.kept(w), -w, w, -w, p.kept(2 * w), 2 * w, -w, -w, 2 * weight, p.x, -2 * w, p.kept(p.x)]
 
 
+def rotation(p: Pass) -> list[int]:
+    """rope's tables: angles and what they come from in fp64, cos, then sin."""
+    if not p.rope:
+        return []
+    angles, half, positions = (n * FP64 for n in (p.sequence * p.config.depth, p.config.depth // 2, p.sequence))
+    table = p.tables // 2
+    start = [half, positions, half, 2 * half, -half, angles, -2 * half]
+    return [*start, angles, table, -angles, angles, table, -angles, -positions, -half, -angles]
+
+
 def block_forward(p: Pass) -> list[int]:
     """To the output; the input is the caller's."""
     residual = [p.x, -p.x]
@@ -154,10 +201,11 @@ def block_forward(p: Pass) -> list[int]:
     return events if p.keeps_input else [*events, -p.x]  # the sum in the middle
 
 
-def block_backward(p: Pass, given: bool) -> list[int]:
+def block_backward(p: Pass, given: bool, last: bool) -> list[int]:
     """From the gradient of the output to that of the input. `given`: both ends are the caller's, and stay; else they are released."""
     new, in_place = [p.x, -p.x], [-p.x]  # a gradient that no one else holds is added to where it lies
-    events = [*mlp_backward(p), *norm_backward(p, new if given else in_place), *attention_backward(p), *norm_backward(p, in_place)]
+    first = [*mlp_backward(p), *norm_backward(p, new if given else in_place)]
+    events = [*first, *attention_backward(p, last), *norm_backward(p, in_place)]
     return [*events, -p.kept(p.x)] if given and p.keeps_input else events
 
 
@@ -178,10 +226,11 @@ def head_backward(p: Pass) -> list[int]:
 
 
 def embedding_backward(p: Pass) -> list[int]:
-    """The positions' gradient, summed over the batch and put in a table's place, and the embedding's."""
+    """The positions' gradient, summed over the batch and put in a table's place, and the embedding's, which is added to a tied head's."""
     positions, table = (rows * p.config.hidden * p.size for rows in (p.sequence, p.config.vocab))
     summed = positions if p.batch > 1 else 0
-    return [summed, positions, -summed, table, -p.x]
+    learned = [] if p.rope else [summed, positions, -summed]
+    return [*learned, table, -p.x, *([table, -2 * table] if p.config.head == "tied" else [])]
 
 
 def peak(config: Transformer, scope: str, which: str, batch: int, sequence: int, size: int, device: DeviceKind) -> int:
@@ -194,12 +243,14 @@ def events(p: Pass, scope: str, which: str) -> list[int]:
     """A backward pass alone starts with what the forward pass has left."""
     c = p.config
     if scope == "block":
-        forward, backward = block_forward(p), block_backward(p, given=True)
+        forward, backward = [*rotation(p), *block_forward(p)], block_backward(p, given=True, last=True)
         given = p.x if p.keeps_input else 0
-        held = p.x - given + activations.block(c, p.batch, p.sequence, p.size, p.device)
+        held = p.x - given + activations.block(c, p.batch, p.sequence, p.size, p.device) + p.tables
     else:
         a_block = block_forward(p) if p.keeps_input else [*block_forward(p), -p.x]
-        forward = [p.x, p.x, -p.x, *a_block * c.layers, *head_forward(p)]
-        backward = [*head_backward(p), *block_backward(p, given=False) * c.layers, *embedding_backward(p)]
+        first = [p.x, *rotation(p)] if p.rope else [p.x, p.x, -p.x]
+        forward = [*first, *a_block * c.layers, *head_forward(p)]
+        others, first_block = block_backward(p, given=False, last=False), block_backward(p, given=False, last=True)
+        backward = [*head_backward(p), *others * (c.layers - 1), *first_block, *embedding_backward(p)]
         held = 2 * LOSS + activations.model(c, p.batch, p.sequence, p.size, p.device)
     return {"forward": forward, "backward": [held, *backward], "both": forward + backward}[which]

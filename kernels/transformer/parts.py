@@ -7,7 +7,9 @@ products that read and write q, k, v and the result only, and skip the half of t
 
 from __future__ import annotations
 
+from kernels.models import activations
 from kernels.models.config import Transformer
+from kernels.models.streams import between_products, pointwise, tables
 from kernels.parts import Contraction, Part, Stream
 
 FP32 = 4  # bytes
@@ -31,25 +33,22 @@ def linear(rows: int, inputs: int, outputs: int, size: int, times: int) -> list[
     ]
 
 
-def pointwise(elements: int, size: int, times: int, phase: str, *kernels: tuple[float, int]) -> list[Part]:
-    """A stream for each (operands and results an element, FLOPs an element)."""
-    return [Stream(int(moved * elements * size), flops * elements, times, phase) for moved, flops in kernels]
-
-
 def attention(c: Transformer, batch: int, sequence: int, size: int, times: int) -> list[Part]:
     """Between qkv and out: products of heads, and what plain attention does with scores in memory."""
-    heads, depth, x = batch * c.heads, c.hidden // c.heads, batch * sequence * c.hidden
+    tokens, copied = batch * sequence, activations.copied(c, size)
+    heads, x, qkv = batch * c.heads, tokens * c.hidden, tokens * c.qkv
+    read = x if copied else tokens * c.kv_width  # k or v
     fused = c.attention == "sdpa"
     keys = sequence // 2 + 1 if fused else sequence  # that a row of scores sees, on average, rounded up
     scores = batch * c.heads * sequence * sequence
-    moved = 2 * x * size if fused else (2 * x + scores) * size
-    one = Contraction(True, heads, sequence, keys, depth, size, moved, times, FORWARD)
-    backward = Contraction(True, heads, sequence, keys, depth, size, moved, times * (5 if fused else 4), BACKWARD)
-    forward_products: list[Part] = [one, one]
-    gathered = pointwise(x, size, times, BACKWARD, (6, 0), (6, 0))  # q, k and v side by side, and by token
+    moved = (x + read) * size if fused else (x + read + scores) * size
+    one = Contraction(True, heads, sequence, keys, c.depth, size, moved, times, FORWARD)
+    backward = Contraction(True, heads, sequence, keys, c.depth, size, moved, times * (5 if fused else 4), BACKWARD)
+    forward_products: list[Part] = [one, one, *between_products(c, tokens, size, times, FORWARD, BACKWARD)]
+    gathered = pointwise(qkv, size, times, BACKWARD, (2, 0), (2, 0))  # q, k and v side by side, and by token
     if fused:
         return [*forward_products, backward, *gathered]
-    copies = 6 if batch > 1 and c.heads > 1 else 0
+    copies = (2 if copied else 6) if batch > 1 and c.heads > 1 else 0  # q, and k and v where they have not been copied yet
     return [
         *forward_products,
         backward,
@@ -85,7 +84,7 @@ def blocks(c: Transformer, batch: int, sequence: int, size: int, times: int) -> 
     tokens = batch * sequence
     return [
         *norms(c, tokens, size, 2 * times),
-        *linear(tokens, c.hidden, 3 * c.hidden, size, times),
+        *linear(tokens, c.hidden, c.qkv, size, times),
         *attention(c, batch, sequence, size, times),
         *linear(tokens, c.hidden, c.hidden, size, times),
         *mlp(c, tokens, size, times),
@@ -98,9 +97,9 @@ def ends(c: Transformer, batch: int, sequence: int, size: int) -> list[Part]:
     """Embedding and positions, last norm, head, loss."""
     tokens = batch * sequence
     x, logits = tokens * c.hidden, tokens * c.vocab
-    cast = size < FP32
+    cast, learned = size < FP32, c.position == "none"
     return [
-        *pointwise(x, size, 1, FORWARD, (2, 0), (2 + 1 / batch, 1)),  # rows picked, positions added
+        *pointwise(x, size, 1, FORWARD, (2, 0), *([(2 + 1 / batch, 1)] if learned else [])),  # rows picked, positions added
         *norms(c, tokens, size, 1),
         *linear(tokens, c.hidden, c.vocab, size, 1),
         *([Stream(logits * (size + FP32), 0, 1, FORWARD)] if cast else []),
@@ -108,14 +107,15 @@ def ends(c: Transformer, batch: int, sequence: int, size: int) -> list[Part]:
         Stream(logits * FP32, 0, 1, BACKWARD),  # a gradient that is zero but for the targets
         Stream(logits * 3 * FP32, 3 * logits, 1, BACKWARD),
         *([Stream(logits * (size + FP32), 0, 1, BACKWARD)] if cast else []),
-        *pointwise(x, size, 1, BACKWARD, (1 + 2 / batch, 1), (2, 1)),  # summed over the batch; added to rows
+        *pointwise(x, size, 1, BACKWARD, *([(1 + 2 / batch, 1)] if learned else []), (2, 1)),  # summed over the batch; added to rows
         Stream(c.vocab * c.hidden * size, 0, 1, BACKWARD),
+        *([Stream(3 * c.vocab * c.hidden * size, c.vocab * c.hidden, 1, BACKWARD)] if c.head == "tied" else []),  # added to the head's
     ]
 
 
 def of_pass(config: Transformer, scope: str, which: str, batch: int, sequence: int, size: int) -> list[Part]:
     """Of a pass: forward, backward or both, each part with its phase."""
-    found = blocks(config, batch, sequence, size, config.layers)
+    found = [*blocks(config, batch, sequence, size, config.layers), *tables(config, sequence, size, FORWARD)]
     if scope == "model":
         found += ends(config, batch, sequence, size)
     return [part for part in found if which in (part.phase, "both")]

@@ -4,6 +4,8 @@
     block    x (batch, sequence, hidden)       the same shape    of x and of the six weights, for a given one of the output
     model    tokens, targets (batch, sequence) the loss          of every weight; a context of just the sequence
 
+A block of Llama 3 8B: hidden 4096, heads 32, kv_heads 8, feedforward 14336, position rope.
+
 FLOPs are those of the matrix products, as `torch.utils.flop_counter` counts them: whole squares of scores, and in backward the scores
 that F.scaled_dot_product_attention computes again. The napkin figure beside is 6 · parameters · tokens.
 """
@@ -15,7 +17,8 @@ from typing import Any
 
 from kernels.differentiable import compiled_unsupported, unsupported
 from kernels.models import activations
-from kernels.models.config import Transformer
+from kernels.models.config import Transformer, misfits
+from kernels.models.options import ATTENTION, HEAD, POSITION, small_attention
 from kernels.op import DATA, Cost, Dims, Impl, Op, OpError, Option, Options, Point, order_dims
 from kernels.parts import Part, operators_a_part
 from kernels.precisions import PRECISIONS
@@ -35,28 +38,29 @@ OPTIONS = {
     ),
     "activation": Option(("swiglu", "gelu"), "swiglu", "The activation function of the MLP."),
     "norm": Option(("rmsnorm", "layernorm"), "rmsnorm", "The normalisation before attention, MLP and head."),
-    "attention": Option(
-        ("sdpa", "plain"),
-        "sdpa",
-        "How attention is computed: by F.scaled_dot_product_attention, or with scores and probabilities in memory.",
-    ),
+    "attention": ATTENTION,
     "data": DATA,
+    "position": POSITION,
+    "head": HEAD,
 }
-BLOCK_DIMS = ("batch", "sequence", "hidden", "heads", "feedforward")
+BLOCK_DIMS = ("batch", "sequence", "hidden", "heads", "kv_heads", "feedforward")
 MODEL_DIMS = (*BLOCK_DIMS, "layers", "vocab")
 SMALL = {"batch": 2, "sequence": 19, "heads": 3, "feedforward": 41, "layers": 2, "vocab": 53}
 SMALL_HEAD = 7
 
 
 def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
-    """batch, sequence, hidden, heads, feedforward, and of a model layers, vocab. Raises OpError for other names."""
-    return order_dims(BLOCK_DIMS if options["scope"] == "block" else MODEL_DIMS, given)
+    """batch, sequence, hidden, heads, kv_heads if given, feedforward, and of a model layers, vocab. Raises OpError for other names."""
+    return order_dims(BLOCK_DIMS if options["scope"] == "block" else MODEL_DIMS, given, optional=("kv_heads",))
 
 
 def check(point: Point) -> None:
-    """Raises OpError where the heads do not divide the hidden size."""
-    if point.dims["hidden"] % point.dims["heads"]:
-        raise OpError(f"heads {point.dims['heads']} do not divide hidden {point.dims['hidden']}", key="dims")
+    """Raises OpError where the sizes of attention do not fit, and for a block with a tied head."""
+    d = point.dims
+    for key, problem in misfits(d["hidden"], d["heads"], d.get("kv_heads"), point.options["position"]):
+        raise OpError(problem, key=key)
+    if point.options["scope"] == "block" and point.options["head"] == "tied":
+        raise OpError("a block has neither embedding nor head: only a model's can be tied", key="head", valid=("untied",))
 
 
 def config(point: Point) -> Transformer:
@@ -65,7 +69,7 @@ def config(point: Point) -> Transformer:
     o: Mapping[str, Any] = point.options
     layers, vocab, context = (1, 0, 0) if o["scope"] == "block" else (d["layers"], d["vocab"], d["sequence"])
     sizes = (vocab, layers, d["hidden"], d["heads"], d["feedforward"])
-    return Transformer(*sizes, o["activation"], o["norm"], context, o["attention"])
+    return Transformer(*sizes, o["activation"], o["norm"], context, o["attention"], d.get("kv_heads"), o["position"], o["head"])
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
@@ -81,7 +85,7 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
         given, output = tokens * c.hidden * size, tokens * c.hidden * size
         upstream, gradients = output, weights + given
         forward, backward = c.block_forward_flops(batch, sequence), c.block_backward_flops(batch, sequence)
-        kept = activations.block(c, batch, sequence, size, device)
+        kept = activations.block(c, batch, sequence, size, device) + activations.tables(c, sequence, size)
     else:
         weights = c.parameters * size
         given, output = 2 * tokens * INDEX, LOSS
@@ -119,10 +123,8 @@ def least_flops(point: Point, cost: Cost) -> int:
 
 
 def small(point: Point) -> Dims:
-    """At most the sizes of SMALL, heads of at most SMALL_HEAD."""
-    dims = {name: min(size, SMALL.get(name, size)) for name, size in point.dims.items()}
-    dims["hidden"] = dims["heads"] * min(point.dims["hidden"] // point.dims["heads"], SMALL_HEAD)
-    return dims
+    """At most the sizes of SMALL, heads of at most SMALL_HEAD, an even number of columns where pairs are rotated."""
+    return small_attention(config(point), point.dims, SMALL, SMALL_HEAD)
 
 
 OP = Op.define(
@@ -130,7 +132,8 @@ OP = Op.define(
     "transformer",
     "Runs the passes of a decoder-only Transformer, of one block or of a whole model.",
     options=OPTIONS,
-    dims_doc="A block has batch, sequence, hidden, heads, which divide hidden, and feedforward. A model has layers and vocab besides.",
+    dims_doc="A block has batch, sequence, hidden, heads, which divide hidden, and feedforward. A model has layers and vocab besides. "
+    "kv_heads, which divide heads, may be given for grouped-query attention: each head of k and v then serves heads / kv_heads heads of q.",
     dims=dim_order,
     check=check,
     cost=cost,

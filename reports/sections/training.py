@@ -46,8 +46,7 @@ class Step:
     def name(self) -> str:
         """What tells a step from the others of its model, short enough for a phone."""
         options = [self.point.options["optimizer"]] if self.point.options["optimizer"] != "adamw" else []
-        options += ["checkpointing"] if self.point.options["checkpointing"] == "full" else []
-        options += ["ahead"] if self.point.options["loading"] == "ahead" else []
+        options += OP.shown(self.point.options, ("checkpointing", "loading", "attention", "position", "head"))
         return " ".join([self.point.precision, *options, "×".join(map(str, self.point.dims.values()))])
 
     @property

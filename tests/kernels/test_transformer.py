@@ -61,14 +61,18 @@ def drawn(seed: int) -> Point:
 @pytest.mark.parametrize("scope", ["block", "model"])
 def test_the_formula_is_the_module_in_fp64(scope: str, kinds: tuple[str, ...]) -> None:
     """Output or loss, and all gradients. The two share no code."""
-    made = point(scope, "both", BLOCK if scope == "block" else {**BLOCK, "layers": 2, "vocab": 53}, kinds)
+    check_formula(point(scope, "both", BLOCK if scope == "block" else {**BLOCK, "layers": 2, "vocab": 53}, kinds))
+
+
+def check_formula(made: Point) -> None:
+    """Of a point with both passes: what the formula and the module give of the same operands in fp64."""
     operands = widened(make_inputs(made, "cpu", 1).operands)
     found = evaluate(made, operands, EXACT)
     given = [t.clone().requires_grad_() if t.is_floating_point() else t for t in operands]
-    upstream = given.pop(1) if scope == "block" else None
+    upstream = given.pop(1) if made.options["scope"] == "block" else None
     output = model(made)(*given)
     leaves = [t for t in given if t.is_floating_point()]
-    error = 1e-10 if scope == "block" else 1e-6  # a model's loss is computed in fp32
+    error = 1e-10 if made.options["scope"] == "block" else 1e-6  # a model's loss is computed in fp32
     for mine, its in zip(found, (output, *torch.autograd.grad(output, leaves, upstream)), strict=True):
         torch.testing.assert_close(mine, its.detach(), rtol=error, atol=error, check_dtype=False)
 
@@ -207,5 +211,5 @@ def test_napkin_of_a_block() -> None:
 
 
 def test_heads_must_divide_hidden() -> None:
-    with pytest.raises(OpError, match="heads 3 do not divide hidden 28"):
+    with pytest.raises(OpError, match="3 heads do not divide hidden 28"):
         point("block", "both", {**BLOCK, "heads": 3})

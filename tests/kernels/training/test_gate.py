@@ -90,7 +90,7 @@ def not_causal(trainer: Trainer) -> None:
 
 def dropped_residual(trainer: Trainer) -> None:
     block = trainer.module.blocks[0]
-    block.forward = lambda x: block.mlp(block.mlp_norm(x + block.attention(block.attention_norm(x))))
+    block.forward = lambda x, rotation: block.mlp(block.mlp_norm(x + block.attention(block.attention_norm(x), rotation)))
 
 
 def forgotten_norm(trainer: Trainer) -> None:
