@@ -26,7 +26,7 @@ FOLDER = "machine_code"  # in Triton's cache
 @cache
 def parsers() -> bytes:
     """What an entry depends on besides its cubin."""
-    return b"".join(Path(module.__file__).read_bytes() for module in (machine_code, machine_loop)) + triton.__version__.encode()
+    return b"".join(Path(str(module.__file__)).read_bytes() for module in (machine_code, machine_loop)) + triton.__version__.encode()
 
 
 def entry(elf: bytes, shared_bytes: int) -> Path:
