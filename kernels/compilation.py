@@ -14,6 +14,7 @@ import triton
 import yaml
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.gpus import DEFAULT_GPU, GPU_DIR, Gpu
 from kernels.precisions import PRECISIONS
@@ -142,6 +143,8 @@ def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tu
         if value is None or (isinstance(value, int) and value == 1):
             constexprs[key] = value
             return "constexpr"
+        if isinstance(value, TensorDescriptor):
+            return f"tensordesc<{POINTEES[value.base.dtype]}{list(value.block_shape)}>"
         if isinstance(value, torch.Tensor):
             aligned.append(key)
             return f"*{POINTEES[value.dtype]}"
