@@ -20,7 +20,7 @@ from triton.compiler import ASTSource
 from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
-from kernels import interpreter
+from kernels import interpreter, machine_code_cache
 from kernels.code_rules import (
     dot_precisions,
     judge,
@@ -115,9 +115,16 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
 
 
 def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
-    """The machine code of each cubin. Raises CalledProcessError where a tool of triton's package cannot read one of them."""
-    texts = disassemble([cubin.elf for cubin in cubins], capability)
-    return [parse_machine_code(text, cubin.shared_bytes) for cubin, text in zip(cubins, texts, strict=True)]
+    """The machine code of each cubin, from the cache where it was read before. Raises CalledProcessError where a tool of triton's package
+    cannot read one of them."""
+    entries = [machine_code_cache.entry(cubin.elf, cubin.shared_bytes) for cubin in cubins]
+    found = {path: code for path in entries if (code := machine_code_cache.load(path))}
+    new = [(path, cubin) for path, cubin in dict(zip(entries, cubins, strict=True)).items() if path not in found]
+    texts = disassemble([cubin.elf for _, cubin in new], capability) if new else ()
+    for (path, cubin), text in zip(new, texts, strict=True):
+        found[path] = parse_machine_code(text, cubin.shared_bytes)
+        machine_code_cache.store(path, found[path])
+    return [found[path] for path in entries]
 
 
 def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:

@@ -1,0 +1,63 @@
+"""Machine code that was read before, kept beside Triton's own cache, so that `inspect` disassembles each cubin once.
+
+An entry is found by the cubin, by the tools that read it (those of this triton) and by the code that parses what they print: a change of
+any of them makes another entry.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import triton
+
+from kernels import machine_code, machine_loop
+from kernels.fingerprint import digest
+from kernels.machine_code import MachineCode
+from kernels.machine_loop import Instruction, Loop
+from kernels.writing import write_text
+
+FOLDER = "machine_code"  # in Triton's cache
+
+
+@cache
+def parsers() -> bytes:
+    """What an entry depends on besides its cubin."""
+    return b"".join(Path(str(module.__file__)).read_bytes() for module in (machine_code, machine_loop)) + triton.__version__.encode()
+
+
+def entry(elf: bytes, shared_bytes: int) -> Path:
+    """The file of one cubin."""
+    return Path(triton.knobs.cache.dir, FOLDER, f"{digest(elf + parsers() + str(shared_bytes).encode())}.json")
+
+
+def load(path: Path) -> MachineCode | None:
+    """The machine code of an entry; None where there is none, or none that can be read, such as one that was cut off."""
+    try:
+        return from_plain(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def store(path: Path, code: MachineCode) -> None:
+    """Writes an entry. A folder that cannot be written costs time at the next run and nothing else."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(as_plain(code)))
+    except OSError:
+        return
+
+
+def as_plain(code: MachineCode) -> dict[str, Any]:
+    """Machine code as JSON takes it."""
+    path = None if code.loop is None else [list(asdict(one).values()) for one in code.loop.path]
+    return {**{name: value for name, value in vars(code).items() if name != "loop"}, "loop": path}
+
+
+def from_plain(plain: dict[str, Any]) -> MachineCode:
+    """What `as_plain` was given."""
+    path = plain["loop"]
+    return MachineCode(**{**plain, "loop": None if path is None else Loop(tuple(Instruction(*one) for one in path))})
