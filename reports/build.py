@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benches.run.journal import NAME as JOURNAL
+from benches.run.survey_file import is_survey, read_survey
 from kernels.writing import not_written, write_text
 from reports.page import page
 from reports.payload import libraries, pack, payload
@@ -64,13 +65,16 @@ def html(report: Report) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run: a folder with rows.jsonl")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run: a folder with rows.jsonl, or a survey's with survey.json")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from."""
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; 2 where there is nothing to build it from. A survey has
+    a page for each GPU."""
+    if is_survey(given.run_dir):
+        return run_survey(given)
     if given.out and not os.path.isdir(given.out.parent):
         print(f"error: {given.out.parent}: no such directory", file=sys.stderr)
         return 2
@@ -87,3 +91,16 @@ def run(given: argparse.Namespace) -> int:
         print(f"warning: {problem}", file=sys.stderr)
     print(path)
     return 0
+
+
+def run_survey(given: argparse.Namespace) -> int:
+    """Makes the page of each GPU's run directory: the exit code is the highest of any."""
+    if given.out:
+        print(f"error: {given.run_dir}: -o names one page, and a survey has one for each GPU: leave -o out", file=sys.stderr)
+        return 2
+    try:
+        folders = [given.run_dir / gpu.directory for gpu in read_survey(given.run_dir).gpus]
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return max((run(argparse.Namespace(run_dir=folder, out=None)) for folder in folders), default=2)

@@ -78,12 +78,13 @@ def listed_gpus(pci: Path = PCI) -> tuple[NodeGpu, ...]:
 
 
 def _listed(index: int, handle: Any, pci: Path) -> NodeGpu | None:
-    uuid, bus, modes = ask(pynvml.nvmlDeviceGetUUID, handle), ask(pynvml.nvmlDeviceGetPciInfo, handle), ask(pynvml.nvmlDeviceGetMigMode, handle)
+    uuid, name = ask(pynvml.nvmlDeviceGetUUID, handle), ask(pynvml.nvmlDeviceGetName, handle)
+    bus, modes = ask(pynvml.nvmlDeviceGetPciInfo, handle), ask(pynvml.nvmlDeviceGetMigMode, handle)
     if uuid is None:
         return None
     split = modes is not None and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE
     numa = numa_of(_text(bus.busId), pci) if bus is not None else None
-    return NodeGpu(index, _text(uuid), _text(ask(pynvml.nvmlDeviceGetName, handle) or "unknown GPU"), numa, slices_of(handle) if split else (), split)
+    return NodeGpu(index, _text(uuid), _text(name or "unknown GPU"), numa, slices_of(handle) if split else (), split)
 
 
 def slices_of(handle: Any) -> tuple[str, ...]:
@@ -131,8 +132,8 @@ def pin(numa: int | None, root: Path = NUMA) -> None:
 
 
 def shown_gpus(gpus: Sequence[NodeGpu], environ: Mapping[str, str]) -> tuple[NodeGpu, ...]:
-    """Returns the GPUs that CUDA_VISIBLE_DEVICES shows, counted from 0 as CUDA does. Raises GpuChoiceError where it shows none, or where its
-    numbers may mean other boards to CUDA than to NVML."""
+    """Returns the GPUs that CUDA_VISIBLE_DEVICES shows, counted from 0 as CUDA does. Raises GpuChoiceError where it shows none, or where
+    its numbers may mean other boards to CUDA than to NVML."""
     text = environ.get(visible.VARIABLE)
     found = tuple(gpus) if text is None else visible.shown(gpus, text)
     if not found:

@@ -54,5 +54,7 @@ def placement(config: pytest.Config, kind: str, before: Mapping[str, Any], shard
         raise pytest.UsageError(f"--shard {shard} with --mode survey, where every GPU measures every point: leave one of them out")
     models = list(dict.fromkeys(gpu.name for gpu in gpus))
     if mode == SHARD and len(models) > 1:
-        raise pytest.UsageError(f"--mode shard: the GPUs are of several models ({', '.join(models)}): name those of one, or use --mode survey")
+        raise pytest.UsageError(
+            f"--mode shard: the GPUs are of several models ({', '.join(models)}): name those of one, or use --mode survey"
+        )
     return Placement(gpus, mode)

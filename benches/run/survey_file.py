@@ -55,7 +55,9 @@ def read_survey(run_dir: Path) -> SurveyFile:
     path = run_dir / NAME
     found = read_json(path)
     if isinstance(found, dict) and isinstance(found.get("schema_version"), int) and found["schema_version"] > VERSION:
-        raise ValueError(f"{path}: of version {found['schema_version']}, which a newer version of this suite wrote: read it with that version")
+        raise ValueError(
+            f"{path}: of version {found['schema_version']}, which a newer version of this suite wrote: read it with that version"
+        )
     try:
         survey = SurveyFile.model_validate(found)
     except ValidationError as e:
