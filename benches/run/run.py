@@ -242,6 +242,7 @@ class Run:
         with suppress(OSError):  # on a full disk: what is measured is safe, and that the run has no end says that it was cut off
             self.journal.close()
             environment.write(self.dir, self.environment | ended)
+        self._lock.close()
 
 
 def located(row: Row, gpu: NodeGpu | None) -> Row:

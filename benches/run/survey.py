@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,5 +173,6 @@ class Survey:
             if gpu.status == "running":
                 gpu.status = "interrupted" if interrupted else "finished"
         ended = self._file.model_copy(update={"finished_utc": environment.now_utc(), "interrupted": interrupted})
-        with run_errors(self.dir):
+        with suppress(OSError):  # on a full disk: what is measured is safe, and that the survey has no end says that it was cut off
             write_survey(self.dir, ended)
+        self._lock.close()

@@ -28,8 +28,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def split(seconds: Mapping[str, float], parts: int) -> list[list[str]]:
     """Returns the names in so many parts: the longest first, each to the part that has the least so far, of equal ones the first. The
-    longest part then exceeds the shortest by no more than one name's seconds (Graham 1969). Whole milliseconds, so that the last bit of a machine's
-    arithmetic moves no point; names of equal length in alphabetical order.
+    longest part then exceeds the shortest by no more than one name's seconds (Graham 1969). Whole milliseconds, so that the last bit of a
+    machine's arithmetic moves no point; names of equal length in alphabetical order.
     """
     found: list[list[str]] = [[] for _ in range(parts)]
     loads = [(0, part) for part in range(parts)]

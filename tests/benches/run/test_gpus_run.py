@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from benches.devices.node_gpus import NodeGpu
 from benches.pytest_plugin import placement as placing
+from benches.row import TIMED
 from benches.run.isolation import Interrupted, Isolated
 from benches.run.journal import NAME, read_journal
 from benches.run.survey_file import read_survey
@@ -51,22 +53,22 @@ def sweep(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_eight_gpus_in_one_session(sweep: Path, tmp_path: Path) -> None:
-    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run", "-k", "1x127x129 or 2x127x129")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert "2 passed" in done.stdout
     survey = read_survey(tmp_path / "run")
     assert [(gpu.index, gpu.status) for gpu in survey.gpus] == [(i, "finished") for i in range(8)]
     assert len({gpu.uuid for gpu in survey.gpus}) == 8
-    medians = set()
+    samples = set()
     for gpu in survey.gpus:
         folder = tmp_path / "run" / gpu.directory
         rows = read_journal(folder).rows
-        assert sorted(row.dims["m"] for row in rows) == [1, 2, 3, 4]
+        assert sorted(row.dims["m"] for row in rows) == [1, 2]
         assert {(row.gpu_index, row.device_uuid) for row in rows} == {(gpu.index, gpu.uuid)}
         assert json.loads((folder / "environment.json").read_text(encoding="utf-8"))["device_uuid"] == gpu.uuid
         assert f"report: {folder / 'report.html'}" in done.stdout
-        medians |= {row.median_s for row in rows}
-    assert len(medians) > 8  # each board has noise of its own
+        samples |= {(row.point, *row.samples_s) for row in rows}
+    assert len(samples) == 8 * 2  # each board has noise of its own
 
 
 @pytest.mark.slow
@@ -113,8 +115,6 @@ def test_the_first_failure_cancels_what_is_scheduled(sweep: Path, tmp_path: Path
 @pytest.mark.slow
 def test_a_wait_is_ended_from_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker of the point is replaced, and measures the next one."""
-    import threading
-
     monkeypatch.setenv("MICROBENCH_FAULTS", "hang:*-1x127x129")
     one, two = (OPS["matmul"].point("torch", "bf16", {"m": m, "n": 127, "k": 129}) for m in (1, 2))
     measurer = Isolated({"kind": "simulated", "run_dir": tmp_path, "seed": 1, "asked": {}}, tmp_path / "log", limit_s=120.0)
@@ -124,7 +124,7 @@ def test_a_wait_is_ended_from_another_thread(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(Interrupted) as raised:
             measurer.row_of(one, True)
         assert (raised.value.row.point, raised.value.row.reason) == (one.id, "enough")
-        assert measurer.row_of(two, True).status == "ok"
+        assert measurer.row_of(two, True).status in TIMED
     finally:
         measurer.close()
 
