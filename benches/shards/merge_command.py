@@ -23,7 +23,7 @@ from kernels.imports import add_option as add_import_option
 from kernels.writing import not_written, write_text
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def add_command(commands: argparse._SubParsersAction) -> None:
     """Adds `merge` to the commands."""
     parser = commands.add_parser("merge", help="make the runs of a sweep's parts (--shard 1/4 … 4/4) into one run")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run directory of one part")
