@@ -21,7 +21,16 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.jit import JITFunction
 
 from kernels import interpreter
-from kernels.code_rules import dot_precisions, judge, judge_dots, unsupported
+from kernels.code_rules import (
+    dot_precisions,
+    judge,
+    judge_dots,
+    judge_wait,
+    judge_warps,
+    requested_wait,
+    specialises_warps,
+    unsupported,
+)
 from kernels.compilation import ALIGNMENT, Compilation, Function, innermost
 from kernels.gpus import Gpu
 from kernels.kernel_bound import Bound, Occupancy, bound, occupancy
@@ -39,6 +48,8 @@ class Cubin:
     shared_bytes: int  # a block
     seconds: float  # that compiling took
     dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
+    wait_depth: int | None = None  # groups of warpgroup products that Triton lets run on where it waits; None: it never waits
+    specialises: bool = False  # asked for warps that only load
 
 
 @dataclass(frozen=True)
@@ -98,8 +109,9 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
         compiled = compile_for(compilation, gpu.compute_capability)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
         return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
-    dots = dot_precisions(compiled.asm["ttir"])
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, time.perf_counter() - start, dots)
+    seconds, ttir, ptx = time.perf_counter() - start, compiled.asm["ttir"], compiled.asm["ptx"]
+    asked = {"dots": dot_precisions(ttir), "wait_depth": requested_wait(ptx), "specialises": specialises_warps(ttir)}
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, **asked)
 
 
 def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
@@ -122,6 +134,7 @@ def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
 
 def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     reasons = judge(cubin.compilation, code, gpu)
+    reasons += judge_wait(cubin.compilation, cubin.wait_depth, code) + judge_warps(cubin.specialises, code)
     if cubin.compilation.expects == "recorded":
         reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
     held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)

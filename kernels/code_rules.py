@@ -11,8 +11,11 @@ from kernels.machine_code import MachineCode
 from kernels.machine_loop import FLOAT_MATRIX
 from kernels.support import FP8_FROM, TF32_FROM, is_fp8
 
+BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors
 FEW = 1 / 8  # of the bytes that a loop loads, which may be loaded in narrow pieces
 DOT = re.compile(r"^\s*%\S+ = (tt\.dot .*: tensor<(?:\d+x)+(\w+).*)$", re.MULTILINE)
+WAIT_GROUP = re.compile(r"wgmma\.wait_group\.sync\.aligned\s+(\d+)")
+WARP_SPECIALIZE = re.compile(r"^\s*\} \{[^}]*\btt\.warp_specialize\b", re.MULTILINE)  # an attribute, behind the loop's end
 MLIR = {"f16": "fp16", "bf16": "bf16", "f8E4M3FN": "fp8_e4m3", "f8E5M2": "fp8_e5m2"}  # besides f32
 
 
@@ -37,6 +40,8 @@ def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | 
         return compilation.problem
     if any("fp8" in str(kind) for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 needs compute capability 8.9 or later"
+    if capability < BULK_FROM and any(str(kind).startswith("tensordesc") for kind in compilation.signature.values()):
+        return "tensor descriptors made on the host need compute capability 9.0 or later"
     if compilation.expects == "dot" and not expected_instructions(compilation.precision, capability):
         return f"no matrix units for {compilation.precision} before compute capability 8.0"
     return None
@@ -52,6 +57,8 @@ def judge(compilation: Compilation, code: MachineCode, gpu: Gpu) -> list[str]:
         reasons.append(f"spills registers: {code.instructions.get('STL', 0)} STL, {code.instructions.get('LDL', 0)} LDL")
     if compilation.expects == "wide" and not code.wide_loads:
         reasons.append("no 128-bit load")
+    if compilation.expects == "wide_stores" and not code.wide_stores:
+        reasons.append("no 128-bit store")
     if compilation.expects == "dot":
         expected = expected_instructions(compilation.precision, gpu.compute_capability)
         if not any(code.instructions.get(name) for name in expected):
@@ -86,7 +93,7 @@ def is_aligned(compilation: Compilation) -> bool:
     for place, (name, kind) in enumerate(compilation.signature.items()):
         if isinstance(kind, tuple):
             paths |= {(place, i) for i, one in enumerate(kind) if one != "constexpr"}
-        elif kind != "constexpr":
+        elif kind != "constexpr" and not kind.startswith("tensordesc"):  # what a descriptor describes is aligned
             paths.add(name)
     return paths <= set(compilation.aligned)
 
@@ -106,14 +113,37 @@ def is_contiguous(compilation: Compilation) -> bool:
 def dropped(compilation: Compilation, code: MachineCode) -> list[str]:
     """What was asked of the compiler and is not in the code, though it compiled without an error."""
     reasons = []
-    if compilation.constexprs.get("WARP_SPECIALIZE") and not code.instructions.get("USETMAXREG"):
-        reasons.append("warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG")
     asynchronous = any(code.instructions.get(name) for name in ("LDGSTS", "UTMALDG", "UBLKCP"))
     pipelined = compilation.expects == "dot" and compilation.num_stages > 1 and is_aligned(compilation)
     through_registers = code.loop and any(kind.startswith("STS.") for kind in code.loop.stores)  # fp8 that is not contiguous along k
     if pipelined and code.loop and not asynchronous and not through_registers:  # what is not aligned is too narrow to be copied so
         reasons.append(f"{compilation.num_stages} stages were requested, but the compiler dropped them: no load is asynchronous")
     return reasons
+
+
+def requested_wait(ptx: str) -> int | None:
+    """How many groups of warpgroup products may still run where Triton's PTX waits for them, at its most permissive wait. None: no wait."""
+    return max((int(depth) for depth in WAIT_GROUP.findall(ptx)), default=None)
+
+
+def judge_wait(compilation: Compilation, requested: int | None, code: MachineCode) -> list[str]:
+    """What is wrong where ptxas made warpgroup products wait for one another although Triton did not ask for it, which it reports only as
+    an advisory (C7510 and its kind). Sums that are read in every step (IMPRECISE) must be waited for."""
+    if not requested or code.loop is None or code.loop.wait_depth != 0 or compilation.constexprs.get("IMPRECISE"):
+        return []
+    return [f"ptxas serialises the products: Triton lets {requested} run on while the next tile is prepared, the code waits for each"]
+
+
+def specialises_warps(ttir: str) -> bool:
+    """Whether a loop asks for warps that only load, from Triton's first intermediate code."""
+    return WARP_SPECIALIZE.search(ttir) is not None
+
+
+def judge_warps(asked: bool, code: MachineCode) -> list[str]:
+    """What is wrong where a kernel asked for warps of their own: with them it moves registers between its warps, by USETMAXREG."""
+    if not asked or code.instructions.get("USETMAXREG"):
+        return []
+    return ["warp specialisation was requested, but the compiler dropped it: there is no USETMAXREG"]
 
 
 def dot_precisions(ttir: str) -> tuple[str, ...]:

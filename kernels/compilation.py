@@ -14,6 +14,7 @@ import triton
 import yaml
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.gpus import DEFAULT_GPU, GPU_DIR, Gpu
 from kernels.precisions import PRECISIONS
@@ -55,6 +56,9 @@ def _default_sm_count() -> int:
 Argument = str | tuple[int, ...]  # of a kernel: its name; inside a tuple, the indices that lead to it
 
 
+Expectation = Literal["dot", "wide", "wide_stores", "any", "recorded"]  # of a compilation's machine code
+
+
 class Function(NamedTuple):
     """The name of a function that a kernel takes, jitted, as a compile-time argument: "package.module:function"."""
 
@@ -75,8 +79,9 @@ class Compilation:
     aligned: tuple[Argument, ...]  # arguments known to be multiples of 16
     num_warps: int
     num_stages: int
-    # The precision's multiply instruction, 128-bit loads, nothing of the machine code, or matrix instructions wherever `tl.dot` is called.
-    expects: Literal["dot", "wide", "any", "recorded"]
+    # The precision's multiply instruction, 128-bit loads, 128-bit stores, nothing of the machine code, or matrix instructions wherever
+    # `tl.dot` is called.
+    expects: Expectation
     impl: str = ""  # the implementation that the kernel belongs to; filled in by `inspect`
     options: Mapping[str, Any] = field(default_factory=dict)  # further compile options: num_ctas, maxnreg
     file: str = ""  # that holds the kernel, where no module of this name may be on the path
@@ -97,7 +102,7 @@ def describe(
     config: str,
     num_warps: int,
     num_stages: int,
-    expects: Literal["dot", "wide", "any"],
+    expects: Expectation,
 ) -> Compilation:
     """The compilation of `kernel` for these arguments; constants are its constexpr parameters."""
     signature, constexprs, aligned = specialise(arguments, constants)
@@ -138,6 +143,8 @@ def specialise(arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> tu
         if value is None or (isinstance(value, int) and value == 1):
             constexprs[key] = value
             return "constexpr"
+        if isinstance(value, TensorDescriptor):
+            return f"tensordesc<{POINTEES[value.base.dtype]}{list(value.block_shape)}>"
         if isinstance(value, torch.Tensor):
             aligned.append(key)
             return f"*{POINTEES[value.dtype]}"

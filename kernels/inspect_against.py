@@ -1,7 +1,8 @@
 """`python -m kernels inspect --against REF`: the same kernels as another commit has them, side by side. Judges a change without a GPU.
 
 Worse is: a kernel that passed and fails now, more spills, fewer blocks an SM, more than OTHERS further instructions for each matrix
-instruction, or a bound that is lower by more than LOWER. A figure that one of the two commits does not record is not compared.
+instruction, a bound that is lower by more than LOWER, or, of a kernel without a loop, more instructions by more than LONGER. A figure that
+one of the two commits does not record is not compared.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rich.table import Table
 from kernels.escaping import markdown
 from kernels.guard import ROOT
 
-OTHERS, LOWER = 0.5, 0.02
+OTHERS, LOWER, LONGER = 0.5, 0.02, 0.02
 Record = Mapping[str, Any]  # of one kernel, as `inspect --json` writes it
 
 
@@ -62,6 +63,11 @@ def _others(record: Record) -> float | None:
     return loop.get("others_each") if loop else None
 
 
+def _without_loop(record: Record) -> int | None:
+    """Instructions of a kernel that runs each of them once."""
+    return None if record.get("loop") else record.get("instruction_count")
+
+
 Figure = tuple[str, Callable[[Record], Any], Callable[[Any], str], Callable[[Any, Any], bool]]
 FIGURES: tuple[Figure, ...] = (
     ("verdict", lambda record: record["status"], str, lambda a, b: b == "fail"),
@@ -69,6 +75,7 @@ FIGURES: tuple[Figure, ...] = (
     ("blocks an SM", lambda record: record.get("blocks_per_sm"), str, lambda a, b: b < a),
     ("others for each matrix instruction", _others, "{:.1f}".format, lambda a, b: b > a + OTHERS),
     ("bound", lambda record: record.get("bound"), "{:.1%}".format, lambda a, b: b < a - LOWER),
+    ("instructions, without a loop", _without_loop, str, lambda a, b: b > a * (1 + LONGER)),
     ("registers", lambda record: record.get("registers"), str, lambda a, b: False),
 )
 

@@ -46,6 +46,7 @@ def record(finding: Finding) -> dict[str, Any]:
         "spills": code and code.spills,
         "shared_bytes": code and code.shared_bytes,
         "wide_loads": code and code.wide_loads,
+        "wide_stores": code and code.wide_stores,
         "stack_bytes": code and code.stack_bytes,
         "blocks_per_sm": finding.occupancy and finding.occupancy.blocks,
         "warps_per_sm": finding.occupancy and finding.occupancy.warps,
@@ -55,6 +56,7 @@ def record(finding: Finding) -> dict[str, Any]:
         "bound_limited_by": finding.bound and finding.bound.limited_by,
         "code_hash": code and code.hash,
         "instructions": code and {name: code.instructions[name] for name in (*SHOWN, "STL", "LDL") if name in code.instructions},
+        "instruction_count": code and sum(code.instructions.values()) - code.instructions.get("NOP", 0),
         "seconds": round(finding.seconds, 3),
     }
 

@@ -32,6 +32,7 @@ class MachineCode:
     shared_bytes: int  # a block
     instructions: dict[str, int]  # static count by mnemonic without modifiers
     wide_loads: int  # global loads of 128 bits a thread
+    wide_stores: int = 0  # global stores of 128 bits a thread
     stack_bytes: int = 0  # a thread
     hash: str = ""  # of the instructions
     loop: Loop | None = None
@@ -97,6 +98,7 @@ def parse_machine_code(text: str, shared_bytes: int) -> MachineCode:
         shared_bytes=shared_bytes,
         instructions=dict(Counter(one.name for one in code)),
         wide_loads=sum(one.kind in ("LDG.128", "LDGSTS.128") for one in code if one.name in ("LDG", "LDGSTS")),
+        wide_stores=sum(one.kind == "STG.128" for one in code if one.name == "STG"),
         stack_bytes=int(stack[1]) if stack else 0,
         hash=digest("\n".join(wherever(one, code[0].address) for one in code).encode()),
         loop=main_loop(code),

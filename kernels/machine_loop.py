@@ -122,12 +122,19 @@ def parse(listing: str) -> list[Instruction]:
 
 def main_loop(code: Sequence[Instruction]) -> Loop | None:
     """The loop that computes: of all loops the one with most matrix instructions, without any the one with most multiply-adds, else the one
-    with most loads from global memory. None where no loop has any of these."""
+    with most loads from global memory; of equals the shortest. None where no loop has any of these.
+
+    A loop over tiles around the loop along k thus does not count, although it has more loads: those before the loop along k.
+    """
     graph, blocks = flow(code)
     found = [Loop(path) for path in steady_paths(graph, blocks)]
 
     def worth(loop: Loop) -> tuple[int, int, int]:
-        return len(loop.matrix), loop.multiply_adds, sum(loop.loads[kind] for kind in loop.loads if kind.startswith(("LDG", "UTMALDG")))
+        if loop.matrix:
+            return len(loop.matrix), 0, 0
+        if loop.multiply_adds:
+            return 0, loop.multiply_adds, 0
+        return 0, 0, sum(loop.loads[kind] for kind in loop.loads if kind.startswith(("LDG", "UTMALDG")))
 
     best = max(found, key=lambda loop: (worth(loop), -len(loop.path)), default=None)
     return best if best and any(worth(best)) else None

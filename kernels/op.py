@@ -150,6 +150,7 @@ class Impl:
     allocates: Callable[[Point], bool] = never  # whether each run returns new tensors: `Inputs.out` then needs no memory
     language: Language = "torch"  # Triton: interpreted and never timed where there is no GPU; compiled by `inspect`
     compiled: bool = False  # code is built when it runs, by torch.compile or by Triton; always true for Triton
+    on_request: bool = False  # only where a sweep names it: building a point takes minutes, so it is not one of "all implementations"
     left_behind: Callable[[Point], int] = lambda point: 0  # bytes of its operators' intermediate results, besides `Cost.memory_bytes`
 
     def __post_init__(self) -> None:

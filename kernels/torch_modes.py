@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,7 +43,16 @@ def pinned() -> dict[str, Any]:
     return {name: value for name, value in PINNED.items() if name in known}
 
 
-def compile_for(point: Point, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def autotuning() -> dict[str, Any]:
+    """The options of torch.compile's mode max-autotune-no-cudagraphs: Inductor times every candidate, its own templates and cuBLAS."""
+    from torch._inductor import list_mode_options
+
+    return dict(list_mode_options("max-autotune-no-cudagraphs"))
+
+
+def compile_for(
+    point: Point, function: Callable[..., torch.Tensor], options: Callable[[], dict[str, Any]] = pinned
+) -> Callable[..., torch.Tensor]:
     """torch.compile of one point's function of its operands, static shapes, nothing left of earlier points; again for its other buffers.
 
     All points of an op share a code object; without the reset the ninth shape meets Dynamo's recompile limit and runs eagerly, unsaid.
@@ -52,7 +63,7 @@ def compile_for(point: Point, function: Callable[..., torch.Tensor]) -> Callable
         torch.compiler.reset()
         PyCodeCache.cache_clear()  # so that `kernel_configs` finds the modules of this point alone
         _compiled.clear()
-        _compiled[point.id] = torch.compile(function, dynamic=False, fullgraph=True, options=pinned())
+        _compiled[point.id] = torch.compile(function, dynamic=False, fullgraph=True, options=options())
     return _compiled[point.id]
 
 
@@ -65,6 +76,33 @@ def kernel_configs() -> str | None:
     kernels = [k for m in modules for k in vars(m).values() if isinstance(k, CachingAutotuner) and len(k.launchers) == 1]
     ran = [k.launchers[0].config for k in kernels]
     return describe_configs((c.kwargs, c.num_warps, c.num_stages) for c in ran)
+
+
+def autotuned_configs() -> str | None:
+    """What Inductor chose for the last point, and what its further kernels run with: "extern_kernels.mm", "triton_tem_fused_mm
+    128x128x32 w8 s3". None before a launch, and on a CPU where it wrote code of its own."""
+    from torch._inductor.codecache import PyCodeCache
+
+    sources = [Path(m.__file__).read_text(encoding="utf-8") for m in PyCodeCache.modules if hasattr(m, "call") and m.__file__]
+    return "; ".join(filter(None, (chosen_kernels("\n".join(sources)), kernel_configs()))) or None
+
+
+EXTERN = re.compile(r"(?<!\w)(extern_kernels\.\w+|aten\.\w+(?:\.\w+)?)\(")
+TEMPLATE = re.compile(r"async_compile\.triton\('(triton_tem_\w+?)(?:_\d+)?', '{3}(.*?)'{3}", re.DOTALL)
+
+
+def chosen_kernels(source: str) -> str:
+    """The library calls and the templates in the code that Inductor wrote, each once, a template with its tile, warps and stages."""
+    found = [name for name in EXTERN.findall(source) if not name.endswith("_strided")]
+    for name, body in TEMPLATE.findall(source):
+        tile = "x".join(size[1] for axis in "MNK" if (size := re.search(rf"\bBLOCK_{axis} *: *tl\.constexpr *= *(\d+)", body)))
+        settings = [
+            f"{letter}{value[1]}"
+            for letter, key in (("w", "num_warps"), ("s", "num_stages"))
+            if (value := re.search(rf"\b{key}=(\d+)", body))
+        ]
+        found.append(" ".join(filter(None, (name, tile, *settings))))
+    return " + ".join(dict.fromkeys(found))
 
 
 def with_kernel_configs(text: str) -> str:

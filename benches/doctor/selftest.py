@@ -95,7 +95,7 @@ def op_points(op: Op, examples: list[Point], platform: Callable[[Language], Plat
     that few points meet many pairs."""
     if not examples:
         return
-    for impl in op.impls:
+    for impl in (impl.name for impl in op.impls.values() if not impl.on_request):
         met, place = set(), platform(op.impls[impl].language)
         for i, precision in enumerate(PRECISIONS):
             point = first_supported(op, impl, [precision], turned(examples, i), place)

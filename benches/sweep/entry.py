@@ -76,7 +76,7 @@ def read_entry(node: Node, defaults: Map | None, folder: Path, problems: Problem
         return None
     before = len(problems)
     given = read_given(node, defaults, folder, problems)
-    impls = given.words("impl", given.impls) if "impl" in given.items else given.impls
+    impls = given.words("impl", given.impls) if "impl" in given.items else given.usual_impls
     precisions = given.words("precision", PRECISIONS) if "precision" in given.items else tuple(PRECISIONS)
     options = {name: given.words(name, option.choices) for name, option in given.options.items() if name in given.items}
     axes, rows = read_shapes(given)

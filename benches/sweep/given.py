@@ -54,6 +54,11 @@ class Given:
     folder: Path  # of the sweep's file
     problems: Problems
 
+    @property
+    def usual_impls(self) -> tuple[str, ...]:
+        """The implementations of an entry that names none."""
+        return tuple(name for name in self.impls if not (self.op and self.op.impls[name].on_request))
+
     @cached_property
     def reserved(self) -> Mapping[str, None]:
         """Names that no dim can have."""

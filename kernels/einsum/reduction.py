@@ -15,12 +15,14 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, describe
+from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.product import ALIGNMENT, Dim, Product, size_of
 from kernels.matmul.triton_impl import advance, count, offsets, steps, wrapped, zeros
 
 TILE_BYTES = 8192  # of A that a block loads at a time: four 128-bit loads a thread
 ROW_BYTES = 2048  # one 128-bit load a thread
+LINE_BYTES = 128  # of the L2: a shorter run of rows would fetch what it does not use
+BLOCKS_PER_SM = 4  # so that 32 KiB of loads are in flight on each
 
 
 @triton.jit
@@ -98,13 +100,22 @@ class Config:
         return f"{self.rows}x{self.block_k} w{self.warps}"
 
 
-def choose(p: Product, size: int) -> Config:
-    """Long along k where A is contiguous there, else long along the rows. p: the rows as m. size: bytes of an element."""
+def choose(p: Product, size: int, sm_count: int) -> Config:
+    """Long along k where A is contiguous there, else long along the rows, but with several blocks for each SM.
+
+    p: the rows as m. size: bytes of an element.
+    """
+    tile = TILE_BYTES // size
     k = p.k[-1] if p.k else Dim(1)
     if k.a == 1:
         block_k = min(triton.next_power_of_2(k.size), ROW_BYTES // size)
-        return Config(TILE_BYTES // size // block_k, block_k)
-    return Config(ROW_BYTES // size, 4) if p.k else Config(TILE_BYTES // size, 1)
+        return Config(tile // block_k, block_k)
+    if not p.k:
+        return Config(tile, 1)
+    rows = ROW_BYTES // size
+    while rows * size > LINE_BYTES and size_of(p.m) < rows * sm_count * BLOCKS_PER_SM:
+        rows //= 2
+    return Config(rows, tile // rows)
 
 
 def bind(
@@ -146,7 +157,7 @@ def describe_reduction(
     op: str, precision: str, variant: str, p: Product, a: torch.Tensor, b: torch.Tensor | None, out: torch.Tensor
 ) -> Compilation:
     """What `bind` would compile, with the config that the shape asks for."""
-    config = choose(p, a.element_size())
+    config = choose(p, a.element_size(), sm_count_of(out))
     named, settings = call(p, a, b, out, config)
     wide = p.vectors if b is not None else p.wide_a or (p.k[-1].a == 1 if p.k else False)
     return describe(reduce_kernel, named, settings, op, precision, variant, str(config), config.warps, 3, "wide" if wide else "any")

@@ -271,6 +271,7 @@ OP = Op.define(
     impls=(
         Impl("torch", "torch_impl:eager", torch_unsupported, always),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
         Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
     ),
 )

@@ -8,7 +8,7 @@ import torch
 
 from kernels.einsum.spec import path
 from kernels.op import Inputs, Kernel, Point
-from kernels.torch_modes import compile_for, kernel_configs
+from kernels.torch_modes import autotuned_configs, autotuning, compile_for, kernel_configs
 
 
 def contraction(point: Point) -> Callable[..., torch.Tensor]:
@@ -36,3 +36,9 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same path through torch.compile, which allocates its result."""
     run = compile_for(point, contraction(point))
     return Kernel(lambda: run(*inputs.operands), kernel_configs)
+
+
+def autotuned(point: Point, inputs: Inputs) -> Kernel:
+    """The same, compiled with what Inductor finds fastest by timing its candidates."""
+    run = compile_for(point, contraction(point), autotuning)
+    return Kernel(lambda: run(*inputs.operands), autotuned_configs)

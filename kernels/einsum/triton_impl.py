@@ -60,7 +60,7 @@ def config_of(launch: Launch, precision: str, sm_count: int) -> Any:
     """The config of one step on a GPU with so many SMs."""
     if launch.kind == "product":
         return matmul.choose_product(launch.product, precision, sm_count)
-    return reduction.choose(launch.product, PRECISIONS[precision].bytes)
+    return reduction.choose(launch.product, PRECISIONS[precision].bytes, sm_count)
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
@@ -122,6 +122,10 @@ CLASSES = {
     "values": ("b h q k, b k h d -> b q h d", {"b": 8, "q": 1024, "k": 1024, "h": 32, "d": 128}),
     "grouped_query": ("b q g h d, b k g d -> b g h q k", {"b": 8, "q": 1024, "k": 1024, "g": 8, "h": 4, "d": 128}),
     "output_projection": ("b h s d, h d e -> b s e", {"b": 8, "h": 32, "s": 1024, "d": 128, "e": 4096}),
+    "three_dims_a_group": (
+        "p b q k r l c e, s b k t l u c e -> b s p c t q u r",
+        {"p": 16, "q": 16, "r": 16, "b": 2, "c": 2, "k": 8, "l": 8, "e": 64, "s": 16, "t": 16, "u": 16},
+    ),
     "innermost_batch": ("m k b, k n b -> m n b", {"m": 1024, "n": 1024, "k": 1024, "b": 16}),
 }
 REDUCTIONS = {
@@ -130,6 +134,8 @@ REDUCTIONS = {
     "dot": ("b i, b i -> b", {"b": 4096, "i": 4096}),
     "pointwise": ("i j, i j -> i j", {"i": 4096, "j": 4096}),
     "outer": ("i, j -> i j", {"i": 4096, "j": 4096}),
+    "sum_of_middle": ("b s d -> b d", {"b": 64, "s": 2048, "d": 1024}),
+    "heads_first": ("b s h d -> b h s d", {"b": 4, "s": 4096, "h": 32, "d": 128}),
     "permutation": ("i j k -> k i j", {"i": 64, "j": 128, "k": 256}),
 }
 

@@ -3,7 +3,8 @@
 An entry is a Triton body under `@function(...)`, which holds the formula, its cost, and PyTorch's three ways of computing it.
 
 Plans read formulas and costs from here without torch and triton, so neither is imported. The bodies use both names; a module that calls
-bodies first provides them: `bind(torch=torch)`, `bind(tl=triton.language)`.
+bodies first provides them: `bind(torch=torch)`, `bind(tl=triton.language)`. The further functions that bodies call
+are those of fast_math.py.
 """
 
 # ruff: noqa: PLW0108  (torch is not bound yet when an entry is made, so `lambda x: torch.exp(x)` cannot be torch.exp)
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     import torch.nn.functional as F
     import triton.language as tl
+
+    from kernels.elementwise.fast_math import exp2, gelu_by_erf, reciprocal
 
     aten = torch.ops.aten
 
@@ -44,12 +47,18 @@ class Function:
     exact: bool = False  # no rounding: elements are moved or chosen
     magnitude: Call = lambda expected, operands: expected + operands  # what rounding is relative to, by |result| and the sum of |operands|
     steps: Callable[..., Any] = lambda unit, expected, *operands: 0.0  # error of eager PyTorch's intermediate roundings, by magnitudes
-    operators: int = 1  # kernels of the eager call
+    operators: int = 1  # kernels of the eager call that compute
     allocates: bool = False  # the eager call returns a new tensor
     fp8_in_torch: bool = False  # PyTorch has it in fp8
     converts: bool = False  # to the precision that the option `to` names
+    # Elements of a row that share an fp32 scale, EVERY for the whole row: a second result, (m, scales of a row), contiguous along m. Then
+    # `reference` and `new` also take the largest number of the precision written, and give what is rounded to it, and the scales.
+    share: int | None = None
     bits: Literal["all", "upper"] | None = None  # copied bit by bit instead of computed: all, or the upper triangle's
 
+
+EVERY = 0
+SMALLEST = 1e-12  # that a scale is made for, so that zeros are divided by something
 
 FUNCTIONS: dict[str, Function] = {}
 
@@ -73,6 +82,27 @@ def upper_triangle(m: int, n: int) -> int:
     """Elements of an (m, n) matrix on and above the diagonal: rows i < min(m, n) keep n − i."""
     rows = min(m, n)
     return rows * n - rows * (rows - 1) // 2
+
+
+def quantised(x: torch.Tensor, largest: float, share: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x / scale, not yet rounded, and scale = max|x| / largest over each `share` elements of a row, (m, n) and (m, scales of a row).
+
+    fp32 at least, so that 16-bit x is not divided in 16 bits; fp64 where x is.
+    """
+    share = min(share or x.shape[1], x.shape[1])
+    rest = x.shape[1] % share
+    if rest:  # not padded: from that, PyTorch 2.13's Inductor computes NaN on a CPU
+        parts = [quantised(part, largest, share) for part in x.split((x.shape[1] - rest, rest), 1)]
+        values, scales = (torch.cat(one, 1) for one in zip(*parts, strict=True))
+        return values, scales.mT.contiguous().mT
+    groups = x.unflatten(1, (-1, share))
+    scale = groups.abs().amax(-1).to(torch.promote_types(x.dtype, torch.float32)).clamp(min=SMALLEST) / largest
+    return (groups / scale.unsqueeze(-1)).flatten(1), scale.mT.contiguous().mT
+
+
+def rounded(values: torch.Tensor, scale: torch.Tensor, out: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The results of `quantised` in the dtypes of the outputs."""
+    return values.to(out[0].dtype), scale
 
 
 @function(
@@ -192,7 +222,7 @@ def relu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.gelu(x),
 )
 def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))  # √½
+    return gelu_by_erf(x)
 
 
 @function(
@@ -203,8 +233,8 @@ def gelu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.gelu(x, approximate="tanh"),
 )
 def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) = 1.5957…
-    return x / (1.0 + tl.exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
+    # ½ (1 + tanh u) = 1 / (1 + e^(−2u)): Triton has no tanh, and this form does not cancel. 2 · √(2/π) / ln 2 = 2.3022…
+    return x * reciprocal(1.0 + exp2(-2.302208198144325 * (x + 0.044715 * x * x * x)))
 
 
 @function(
@@ -215,7 +245,7 @@ def gelu_tanh(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     new=lambda x: F.silu(x),
 )
 def silu(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return x / (1.0 + tl.exp(-x))
+    return x * reciprocal(1.0 + exp2(-1.4426950408889634 * x))  # 1 / ln 2
 
 
 @function(
@@ -273,4 +303,36 @@ def cast(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
     operators=3,
 )
 def bias_gelu_residual(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
-    return y + 0.5 * (x + v) * (1.0 + tl.erf((x + v) * 0.7071067811865476))
+    return y + gelu_by_erf(x + v)
+
+
+@function(
+    "x / s and s = max|x of its row| / largest of the fp8 format",
+    2,
+    allocates=True,
+    fp8_in_torch=True,
+    converts=True,
+    share=EVERY,
+    reference=lambda x, largest: quantised(x, largest, EVERY),
+    eager=lambda out, x: rounded(*quantised(x, torch.finfo(out[0].dtype).max, EVERY), out),
+    new=lambda x, largest: quantised(x, largest, EVERY),
+    operators=4,
+)
+def quantise_rows(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: rows are reduced first."""
+
+
+@function(
+    "x / s and s = max|x of its 1 × 128 block| / largest of the fp8 format",
+    2,
+    allocates=True,
+    fp8_in_torch=True,
+    converts=True,
+    share=128,
+    reference=lambda x, largest: quantised(x, largest, 128),
+    eager=lambda out, x: rounded(*quantised(x, torch.finfo(out[0].dtype).max, 128), out),
+    new=lambda x, largest: quantised(x, largest, 128),
+    operators=4,
+)
+def quantise_blocks(x: tl.tensor, y: tl.tensor, v: tl.tensor) -> tl.tensor:
+    """Not called: blocks are reduced first."""

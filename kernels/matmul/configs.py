@@ -20,6 +20,7 @@ class Config:
     """Tile sizes in elements; warps of a block; stages of the load pipeline, each a tile of A and of B in shared memory.
 
     resident: blocks that an SM holds at once. split: blocks that share one tile, each with its part of k; a second kernel adds their sums.
+    kernel: pointer, tma or warp_specialized; the name of a pointer kernel's config leaves it out.
     """
 
     block_m: int
@@ -29,10 +30,12 @@ class Config:
     stages: int
     resident: int = 1
     split: int = 1
+    kernel: str = "pointer"
 
     def __str__(self) -> str:
         tile = f"{self.block_m}x{self.block_n}x{self.block_k} w{self.warps} s{self.stages}"
-        return tile + (f" k{self.split}" if self.split > 1 else "")
+        named = tile if self.kernel == "pointer" else f"{self.kernel} {tile}"
+        return named + (f" k{self.split}" if self.split > 1 else "")
 
 
 # From the largest tile, which loads least for each FLOP, to the smallest, which spreads a small result over the most SMs.
@@ -61,6 +64,45 @@ BLOCK_SCALED_UNALIGNED = (Config(64, 32, 128, 8, 3),)
 # FFMA: every thread holds its operands in registers besides the sums, and k is short so that they do not spill.
 FP32 = (Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3), Config(64, 32, 16, 4, 4))
 FP32_UNALIGNED = FP32[1:]
+
+# Bulk copies (TMA). Half a tile of the result lies in shared memory beside the stages, so that 4 of 128 × 256 fill 224 KiB; in fp32, the
+# result of tf32, 3 fill 208.
+# Triton gives loads and products warps of their own only in blocks of 4 warps, to which it adds others. There the whole tile of the result
+# lies beside the stages (Triton 3.6 does not compile halves), which leaves room for 3 of the large tiles, and for none of them in tf32.
+BULK = {
+    ("tma", size): (
+        Config(128, 256, 128 // size, 8, 3 if size == 4 else 4, kernel="tma"),
+        Config(128, 128, 128 // size, 8, 4, kernel="tma"),
+        Config(64, 64, 128 // size, 4, 4, kernel="tma"),
+    )
+    for size in (1, 2, 4)
+} | {
+    ("warp_specialized", size): (
+        *([] if size == 4 else [Config(128, 256, 128 // size, 4, 3, kernel="warp_specialized")]),
+        *([] if size == 4 else [Config(256, 128, 128 // size, 4, 3, kernel="warp_specialized")]),
+        Config(128, 128, 128 // size, 4, 3 if size == 4 else 4, kernel="warp_specialized"),
+    )
+    for size in (1, 2, 4)
+}
+
+
+def bulk_configs(kernel: str, precision: str, small: bool = False) -> tuple[Config, ...]:
+    """The shipped configs of a kernel that copies in bulk, largest tile first. small: those whose threads have registers left for a second
+    set of sums, as slow fp8 sums need it, or for the addresses of a result that is stored through pointers."""
+    return tuple(c for c in BULK[kernel, PRECISIONS[precision].bytes] if not small or c.block_m * c.block_n <= 128 * 128)
+
+
+def choose_bulk(kernel: str, precision: str, m: int, n: int, batch: int, sm_count: int, small: bool = False) -> Config:
+    """The largest tile that still fills every SM, and of which m and n fill more than half; else the smallest. Several warp-specialised
+    products at once are cut into whole tiles."""
+    shipped = bulk_configs(kernel, precision, small)
+    for config in shipped[:-1]:
+        if kernel == "warp_specialized" and batch > 1 and (m % config.block_m or n % config.block_n):
+            continue
+        tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
+        if tiles >= sm_count and 2 * m > config.block_m and 2 * n > config.block_n:
+            return config
+    return shipped[-1]
 
 
 def configs(precision: str, aligned: bool = True, scaling: str = "tensor", slow: bool = False) -> tuple[Config, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from kernels import tolerances
-from kernels.matmul.spec import OP, SCALE_BLOCK, leading_shape, scale_shapes, stored_shapes
-from kernels.op import Inputs, Point
+from kernels.matmul.spec import OP, SCALE_BLOCK, leading_shape, recipe_unsupported, scale_shapes, stored_shapes
+from kernels.op import Inputs, Point, Unsupported
 from kernels.precisions import PRECISIONS
 from kernels.tensors import FP8_GAIN, Maker, narrow_last
 
@@ -14,8 +14,10 @@ from kernels.tensors import FP8_GAIN, Maker, narrow_last
 def make_inputs(point: Point, device: str | torch.device, seed: int | None) -> Inputs:
     """A (…, m, k), B (…, k, n) as views of how they are stored; for fp8 also their fp32 scales, so that A·scale is about N(0, 1).
 
-    The output (…, m, n) is uninitialised: the gate fills it with NaN.
+    The output (…, m, n) is uninitialised: the gate fills it with NaN. Raises Unsupported for a recipe that the precision does not have.
     """
+    if why := recipe_unsupported(point):
+        raise Unsupported(why)
     m, n, k = (point.dims[d] for d in "mnk")
     p = PRECISIONS[point.precision]
     maker = Maker(point.options["data"], device, seed)

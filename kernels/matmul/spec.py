@@ -51,7 +51,18 @@ OPTIONS = {
         "Where fp8 products are summed: in the tensor cores' own accumulator, or slowly, added to fp32 sums every 128 products.",
         form="{}_sums",
     ),
+    "kernel": Option(
+        ("auto", "pointer", "tma", "warp_specialized"),
+        "auto",
+        "Which Triton kernel runs: one that loads through pointers (also what auto means); one with persistent blocks that copies tiles in "
+        "bulk (TMA); one that also gives loads and products warps of their own.",
+        form="{}_kernel",
+    ),
 }
+BULK_KERNELS = ("tma", "warp_specialized")
+BULK_BYTES = 16  # that the address of a matrix and of each of its rows are multiples of, for bulk copies
+BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors: CUDA programming guide, "Tensor Memory Accelerator"
+WHOLE_TILES = 128  # rows and columns of the smallest warp-specialised tile; bytes along k of every one
 SCALE_BLOCK = 128  # elements along k, and along n in B, that share a scale
 SCALE_PAD = 4  # cuBLAS wants this multiple of scales of B along k ("1D and 128x128 2D block scaling", cuBLAS documentation)
 
@@ -65,13 +76,9 @@ def dim_order(options: Options, given: Iterable[str]) -> tuple[str, ...]:
 
 
 def check(point: Point) -> None:
-    """Raises OpError for shared weights without a leading dim, and for fp8 recipes of other precisions."""
+    """Raises OpError for shared weights without a leading dim."""
     if point.options["rhs"] == "shared" and len(point.dims) == 3:
         raise OpError("rhs: shared needs a leading dim such as b", key="rhs")
-    if not support.is_fp8(point.precision):
-        for key in ("scaling", "accumulation"):
-            if (value := point.options[key]) != OPTIONS[key].default:
-                raise OpError(f"{key}: {value} is for fp8 precisions; {point.precision} operands have no scales", key=key)
 
 
 def leading_shape(dims: Dims) -> tuple[int, ...]:
@@ -115,6 +122,13 @@ def product(point: Point) -> Product:
     return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
 
 
+def folded(options: Options, leading: tuple[int, ...], m: int) -> tuple[int, int]:
+    """(products, rows of each) of the kernels that copy in bulk. Leading dims that share B are rows of one product, unless A is stored
+    transposed: then its rows do not lie one after the other."""
+    batch = math.prod(leading)
+    return (1, batch * m) if options["rhs"] == "shared" and options["layout"][0] == "n" else (batch, m)
+
+
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
     """FLOPs 2·∏lead·m·n·k; bytes of A, B (once, if shared), C, and the scales of fp8."""
     m, n, k = (point.dims[d] for d in "mnk")
@@ -135,11 +149,27 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
 def small(point: Point) -> Dims:
     """At most 3 leading, 129 × 131 × 137: more than one tile each way, ragged, and quick in the interpreter."""
     limits = {"m": 129, "n": 131, "k": 137}
+    if point.options["kernel"] in BULK_KERNELS:
+        limits = dict.fromkeys(limits, 144)  # a multiple of 16 bytes in every precision
+        if folded(point.options, leading_shape(point.dims), 1)[0] > 1 and point.options["kernel"] == "warp_specialized":
+            limits = {"m": 2 * WHOLE_TILES, "n": 2 * WHOLE_TILES, "k": WHOLE_TILES}
     return {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
+
+
+def recipe_unsupported(point: Point) -> str | None:
+    """Why a precision has no such recipe, or None. Not an error, so that a sweep may name several precisions beside fp8's recipes."""
+    for key in ("scaling", "accumulation"):
+        if not support.is_fp8(point.precision) and (value := point.options[key]) != OPTIONS[key].default:
+            return f"{key} {value} is for fp8 precisions: {point.precision} operands have no scales"
+    return None
 
 
 def torch_unsupported(point: Point, platform: Platform) -> str | None:
     """What PyTorch cannot do, or None. The fp8 rules are those that `torch._scaled_mm` checks."""
+    if point.options["kernel"] != "auto":
+        return f"PyTorch chooses its own kernel: kernel {point.options['kernel']} is one of Triton's"
+    if why := recipe_unsupported(point):
+        return why
     if PRECISIONS[point.precision].bytes == 1:
         if point.options["layout"] != "nt":
             return "torch._scaled_mm takes a row-major first and a column-major second operand: layout nt"
@@ -157,8 +187,34 @@ def torch_unsupported(point: Point, platform: Platform) -> str | None:
 
 
 def triton_unsupported(point: Point, platform: Platform) -> str | None:
-    """What the precision needs of the hardware, or None: the kernel takes every shape and layout."""
-    return support.matrix_units_or_interpreter(point.precision, platform)
+    """What the recipe, the precision or a bulk copy lacks, or None: the pointer kernel takes every shape and layout."""
+    return recipe_unsupported(point) or support.matrix_units_or_interpreter(point.precision, platform) or bulk_unsupported(point, platform)
+
+
+def bulk_unsupported(point: Point, platform: Platform) -> str | None:
+    """Why the kernels that copy in bulk cannot run a point, or None; None for the pointer kernel."""
+    kernel, layout = point.options["kernel"], point.options["layout"]
+    if kernel not in BULK_KERNELS:
+        return None
+    size = PRECISIONS[point.precision].bytes
+    if not platform.interpreted and platform.capability < BULK_FROM:
+        return f"kernel {kernel} copies tiles in bulk, which needs compute capability 9.0 or later"
+    if point.precision == "fp32":
+        return f"kernel {kernel} spills registers in fp32, which no matrix unit multiplies: kernel pointer does not"
+    if size != 2 and layout != "nt":
+        return f"kernel {kernel} multiplies {point.precision} in layout nt only: matrix units read it along k alone"
+    if point.options["scaling"] == "block":
+        return f"kernel {kernel} has no block scales: kernel pointer has"
+    for name, shape in zip("AB", stored_shapes(point), strict=True):
+        if shape[-1] * size % BULK_BYTES:
+            return f"bulk copies need rows that are multiples of {BULK_BYTES} bytes; those of {name} as stored have {shape[-1] * size}"
+    leading = leading_shape(point.dims)
+    multiples = {"m": WHOLE_TILES, "n": WHOLE_TILES, "k": WHOLE_TILES // size}
+    if kernel == "warp_specialized" and folded(point.options, leading, 1)[0] > 1:
+        for name, multiple in multiples.items():
+            if point.dims[name] % multiple:
+                return f"kernel {kernel} cuts a batch into whole tiles: {name} must be a multiple of {multiple}"
+    return None
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:
@@ -193,6 +249,7 @@ OP = Op.define(
     impls=(
         Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
+        Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
         Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
     ),
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels.op import Inputs, Kernel, Point, Unsupported
-from kernels.torch_modes import compile_for, kernel_configs
+from kernels.torch_modes import autotuned_configs, autotuning, compile_for, kernel_configs
 
 
 def eager(point: Point, inputs: Inputs) -> Kernel:
@@ -24,6 +24,12 @@ def compiled(point: Point, inputs: Inputs) -> Kernel:
     """The same products through torch.compile, which allocates its result."""
     function = compile_for(point, scaled(point) if len(inputs.operands) == 4 else torch.matmul)
     return Kernel(lambda: function(*inputs.operands), kernel_configs)
+
+
+def autotuned(point: Point, inputs: Inputs) -> Kernel:
+    """The same, compiled with what Inductor finds fastest by timing its candidates, cuBLAS among them."""
+    function = compile_for(point, scaled(point) if len(inputs.operands) == 4 else torch.matmul, autotuning)
+    return Kernel(lambda: function(*inputs.operands), autotuned_configs)
 
 
 def scaled(point: Point) -> Callable[..., torch.Tensor]:

@@ -16,10 +16,11 @@ import triton
 import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.matmul import bulk
 from kernels.matmul.configs import GROUP_M, Config, choose, configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.product import Dim, Product, batched, size_of
-from kernels.matmul.spec import OP, product
+from kernels.matmul.spec import BULK_KERNELS, OP, product
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
@@ -35,14 +36,13 @@ def offsets(index: tl.tensor, sizes: tl.tuple, strides: tl.tuple, WIDE: tl.const
     """
     total = index * 0
     rest = index
-    for j in tl.static_range(1, len(sizes)):
-        i: tl.constexpr = len(sizes) - j
-        digit = rest % sizes[i]
-        rest = rest // sizes[i]
+    for j in tl.static_range(1, len(sizes)):  # len(sizes) - j has no name: Triton assigns a compile-time one only once
+        digit = rest % sizes[len(sizes) - j]
+        rest = rest // sizes[len(sizes) - j]
         if WIDE and j == 1:
             digit = tl.max_contiguous(tl.multiple_of(digit, 16), 16)
             rest = tl.max_constancy(rest, 16)
-        total += digit * strides[i]
+        total += digit * strides[len(sizes) - j]
     return total + rest * strides[0]
 
 
@@ -122,15 +122,25 @@ def tile_of_block(
 
 @triton.jit
 def load_tiles(
-    a_tile: tl.tensor, b_tile: tl.tensor, inside_k: tl.tensor, EVEN_K: tl.constexpr, UPCAST: tl.constexpr
+    a_tile: tl.tensor,
+    b_tile: tl.tensor,
+    inside_m: tl.tensor,
+    inside_k: tl.tensor,
+    FEW_ROWS: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    UPCAST: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
-    """The tiles of A and B at these addresses, 0 beyond the end of k."""
-    if EVEN_K:
+    """The tiles of A and B at these addresses, 0 beyond the end of k and, with FEW_ROWS, beyond the last row of A."""
+    if FEW_ROWS:
+        if EVEN_K:
+            x = tl.load(a_tile, mask=inside_m[:, None], other=0.0)
+        else:
+            x = tl.load(a_tile, mask=inside_m[:, None] & inside_k[None, :], other=0.0)
+    elif EVEN_K:
         x = tl.load(a_tile)
-        y = tl.load(b_tile)
     else:
         x = tl.load(a_tile, mask=inside_k[None, :], other=0.0)
-        y = tl.load(b_tile, mask=inside_k[:, None], other=0.0)
+    y = tl.load(b_tile) if EVEN_K else tl.load(b_tile, mask=inside_k[:, None], other=0.0)
     if UPCAST:
         return x.to(tl.float32), y.to(tl.float32)
     else:  # Triton needs both branches of a constexpr
@@ -168,6 +178,7 @@ def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each 
     WIDE_A: tl.constexpr,
     WIDE_B: tl.constexpr,
     WIDE_C: tl.constexpr,
+    FEW_ROWS: tl.constexpr,
     EVEN_K: tl.constexpr,
     INPUT_PRECISION: tl.constexpr,
     SCALING: tl.constexpr,
@@ -180,6 +191,8 @@ def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each 
     SCALING: tensor, one scale each; row, scale_a (batch, m) and scale_b (batch, n); block, scale_a (batch, k / 128, m) and
     scale_b (batch, n / 128, k / 128, padded to a multiple of 4), with BLOCK_K = 128 and BLOCK_N at most that.
     IMPRECISE: products that fp8 units may sum in their own accumulator.
+    FEW_ROWS: rows past the edge are masked. They would all read row 0, and all blocks wait for the one slice of the L2 that holds it:
+    with one row of 64, 3.2 times as long as cuBLAS (docs/validation/2026-11-27-h100_sxm5-triton-beside-torch).
     """
     total_m = count(m)
     total_n = count(n)
@@ -219,8 +232,11 @@ def matmul_kernel(  # noqa: PLR0915 (the constexpr branches are one kernel each 
             scale_b += begin
 
     sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for _ in range(begin, end):
-        x, y = load_tiles(a_tile, b_tile, range_k < k[last] - done, EVEN_K, UPCAST)
+    inside_m = start_m + tl.arange(0, BLOCK_M) < total_m
+    # disable_licm: what does not change is computed before the loop as it is. Where Triton 3.6 moves more there, ptxas lets each product
+    # end before the next one starts (`inspect` shows wait depth 0), which takes 1.3 times as long on an H100.
+    for _ in tl.range(begin, end, disable_licm=True):
+        x, y = load_tiles(a_tile, b_tile, inside_m, range_k < k[last] - done, FEW_ROWS, EVEN_K, UPCAST)
         if SCALING == "block":
             part_sums = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
             sums += part_sums * (tl.load(scale_a) * tl.load(scale_b))[:, None]
@@ -274,6 +290,8 @@ UNSCALED = Recipe()
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
+    if point.options["kernel"] in BULK_KERNELS:
+        return bulk.build(point, inputs)
     config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
     a, b, *scales = inputs.operands
@@ -285,6 +303,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
 def choose_for(point: Point, sm_count: int) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims alone."""
+    if point.options["kernel"] in BULK_KERNELS:
+        return bulk.choose_for(point, sm_count)
     return choose_product(product(point), point.precision, sm_count, recipe_of(point))
 
 
@@ -389,6 +409,7 @@ def constants(p: Product, precision: str, config: Config, recipe: Recipe = UNSCA
         "WIDE_A": p.wide_a,
         "WIDE_B": p.wide_b,
         "WIDE_C": p.wide_c,
+        "FEW_ROWS": 2 * size_of(p.m) <= config.block_m,
         "EVEN_K": bool(p.k) and p.k[-1].size % config.block_k == 0,
         "INPUT_PRECISION": "ieee" if precision == "fp32" else "tf32",
         "SCALING": recipe.scaling,
@@ -429,7 +450,9 @@ def compilations() -> Iterator[Compilation]:
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
     for config in configs("fp8_e4m3", aligned=False, scaling="block"):
         yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
-    yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "nt")
+    yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
+    yield compilation("bf16", configs("bf16")[-1], {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
+    yield from bulk.compilations()
 
 
 def compilation(

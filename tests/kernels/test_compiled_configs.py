@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 import torch
 
+from benches.correctness import check
 from benches.devices.tensors import TensorWorkload
 from benches.doctor.selftest import small
+from benches.sweep.load import load_sweep
 from kernels import torch_modes
 from kernels.op import Kernel, Point
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 from kernels.support import Platform
-from kernels.torch_modes import PINNED, compile_for, describe_configs, pinned
+from kernels.torch_modes import PINNED, chosen_kernels, compile_for, describe_configs, pinned
 from tests.runs_in import examples
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +84,63 @@ def test_configs_for_a_reader(configs: list[tuple[dict[str, int], int, int]], ex
     assert describe_configs(configs) == expected
 
 
+TEMPLATE = """
+triton_tem_fused_mm_0 = async_compile.triton('triton_tem_fused_mm_0', '''
+@triton_heuristics.template(
+
+num_stages=3,
+num_warps=8,
+triton_meta={'signature': {'arg_A': '*bf16'}},
+)
+@triton.jit
+def triton_tem_fused_mm_0(arg_A, arg_B, out_ptr0):
+    EVEN_K : tl.constexpr = True
+    BLOCK_M : tl.constexpr = 128
+    BLOCK_N : tl.constexpr = 64
+    BLOCK_K : tl.constexpr = 32
+''', device_str='cuda')
+"""
+CALL = """
+# Original ATen: [aten.mm]
+        assert_size_stride(arg0_1, (127, 131), (131, 1))
+        buf0 = empty_strided_cuda((127, 129), (129, 1), torch.float32)
+        extern_kernels.mm(arg0_1, arg1_1, out=buf0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("", ""),
+        (CALL, "extern_kernels.mm"),
+        (TEMPLATE, "triton_tem_fused_mm 128x64x32 w8 s3"),
+        (CALL + TEMPLATE + CALL, "extern_kernels.mm + triton_tem_fused_mm 128x64x32 w8 s3"),
+        ("buf0 = torch.ops.aten._scaled_mm.default(a, b)", "aten._scaled_mm.default"),
+    ],
+)
+def test_what_inductor_chose(source: str, expected: str) -> None:
+    assert chosen_kernels(source) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.compiler
+def test_an_autotuned_product_is_right_and_records_its_choice() -> None:
+    point = OPS["matmul"].point("torch_compile_autotune", "fp32", {"m": 127, "n": 129, "k": 131})
+    inputs = OPS["matmul"].load("make_inputs")(point, "cpu", 1)
+    kernel = impl_of(point).load()(point, inputs)
+    assert check(OPS["matmul"], point, kernel, inputs).ok
+    assert callable(kernel.config)
+    chosen = kernel.config()  # on a CPU PyTorch may also write code of its own
+    assert chosen is None or "extern_kernels.mm" in chosen
+
+
+def test_only_a_sweep_that_names_it_autotunes(tmp_path: Path) -> None:
+    text = "sweeps:\n  - {op: matmul, precision: bf16, dims: {m: 1, n: 1, k: 1}%s}\n"
+    for named, expected in (("", False), (", impl: torch_compile_autotune", True)):
+        (tmp_path / "s.yaml").write_text(text % named, encoding="utf-8")
+        assert any(point.impl == "torch_compile_autotune" for point in load_sweep(tmp_path / "s.yaml").points) is expected
+
+
 def test_compiled_code_is_pinned_and_found_anew_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor.codecache import PyCodeCache  # Inductor takes four seconds to import, which collecting tests need not wait for
 
@@ -100,9 +159,9 @@ H100 = Platform("cuda", (9, 0))
 
 
 def compiled_points() -> Iterator[Point]:
-    """One of each op that torch.compile builds, at a small shape of a shipped sweep."""
+    """One of each op that torch.compile builds by default, at a small shape of a shipped sweep."""
     for op, found in examples().items():
-        for impl in (impl for impl in OPS[op].impls.values() if impl.by_torch_compile):
+        for impl in (impl for impl in OPS[op].impls.values() if impl.by_torch_compile and not impl.on_request):
             possible = (point for example in found for point in small(OPS[op], impl.name, "bf16", example))
             yield next(point for point in possible if impl.unsupported(point, H100) is None)
 

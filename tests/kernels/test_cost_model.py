@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, Prediction, napkin_s, parts_s, predict, predict_rows, roofline_s
 from kernels.cpu_model import operators
+from kernels.elementwise.spec import FUNCTIONS
 from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import ROOT
 from kernels.op import Point
@@ -139,7 +140,9 @@ def test_each_level_is_slower_than_the_one_before(m: int, n: int, k: int, precis
 
 @given(m=SIZES, n=SIZES, function=st.sampled_from(list(OPS["elementwise"].options["function"].choices)))
 def test_streams_are_slower_than_the_roofline(m: int, n: int, function: str) -> None:
-    options = {"function": function, "to": "bf16"} if function == "cast" else {"function": function}
+    entry = FUNCTIONS[function]
+    to = "none" if not entry.converts else "bf16" if entry.share is None else "fp8_e4m3"
+    options = {"function": function, "to": to}
     napkin, roofline, predicted = seconds(OPS["elementwise"].point("torch", "fp32", {"m": m, "n": n}, options))
     assert 0 <= napkin <= roofline <= predicted
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.einsum.spec import path
+from kernels.elementwise.spec import FUNCTIONS as ELEMENTWISE_FUNCTIONS
 from kernels.op import Cost, Inputs, Point
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -82,6 +83,8 @@ ELEMENTWISE = [
     ("copy", 8, 16, "fp8_e4m3", {}, 0, 128, 128),
     ("cast", 8, 16, "fp32", {"to": "bf16"}, 0, 128 * 4, 128 * 2),
     ("cast", 8, 16, "bf16", {"to": "fp8_e5m2"}, 0, 128 * 2, 128),
+    ("quantise_rows", 8, 16, "bf16", {"to": "fp8_e4m3"}, 2 * 128 + 2 * 8, 128 * 2, 128 + 8 * 4),
+    ("quantise_blocks", 3, 129, "fp32", {"to": "fp8_e5m2"}, 2 * 387 + 2 * 6, 387 * 4, 387 + 6 * 4),
     ("bias_gelu_residual", 8, 16, "bf16", {}, 7 * 128, (256 + 16) * 2, 128 * 2),
     ("triu", 4, 4, "fp32", {}, 0, 10 * 4, 16 * 4),  # 4 + 3 + 2 + 1
     ("triu", 2, 5, "fp32", {}, 0, 9 * 4, 10 * 4),  # 5 + 4
@@ -165,7 +168,7 @@ def test_matmul_bytes_are_those_of_the_tensors(b_m_n_k: tuple[int, ...], kind: t
     assert found.memory_bytes == held(tensors)
 
 
-FUNCTIONS = [f for f in OPS["elementwise"].options["function"].choices if f not in ("cast", "triu")]
+FUNCTIONS = [f for f in OPS["elementwise"].options["function"].choices if f != "triu" and not ELEMENTWISE_FUNCTIONS[f].converts]
 ELEMENTWISE_SIZES = list(zip(shapes(56, 2, seed=4), FUNCTIONS * 4, ("fp32", "fp16", "bf16") * 19, strict=False))
 
 

@@ -81,6 +81,29 @@ def test_aligned_16_bit_products_load_asynchronously(report: dict[str, Any]) -> 
         assert "LDG" not in kernel["instructions"], kernel["id"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "variant", "most"),
+    [
+        ("fp8_e4m3", "gelu", 17.5),  # 3.35e12 B/s and 2 bytes an element leave 132 SMs 17.7 instructions at 1.755 GHz
+        ("bf16", "gelu", 18),
+        ("bf16", "gelu_tanh", 14),
+        ("fp8_e4m3", "cast_to_bf16", 4),
+        ("bf16", "cast_to_fp32", 4.5),
+    ],
+)
+def test_elementwise_kernels_issue_few_instructions_an_element(report: dict[str, Any], precision: str, variant: str, most: float) -> None:
+    (kernel,) = (
+        k
+        for k in report["kernels"]
+        if (k["op"], k["precision"], k["variant"]) == ("elementwise", precision, variant) and "w4" in k["config"]
+    )
+    block, warps = kernel["config"].split(" w")
+    assert kernel["instruction_count"] / (int(block) / (32 * int(warps))) <= most
+    assert not {"LDS", "STS"} & set(kernel["instructions"])
+    assert kernel["shared_bytes"] == 0
+
+
 def test_every_op_with_a_triton_implementation_is_inspected_once() -> None:
     compilations = gather(OPS.values())
     ids = [c.id for c in compilations]
@@ -170,7 +193,7 @@ for precision, dims, layout in (("bf16", matmul.ALIGNED, "nt"), ("fp8_e4m3", mat
     compare(compilation, matmul.matmul_kernel, tensors, matmul.constants(product, precision, config, matmul.recipe_of(point)))
 for function in ("triu", "bias_gelu_residual"):
     point = elementwise.OP.point("triton", "bf16", elementwise.ALIGNED, {"function": function})
-    config = elementwise.configs(2)[0]
+    config = elementwise.configs(2, 2)[0]
     call = elementwise.call(point, elementwise.make_inputs(point, "meta", None), config)
     compare(elementwise.compilation("bf16", {"function": function}, 0, elementwise.ALIGNED), *call)
 print(json.dumps(same))
@@ -234,6 +257,8 @@ def gpu() -> Gpu:
         ("fp32", "dot", MachineCode(168, 1024, {"HGMMA": 4, "STL": 1}, 0), 3),
         ("bf16", "wide", MachineCode(32, 0, {"LDG": 8}, 0), 1),
         ("bf16", "wide", MachineCode(32, 0, {"LDG": 1}, 1), 0),
+        ("bf16", "wide_stores", MachineCode(32, 0, {"LDG": 8, "STG": 8}, 0, 7), 0),
+        ("bf16", "wide_stores", MachineCode(32, 0, {"LDG": 8, "STG": 8}, 8, 0), 1),
         ("bf16", "any", MachineCode(32, 0, {"LDG": 8}, 0), 0),
     ],
 )

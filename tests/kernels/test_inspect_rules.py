@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernels.code_rules import judge
+from kernels.code_rules import judge, judge_warps, specialises_warps
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 from kernels.machine_code import MachineCode
@@ -45,7 +45,6 @@ NARROW = code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT)
         (GOOD, code("LDG.E.128 R4, [R2]", PRODUCT), "4 stages were requested, but the compiler dropped them"),
         (replace(GOOD, num_stages=1), code("LDG.E.128 R4, [R2]", PRODUCT), ""),
         (GOOD, code("LDG.E.128 R4, [R2]", "STS.U8 [R2], R4", PRODUCT), ""),  # through registers, on purpose
-        (replace(GOOD, constexprs={"WARP_SPECIALIZE": True}), code(COPY, PRODUCT), "there is no USETMAXREG"),
     ],
 )
 def test_each_rule(compilation: Compilation, made: MachineCode, reason: str) -> None:
@@ -58,3 +57,27 @@ def test_fp8_on_another_format_s_instruction() -> None:
     made = code(COPY, PRODUCT, instructions={"LDGSTS": 1, "HGMMA": 1, "QGMMA": 1})
     (reason,) = judge(replace(GOOD, precision="fp8_e4m3"), made, H100)
     assert reason.startswith("HGMMA in the main loop: fp8_e4m3 is multiplied as another format")
+
+
+LOOP = """
+    scf.for %arg8 = %10 to %11 step %c132_i32  : i32 {
+      tt.descriptor_store %5[%27, %31], %32 : !tt.tensordesc<tensor<128x128xbf16>>, tensor<128x128xbf16>
+    }"""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "asked"),
+    [
+        (" {tt.warp_specialize}", True),
+        (" {tt.flatten, tt.num_stages = 3 : i32, tt.warp_specialize}", True),
+        (" {tt.flatten}", False),
+        ("", False),
+        (' loc("tt.warp_specialize")', False),
+    ],
+)
+@pytest.mark.parametrize("instructions", [{"HGMMA": 1}, {"HGMMA": 1, "USETMAXREG": 2}])
+def test_warps_of_their_own_that_the_compiler_dropped(attributes: str, asked: bool, instructions: dict[str, int]) -> None:
+    assert specialises_warps(LOOP + attributes + "\n") == asked
+    reasons = judge_warps(asked, code(COPY, PRODUCT, instructions=instructions))
+    assert bool(reasons) == (asked and "USETMAXREG" not in instructions)
+    assert all("there is no USETMAXREG" in reason for reason in reasons)

@@ -50,7 +50,12 @@ def test_ids(op: str, dims: dict[str, int], options: dict[str, str], id_: str) -
         ("matmul", {"m": 1, "n": 2, "k": 3}, {"rhs": "shared"}, "needs a leading dim"),
         ("elementwise", {"m": 1, "n": 2}, {}, "elementwise needs function"),
         ("elementwise", {"m": 1, "n": 2}, {"function": "cast"}, "cast needs `to`"),
-        ("elementwise", {"m": 1, "n": 2}, {"function": "add", "to": "fp16"}, "`to` goes with function: cast only"),
+        (
+            "elementwise",
+            {"m": 1, "n": 2},
+            {"function": "add", "to": "fp16"},
+            "`to` goes with function: cast, quantise_rows, quantise_blocks only",
+        ),
         ("einsum", {"a": 1}, {"equation": "a b"}, "needs one `->`"),
         ("einsum", {"a": 1}, {"equation": "a -> b"}, "'b' is in the output but in no operand"),
         ("einsum", {"a": 1}, {"equation": "a a -> a"}, "a name occurs twice"),

@@ -10,7 +10,7 @@ from benches.correctness import memory_of, tensors
 from benches.devices.allocations import held_by_tensors
 from benches.devices.tensors import TensorWorkload
 from kernels.op import Point
-from kernels.registry import OPS
+from kernels.registry import OPS, impl_of
 from kernels.support import Platform
 from tests.kernels.test_torch_impls import SEEDS
 from tests.tensor_memory import peak_bytes
@@ -39,6 +39,8 @@ CASES = [
     (elementwise("fp8_e4m3", "copy"), True),
     (elementwise("bf16", "copy"), True),
     (elementwise("fp32", "cast", "fp8_e5m2"), True),
+    (elementwise("bf16", "quantise_rows", "fp8_e4m3"), True),
+    (elementwise("fp32", "quantise_blocks", "fp8_e5m2"), True),
     (elementwise("bf16", "gelu"), False),
     (elementwise("bf16", "triu"), False),
     (elementwise("bf16", "bias_gelu_residual"), False),
@@ -74,9 +76,8 @@ def test_compiled_code_allocates_and_triton_is_given_a_buffer(make: object, impl
 
 @pytest.mark.parametrize("point", [p for p, _ in CASES if p.op in ("elementwise", "matmul")], ids=lambda point: point.id)
 def test_memory_is_what_is_allocated(point: Point) -> None:
-    """To the byte, but for bias_gelu_residual, which PyTorch makes in three steps with two results between them."""
-    between = 2 * 127 * 131 * 2 if point.options.get("function") == "bias_gelu_residual" else 0
-    assert peak_bytes(point) == OPS[point.op].cost(point, "cpu").memory_bytes + between
+    """To the byte, with the results that PyTorch makes between the steps of bias_gelu_residual and of quantising."""
+    assert peak_bytes(point) == OPS[point.op].cost(point, "cpu").memory_bytes + impl_of(point).left_behind(point)
 
 
 @pytest.mark.parametrize("point", [p for p, allocates in CASES if allocates and p.op != "layout"], ids=lambda point: point.id)

@@ -16,7 +16,7 @@ from kernels.closure import closure
 from kernels.compilation import compiling_for, sm_count_of
 from kernels.einsum import triton_impl as einsum
 from kernels.elementwise import configs as elementwise
-from kernels.elementwise.triton_impl import element_size
+from kernels.elementwise.triton_impl import element_sizes
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 from kernels.inspect import gather
@@ -29,7 +29,7 @@ from kernels.support import Platform
 H100_SMS = 132  # NVIDIA H100 whitepaper, SXM5
 CHOOSES: dict[str, Callable[[Point, int], str]] = {
     "matmul": lambda point, sms: str(triton_impl.choose_for(point, sms)),
-    "elementwise": lambda point, sms: str(elementwise.choose(element_size(point), point.dims["m"], point.dims["n"], sms)),
+    "elementwise": lambda point, sms: str(elementwise.choose(*element_sizes(point), point.dims["m"], point.dims["n"], sms)),
     "einsum": lambda point, sms: " + ".join(str(einsum.config_of(launch, point.precision, sms)) for launch in einsum.launches(point)),
 }
 
@@ -75,15 +75,15 @@ def test_on_a_board_it_is_the_boards_own_count(monkeypatch: pytest.MonkeyPatch) 
     [
         ("a100_sxm4_80gb", "128x256x64 w8 s4", "4096 w4"),  # 128 tiles of 128 × 256 fill its 108 SMs; 8 · 108 = 864 blocks
         ("h100_pcie", "128x256x64 w8 s4", "4096 w4"),  # 114
-        ("h100_sxm5", "128x128x64 w4 s3", "1024 w4"),  # 132; 1,056 blocks
-        ("b200", "128x128x64 w4 s3", "1024 w4"),  # 148
+        ("h100_sxm5", "128x128x64 w4 s3", "1024 w2"),  # 132; 1,056 blocks
+        ("b200", "128x128x64 w4 s3", "1024 w2"),  # 148
     ],
 )
 def test_fewer_sms_are_filled_by_larger_tiles(gpu: str, matmul_config: str, block: str) -> None:
     """2048 × 2048 in bf16: 8 · 16 tiles, 1,024 blocks of 4,096 elements."""
     sms = load_gpu(gpu).sm_count
     assert str(matmul.choose("bf16", 2048, 2048, 2048, 1, True, sms)) == matmul_config
-    assert str(elementwise.choose(2, 2048, 2048, sms)) == block
+    assert str(elementwise.choose(2, 2, 2048, 2048, sms)) == block
 
 
 def test_inspect_compiles_the_tiles_of_the_gpu_that_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +97,11 @@ def test_inspect_compiles_the_tiles_of_the_gpu_that_it_is_asked_for(monkeypatch:
 
 @pytest.mark.parametrize("run", ["2026-11-26-h100_sxm5-first-look", "h100_sxm5-2026-11-26"])
 def test_an_h100_runs_what_it_ran(run: str) -> None:
-    """The configs that rows of a board recorded when its 132 SMs were written into the code. Three choices are newer: 128 × 128 at 3
-    stages, k split among blocks, and the smallest tile of fp32."""
+    """The configs that rows of a board recorded when its 132 SMs were written into the code. Four choices are newer: 128 × 128 at 3
+    stages, k split among blocks, the smallest tile of fp32, and two warps for the smaller block of elementwise."""
     rows = [row for row in read_journal(ROOT / "docs" / "validation" / run).rows if row.impl == "triton" and row.config]
     both = {row.point: (row.config, CHOOSES[row.op](point_of(row), H100_SMS)) for row in rows if row.op in CHOOSES}
-    kept = {name: (ran, now) for name, (ran, now) in both.items() if not re.search(r" k\d|128x128x64 w4 s3|64x32x16 w4 s4", now)}
+    kept = {name: (ran, now) for name, (ran, now) in both.items() if not re.search(r" k\d|128x128x64 w4 s3|64x32x16 w4 s4| w2$", now)}
     assert len(kept) >= 10
     assert {name: configs for name, configs in kept.items() if configs[0] != configs[1]} == {}
 

@@ -63,7 +63,9 @@ def matmuls(precision: str) -> Iterator[Point]:
 def elementwises(precision: str) -> Iterator[Point]:
     op = OPS["elementwise"]
     for function in FUNCTIONS:
-        for to in [p for p in PRECISIONS if p != "tf32"] if function == "cast" else ["none"]:
+        entry = FUNCTIONS[function]
+        formats = [p for p in PRECISIONS if p != "tf32" and (entry.share is None or PRECISIONS[p].bytes == 1)]
+        for to in formats if entry.converts else ["none"]:
             yield op.point("torch", precision, {"m": 127, "n": 131}, {"function": function, "to": to})
     for data in ("zeros", "integers"):
         yield op.point("torch", precision, {"m": 1, "n": 131}, {"function": "bias_gelu_residual", "data": data})

@@ -10,10 +10,11 @@ import triton.language as tl
 
 from benches.correctness import check
 from kernels.elementwise import functions, triton_impl
-from kernels.elementwise.configs import choose, configs
+from kernels.elementwise.configs import choose, configs, tile
 from kernels.elementwise.spec import FUNCTIONS, OP
-from kernels.op import Inputs, Kernel, Point
+from kernels.op import Inputs, Kernel, OpError, Point
 from kernels.precisions import PRECISIONS
+from kernels.registry import OPS
 from kernels.support import Platform
 from kernels.tensors import dtype_of
 
@@ -28,14 +29,14 @@ def point(function: str, precision: str, m: int, n: int, to: str = "none") -> Po
 
 def assert_right(p: Point) -> None:
     inputs = triton_impl.make_inputs(p, DEVICE, 11)
-    for config in configs(triton_impl.element_size(p)):
+    for config in configs(*triton_impl.element_sizes(p)):
         verdict = check(OP, p, Kernel(triton_impl.bind(p, inputs, config, [])), inputs)
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", FORMATS)
-@pytest.mark.parametrize("function", [f for f in FUNCTIONS if f != "cast"])
+@pytest.mark.parametrize("function", [f for f, entry in FUNCTIONS.items() if not entry.converts])
 def test_function(function: str, precision: str) -> None:
     for m, n in SHAPES if function in ("triu", "bias_gelu_residual") else SHAPES[:3]:
         assert_right(point(function, precision, m, n))
@@ -46,6 +47,66 @@ def test_function(function: str, precision: str) -> None:
 @pytest.mark.parametrize("precision", FORMATS)
 def test_cast(precision: str, to: str) -> None:
     assert_right(point("cast", precision, 67, 131, to))
+
+
+QUANTISERS = ("quantise_rows", "quantise_blocks")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("function", QUANTISERS)
+def test_quantising(function: str, precision: str, to: str) -> None:
+    """Both results against fp64: ragged, less than a block, whole blocks, and zeros."""
+    for m, n, data in ((67, 131, "normal"), (1, 1, "normal"), (33, 256, "normal"), (127, 129, "integers"), (5, 127, "zeros")):
+        options = {"function": function, "to": to, "data": data}
+        for impl in ("torch", "triton"):
+            p = OP.point(impl, precision, {"m": m, "n": n}, options)
+            inputs = triton_impl.make_inputs(p, DEVICE, 11)
+            verdict = check(OP, p, OP.impls[impl].load()(p, inputs), inputs)
+            assert verdict.ok, f"{p.id}: {verdict.problem}"
+
+
+@pytest.mark.slow
+def test_rows_longer_than_a_tile_are_read_twice() -> None:
+    p = point("quantise_rows", "bf16", 3, 16384 + 129, "fp8_e4m3")
+    inputs = triton_impl.make_inputs(p, DEVICE, 11)
+    assert check(OP, p, triton_impl.build(p, inputs), inputs).ok
+    assert triton_impl.build(p, inputs).config == "1x16384 w16"
+
+
+@pytest.mark.slow
+def test_block_scales_are_those_that_a_block_scaled_product_takes() -> None:
+    """a · b in fp64 from what was quantised differs from that of the operands by no more than both roundings."""
+    p = point("quantise_blocks", "fp32", 33, 300, "fp8_e4m3")
+    inputs = triton_impl.make_inputs(p, DEVICE, 5)
+    values, scales = triton_impl.build(p, inputs).run()
+    product = OPS["matmul"].point("triton", "fp8_e4m3", {"m": 33, "n": 128, "k": 300}, {"layout": "nt", "scaling": "block"})
+    wanted = OPS["matmul"].load("make_inputs")(product, DEVICE, 1).operands
+    assert (scales.shape, scales.stride()) == (wanted[2].shape, wanted[2].stride())
+    restored = values.double() * scales.double().repeat_interleave(128, 1)[:, :300]
+    (x,) = inputs.operands
+    largest = scales.double().repeat_interleave(128, 1)[:, :300] * 448
+    assert ((restored - x).abs() <= x.abs() * 2.0**-4 + largest * 2.0**-18 + 1e-30).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(128, "32x128 w4"), (1, "4096x1 w4"), (4097, "1x8192 w8"), (5000, "1x8192 w8"), (65536, "1x16384 w16")]
+)
+def test_tile(share: int, expected: str) -> None:
+    assert str(tile(share)) == expected
+
+
+@pytest.mark.parametrize(("to", "message"), [("none", "needs `to`"), ("bf16", "quantise_rows writes fp8, not bf16")])
+def test_quantising_writes_fp8(to: str, message: str) -> None:
+    with pytest.raises(OpError, match=message):
+        point("quantise_rows", "bf16", 2, 2, to)
+
+
+def test_fp8_operands_are_quantised_already() -> None:
+    p = point("quantise_blocks", "fp8_e4m3", 2, 2, "fp8_e4m3")
+    for impl in OP.impls.values():
+        assert "quantised already" in (impl.unsupported(p, Platform("cuda", (9, 0))) or "")
 
 
 @pytest.mark.slow
@@ -78,6 +139,24 @@ def sigmoid(x, y, v):
     return 1.0 / (1.0 + tl.exp(-x))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["gelu", "gelu_tanh", "silu"])
+def test_short_forms_are_right_everywhere(function: str) -> None:
+    """Between the drawn values, far beyond them, and at what is not finite."""
+    near = torch.linspace(-20, 20, 65_521)
+    far = torch.tensor([3.4e38, 1e20, 1e5, 126.0, 88.8, 16.0, 1e-20, 1e-38, 1e-45, 0.0])
+    x = torch.cat((near, far, -far)).to(DEVICE).reshape(1, -1)
+    p = point(function, "fp32", 1, x.numel())
+    got = triton_impl.build(p, Inputs((x,), torch.empty_like(x))).run()
+    expected = OP.load("reference")(p, (x,))
+    allowed = OP.load("tolerance")(p, (x,), expected)
+    assert ((got.double() - expected).abs() <= allowed).all()
+    special = torch.tensor([[torch.inf, torch.nan]], device=DEVICE)
+    upper, not_a_number = triton_impl.build(point(function, "fp32", 1, 2), Inputs((special,), torch.empty_like(special))).run()[0]
+    assert upper == torch.inf
+    assert not_a_number.isnan()
+
+
 @pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
 def test_copy_moves_every_bit_pattern(precision: str) -> None:
     """NaN payloads and negative zero too, which a trip through fp32 would change."""
@@ -103,14 +182,33 @@ def test_64_bit_indices_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(("rows", "long"), [(32767, False), (32768, True)])
 def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None:
     p = point("copy", "fp8_e4m3", rows, 65536)
-    _, _, settings = triton_impl.call(p, triton_impl.make_inputs(p, "meta", None), configs(1)[0])
+    _, _, settings = triton_impl.call(p, triton_impl.make_inputs(p, "meta", None), configs(1, 1)[0])
     assert settings["LONG"] is long
 
 
-@pytest.mark.parametrize(("size", "m", "n", "expected"), [(2, 8192, 8192, "4096 w4"), (2, 128, 128, "1024 w4"), (4, 1, 1, "512 w4")])
-def test_choice(size: int, m: int, n: int, expected: str) -> None:
-    assert str(choose(size, m, n, 132)) == expected
-    assert choose(size, m, n, 132) in configs(size)
+@pytest.mark.parametrize(
+    ("read", "written", "m", "n", "expected"),
+    [
+        (2, 2, 8192, 8192, "4096 w4"),
+        (2, 2, 128, 128, "1024 w2"),
+        (4, 4, 1, 1, "512 w2"),
+        (1, 1, 8192, 8192, "8192 w4"),
+        (1, 2, 8192, 8192, "4096 w4"),
+        (1, 4, 8192, 8192, "4096 w4"),
+        (4, 1, 8192, 8192, "2048 w4"),
+        (1, 4, 1, 1, "2048 w2"),
+    ],
+)
+def test_choice(read: int, written: int, m: int, n: int, expected: str) -> None:
+    assert str(choose(read, written, m, n, 132)) == expected
+    assert choose(read, written, m, n, 132) in configs(read, written)
+
+
+@pytest.mark.parametrize("read", [1, 2, 4])
+@pytest.mark.parametrize("written", [1, 2, 4])
+def test_every_thread_loads_at_least_32_bytes(read: int, written: int) -> None:
+    for config in configs(read, written):
+        assert config.block * read >= 32 * 32 * config.warps
 
 
 def test_build_runs_the_real_shapes_config_on_shrunk_inputs() -> None:

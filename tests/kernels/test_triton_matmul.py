@@ -13,8 +13,9 @@ from benches.correctness import check
 from kernels.matmul import triton_impl
 from kernels.matmul.configs import Config, choose, configs
 from kernels.matmul.spec import OP, product
-from kernels.op import Dims, Inputs, Kernel, OpError, Options, Point
+from kernels.op import Dims, Inputs, Kernel, Options, Point, Unsupported
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU, in Triton's interpreter
 LAYOUTS = OP.options["layout"].choices
@@ -180,9 +181,18 @@ def test_wrong_scales_are_found(scaling: str, error: str) -> None:
     assert not bool(((expected.bfloat16().double() - expected).abs() > allowed).any())
 
 
-def test_recipes_are_of_fp8_only() -> None:
-    with pytest.raises(OpError, match="scaling: row is for fp8 precisions; bf16 operands have no scales"):
-        point("bf16", {"m": 1, "n": 1, "k": 1}, scaling="row")
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("option", "value"), [("scaling", "row"), ("scaling", "block"), ("accumulation", "slow")])
+def test_recipes_are_of_fp8_only(precision: str, option: str, value: str) -> None:
+    """A point of another precision is no error: it is unsupported, and the others of its sweep run."""
+    p = point(precision, {"m": 16, "n": 16, "k": 16}, layout="nt", **{option: value})
+    reason = f"{option} {value} is for fp8 precisions: {precision} operands have no scales"
+    for impl in OP.impls.values():
+        refused = impl.unsupported(p, Platform("cuda", (9, 0)))
+        assert refused == (None if precision.startswith("fp8") else reason)
+    if not precision.startswith("fp8"):  # whatever an implementation of somebody's own refuses
+        with pytest.raises(Unsupported, match=reason):
+            OP.load("make_inputs")(p, "cpu", 1)
 
 
 @pytest.mark.parametrize(

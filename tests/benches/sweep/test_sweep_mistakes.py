@@ -84,7 +84,7 @@ ENTRIES = {
     "options that clash": (ONE + ", rhs: shared}", "2: rhs: rhs: shared needs a leading dim such as b"),
     "options that clash in a product": (
         "{op: elementwise, impl: torch, precision: bf16, function: [add, cast], to: bf16, dims: {m: [1, 2], n: 1}}",
-        "2: to: `to` goes with function: cast only; valid: fp32, fp16, bf16, fp8_e4m3, fp8_e5m2",
+        "2: to: `to` goes with function: cast, quantise_rows, quantise_blocks only; valid: fp32, fp16, bf16, fp8_e4m3, fp8_e5m2",
     ),
     "unknown model": (
         "{op: matmul, precision: bf16, shapes_from: llama3_7b, dims: {tokens: 1}}",

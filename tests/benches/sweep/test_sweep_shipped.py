@@ -61,7 +61,8 @@ def missing_entries(found: Set[tuple[str, str, str]]) -> list[str]:
         if not any(o == op.name for o, _, _ in found):
             lines.append(f"no entry with op: {op.name}")
             continue
-        lines += [f"op: {op.name} without impl: {i}" for i in op.impls if not any((o, impl) == (op.name, i) for o, impl, _ in found)]
+        wanted = [impl.name for impl in op.impls.values() if not impl.on_request]
+        lines += [f"op: {op.name} without impl: {i}" for i in wanted if not any((o, impl) == (op.name, i) for o, impl, _ in found)]
         lines += lacking(f"op: {op.name}", {precision for o, _, precision in found if o == op.name}, runs_in(op.name))
         for impl in (impl.name for impl in op.impls.values() if impl.language == "triton"):
             met = {precision for o, i, precision in found if (o, i) == (op.name, impl)}
