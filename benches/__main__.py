@@ -21,6 +21,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches.kernel.kernel_command import add_command as add_kernel
     from benches.listing import add_command as add_list
     from benches.plan import make_plan, show, write_csv
+    from benches.shards.merge_command import add_command as add_merge
     from benches.sweep.load import SweepError, load_sweep
     from benches.train.train_command import add_command as add_train
     from kernels.console import open_console
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_first_contact(commands)
     add_kernel(commands)
+    add_merge(commands)
     return parser
 
 

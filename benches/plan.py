@@ -105,10 +105,10 @@ class Plan:
         return float(self.sampling_s.sum() + self.rest_s.sum())
 
 
-def make_plan(sweep: Sweep, gpu: Gpu) -> Plan:
+def make_plan(sweep: Sweep, gpu: Gpu, here: bool = True) -> Plan:
     """Costs, predicts and checks every point of a sweep. On a machine with a GPU also that it can compile what they need; one without
-    plans for another machine."""
-    missing = missing_for_cuda() if has_gpu() else None
+    plans for another machine, and so does any if not `here`."""
+    missing = missing_for_cuda() if here and has_gpu() else None
     platform = Platform("cuda", gpu.compute_capability, no_compiler=missing.reason if missing else None)
     unsupported = tuple(impl_of(point).unsupported(point, platform) or "" for point in sweep.points)
     prediction = predict(sweep.points, gpu)

@@ -148,6 +148,10 @@ class Row(BaseModel):
     conditions: Conditions = Field(default=Conditions(), description="The values that the device reported while the point ran.")
     started_utc: str | None = Field(default=None, description="When the point started, in ISO 8601.")
     wall_s: float | None = Field(default=None, description="The total time of the point: inputs, correctness check, timing.")
+    host: str | None = Field(default=None, description="The machine that measured the point; null where the run was not given GPUs.")
+    device_uuid: str | None = Field(default=None, description="The UUID of the GPU; null where the run was not given GPUs.")
+    gpu_index: int | None = Field(default=None, description="The index of the GPU among those that CUDA shows; null where not given.")
+    numa: int | None = Field(default=None, description="The NUMA node that the GPU is attached to; null where it is not known.")
 
     @model_validator(mode="after")
     def derive(self) -> Self:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from benches.run.journal import NAME as JOURNAL
+from benches.run.survey_file import is_survey, read_survey
 from kernels.writing import write_text
 from reports.neighbours import neighbour_lines
 from reports.page import page
 from reports.payload import libraries, pack, payload
-from reports.refusal import check_folder, writing
+from reports.refusal import RunError, check_folder, writing
 from reports.report import Report, load_report
 from reports.sections import SECTIONS
 from reports.store import write_tables
@@ -70,13 +71,16 @@ def html(report: Report) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run: a folder with rows.jsonl")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run: a folder with rows.jsonl, or a survey's with survey.json")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="where the page goes (RUN_DIR/report.html)")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path. Raises RunError where there is nothing to build it from."""
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path. Raises RunError where there is nothing to build it from. A survey has
+    a page for each GPU."""
+    if is_survey(given.run_dir):
+        return run_survey(given)
     check_folder(given.out)
     report = load_report(given.run_dir)
     with writing(given.out or given.run_dir / NAME):
@@ -85,3 +89,21 @@ def run(given: argparse.Namespace) -> int:
         print(f"warning: {problem}", file=sys.stderr)
     print(path)
     return 0
+
+
+def run_survey(given: argparse.Namespace) -> int:
+    """Makes the page of each GPU's run directory; 2 where one could not be made, after the others."""
+    if given.out:
+        raise RunError(f"{given.run_dir}: -o names one page, and a survey has one for each GPU: leave -o out")
+    try:
+        folders = [given.run_dir / gpu.directory for gpu in read_survey(given.run_dir).gpus]
+    except (OSError, ValueError) as error:
+        raise RunError(str(error)) from error
+    code = 0 if folders else 2
+    for folder in folders:
+        try:
+            code = max(code, run(argparse.Namespace(run_dir=folder, out=None)))
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
+    return code

@@ -120,6 +120,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("phases_s", "Phases", "", TIME, "for a call that has phases: the median time of each, s, as JSON, each timed separately"),
     Column("started_utc", "Started", "", TIME, "when the point began, UTC"),
     Column("wall_s", "Wall time", "s", TIME, "total time of the point: inputs, correctness check, timing"),
+    Column("host", "Host", "", CONDITIONS, "machine that measured the point, in a run that was given GPUs"),
+    Column("device_uuid", "GPU's UUID", "", CONDITIONS, "UUID of the GPU that measured the point, in a run that was given GPUs"),
+    Column("gpu_index", "GPU's index", "", CONDITIONS, "index of that GPU among those that CUDA shows"),
+    Column("numa", "NUMA node", "", CONDITIONS, "NUMA node that the GPU is attached to"),
     Column("flops_per_s", "Achieved", "FLOP/s", DERIVED, "flops / median_s", True, True),
     Column("mfu", "MFU", "fraction", DERIVED, "flops_per_s / (1979e12 / 2), for every precision", True, True),
     Column(

@@ -42,7 +42,7 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
     if found is None or found.started is None:
         return
     run_dir = found.started.dir
-    session.config.stash[REPORT] = report(run_dir, session.config)
+    session.config.stash[REPORT] = reports(found.started.dirs, session.config)
     if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         try:
             inspected = inspect_kernels(run_dir, session.config)
@@ -50,6 +50,19 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
             return  # the page exists, without this section
         if inspected:
             session.config.stash[REPORT] = report(run_dir, session.config)
+
+
+def reports(run_dirs: Sequence[Path], config: pytest.Config) -> str:
+    """Makes the page and the summary of each run directory, of which a survey has one a GPU, and returns a line for each page."""
+    lines, texts = list[str](), list[str]()
+    for run_dir in run_dirs:
+        lines.append(report(run_dir, config))
+        if text := config.stash.get(SUMMARY, ""):
+            texts.append(f"{run_dir.name}\n{text}" if len(run_dirs) > 1 else text)
+            del config.stash[SUMMARY]
+    if texts:
+        config.stash[SUMMARY] = "\n".join(texts)
+    return "\n".join(lines)
 
 
 def report(run_dir: Path, config: pytest.Config) -> str:

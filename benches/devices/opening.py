@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from benches.devices.base import Device
 from benches.devices.cores import ThreadsError
+from benches.devices.node_gpus import NodeGpu
 from benches.devices.nvml import gpu_count
 from kernels.cpu_model import CpuError
 from kernels.gpus import Ceilings
@@ -43,18 +44,19 @@ def torch_finds_cuda() -> bool:
         return False
 
 
-def open_device(kind: str, described: dict[str, Any] | None = None, generation: int = 0) -> Device:
+def open_device(kind: str, described: dict[str, Any] | None = None, generation: int = 0, gpu: NodeGpu | None = None) -> Device:
     """`cuda`, `cpu` or `simulated`. Raises NoDevice.
 
     described: what `Device.describe` said earlier in this run; a CPU takes its ceilings from it instead of measuring them again.
     generation: how many processes of this run had the device before; a simulated one differs from process to process.
+    gpu: the one that was chosen. A simulated board has a seed of its own; CUDA shows this process no other board (worker.start).
     """
     if kind == "simulated":
         from benches.devices.faults import FaultError
-        from benches.devices.simulated import SEED, SimulatedDevice
+        from benches.devices.simulated import SimulatedDevice, seed_of
 
         try:
-            return SimulatedDevice(seed=SEED + generation)
+            return SimulatedDevice(seed=seed_of(gpu) + generation, uuid=gpu.uuid if gpu else None)
         except FaultError as e:
             raise NoDevice(str(e)) from e
     if kind == "cuda":

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from benches.correctness import Verdict
 from benches.devices import faults
 from benches.devices.base import Settings, TooLittleMemory
+from benches.devices.node_gpus import NodeGpu, simulated_name
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from benches.row import Cache
@@ -27,6 +28,7 @@ from kernels.registry import OPS
 from kernels.support import Platform
 
 SEED = 1
+SEEDS_A_BOARD = 10_000  # one a process that had the board: more than a run replaces
 LYING_THROTTLE_C, LYING_THROTTLE = 38.0, 1.15  # reached after a second's work; too little to move a time out of its range
 
 
@@ -136,7 +138,8 @@ class SimulatedDevice(Streamed):
     kind: Literal["simulated"] = "simulated"
     timer = "virtual time (simulated)"
 
-    def __init__(self, behaviour: Behaviour | None = None, seed: int = SEED):
+    def __init__(self, behaviour: Behaviour | None = None, seed: int = SEED, uuid: str | None = None):
+        self._uuid = uuid
         self.gpu = load_gpu(DEFAULT_GPU)
         self.settings = Settings()
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
@@ -189,9 +192,14 @@ class SimulatedDevice(Streamed):
     def describe(self) -> dict[str, Any]:
         return {
             "device_kind": self.kind,
-            "device_name": f"simulated {self.gpu.boards[0]}",
-            "device_uuid": None,
+            "device_name": simulated_name(),
+            "device_uuid": self._uuid,
             "driver": None,
             "gpu": self.gpu.name,
             "ceilings": None,
         }
+
+
+def seed_of(gpu: NodeGpu | None) -> int:
+    """Returns the seed of a board's first process; the next ones count from it. None: the board of a run that names none."""
+    return SEED if gpu is None else SEED + SEEDS_A_BOARD * (gpu.index + 1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from benches.devices.visible import shown
 from benches.doctor.machine_facts import Facts, GpuFacts
 
 
@@ -13,7 +12,7 @@ def visible_gpus(facts: Facts) -> tuple[GpuFacts, ...]:
     if software.cuda_uuids is not None:
         found = [gpu for gpu in gpus if set(bare_uuids(gpu)) & set(map(bare, software.cuda_uuids))]
         return tuple(found) or gpus  # boards whose UUID NVML does not give
-    return gpus if software.visible_devices is None else chosen(gpus, software.visible_devices)
+    return gpus if software.visible_devices is None else shown(gpus, software.visible_devices)
 
 
 def bare(uuid: str) -> str:
@@ -23,22 +22,3 @@ def bare(uuid: str) -> str:
 def bare_uuids(gpu: GpuFacts) -> list[str]:
     """Of the board and its MIG slices."""
     return [bare(uuid) for uuid in (gpu.uuid, *gpu.mig_uuids) if uuid]
-
-
-def chosen(gpus: Sequence[GpuFacts], text: str) -> tuple[GpuFacts, ...]:
-    """The boards that CUDA_VISIBLE_DEVICES names: numbers, or beginnings of UUIDs, up to the first that is neither (CUDA C++ Programming
-    Guide, "CUDA environment variables"). A number is taken as NVML's, which is CUDA's where the boards are of one kind."""
-    found: list[GpuFacts] = []
-    for part in map(str.strip, text.split(",")):
-        board = next((gpu for gpu in gpus if named(gpu, part)), None)
-        if board is None:
-            break
-        if board not in found:
-            found.append(board)
-    return tuple(found)
-
-
-def named(gpu: GpuFacts, part: str) -> bool:
-    if part.isascii() and part.isdecimal():
-        return gpu.index == int(part)
-    return any(uuid.startswith(part) for uuid in (gpu.uuid, *gpu.mig_uuids) if uuid and part.startswith(("GPU-", "MIG-")))

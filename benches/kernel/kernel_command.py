@@ -27,6 +27,7 @@ from benches.row import Row
 from benches.run.isolation import Isolated, WorkerError, free_memory_share, longest_call_s
 from benches.run.journal import NAME, JournalError
 from benches.run.order import shuffled
+from benches.run.pool import Pool, Worker
 from benches.run.run import DeviceLostError, Request, Run, RunError, default_run_dir
 from benches.sweep.load import Sweep, SweepError, load_sweep
 from kernels import interpreter
@@ -225,7 +226,7 @@ def measured_rows(found: Found, sweep: Sweep, kind: str, run_dir: Path, seed: in
     memory = free_memory_share() if kind == "cpu" else None
     opening = {"kind": kind, "run_dir": run_dir, "seed": seed, "asked": asked, "imports": again}
     request = Request(sweep.resolved, [sweep.name], seed, asked, imports=found.imports)
-    run = Run(run_dir, lambda: Isolated(opening, run_dir / "worker.log", POINT_S, memory), request)
+    run = Run(run_dir, lambda: Pool([Worker(Isolated(opening, run_dir / "worker.log", POINT_S, memory))]), request)
     points = {point.id: point for point in sweep.points}
     rows: dict[str, Row] = {}
     ended = False

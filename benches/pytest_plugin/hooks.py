@@ -49,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--import", dest="imports", action="append", metavar="FILE|MODULE", help=HELP)
     group.addoption("--device", choices=("auto", "cuda", "cpu", "simulated"), default="auto", help="where to measure (default: auto)")
+    group.addoption("--gpus", metavar="all|0,2", help="GPUs to measure on, by index or UUID, each with a worker process of its own")
+    group.addoption(
+        "--mode", choices=("shard", "survey"), help="with --gpus: each point on one GPU, or on every one (default for several GPUs: survey)"
+    )
+    group.addoption("--shard", metavar="K/N", help="measure part K of N of the sweep, the same on every machine; `merge` joins the parts")
     group.addoption("--run-dir", type=Path, metavar="DIR", help="where to write the run (default: runs/<time>-<host>-<commit>)")
     group.addoption("--resume", type=Path, metavar="DIR", help="resume an interrupted run: only points without a row are measured")
     group.addoption("--retry-failed", action="store_true", help="with --resume: measure timed-out, crashed and failed points again")
@@ -171,7 +176,8 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
 
     def record(point_id: str) -> None:
         try:
-            row = run.row_of(session.points[point_id], timing=not benchmark.disabled)
+            following = session.following(request.session.items, point_id, run.ahead)
+            row = run.row_of(session.points[point_id], timing=not benchmark.disabled, following=following)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)
         except SystemExit as e:  # pytest would report a failed test and continue

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benches.devices.node_gpus import NodeGpu
 from benches.devices.opening import automatic_kind
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
+from benches.pytest_plugin.placement import placement
 from benches.pytest_plugin.progress import Progress
 from benches.pytest_plugin.selection import BENCHES, named_paths
-from benches.run import environment
-from benches.run.bench import Bench
+from benches.run import environment, survey_file
+from benches.run.bench import Bench, part_of
 from benches.run.isolation import InProcess, Isolated, Measurer, free_memory_share, longest_call_s
 from benches.run.narrowing import narrowed_by
 from benches.run.order import shuffled
+from benches.run.pool import Pool, Worker
 from benches.run.replay import ReplayClock
+from benches.run.resume import SURVEY
 from benches.run.run import Request, Run, RunError, default_run_dir
+from benches.run.survey import Survey
+from benches.shards.split import ShardError, point_seconds, shard_points
 from benches.sweep.load import Sweep, load_sweeps
 from kernels import interpreter
 from kernels.imports import Imported
@@ -42,11 +49,14 @@ class Session:
         self.seed = int(before.get("seed", DEFAULT_SEED)) if asked is None else asked
         default = self.resumed / "sweep.yaml" if self.resumed else "nightly" if self.device_kind == "cuda" else "smoke"
         self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
-        self.points: dict[str, Point] = {point.id: point for point in self.sweep.points}
-        self._order = {name: place for place, name in enumerate(shuffled(list(self.points), self.seed))}
+        self.shard: str | None = config.getoption("--shard") or before.get("shard")
+        self.placement = placement(config, self.device_kind, before, self.shard)
+        self.points: dict[str, Point] = {point.id: point for point in points_of(self.sweep, self.shard)}
+        self._order = {name: place for place, name in enumerate(self._ordered())}
+        self._following: list[str] | None = None  # points in the order of their tests
         self.clock = ReplayClock()
         self.unsupported: Counter[str | None] = Counter()  # points by reason
-        self._run: Run | None = None
+        self._run: Run | Survey | None = None
         self.lost: list[str] = []  # points that were selected and have no row
         self.progress = Progress(config)
 
@@ -54,11 +64,29 @@ class Session:
         """Returns the place of a test's point in the run's order; a test without a point comes first."""
         return self._order.get(point_id(item), -1)
 
+    def _ordered(self) -> list[str]:
+        """Points at random, so that a drift falls on no one; where GPUs share them the longest first, so that all end at the same time."""
+        names = shuffled(list(self.points), self.seed)
+        if not self.placement.several:
+            return names
+        seconds = point_seconds(self.sweep)
+        return sorted(names, key=lambda name: -seconds[name])
+
+    def following(self, items: Sequence[pytest.Item], point: str, count: int) -> list[Point]:
+        """Returns the points of the tests that come after that of a point, at most `count`."""
+        if not count:
+            return []
+        if self._following is None:
+            self._following = [name for name in map(point_id, items) if name in self.points]
+            self._places = {name: place for place, name in enumerate(self._following)}
+        place = self._places[point] + 1
+        return [self.points[name] for name in self._following[place : place + count]]
+
     @property
-    def started(self) -> Run | None:
+    def started(self) -> Run | Survey | None:
         return self._run
 
-    def run(self) -> Run:
+    def run(self) -> Run | Survey:
         """Opens the device and the run directory at first use. Raises RunError, NoDevice or WorkerError."""
         if self._run is None:
             try:
@@ -66,7 +94,10 @@ class Session:
             except RuntimeError as e:
                 raise RunError(str(e)) from e
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
-            self._run = Run(run_dir, lambda: self._open_measurer(run_dir), self._request())
+            if self.placement.survey:
+                self._run = Survey(run_dir, self.placement.gpus, self._pool_of, self._request(), self.device_kind)
+            else:
+                self._run = Run(run_dir, lambda: self._pool(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
 
@@ -104,10 +135,21 @@ class Session:
             resuming=self.resumed is not None,
             retry=self.config.getoption("--retry-failed"),
             imports=self.imports,
-            narrowed_by=narrowed_by(vars(self.config.option), named_paths(self.config), BENCHES),
+            narrowed_by=narrowed_by(vars(self.config.option) | {"shard": self.shard}, named_paths(self.config), BENCHES),
+            mode=self.placement.mode,
+            shard=self.shard,
         )
 
-    def _open_measurer(self, run_dir: Path) -> Measurer:
+    def _pool(self, run_dir: Path) -> Pool:
+        """The workers of a run that is not a survey: one, or one a GPU."""
+        several = self.placement.several
+        return Pool([Worker(self._measurer(run_dir, gpu, several), gpu) for gpu in self.placement.gpus or (None,)], threads=several)
+
+    def _pool_of(self, run_dir: Path, gpu: NodeGpu) -> Pool:
+        """The worker of one GPU of a survey."""
+        return Pool([Worker(self._measurer(run_dir, gpu), gpu)], threads=True)
+
+    def _measurer(self, run_dir: Path, gpu: NodeGpu | None, shared: bool = False) -> Measurer:
         if self.device_kind == "cpu" and not self.before:
             self.progress.tell(["measuring the peak rates of this CPU, about 15 s"])
         opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
@@ -119,7 +161,8 @@ class Session:
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
         memory = limit if self.device_kind == "cpu" else None
         limit_s = self.config.getoption("--point-timeout")
-        return Isolated(opening, run_dir / "worker.log", limit_s, memory, ends=(pytest.exit.Exception,))
+        log = f"worker-{part_of(gpu)}.log" if gpu and shared else "worker.log"
+        return Isolated(opening | {"gpu": gpu, "shared": shared}, run_dir / log, limit_s, memory, ends=(pytest.exit.Exception,))
 
 
 KEY = pytest.StashKey[Session]()
@@ -128,8 +171,11 @@ OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
-    """Returns the environment of the run to resume. Raises pytest.UsageError where the directory holds no run."""
+    """Returns the environment of the run to resume; of a survey, what is known of all its runs. Raises pytest.UsageError where the
+    directory holds no run."""
     try:
+        if survey_file.is_survey(run_dir):
+            return survey_file.read_survey(run_dir).model_dump() | {"mode": SURVEY}
         return environment.read(run_dir)
     except (OSError, ValueError) as e:
         raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
@@ -144,6 +190,14 @@ def asked_kind(config: pytest.Config, before: dict[str, Any] | None = None) -> s
         resumed: Path | None = config.getoption("--resume")
         before = resumed_environment(resumed) if resumed else {}
     return before.get("device_kind") or automatic_kind()
+
+
+def points_of(sweep: Sweep, shard: str | None) -> Sequence[Point]:
+    """Returns the points of the sweep, or of its part such as 1/4. Raises pytest.UsageError for what is not a part."""
+    try:
+        return shard_points(sweep, shard) if shard else sweep.points
+    except ShardError as e:
+        raise pytest.UsageError(f"--shard: {e}") from None
 
 
 def point_id(item: pytest.Item) -> str:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import psutil
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from benches.devices.opening import NoDevice
 from benches.row import CONTEXT_LOST, DEVICE_LOST, INTERRUPTED, Row, Status, new_row
@@ -61,6 +62,9 @@ class Measurer(Protocol):
     def row_of(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does. Raises Interrupted."""
 
+    def interrupt(self, point: str | None, reason: str) -> None:
+        """From another thread: `row_of` stops waiting for this point and raises Interrupted. None: every call does, now and later."""
+
     def renew(self) -> None:
         """The next point is measured in a fresh process, where there are processes."""
 
@@ -86,6 +90,9 @@ class InProcess:
             return self._bench.row_of(point, timing)
         except BaseException as e:
             raise Interrupted(lost_row(self._bench.device.kind, point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
+
+    def interrupt(self, point: str | None, reason: str) -> None:
+        """There is only this thread."""
 
     def renew(self) -> None:
         """There is only this process."""
@@ -116,6 +123,9 @@ class Isolated:
         self._measure_point, self._ends = call, ends
         self._pool = self._new_pool()
         self._opened = False  # whether the pool's worker has its device
+        self._point: str | None = None  # whose row is waited for
+        self._future: ProcessFuture[Any] | None = None  # the call that is waited for
+        self._interrupted: tuple[str | None, str] | None = None  # as `interrupt` was told
 
     def _new_pool(self) -> ProcessPool:
         arguments = (str(self._log), self._opening, self._memory_bytes)
@@ -147,10 +157,27 @@ class Isolated:
     def _call(self, function: Callable[..., T], *arguments: Any, limit_s: float) -> T:
         """In the worker. Raises what the function raises, TimeoutError after `limit_s` seconds, ProcessExpired where the worker ends."""
         with deferred_interrupt():  # it would leave the pool's locks held
-            future = self._pool.schedule(function, args=arguments, timeout=limit_s)
+            self._future = future = self._pool.schedule(function, args=arguments, timeout=limit_s)
+        if self._is_interrupted():  # before there was anything to cancel
+            future.cancel()
         return future.result()
 
+    def interrupt(self, point: str | None, reason: str) -> None:
+        self._interrupted = (point, reason)
+        if self._is_interrupted() and self._future is not None:
+            self._future.cancel()
+
+    def _is_interrupted(self) -> bool:
+        return self._interrupted is not None and self._interrupted[0] in (None, self._point)
+
     def row_of(self, point: Point, timing: bool) -> Row:
+        self._point = point.id
+        try:
+            return self._row_of(point, timing)
+        finally:
+            self._point = None
+
+    def _row_of(self, point: Point, timing: bool) -> Row:
         started, start, offset, kills = datetime.now(UTC), time.perf_counter(), self._log_size(), oom_kills()
         try:
             if not self._opened:
@@ -164,6 +191,12 @@ class Isolated:
             late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"
             self.renew()
             return self._lost(point, "timeout", f"{late}; the worker was killed", offset, started, start)
+        except CancelledError as e:  # by `interrupt`
+            asked, reason = self._interrupted or (None, first_words(e))
+            if asked is not None:
+                self._interrupted = None
+            self.renew()
+            raise Interrupted(lost_row(self._opening["kind"], point, "error", reason, started, start, cause=INTERRUPTED)) from e
         except NoDevice as e:  # a fresh worker found the device gone
             return self._lost(point, "error", f"the device cannot be opened any more: {e}", offset, started, start, DEVICE_LOST)
         except ProcessExpired as e:

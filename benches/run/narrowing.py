@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-EXPRESSIONS = {"keyword": "-k", "markexpr": "-m"}  # by the name under which pytest's configuration holds them
+EXPRESSIONS = {"keyword": "-k", "markexpr": "-m", "shard": "--shard"}  # by the name under which pytest's configuration holds them
 LISTS = {"deselect": "--deselect", "ignore": "--ignore", "ignore_glob": "--ignore-glob"}
 SWITCHES = {"lf": "--last-failed"}
 POINTS, TEST = "test_points.py", "test_point"  # which collect every point

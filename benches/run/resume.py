@@ -20,6 +20,8 @@ from kernels.fingerprint import LENGTH
 RETRIED = ("timeout", "crashed", "error")  # on request: a second try may end differently
 LOCK = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # NFS without lockd, FUSE, some cluster file systems
+SHARD, SURVEY = "shard", "survey"  # each point on one of the GPUs, or on each of them
+OF_A_BOARD = ("device_uuid", "vbios")
 # What a figure depends on: a run whose parts differ in one of these is two runs.
 FIXED = (
     "host",
@@ -56,6 +58,26 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         elif old != new:
             changed.append(f"{name}: {old} → {new}")
     return changed
+
+
+def comparable(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns both environments without what tells boards of one model apart, where both runs give each point to one of several GPUs: rows
+    then name theirs, and other GPUs may go on."""
+    if before.get("mode") == now.get("mode") == SHARD:
+        return _without_board(before), _without_board(now)
+    return before, now
+
+
+def _without_board(environment: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in environment.items() if name not in OF_A_BOARD}
+
+
+def joined_gpus(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Returns the `gpus` that measured a run of two parts, and with several of them no `device_uuid`; nothing where no GPU was named."""
+    found = {gpu["uuid"]: gpu for gpu in (*(before.get("gpus") or ()), *(now.get("gpus") or ()))}
+    if not found:
+        return {}
+    return {"gpus": list(found.values())} | ({"device_uuid": None} if len(found) > 1 else {})
 
 
 def by_import(imports: list[dict[str, str]] | None) -> dict[str, str]:

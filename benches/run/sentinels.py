@@ -1,7 +1,7 @@
 """Sentinels: two points that never change, measured every 30 s of a run. What they drift by, the machine drifted by.
 
 A drift is reported and never divided by: what slows a copy need not slow a matmul, and a corrected figure is no measurement. They stand
-in a file of their own, sentinels.jsonl in the run directory, one JSON object a line:
+in a file of their own, sentinels.jsonl in the run directory (sentinels-gpu3.jsonl where several GPUs share it), one JSON object a line:
 
     {"name", "at_s", "utc", "median_s", "sm_clock_hz", "temperature_c"}        at_s: the device's clock, seconds
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -71,8 +71,9 @@ def points(kind: str) -> dict[str, Point]:
 class Sentinels:
     """Call `tick` between points."""
 
-    def __init__(self, device: Device, run_dir: Path, seed: int):
-        self._device, self._path, self._seed = device, run_dir / NAME, seed
+    def __init__(self, device: Device, run_dir: Path, seed: int, part: str = ""):
+        """part: of a run directory that several devices share, whose readings are never set side by side."""
+        self._device, self._path, self._seed = device, run_dir / file_name(part), seed
         self._last_s: float | None = None
 
     def tick(self) -> list[Reading]:
@@ -105,16 +106,30 @@ class Sentinels:
 
 
 def read_sentinels(run_dir: Path) -> list[Reading]:
-    """Returns the readings in the order of the file, without lines that are torn or of another kind; empty where the file is missing."""
+    """Returns the readings in the order of the file, without lines that are torn or of another kind; empty where the file is missing. Those
+    of one of several devices are named after it: `copy 1024 MiB (gpu3)`."""
+    found = _read(run_dir / NAME, "")
+    for path in sorted(run_dir.glob(file_name("*"))):
+        found += _read(path, path.stem.partition("-")[2])
+    return found
+
+
+def file_name(part: str) -> str:
+    """Returns the name of the file of a part of the run."""
+    return f"{Path(NAME).stem}-{part}.jsonl" if part else NAME
+
+
+def _read(path: Path, part: str) -> list[Reading]:
     try:
-        lines = (run_dir / NAME).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     found = []
     for line in lines:
         try:
             written = json.loads(line)
-            found.append(Reading(**{name: value for name, value in written.items() if name in READ}))  # a newer version may write more
+            reading = Reading(**{name: value for name, value in written.items() if name in READ})  # a newer version may write more
+            found.append(replace(reading, name=f"{reading.name} ({part})") if part else reading)
         except (ValueError, TypeError, AttributeError):
             continue
     return found

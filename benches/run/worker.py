@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benches.devices import visible
+from benches.devices.node_gpus import NodeGpu, pin
 from benches.run.bench import Bench
 from kernels.op import Language, Point
 from kernels.support import Platform
@@ -28,6 +30,8 @@ def start(log: str, opening: dict[str, Any], memory_bytes: int | None) -> None:
     """First thing in a new worker. opening: arguments of Bench."""
     _opening.update(opening)
     die_with_parent()
+    if opening.get("gpu") is not None:
+        take(opening["gpu"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
@@ -35,6 +39,12 @@ def start(log: str, opening: dict[str, Any], memory_bytes: int | None) -> None:
     faulthandler.enable()
     if memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def take(gpu: NodeGpu) -> None:
+    """Makes a GPU the only one that this process sees, and keeps the process on the CPUs beside it. Before CUDA starts."""
+    os.environ[visible.VARIABLE] = gpu.uuid
+    pin(gpu.numa)
 
 
 def die_with_parent() -> None:

@@ -11,6 +11,7 @@ import pytest
 from benches.row import NewerRow
 from benches.run import resume
 from benches.run.journal import read_journal
+from benches.run.pool import Pool, Worker
 from benches.run.run import Request, Run, RunError
 from benches.run.sentinels import Reading, read_sentinels
 from tests.benches.run.test_journal import row
@@ -83,10 +84,10 @@ class Same:
 
 def test_a_run_of_a_newer_version_is_not_resumed(tmp_path: Path) -> None:
     measurer: Any = Same()
-    Run(tmp_path, lambda: measurer, Request("the sweep", [], 1, {})).finish(interrupted=True)
+    Run(tmp_path, lambda: Pool([Worker(measurer)]), Request("the sweep", [], 1, {})).finish(interrupted=True)
     before = written(tmp_path, {"status": "preempted"}).joinpath("rows.jsonl").read_bytes()
     with pytest.raises(RunError, match="cannot be resumed: it was written by a newer version of this suite: resume it with that version"):
-        Run(tmp_path, lambda: measurer, Request("the sweep", [], 1, {}, resuming=True))
+        Run(tmp_path, lambda: Pool([Worker(measurer)]), Request("the sweep", [], 1, {}, resuming=True))
     assert measurer.closed
     assert (tmp_path / "rows.jsonl").read_bytes() == before
 
