@@ -110,8 +110,8 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
     except Exception as error:  # whatever a compiler raises is what this command is there to show
         return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
     seconds, ttir, ptx = time.perf_counter() - start, compiled.asm["ttir"], compiled.asm["ptx"]
-    asked = {"dots": dot_precisions(ttir), "wait_depth": requested_wait(ptx), "specialises": specialises_warps(ttir)}
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, **asked)
+    dots, wait_depth, specialises = dot_precisions(ttir), requested_wait(ptx), specialises_warps(ttir)
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, dots, wait_depth, specialises)
 
 
 def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:

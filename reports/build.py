@@ -77,8 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path. Raises RunError where there is nothing to build it from. A survey has
-    a page for each GPU."""
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; a survey has a page for each GPU.
+
+    Raises RunError where there is nothing to build it from.
+    """
     if is_survey(given.run_dir):
         return run_survey(given)
     check_folder(given.out)
