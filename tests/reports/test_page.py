@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from benches.row import new_row
+from kernels.registry import OPS
 from reports.build import build_report
 from reports.pick import pairs
 from reports.report import load_report
 from reports.sections import SECTIONS
 from reports.sections.summary import _duration, summary
+from tests.reports.conftest import CPU_CEILINGS
 
 pytestmark = pytest.mark.slow
 
@@ -214,3 +217,13 @@ def test_a_name_that_is_cut_has_its_whole_text(make_run: Callable[..., Path]) ->
     ):
         assert head + tail == title
         assert len(tail) <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("faster", "expected"), [(1.0, False), (1000.0, True)])
+def test_a_share_that_no_machine_can_reach_is_explained(make_run: Callable[..., Path], faster: float, expected: bool) -> None:
+    point = OPS["matmul"].point("torch", "fp32", {"m": 1009, "n": 127, "k": 129})
+    cost = OPS["matmul"].cost(point, "cpu")
+    row = new_row(point, cost, "ok", median_s=2 * cost.flops / CPU_CEILINGS["peak_flops_per_s"]["fp32"] / faster)
+    text = summary(load_report(make_run("cpu", "one", rows=[row]))).body
+    assert ("1 point exceeds the peaks or bandwidths that were measured as the run began" in text) == expected
