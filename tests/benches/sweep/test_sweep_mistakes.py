@@ -29,7 +29,7 @@ ENTRIES = {
     "key of another op": (
         ONE + ", function: add}",
         "2: function: unknown key in matmul; "
-        "valid: op, impl, precision, dims, points, shapes_from, where, exclude, layout, rhs, operands, data, scaling, accumulation",
+        "valid: op, impl, precision, dims, points, shapes_from, where, exclude, layout, rhs, operands, data, scaling, accumulation, kernel",
     ),
     "unknown op": (
         "{op: matmull, impl: torch, precision: bf16, dims: {m: 1}, layout: nt}",
