@@ -1,5 +1,6 @@
 """`python -m reports html`."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
