@@ -38,6 +38,9 @@ def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | 
     """Why a compilation is not compiled: what the GPU has no units for, or what keeps a recorded launch from another process. Or None."""
     if compilation.problem:
         return compilation.problem
+    if capability < compilation.since:
+        major, minor = compilation.since
+        return f"a run launches this kernel from compute capability {major}.{minor} on"
     if any("fp8" in str(kind) for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 needs compute capability 8.9 or later"
     if capability < BULK_FROM and any(str(kind).startswith("tensordesc") for kind in compilation.signature.values()):

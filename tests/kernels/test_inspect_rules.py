@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernels.code_rules import judge, judge_wait, judge_warps, requested_wait, specialises_warps
+from kernels.code_rules import judge, judge_wait, judge_warps, requested_wait, specialises_warps, unsupported
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 from kernels.machine_code import MachineCode
@@ -116,3 +116,10 @@ def test_warps_of_their_own_that_the_compiler_dropped(attributes: str, asked: bo
     reasons = judge_warps(asked, code(COPY, PRODUCT, instructions=instructions))
     assert bool(reasons) == (asked and "USETMAXREG" not in instructions)
     assert all("there is no USETMAXREG" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("capability", "reason"), [((8, 0), "from compute capability 9.0 on"), ((9, 0), ""), ((10, 0), "")])
+def test_a_kernel_that_a_run_does_not_launch_is_not_compiled(capability: tuple[int, int], reason: str) -> None:
+    found = unsupported(replace(GOOD, since=(9, 0)), capability)
+    assert reason in (found or "")
+    assert (found is None) is (reason == "")
