@@ -39,6 +39,8 @@ NARROW = code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT)
         (GOOD, code(COPY, "FFMA R1, R2, R3, R1", instructions={"LDGSTS": 1}), "no HGMMA: bf16 runs on other units"),
         (GOOD, code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), "1 LDGSTS.32 in the main loop"),
         (GOOD, code(*[COPY] * 8, "LDG.E R1, [R2]", PRODUCT), ""),  # 4 of 132 bytes: a scale
+        (GOOD, code("LDG.E R1, [R2]", PRODUCT, instructions={"UTMALDG": 2, "HGMMA": 1}), ""),  # operands come in another loop
+        (GOOD, code("LDG.E R1, [R2]", PRODUCT, instructions={"LDGSTS": 2, "HGMMA": 1}), "1 LDG.32 in the main loop"),
         (replace(GOOD, aligned=("a", "b")), code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), ""),  # k is no multiple of 16
         (STRIDED, NARROW, ""),
         (replace(STRIDED, signature={**STRIDED.signature, "k_a": ("constexpr",)}, aligned=(*GOOD.aligned, (4, 0))), NARROW, "LDGSTS.32"),
