@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
 from kernels.matmul.configs import GROUP_M, Config, bulk_configs, choose_bulk
 from kernels.matmul.data import make_inputs
-from kernels.matmul.spec import BULK_BYTES, BULK_KERNELS, OP, folded, leading_shape
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded, leading_shape
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
@@ -136,4 +137,5 @@ def compilation(precision: str, config: Config, dims: dict[str, int], layout: st
     point = OP.point("triton", precision, dims, {"layout": layout, "kernel": config.kernel, **recipe})
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
-    return describe(kernel, arguments, constants, OP.name, precision, variant, str(config), config.warps, config.stages, "dot")
+    described = describe(kernel, arguments, constants, OP.name, precision, variant, str(config), config.warps, config.stages, "dot")
+    return replace(described, since=BULK_FROM)
