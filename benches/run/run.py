@@ -81,6 +81,7 @@ class Request:
     imports: tuple[Imported, ...] = ()  # other people's files and modules
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
+    tuned: str | None = None  # the hash of the file of tuned choices
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
@@ -93,7 +94,7 @@ class Request:
             "narrowed_by": self.narrowed_by,
             "imports": files,
             **how,
-            **{name: value for name in ("mode", "shard") if (value := getattr(self, name)) is not None},
+            **{name: value for name in ("mode", "shard", "tuned") if (value := getattr(self, name)) is not None},
         }
 
 
