@@ -298,7 +298,7 @@ def test_the_device_is_opened_before_other_peoples_code_is_imported(monkeypatch:
     done: list[str] = []
     monkeypatch.setattr(bench, "open_device", lambda *a: done.append("open") or CpuDevice(CEILINGS))  # type: ignore[func-returns-value]
     monkeypatch.setattr(bench, "load_imports", lambda names: done.append("import"))
-    monkeypatch.setattr(bench, "Sentinels", lambda *a: None)
+    monkeypatch.setattr(bench, "Sentinels", lambda *a, **named: None)
     bench.Bench("cpu", tmp_path, 1, {}, imports=["mine.py"])
     assert done == ["open", "import"]
 

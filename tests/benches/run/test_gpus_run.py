@@ -28,7 +28,7 @@ from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
 from kernels.registry import OPS
 
-SWEEP = "name: four\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 4, 1]}, n: 127, k: 129}}\n"
+SWEEP = "name: four\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 4, 1]}, n: 512, k: 512}}\n"
 H100 = [NodeGpu(i, f"GPU-{i}", "NVIDIA H100 80GB HBM3") for i in range(2)]
 L4 = NodeGpu(2, "GPU-2", "NVIDIA L4")
 
@@ -59,7 +59,7 @@ def sweep(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_eight_gpus_in_one_session(sweep: Path, tmp_path: Path) -> None:
-    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run", "-k", "1x127x129 or 2x127x129", *NO_PAGES)
+    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run", "-k", "1x512x512 or 2x512x512", *NO_PAGES)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
     survey = read_survey(tmp_path / "run")
@@ -84,7 +84,7 @@ def test_after_a_kill_each_point_and_gpu_is_once_in_the_end(mode: str, sweep: Pa
     started = subprocess.Popen(
         command("--gpus", "0,1", "--mode", mode, "--sweep", sweep, "--run-dir", run_dir),
         cwd=ROOT,
-        env=variables("hang:matmul-torch-bf16-2x127x129"),
+        env=variables("hang:matmul-torch-bf16-2x512x512"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -123,8 +123,8 @@ def test_the_first_failure_cancels_what_is_scheduled(sweep: Path, tmp_path: Path
 @pytest.mark.slow
 def test_a_wait_is_ended_from_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker of the point is replaced, and measures the next one."""
-    monkeypatch.setenv("MICROBENCH_FAULTS", "hang:*-1x127x129")
-    one, two = (OPS["matmul"].point("torch", "bf16", {"m": m, "n": 127, "k": 129}) for m in (1, 2))
+    monkeypatch.setenv("MICROBENCH_FAULTS", "hang:*-1x512x512")
+    one, two = (OPS["matmul"].point("torch", "bf16", {"m": m, "n": 512, "k": 512}) for m in (1, 2))
     measurer = Isolated({"kind": "simulated", "run_dir": tmp_path, "seed": 1, "asked": {}}, tmp_path / "log", limit_s=120.0)
     try:
         measurer.describe()
