@@ -52,7 +52,7 @@ class Session:
         self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
         self.shard: str | None = config.getoption("--shard") or before.get("shard")
         self.placement = placement(config, self.device_kind, before, self.shard)
-        self.tuning = tuning_of(config, self.device_kind, len(self.placement.gpus))
+        self.tuning = tuning_of(config, self.device_kind, len(self.placement.gpus), self.resumed)
         self.points: dict[str, Point] = {point.id: point for point in points_of(self.sweep, self.shard)}
         self._order = {name: place for place, name in enumerate(self._ordered())}
         self._following: list[str] | None = None  # points in the order of their tests
@@ -148,7 +148,7 @@ class Session:
             narrowed_by=narrowed_by(vars(self.config.option) | {"shard": self.shard}, named_paths(self.config), BENCHES),
             mode=self.placement.mode,
             shard=self.shard,
-            tuned=self.tuning.hash,
+            tuned=self.tuning.text,
         )
 
     def _pool(self, run_dir: Path) -> Pool:

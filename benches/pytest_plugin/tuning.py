@@ -9,24 +9,26 @@ from pathlib import Path
 import pytest
 
 from benches.run.run import RunError
-from benches.run.tuned_file import EMPTY, TunedFile, read_tuned, write_tuned
-from kernels.fingerprint import digest
+from benches.run.tuned_file import EMPTY, NAME, TunedFile, read_tuned, write_tuned
 from kernels.matmul.choice import case_of, is_tunable
 from kernels.op import Point
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The choices to use, the hash of their file, and the file to write choices to."""
+    """The choices to use, and the file to write choices to."""
 
     tuned: TunedFile | None = None
-    hash: str | None = None
+    text: str | None = None  # of the file of choices
     tune: Path | None = None
 
 
-def tuning_of(config: pytest.Config, kind: str, gpus: int) -> Tuning:
-    """Returns what the two options ask for on a device of this kind. gpus: how many --gpus names. Raises pytest.UsageError."""
+def tuning_of(config: pytest.Config, kind: str, gpus: int, resumed: Path | None = None) -> Tuning:
+    """Returns what the two options ask for on a device of this kind. gpus: how many --gpus names. resumed: the run that goes on, with the
+    choices that it began with. Raises pytest.UsageError."""
     tune, tuned = config.getoption("--tune"), config.getoption("--tuned")
+    if tuned is None and resumed and (resumed / NAME).is_file():
+        tuned = resumed / NAME
     given = [f"{name} {path}" for name, path in (("--tune", tune), ("--tuned", tuned)) if path is not None]
     if len(given) > 1:
         raise pytest.UsageError(f"{' and '.join(given)}: a run either finds choices or uses them: leave one of them out")
@@ -34,7 +36,7 @@ def tuning_of(config: pytest.Config, kind: str, gpus: int) -> Tuning:
         raise pytest.UsageError(f"{given[0]}: Triton's kernels are not timed on a CPU: choose --device cuda or --device simulated")
     if tuned is not None:
         file = _read(given[0], tuned)
-        return Tuning(tuned=file, hash=digest(tuned.read_bytes()))
+        return Tuning(tuned=file, text=tuned.read_bytes().decode())
     if tune is None:
         return Tuning()
     if gpus > 1:

@@ -16,6 +16,7 @@ from kernels.listed import first_of
 from kernels.matmul.choice import Case, choosing_options
 from kernels.writing import write_text
 
+NAME = "tuned.json"  # of the copy in a run directory
 VERSION = 1
 NAMED = 3  # origins of choices that are not used
 

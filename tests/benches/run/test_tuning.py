@@ -15,6 +15,7 @@ from benches.run.environment import read
 from benches.run.journal import read_journal
 from benches.run.tuned_file import EMPTY, Origin, chosen, read_tuned, usable, with_choice, write_tuned
 from benches.timing.measure import measure
+from kernels.fingerprint import digest
 from kernels.matmul import choice
 from kernels.matmul.spec import OP
 from kernels.op import Dims, Point
@@ -178,7 +179,8 @@ def test_a_run_that_tunes_and_one_that_uses_it(tmp_path: Path) -> None:
     rows = [read_journal(tmp_path / name).rows[0] for name in "ab"]
     assert [(row.config, row.config_origin) for row in rows] == [("64x64x32 w4 s4", "rule"), (found.choice, "tuned")]
     assert "tuned" not in read(tmp_path / "a")
-    assert len(read(tmp_path / "b")["tuned"]) == 16
+    assert read(tmp_path / "b")["tuned"] == digest(tuned.read_bytes())
+    assert (tmp_path / "b" / tuned_file.NAME).read_bytes() == tuned.read_bytes()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from benches.pytest_plugin.tuning import Tuning, begin, ended, tuning_of
-from benches.run.run import RunError
-from benches.run.tuned_file import EMPTY, read_tuned, write_tuned
+from benches.run.run import Request, RunError
+from benches.run.tuned_file import EMPTY, NAME, read_tuned, write_tuned
 from kernels.matmul.spec import OP
 
 
@@ -49,13 +50,19 @@ def test_without_either_nothing_is_tuned() -> None:
     assert tuning_of(config(), "cpu", 0) == Tuning()
 
 
-def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "tuned.json"
-    write_tuned(path, EMPTY)
-    first = tuning_of(config(tuned=path), "simulated", 2)
-    assert first.tuned == EMPTY
-    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert tuning_of(config(tuned=path), "simulated", 2).hash != first.hash
+def test_a_resumed_run_goes_on_with_its_own_choices(tmp_path: Path) -> None:
+    assert tuning_of(config(), "simulated", 0, tmp_path) == Tuning()
+    write_tuned(tmp_path / NAME, EMPTY)
+    found = tuning_of(config(), "simulated", 2, tmp_path)
+    assert found == Tuning(tuned=EMPTY, text=(tmp_path / NAME).read_text(encoding="utf-8"))
+    assert found == tuning_of(config(tuned=tmp_path / NAME), "simulated", 2)
+
+
+def test_the_hash_is_of_the_files_text() -> None:
+    recorded = [Request("", [], 1, {}, tuned=text).recorded().get("tuned") for text in ("{}", "{}", "{ }", None)]
+    assert recorded[0] == recorded[1] == hashlib.sha256(b"{}").hexdigest()[:16]
+    assert recorded[2] != recorded[0]
+    assert recorded[3] is None
 
 
 def test_a_file_that_cannot_be_written_ends_the_run_at_its_start(tmp_path: Path) -> None:
