@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from itertools import chain
 from multiprocessing import get_context
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 import triton
+from triton._C.libtriton import get_cache_invalidating_env_vars
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, make_backend
 from triton.compiler.errors import CompilationError
+from triton.runtime.cache import get_cache_key
 from triton.runtime.jit import JITFunction
 
-from kernels import interpreter, machine_code_cache
+from kernels import finding_cache, interpreter, machine_code_cache
 from kernels.code_rules import (
     dot_precisions,
     judge,
@@ -50,6 +54,7 @@ class Cubin:
     dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
     wait_depth: int | None = None  # groups of warpgroup products that Triton lets run on where it waits; None: it never waits
     specialises: bool = False  # asked for warps that only load
+    entry: Path | None = None  # where its verdict is kept
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,26 @@ class Finding:
 
 def compile_for(compilation: Compilation, capability: tuple[int, int]) -> Any:
     """Triton's compiled kernel, ahead of time."""
+    source, target, options = request(compilation, capability)
+    return triton.compile(source, target=target, options=options)
+
+
+def compilers_key(compilation: Compilation, capability: tuple[int, int]) -> str:
+    """Triton's own key of a compilation: the kernel's source with all that it calls, types, constants, options, Triton and ptxas."""
+    source, target, options = request(compilation, capability)
+    backend = make_backend(target)
+    return get_cache_key(source, backend, backend.parse_options(options), get_cache_invalidating_env_vars())
+
+
+def request(compilation: Compilation, capability: tuple[int, int]) -> tuple[ASTSource, GPUTarget, dict[str, Any]]:
+    """What Triton is asked to compile, for what, and with which options."""
     kernel = jitted(compilation.kernel, compilation.file)
     names = kernel.arg_names
     constexprs = {k: jitted(v.name, compilation.file) if isinstance(v, Function) else v for k, v in compilation.constexprs.items()}
     paths = [(names.index(argument),) if isinstance(argument, str) else argument for argument in compilation.aligned]
     source = ASTSource(kernel, dict(compilation.signature), constexprs, {path: [["tt.divisibility", ALIGNMENT]] for path in paths})
     options = {"num_warps": compilation.num_warps, "num_stages": compilation.num_stages, **compilation.options}
-    return triton.compile(source, target=GPUTarget("cuda", number(capability), WARP), options=options)
+    return source, GPUTarget("cuda", number(capability), WARP), options
 
 
 def jitted(name: str, file: str = "") -> Any:
@@ -100,18 +118,39 @@ def _on_the_path(module: str) -> bool:
         return False
 
 
+def entry_of(compilation: Compilation, gpu: Gpu) -> Path | None:
+    """The file that keeps the verdict on a compilation; None where none may be kept, or where Triton cannot describe the compilation, whose
+    reason shows when it is compiled."""
+    if triton.knobs.compilation.always_compile or triton.knobs.compilation.override:
+        return None
+    try:
+        asked = compilers_key(compilation, gpu.compute_capability)
+    except Exception:  # a kernel of somebody else may raise anything
+        return None
+    return finding_cache.entry(asked, compilation, gpu)
+
+
+def known(compilation: Compilation, gpu: Gpu) -> Finding | None:
+    """The verdict that needs no compiler: what is not supported, and what was judged before. None where it must be compiled."""
+    if why := unsupported(compilation, gpu.compute_capability):
+        return Finding(compilation, "unsupported", [why])
+    entry = entry_of(compilation, gpu)
+    kept = finding_cache.load(entry) if entry else None
+    return Finding(compilation, **kept) if kept else None
+
+
 def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
     """Compiles. Where there is no cubin, the verdict; a compiler's error is a failure with its first line as the reason."""
     if why := unsupported(compilation, gpu.compute_capability):
         return Finding(compilation, "unsupported", [why])
-    start = time.perf_counter()
+    start, entry = time.perf_counter(), entry_of(compilation, gpu)
     try:
         compiled = compile_for(compilation, gpu.compute_capability)
     except Exception as error:  # whatever a compiler raises is what this command is there to show
         return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
     seconds, ttir, ptx = time.perf_counter() - start, compiled.asm["ttir"], compiled.asm["ptx"]
     dots, wait_depth, specialises = dot_precisions(ttir), requested_wait(ptx), specialises_warps(ttir)
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, dots, wait_depth, specialises)
+    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, dots, wait_depth, specialises, entry)
 
 
 def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
@@ -146,7 +185,10 @@ def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
         reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
     held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)
     best = bound(code.loop, cubin.compilation.num_warps, held.blocks, cubin.compilation.precision, gpu) if code.loop and held else None
-    return Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds, held, best)
+    finding = Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds, held, best)
+    if cubin.entry:
+        finding_cache.store(cubin.entry, finding)
+    return finding
 
 
 def _compilers_reason(error: Exception) -> str:
@@ -168,9 +210,20 @@ Progress = Callable[[Iterable[Cubin | Finding]], Iterable[Cubin | Finding]]
 
 
 def examine_all(compilations: list[Compilation], gpu: Gpu, jobs: int, progress: Progress = iter) -> list[Finding]:
-    """In the order given; `jobs` processes, fresh ones because the compiler is not safe to fork. `progress` wraps the compilations."""
-    with interpreter.off_in_children(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        built = list(progress(pool.map(build, compilations, [gpu] * len(compilations))))
-        size = -(-len(built) // jobs) or 1
+    """In the order given. What was not judged before is compiled in `jobs` processes, fresh ones because the compiler is not safe to fork.
+    `progress` wraps the compilations."""
+    findings = {place: found for place, one in enumerate(compilations) if (found := known(one, gpu))}
+    new = [place for place in range(len(compilations)) if place not in findings]
+    if not new:
+        list(progress(findings.values()))
+        return list(findings.values())
+    jobs = min(jobs, len(new))
+    # Each process reads the rules' source as it imports them: an edit made while it compiles is not what it judges by.
+    with interpreter.off_in_children(), ProcessPoolExecutor(jobs, get_context("spawn"), finding_cache.rules) as pool:
+        compiled = pool.map(build, [compilations[place] for place in new], [gpu] * len(new))
+        built = list(progress(chain(findings.values(), compiled)))[len(findings) :]
+        size = -(-len(built) // jobs)
         batches = [built[i : i + size] for i in range(0, len(built), size)]
-        return [finding for findings in pool.map(examine, batches, [gpu] * len(batches)) for finding in findings]
+        judged = [finding for batch in pool.map(examine, batches, [gpu] * len(batches)) for finding in batch]
+    findings |= zip(new, judged, strict=True)
+    return [findings[place] for place in range(len(compilations))]

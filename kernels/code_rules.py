@@ -38,6 +38,9 @@ def unsupported(compilation: Compilation, capability: tuple[int, int]) -> str | 
     """Why a compilation is not compiled: what the GPU has no units for, or what keeps a recorded launch from another process. Or None."""
     if compilation.problem:
         return compilation.problem
+    if capability < compilation.since:
+        major, minor = compilation.since
+        return f"a run launches this kernel from compute capability {major}.{minor} on"
     if any("fp8" in str(kind) for kind in compilation.signature.values()) and capability < FP8_FROM:
         return "fp8 needs compute capability 8.9 or later"
     if capability < BULK_FROM and any(str(kind).startswith("tensordesc") for kind in compilation.signature.values()):
@@ -76,6 +79,8 @@ def narrow_loads(compilation: Compilation, code: MachineCode) -> str:
     """The loads of the main loop from global memory that are narrower than 128 bits, where every argument is aligned; else empty."""
     if code.loop is None or not is_aligned(compilation) or not is_contiguous(compilation) or compilation.precision == "tf32":
         return ""  # Hopper multiplies TF32 operands along contiguous k only: Triton moves others one element at a time
+    if code.instructions.get("UTMALDG"):
+        return ""  # operands come in bulk, on Blackwell in a loop of other warps; the loads beside them are of scales
     loads = {kind: n for kind, n in code.loop.loads.items() if kind.startswith(("LDG.", "LDGSTS."))}
     narrow = {kind: n for kind, n in loads.items() if not kind.endswith(".128")}
     few = loaded_bytes(narrow) <= FEW * loaded_bytes(loads)  # scales, beside the operands

@@ -86,6 +86,7 @@ class Compilation:
     options: Mapping[str, Any] = field(default_factory=dict)  # further compile options: num_ctas, maxnreg
     file: str = ""  # that holds the kernel, where no module of this name may be on the path
     problem: str = ""  # why no other process can compile it
+    since: tuple[int, int] = (0, 0)  # the first compute capability on which runs launch it
 
     @property
     def id(self) -> str:

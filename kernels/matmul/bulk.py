@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
 from kernels.matmul.choice import choice_of, is_slow
 from kernels.matmul.configs import GROUP_M, Config, bulk_configs
 from kernels.matmul.data import make_inputs
-from kernels.matmul.spec import BULK_BYTES, BULK_KERNELS, OP, folded
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
@@ -123,4 +124,5 @@ def describe_point(point: Point, config: Config, variant: str) -> Compilation:
     """What `build` would compile for a point with this config, under the name of a variant."""
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
-    return describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
+    described = describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
+    return replace(described, since=BULK_FROM)

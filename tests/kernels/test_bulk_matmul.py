@@ -10,6 +10,7 @@ import torch
 
 from benches.correctness import check
 from kernels.ahead_of_time import Finding, examine_all
+from kernels.code_rules import unsupported
 from kernels.gpus import load_gpu
 from kernels.matmul import bulk, triton_impl
 from kernels.matmul.configs import Config, bulk_configs, choose_bulk
@@ -163,6 +164,13 @@ def test_ids_and_configs_name_the_kernel() -> None:
 )
 def test_choice(kernel: str, precision: str, m: int, n: int, batch: int, small: bool, expected: str) -> None:
     assert str(choose_bulk(kernel, precision, m, n, batch, 132, small)) == expected
+
+
+def test_inspect_compiles_them_for_the_gpus_that_run_them_only() -> None:
+    found = list(bulk.compilations())
+    for capability in ((8, 0), (9, 0), (10, 0)):
+        runs = OP.impls["triton"].unsupported(point("tma", "bf16", FULL), Platform("cuda", capability)) is None
+        assert {unsupported(c, capability) is None for c in found} == {runs}
 
 
 def test_ids_of_compilations_are_distinct() -> None:

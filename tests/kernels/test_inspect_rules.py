@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernels.code_rules import judge, judge_wait, judge_warps, requested_wait, specialises_warps
+from kernels.code_rules import judge, judge_wait, judge_warps, requested_wait, specialises_warps, unsupported
 from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 from kernels.machine_code import MachineCode
@@ -39,6 +39,8 @@ NARROW = code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT)
         (GOOD, code(COPY, "FFMA R1, R2, R3, R1", instructions={"LDGSTS": 1}), "no HGMMA: bf16 runs on other units"),
         (GOOD, code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), "1 LDGSTS.32 in the main loop"),
         (GOOD, code(*[COPY] * 8, "LDG.E R1, [R2]", PRODUCT), ""),  # 4 of 132 bytes: a scale
+        (GOOD, code("LDG.E R1, [R2]", PRODUCT, instructions={"UTMALDG": 2, "HGMMA": 1}), ""),  # operands come in another loop
+        (GOOD, code("LDG.E R1, [R2]", PRODUCT, instructions={"LDGSTS": 2, "HGMMA": 1}), "1 LDG.32 in the main loop"),
         (replace(GOOD, aligned=("a", "b")), code("LDGSTS.E [R9], desc[UR4][R10.64]", PRODUCT), ""),  # k is no multiple of 16
         (STRIDED, NARROW, ""),
         (replace(STRIDED, signature={**STRIDED.signature, "k_a": ("constexpr",)}, aligned=(*GOOD.aligned, (4, 0))), NARROW, "LDGSTS.32"),
@@ -116,3 +118,10 @@ def test_warps_of_their_own_that_the_compiler_dropped(attributes: str, asked: bo
     reasons = judge_warps(asked, code(COPY, PRODUCT, instructions=instructions))
     assert bool(reasons) == (asked and "USETMAXREG" not in instructions)
     assert all("there is no USETMAXREG" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("capability", "reason"), [((8, 0), "from compute capability 9.0 on"), ((9, 0), ""), ((10, 0), "")])
+def test_a_kernel_that_a_run_does_not_launch_is_not_compiled(capability: tuple[int, int], reason: str) -> None:
+    found = unsupported(replace(GOOD, since=(9, 0)), capability)
+    assert reason in (found or "")
+    assert (found is None) is (reason == "")
