@@ -152,6 +152,10 @@ class Row(BaseModel):
     device_uuid: str | None = Field(default=None, description="The UUID of the GPU; null where the run was not given GPUs.")
     gpu_index: int | None = Field(default=None, description="The index of the GPU among those that CUDA shows; null where not given.")
     numa: int | None = Field(default=None, description="The NUMA node that the GPU is attached to; null where it is not known.")
+    config_origin: Literal["rule", "tuned"] | None = Field(
+        default=None,
+        description="Who chose `config`: `rule`, the code, or `tuned`, the file of `--tuned`; null where the kernel does not record it.",
+    )
 
     @model_validator(mode="after")
     def derive(self) -> Self:

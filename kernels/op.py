@@ -116,6 +116,7 @@ class Kernel:
     compiled: Sequence[Any] = ()  # what Triton's launcher gave back at the last run, in order; empty before it
     reset: Callable[[], None] | None = None  # puts back what launches change besides `Inputs.updated`: a loader's place, a step count
     capturable: bool = True  # False: a CUDA graph cannot hold `run`: it waits for the device, copies from the host, or uses other streams
+    config_origin: Literal["rule", "tuned"] | None = None  # who chose the config: the code's rule, or a file of tuned choices
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ COLUMNS: tuple[Column, ...] = (
         IDENTITY,
         "configuration of the kernel that ran: tiles, warps, stages; for compiled code, of each kernel",
     ),
+    Column("config_origin", "Config from", "", IDENTITY, "rule: the code chose the config; tuned: the file of --tuned did"),
     Column(
         "source_hash",
         "Source",

@@ -69,6 +69,10 @@ class Workload(Protocol):
         """Of the kernel that runs, where the implementation chose one."""
 
     @property
+    def config_origin(self) -> Literal["rule", "tuned"] | None:
+        """Who chose the config, where the implementation records it."""
+
+    @property
     def machine_code_hash(self) -> str | None:
         """Of the compiled kernels of the last launch, where they are known."""
 

@@ -1,4 +1,5 @@
-"""An H100 in virtual time that knows the truth: each kernel takes what the cost model predicts, with noise.
+"""An H100 in virtual time that knows the truth: each kernel takes what the cost model predicts, with noise. That is the time of Triton's
+matmul with the config of the rule; other configs are faster or slower by a few percent each.
 
 It runs the same path as a GPU from YAML to report on any machine, in seconds, and computes no numbers: its gate passes unless a fault
 is scripted. Its rows say where they come from (`timer`), and so does environment.json.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,12 +25,15 @@ from benches.devices.virtual import Behaviour, VirtualGpu
 from benches.row import Cache
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
+from kernels.matmul.choice import candidates, case_of, choice_of, is_tunable, rule
+from kernels.matmul.configs import Config
 from kernels.op import Cost, Language, Point
 from kernels.registry import OPS
 from kernels.support import Platform
 
 SEED = 1
 SEEDS_A_BOARD = 10_000  # one a process that had the board: more than a run replaces
+STEP, FASTER = 0.02, 2  # by how much a config's time differs from the next one's; at most so many are faster than the rule's
 LYING_THROTTLE_C, LYING_THROTTLE = 38.0, 1.15  # reached after a second's work; too little to move a time out of its range
 
 
@@ -36,6 +41,7 @@ class SimulatedWorkload:
     """A point's true times, cold and hot; no tensors."""
 
     config: str | None = None
+    config_origin: Literal["rule", "tuned"] | None = None
     machine_code_hash: str | None = None
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
@@ -171,7 +177,11 @@ class SimulatedDevice(Streamed):
             raise RuntimeError(self._lost)
         cost = OPS[point.op].cost(point, "cuda")
         cold_s, hot_s = (self._seconds(point, cache, self._virtual.gpu) for cache in ("cold", "hot"))
-        workload = self.workload(cost, cold_s, hot_s, fault, predict_phases(point, self.gpu))
+        chosen = choice_of(point, self.gpu.sm_count) if is_tunable(point) else None
+        factor = slowness(point, chosen[0], self.gpu.sm_count) if chosen else 1.0
+        workload = self.workload(cost, factor * cold_s, factor * hot_s, fault, predict_phases(point, self.gpu))
+        if chosen:
+            workload.config, workload.config_origin = str(chosen[0]), chosen[1]
         workload.rotate(1)
         workload.launch()
         return workload
@@ -198,6 +208,19 @@ class SimulatedDevice(Streamed):
             "gpu": self.gpu.name,
             "ceilings": None,
         }
+
+
+def slowness(point: Point, config: Config, sm_count: int) -> float:
+    """Returns the time of a config of Triton's matmul over that of the rule's: the configs of a case stand in an order of their own, STEP
+    apart, in which the rule's is among the fastest."""
+    ruled, case = rule(point, sm_count), case_of(point)
+    if config == ruled:
+        return 1.0
+    others = [one for one in candidates(point, sm_count) if one != ruled]
+    others.sort(key=lambda one: zlib.crc32(repr((case, str(one))).encode()))
+    place = min(zlib.crc32(repr(case).encode()) % (FASTER + 1), len(others))
+    order = [*others[:place], ruled, *others[place:]]
+    return 1 + STEP * (order.index(config) - place)
 
 
 def seed_of(gpu: NodeGpu | None) -> int:

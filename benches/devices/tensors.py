@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import sleep
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.cuda import synchronize
@@ -140,6 +140,11 @@ class TensorWorkload:
         """Of the kernel of the last launch; of a compiled one it is known from the first launch on."""
         config = self._last.kernel.config
         return config() if callable(config) else config
+
+    @property
+    def config_origin(self) -> Literal["rule", "tuned"] | None:
+        """Who chose the config of the kernel of the last launch."""
+        return self._last.kernel.config_origin
 
     @property
     def machine_code_hash(self) -> str | None:

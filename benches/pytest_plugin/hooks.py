@@ -62,6 +62,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--regime", choices=("sustained", "boost"), help="back to back (default) or short bursts after idling; one per run")
     group.addoption("--energy", action="store_true", default=None, help="also run each point for 3 s to read the energy of a call")
     group.addoption("--processes", type=int, default=1, metavar="N", help="measure each point in N fresh processes; for headline points")
+    group.addoption("--tune", type=Path, metavar="FILE", help="also find the fastest config of each Triton matmul, and write them to FILE")
+    group.addoption("--tuned", type=Path, metavar="FILE", help="run Triton's matmul with the configs that --tune wrote to FILE")
     group.addoption("--no-inspect", action="store_true", help="without a GPU: do not compile the sweep's Triton kernels for an H100")
     group.addoption("--isolation", choices=("process", "none"), default="process", help="none: measure in pytest's own process, to debug")
     group.addoption(
@@ -233,7 +235,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash.get(KEY, None)
     if session is None:
         return
-    for line in [*session.left_out(), *session.limits()]:
+    for line in [*session.left_out(), *session.limits(), *session.tuned()]:
         terminalreporter.ensure_newline()
         terminalreporter.write_line(one_line(line), yellow=True)
     if session.lost:

@@ -16,6 +16,7 @@ from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.pytest_plugin.placement import placement
 from benches.pytest_plugin.progress import Progress
 from benches.pytest_plugin.selection import BENCHES, named_paths
+from benches.pytest_plugin.tuning import begin, ended, tuning_of
 from benches.run import environment, survey_file
 from benches.run.bench import Bench, part_of
 from benches.run.isolation import InProcess, Isolated, Measurer, free_memory_share, longest_call_s
@@ -51,6 +52,7 @@ class Session:
         self.sweep: Sweep = load_sweeps(config.getoption("--sweep") or [default])
         self.shard: str | None = config.getoption("--shard") or before.get("shard")
         self.placement = placement(config, self.device_kind, before, self.shard)
+        self.tuning = tuning_of(config, self.device_kind, len(self.placement.gpus), self.resumed)
         self.points: dict[str, Point] = {point.id: point for point in points_of(self.sweep, self.shard)}
         self._order = {name: place for place, name in enumerate(self._ordered())}
         self._following: list[str] | None = None  # points in the order of their tests
@@ -93,6 +95,9 @@ class Session:
                 interpreter.choose(self.device_kind)
             except RuntimeError as e:
                 raise RunError(str(e)) from e
+            if self.tuning.tune:
+                begin(self.tuning.tune)
+                interpreter.compile_kernels()  # a simulated device too has its configs compiled, to be inspected
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
             if self.placement.survey:
                 self._run = Survey(run_dir, self.placement.gpus, self._pool_of, self._request(), self.device_kind)
@@ -118,6 +123,11 @@ class Session:
         """Returns a line for each thing that the device lacks and that affects figures, such as peaks on a MIG slice or NVML's readings."""
         return [f"note: {note}" for note in self._run.environment.get("notes", [])] if self._run else []
 
+    def tuned(self) -> list[str]:
+        """Returns a line on the file of --tune, where points were measured."""
+        measured = [self.points[name] for name in self._run.recorded if name in self.points] if self._run else []
+        return [ended(self.tuning.tune, measured)] if self.tuning.tune and measured else []
+
     def _request(self) -> Request:
         if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
             raise RunError("--memory-limit is for --device cpu: a CUDA context maps far more address space than it uses")
@@ -138,6 +148,7 @@ class Session:
             narrowed_by=narrowed_by(vars(self.config.option) | {"shard": self.shard}, named_paths(self.config), BENCHES),
             mode=self.placement.mode,
             shard=self.shard,
+            tuned=self.tuning.text,
         )
 
     def _pool(self, run_dir: Path) -> Pool:
@@ -154,6 +165,7 @@ class Session:
             self.progress.tell(["measuring the peak rates of this CPU, about 15 s"])
         opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
         opening["imports"] = [one.again for one in self.imports]
+        opening |= {"tuned": self.tuning.tuned, "tune": self.tuning.tune}
         opening["described"] = self.before if self.before.get("ceilings") else None
         if self.config.getoption("--isolation") == "none":
             return InProcess(Bench(**opening))

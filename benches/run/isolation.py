@@ -79,7 +79,7 @@ class InProcess:
         self._bench = bench
 
     def describe(self) -> dict[str, Any]:
-        return self._bench.device.describe()
+        return self._bench.describe()
 
     def platform(self, language: Language) -> Platform:
         return self._bench.device.platform(language)

@@ -39,6 +39,7 @@ FIXED = (
     "energy",
     "processes",
     "imports",
+    "tuned",
 )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from benches.devices.node_gpus import NodeGpu
 from benches.row import DEVICE_LOST, TIMED, Row
-from benches.run import environment, resume, survey_file
+from benches.run import environment, resume, survey_file, tuned_file
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import CLOSING_S, Interrupted, Measurer
 from benches.run.journal import NAME, NEWER, Journal, read_journal
@@ -25,6 +25,7 @@ from benches.run.narrowing import together
 from benches.run.pool import Pool, Worker
 from benches.run.processes import combine_rows
 from benches.timing.failure import first_words
+from kernels.fingerprint import digest
 from kernels.guard import ROOT
 from kernels.imports import Imported
 from kernels.op import Point
@@ -81,6 +82,7 @@ class Request:
     imports: tuple[Imported, ...] = ()  # other people's files and modules
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
+    tuned: str | None = None  # the file of tuned choices
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
@@ -94,6 +96,7 @@ class Request:
             "imports": files,
             **how,
             **{name: value for name in ("mode", "shard") if (value := getattr(self, name)) is not None},
+            **({"tuned": digest(self.tuned.encode())} if self.tuned is not None else {}),
         }
 
 
@@ -134,6 +137,8 @@ class Run:
             else:
                 environment.write(run_dir, self.environment)
                 write_text(run_dir / "sweep.yaml", request.resolved)
+                if request.tuned is not None:
+                    write_text(run_dir / tuned_file.NAME, request.tuned)
             self.journal = Journal(run_dir)
 
     def _go_on(self) -> None:

@@ -60,8 +60,8 @@ def bench() -> Bench:
 
 
 def describe() -> dict[str, Any]:
-    """What Device.describe says. Raises NoDevice."""
-    return bench().device.describe()
+    """What Device.describe says, and notes of the run. Raises NoDevice."""
+    return bench().describe()
 
 
 def platform(language: Language) -> Platform:

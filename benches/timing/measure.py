@@ -22,7 +22,14 @@ from kernels.registry import OPS, impl_of
 
 PHASE_ROUNDS = 9
 AS_IT_IS, POISONED = (False,), (True,)  # what outputs hold before a launch that is checked
-MEASURED_ONCE = ("config", "peak_memory_bytes", "scratch_bytes", "machine_code_hash", "fresh_inputs")  # known after the first launch
+MEASURED_ONCE = (
+    "config",
+    "config_origin",
+    "peak_memory_bytes",
+    "scratch_bytes",
+    "machine_code_hash",
+    "fresh_inputs",
+)  # known after the first launch
 
 
 def keep_nothing(point: Point, error: Exception) -> None:

@@ -13,9 +13,10 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
-from kernels.matmul.configs import GROUP_M, Config, bulk_configs, choose_bulk
+from kernels.matmul.choice import choice_of, is_slow
+from kernels.matmul.configs import GROUP_M, Config, bulk_configs
 from kernels.matmul.data import make_inputs
-from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded, leading_shape
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
@@ -24,8 +25,8 @@ Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
-    """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
-    config = choose_for(point, sm_count_of(inputs.out))
+    """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
+    config, origin = choice_of(point, sm_count_of(inputs.out))
     # The interpreter writes fp32, and torch rounds: as for the pointer kernel.
     target = torch.empty(inputs.out.shape, device=inputs.out.device) if INTERPRETED else inputs.out
     kernel, blocks, arguments, constants = call(point, inputs, target, config)
@@ -38,31 +39,13 @@ def build(point: Point, inputs: Inputs) -> Kernel:
         compiled[:] = [launch(**arguments, **constants, num_warps=config.warps, num_stages=config.stages)]
         return inputs.out.copy_(target) if INTERPRETED else inputs.out
 
-    return Kernel(run, str(config), compiled=compiled)
+    return Kernel(run, str(config), config_origin=origin, compiled=compiled)
 
 
 def scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
     """Memory for the descriptors that the blocks of one launch make: 128 bytes each. PyTorch aligns it to 512 bytes, and gives it to others
     only after the launch, in the order of the stream."""
     return torch.empty(size, dtype=torch.int8, device="cuda")
-
-
-def choose_for(point: Point, sm_count: int) -> Config:
-    """The config of a point on a GPU with so many SMs, from its dims alone."""
-    batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
-    return choose_bulk(
-        point.options["kernel"], point.precision, m, point.dims["n"], batch, sm_count, is_slow(point) or not bulk_rows(point)
-    )
-
-
-def bulk_rows(point: Point) -> bool:
-    """Whether bulk copies can write the rows of the result."""
-    return point.dims["n"] * PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes % BULK_BYTES == 0
-
-
-def is_slow(point: Point) -> bool:
-    """Whether fp8 sums are added to fp32 ones every IMPRECISE_PRODUCTS products."""
-    return point.options["accumulation"] == "slow"
 
 
 def call(point: Point, inputs: Inputs, out: torch.Tensor, config: Config) -> Call:
@@ -134,8 +117,12 @@ def compilations() -> Iterator[Compilation]:
 
 def compilation(precision: str, config: Config, dims: dict[str, int], layout: str, variant: str, **recipe: str) -> Compilation:
     """One shape and layout, by name, for `inspect`. recipe: of fp8, other than the default options."""
-    point = OP.point("triton", precision, dims, {"layout": layout, "kernel": config.kernel, **recipe})
+    return describe_point(OP.point("triton", precision, dims, {"layout": layout, "kernel": config.kernel, **recipe}), config, variant)
+
+
+def describe_point(point: Point, config: Config, variant: str) -> Compilation:
+    """What `build` would compile for a point with this config, under the name of a variant."""
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
-    described = describe(kernel, arguments, constants, OP.name, precision, variant, str(config), config.warps, config.stages, "dot")
+    described = describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
     return replace(described, since=BULK_FROM)

@@ -1,6 +1,6 @@
 """Which tile a matmul runs with: a short list for each precision and a rule. No torch here.
 
-Nothing is tuned at run time: a config that flips from night to night would read as a regression.
+Nothing is tuned unless a run asks for it (choice.py): a config that flips from night to night would read as a regression.
 """
 
 from __future__ import annotations

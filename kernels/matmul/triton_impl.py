@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,12 +17,16 @@ import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul import bulk
-from kernels.matmul.configs import GROUP_M, Config, choose, configs
+from kernels.matmul.choice import choice_of, choose_for, choose_product
+from kernels.matmul.configs import GROUP_M, Config, configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.product import Dim, Product, batched, size_of
-from kernels.matmul.spec import BULK_KERNELS, OP, product
+from kernels.matmul.recipe import UNSCALED, Recipe, recipe_of
+from kernels.matmul.spec import BULK_KERNELS, OP
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
+
+__all__ = ["bind", "build", "choose_for", "choose_product", "describe_point", "describe_product", "recipe_of"]
 
 IMPRECISE_PRODUCTS = 128  # as many as cuBLAS sums without use_fast_accum; Triton takes at most BLOCK_K
 ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel sums
@@ -277,47 +281,17 @@ def add_parts_kernel(c: tl.tensor, parts: tl.tensor, size: tl.tensor, SPLIT: tl.
     tl.store(c + i, total.to(c.dtype.element_ty), mask=inside)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How operands are scaled (none, tensor, row or block), and whether fp8 sums are added to fp32 ones every 128 products."""
-
-    scaling: str = "none"
-    slow: bool = False
-
-
-UNSCALED = Recipe()
-
-
 def build(point: Point, inputs: Inputs) -> Kernel:
-    """The product into `inputs.out`, with the config that the point's shape asks for; the shapes are those of the tensors."""
-    if point.options["kernel"] in BULK_KERNELS:
+    """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
+    config, origin = choice_of(point, sm_count_of(inputs.out))
+    if config.kernel in BULK_KERNELS:
         return bulk.build(point, inputs)
-    config = choose_for(point, sm_count_of(inputs.out))
     compiled: list[Any] = []
     a, b, *scales = inputs.operands
     p = product_of(a, b, inputs.out)
     recipe = recipe_of(point)
     run = bind(p, a, b, *scales, out=inputs.out, precision=point.precision, config=config, compiled=compiled, recipe=recipe)
-    return Kernel(run, str(config), compiled=compiled)
-
-
-def choose_for(point: Point, sm_count: int) -> Config:
-    """The config of a point on a GPU with so many SMs, from its dims alone."""
-    if point.options["kernel"] in BULK_KERNELS:
-        return bulk.choose_for(point, sm_count)
-    return choose_product(product(point), point.precision, sm_count, recipe_of(point))
-
-
-def recipe_of(point: Point) -> Recipe:
-    """How a point's operands are scaled and summed."""
-    scaling = point.options["scaling"] if PRECISIONS[point.precision].bytes == 1 else "none"
-    return Recipe(scaling, point.options["accumulation"] == "slow")
-
-
-def choose_product(p: Product, precision: str, sm_count: int, recipe: Recipe = UNSCALED) -> Config:
-    """The config of a product on a GPU with so many SMs. k is split among blocks only where it is one dim."""
-    k = size_of(p.k) if len(p.k) < 2 else 0
-    return choose(precision, size_of(p.m), size_of(p.n), k, size_of(p.batch), p.vectors, sm_count, recipe.scaling, recipe.slow)
+    return Kernel(run, str(config), config_origin=origin, compiled=compiled)
 
 
 def product_of(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Product:
@@ -463,11 +437,17 @@ def compilation(
     if recipe:
         options |= {"scaling": recipe.scaling, "accumulation": "slow" if recipe.slow else "fast"}
         variant += f"_{recipe.scaling}" + "_slow" * recipe.slow
-    point = OP.point("triton", precision, dims, options)
+    return describe_point(OP.point("triton", precision, dims, options), config, variant)
+
+
+def describe_point(point: Point, config: Config, variant: str) -> Compilation:
+    """What `build` would compile for a point with this config, under the name of a variant."""
+    if config.kernel in BULK_KERNELS:
+        return bulk.describe_point(point, config, variant)
     inputs = make_inputs(point, "meta", None)
     a, b, *scales = inputs.operands
     p = product_of(a, b, inputs.out)
-    return describe_product(OP.name, precision, config, variant, p, a, b, *scales, out=inputs.out, recipe=recipe_of(point))
+    return describe_product(OP.name, point.precision, config, variant, p, a, b, *scales, out=inputs.out, recipe=recipe_of(point))
 
 
 def describe_product(

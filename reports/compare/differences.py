@@ -28,7 +28,7 @@ FIRST = (
 )
 WORDS = {
     **{"dirty": "uncommitted changes", "versions torch": "torch", "versions triton": "triton"},
-    **{"cuda_runtime": "CUDA runtime", "cudnn": "cuDNN", "vbios": "VBIOS", "l2_bytes": "bytes of L2"},
+    **{"cuda_runtime": "CUDA runtime", "cudnn": "cuDNN", "vbios": "VBIOS", "l2_bytes": "bytes of L2", "tuned": "file of tuned choices"},
 }
 SHORT = 10  # characters of a commit
 VARIABLES = "variables"

@@ -66,7 +66,7 @@ def run_fields(environment: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "clock_policy": _text(environment.get("clock_policy")) or _threads(environment.get("cpu")),
         **{name: _text(versions.get(name)) for name in ("torch", "triton")},
         "cublas": _text(versions.get("nvidia-cublas") or versions.get("nvidia-cublas-cu12")),
-        **{name: _text(environment.get(name)) for name in ("cuda_runtime", "cudnn", "vbios")},
+        **{name: _text(environment.get(name)) for name in ("cuda_runtime", "cudnn", "vbios", "tuned")},
         "variables": _variables(environment.get("variables")),
         "commit": _text(environment.get("commit")),
         "dirty": environment["dirty"] if isinstance(environment.get("dirty"), bool) else None,

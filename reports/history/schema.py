@@ -24,6 +24,7 @@ RUN = {  # the same on every line of a file
     "cuda_runtime": pa.string(),
     "cudnn": pa.string(),
     "vbios": pa.string(),
+    "tuned": pa.string(),  # the hash of the file of tuned choices; null: none
     "variables": pa.string(),  # JSON: those that can change a time, of benches.run.variables
     "commit": pa.string(),
     "dirty": pa.bool_(),
@@ -60,7 +61,7 @@ POINT = {
 }
 ADDED = {  # in SQL; a file from before these were kept lacks them, and they are null on its lines
     **{"mode": "VARCHAR", "duty": "DOUBLE"},
-    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables", "narrowed_by", "cost_source", "tolerance"), "VARCHAR"),
+    **dict.fromkeys(("cuda_runtime", "cudnn", "vbios", "variables", "narrowed_by", "cost_source", "tolerance", "tuned"), "VARCHAR"),
 }
 SCHEMA = pa.schema(list((RUN | POINT).items()), metadata={MARK: VERSION.encode()})
 SENTINEL = "sentinel"

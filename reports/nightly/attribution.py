@@ -21,7 +21,7 @@ from reports.verdict.thresholds import Thresholds
 CODE = {"machine_code_hash": "the machine code", "config": "the chosen configuration"}
 SOFTWARE = {
     **{"driver": "the driver", "torch": "torch", "triton": "triton", "cublas": "cuBLAS"},
-    **{"cuda_runtime": "the CUDA runtime", "cudnn": "cuDNN"},
+    **{"cuda_runtime": "the CUDA runtime", "cudnn": "cuDNN", "tuned": "the file of tuned choices"},
 }
 # How far the medians before and after must lie apart to be worth a line, and the unit they are told in. A lower clock makes slower;
 # power and temperature say why a clock moved, and by themselves nothing.

@@ -23,7 +23,7 @@ SAME_POINTS = ("sweep", "narrowed_by", *KEPT)  # runs that agree in these are ex
 RECENT = 7  # nights, whose points tonight's run is expected to have
 DETAILS = (  # each column of each file costs time
     *("started_utc", "commit", "median_s", "config", "source_hash", "machine_code_hash", "driver", "torch", "triton", "cublas"),
-    *("cuda_runtime", "cudnn", "variables"),
+    *("cuda_runtime", "cudnn", "tuned", "variables"),
     *("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c"),
 )
 SAME_WAY = "h.point = a.point AND h.regime IS NOT DISTINCT FROM a.regime AND h.cache IS NOT DISTINCT FROM a.cache"

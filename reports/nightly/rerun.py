@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.run.journal import read_journal
+from benches.run.tuned_file import NAME as TUNED
 from kernels.guard import ROOT
 from reports.nightly.model import Verdict, Warned
 from reports.units import show
@@ -36,6 +37,8 @@ def measure_again(run_dir: Path, environment: Mapping[str, Any], points: Sequenc
     command = [sys.executable, "-m", "pytest", "benches/", "--benchmark-only", "-q", "--no-inspect", "-p", "no:cacheprovider"]
     command += ["--sweep", str((run_dir / "sweep.yaml").resolve()), "--run-dir", str(target.resolve()), "-k", " or ".join(points[:MOST])]
     command += how_measured(environment)
+    if (run_dir / TUNED).is_file():
+        command += ["--tuned", str((run_dir / TUNED).resolve())]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:

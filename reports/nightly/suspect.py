@@ -24,6 +24,7 @@ COMPLETE = 0.95  # of the points that the nights before had
 NAMED = 3  # points of each change of mode, and of those that are missing
 SOFTWARE = ("driver", "clock_policy", "torch", "triton", "cublas")
 LATER = ("cuda_runtime", "cudnn")  # null on the lines of earlier versions, which match any
+TUNED = "tuned"  # the hash of the file of tuned choices, null where there is none
 OF_A_BOARD = ("vbios",)  # as well, and another board may have another
 CPU_TIMES = CPU.common / GPU.common  # a whole run on a shared CPU moves by so many times as much as on a GPU
 
@@ -49,7 +50,9 @@ def environment_changes(before: Mapping[str, Any] | None, tonight: Mapping[str, 
     later = [*LATER, *(OF_A_BOARD if before["device_uuid"] == tonight["device_uuid"] else ())]
     known = [*SOFTWARE, *(name for name in later if before[name] is not None and tonight[name] is not None)]
     changed = (f"{name}: {before[name]} → {tonight[name]}" for name in known if before[name] != tonight[name])
-    return (*changed, *variable_changes(before["variables"], tonight["variables"]))
+    files = [found.get(TUNED) or "no file" for found in (before, tonight)]
+    chosen = [f"{TUNED}: {files[0]} → {files[1]}"] if files[0] != files[1] else []
+    return (*changed, *chosen, *variable_changes(before["variables"], tonight["variables"]))
 
 
 def mode_changes(before: pd.DataFrame, tonight: pd.DataFrame) -> dict[str, list[str]]:

@@ -57,7 +57,7 @@ def is_right(p: Point, config: Config | None = None) -> None:
     inputs = triton_impl.make_inputs(p, DEVICE, 3)
     with pytest.MonkeyPatch.context() as patched:
         if config:
-            patched.setattr(bulk, "choose_for", lambda *_: config)
+            patched.setattr(bulk, "choice_of", lambda *_: (config, "rule"))
         kernel = triton_impl.build(p, inputs)
     verdict = check(OP, p, kernel, inputs)
     assert verdict.ok, f"{p.id} {kernel.config}: {verdict.problem}"

@@ -355,6 +355,9 @@ A_RUN = dict.fromkeys(SCHEMA.names) | {"device_uuid": "GPU-0", "driver": "570.1"
         ({"triton": None}, {"triton": "3.6.0"}, ("triton: None → 3.6.0",)),
         ({}, {"cudnn": "91900", "cuda_runtime": "13.0", "vbios": "96.00", "variables": '{"OMP_NUM_THREADS": "4"}'}, ()),  # an older file
         ({"cudnn": "91900"}, {"cudnn": "92000"}, ("cudnn: 91900 → 92000",)),
+        ({"tuned": "53af6e2e"}, {"tuned": "0c91d7aa"}, ("tuned: 53af6e2e → 0c91d7aa",)),
+        ({"tuned": None}, {"tuned": "0c91d7aa"}, ("tuned: no file → 0c91d7aa",)),
+        ({"tuned": "53af6e2e"}, {"tuned": None}, ("tuned: 53af6e2e → no file",)),
         ({"cuda_runtime": "12.8"}, {"cuda_runtime": "13.0"}, ("cuda_runtime: 12.8 → 13.0",)),
         ({"vbios": "96.00"}, {"vbios": "97.00"}, ("vbios: 96.00 → 97.00",)),
         ({"vbios": "96.00"}, {"vbios": "97.00", "device_uuid": "GPU-1"}, ()),  # another board

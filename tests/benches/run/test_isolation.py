@@ -165,6 +165,7 @@ def test_differences_name_what_changed() -> None:
         ({"cudnn": 91900}, {"cudnn": 91900}, []),
         ({"cudnn": 91900}, {"cudnn": 92000}, ["cudnn: 91900 → 92000"]),
         ({"cudnn": None}, {"cudnn": 92000}, ["cudnn: None → 92000"]),
+        ({"tuned": "53af6e2e"}, {}, ["tuned: 53af6e2e → None"]),
         ({}, {"cudnn": 92000, "vbios": "96.00", "cuda_runtime": "13.0", "variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, []),  # an older file
         (
             {"vbios": "96.00", "cuda_runtime": "12.8"},

@@ -1,0 +1,114 @@
+"""The config that a point of matmul runs with: that of the rule in configs.py, or one that was tuned for it. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from kernels.matmul.configs import Config, bulk_configs, choose, choose_bulk, configs, split
+from kernels.matmul.product import Product, size_of
+from kernels.matmul.recipe import UNSCALED, Recipe, recipe_of
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, bulk_unsupported, folded, leading_shape, product
+from kernels.op import Point
+from kernels.precisions import PRECISIONS
+from kernels.support import Platform
+
+Origin = Literal["rule", "tuned"]
+# Precision, dims, and every option but the values of the inputs: the time of a config depends on nothing else of a point.
+Case = tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]
+HOPPER = Platform("cuda", BULK_FROM)
+
+_tuned: dict[Case, str] = {}  # the name of the config of each case
+
+
+def use(choices: Mapping[Case, str]) -> None:
+    """Replaces the tuned choices of this process by these: names of configs by case. Without any, the rule chooses."""
+    _tuned.clear()
+    _tuned.update(choices)
+
+
+def is_tunable(point: Point) -> bool:
+    """Whether a point runs with a config that is chosen here."""
+    return point.op == "matmul" and point.impl == "triton"
+
+
+def case_of(point: Point) -> Case:
+    """Returns what a choice belongs to."""
+    return point.precision, tuple(point.dims.items()), choosing_options(point.options)
+
+
+def choosing_options(options: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Returns the options that a choice depends on, in alphabetical order."""
+    return tuple(sorted((name, value) for name, value in options.items() if name != "data"))
+
+
+def choose_for(point: Point, sm_count: int) -> Config:
+    """The config of a point on a GPU with so many SMs, from its dims and the tuned choices alone."""
+    return choice_of(point, sm_count)[0]
+
+
+def choice_of(point: Point, sm_count: int) -> tuple[Config, Origin]:
+    """Returns the config of a point, and where it is from. A tuned name that is not a candidate's is not used."""
+    name = _tuned.get(case_of(point))
+    found = next((config for config in candidates(point, sm_count) if str(config) == name), None) if name else None
+    return (found, "tuned") if found else (rule(point, sm_count), "rule")
+
+
+def rule(point: Point, sm_count: int) -> Config:
+    """The config of a point by the rule of its kernel."""
+    kernel = point.options["kernel"]
+    if kernel not in BULK_KERNELS:
+        return choose_product(product(point), point.precision, sm_count, recipe_of(point))
+    batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
+    return choose_bulk(kernel, point.precision, m, point.dims["n"], batch, sm_count, small_only(point))
+
+
+def choose_product(p: Product, precision: str, sm_count: int, recipe: Recipe = UNSCALED) -> Config:
+    """The config of a product on a GPU with so many SMs. k is split among blocks only where it is one dim."""
+    sizes = size_of(p.m), size_of(p.n), size_of(p.k) if len(p.k) < 2 else 0, size_of(p.batch)
+    return choose(precision, *sizes, p.vectors, sm_count, recipe.scaling, recipe.slow)
+
+
+def candidates(point: Point, sm_count: int, platform: Platform = HOPPER) -> list[Config]:
+    """The shipped configs that could run a point: of the kernel that it names, or with `auto` of every kernel that takes it there."""
+    asked = point.options["kernel"]
+    found = [] if asked in BULK_KERNELS else list(_pointer_candidates(point, sm_count))
+    for kernel in BULK_KERNELS if asked == "auto" else [asked] if asked in BULK_KERNELS else []:
+        named = replace(point, options={**point.options, "kernel": kernel})
+        if bulk_unsupported(named, platform) is None:
+            found += _bulk_candidates(named)
+    return found
+
+
+def _pointer_candidates(point: Point, sm_count: int) -> Iterable[Config]:
+    """Each config as it is and, where the rule would split k for it, split."""
+    p, recipe = product(point), recipe_of(point)
+    sizes = size_of(p.m), size_of(p.n), size_of(p.k), size_of(p.batch)
+    for config in configs(point.precision, p.vectors, recipe.scaling, recipe.slow):
+        yield config
+        if (parts := split(config, point.precision, *sizes, sm_count)) > 1:
+            yield replace(config, split=parts)
+
+
+def _bulk_candidates(point: Point) -> Iterable[Config]:
+    """Several warp-specialised products at once are cut into whole tiles only."""
+    kernel, n = point.options["kernel"], point.dims["n"]
+    batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
+    whole = kernel == "warp_specialized" and batch > 1
+    return [c for c in bulk_configs(kernel, point.precision, small_only(point)) if not whole or not (m % c.block_m or n % c.block_n)]
+
+
+def small_only(point: Point) -> bool:
+    """Whether only the small tiles of a kernel that copies in bulk have registers enough."""
+    return is_slow(point) or not bulk_rows(point)
+
+
+def bulk_rows(point: Point) -> bool:
+    """Whether bulk copies can write the rows of the result."""
+    return point.dims["n"] * PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes % BULK_BYTES == 0
+
+
+def is_slow(point: Point) -> bool:
+    """Whether fp8 sums are added to fp32 ones every so many products."""
+    return point.options["accumulation"] == "slow"
