@@ -210,7 +210,8 @@ def _calibrated(asked: Asked, ceilings: Ceilings, hot: NDArray[np.bool_]) -> tup
 def _uncalibrated(asked: Asked, ceilings: Ceilings, held: Array, unknown_s: Array | None = None) -> tuple[Array, Array]:
     """Seconds and the calls in them, each (N,): rooflines, and on a CPU a call's measured time for each operator."""
     each = [ceilings.operator_s(point.op in OPS and OPS[point.op].many_launches) for point, _ in asked]
-    calls = np.array([operators(point, parts) for point, parts in asked], float) * each
+    counts = [len(parts) if point.label == UNKNOWN else operators(point, parts) for point, parts in asked]
+    calls = np.array(counts, float) * each
     return rooflines_s(asked, ceilings, held, unknown_s) + calls, calls
 
 

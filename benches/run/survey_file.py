@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -75,4 +76,5 @@ def write_survey(run_dir: Path, survey: SurveyFile) -> None:
 
 
 def is_survey(run_dir: Path) -> bool:
-    return (run_dir / NAME).is_file()
+    """Whether a folder holds a survey; False where it may not be seen: whoever reads it says so."""
+    return os.path.isfile(run_dir / NAME)

@@ -9,7 +9,7 @@ from typing import Literal
 from kernels.matmul.configs import Config, bulk_configs, choose, choose_bulk, configs, split
 from kernels.matmul.product import Product, size_of
 from kernels.matmul.recipe import UNSCALED, Recipe, recipe_of
-from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, bulk_unsupported, folded, leading_shape, product
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, bulk_unsupported, folded, leading_shape, product
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
 from kernels.support import Platform
@@ -17,6 +17,7 @@ from kernels.support import Platform
 Origin = Literal["rule", "tuned"]
 # Precision, dims, and every option but the values of the inputs: the time of a config depends on nothing else of a point.
 Case = tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]
+BUILD = "kernels.matmul.triton_impl:build"  # the implementation that asks here; one of somebody's own does not
 HOPPER = Platform("cuda", BULK_FROM)
 
 _tuned: dict[Case, str] = {}  # the name of the config of each case
@@ -30,7 +31,8 @@ def use(choices: Mapping[Case, str]) -> None:
 
 def is_tunable(point: Point) -> bool:
     """Whether a point runs with a config that is chosen here."""
-    return point.op == "matmul" and point.impl == "triton"
+    impl = OP.impls.get(point.impl) if point.op == OP.name else None
+    return impl is not None and impl.build == BUILD
 
 
 def case_of(point: Point) -> Case:

@@ -93,6 +93,7 @@ def test_a_run_ends_with_what_its_device_lacks(environment: dict[str, Any], line
     session._run = SimpleNamespace(environment=environment)  # type: ignore[assignment]
     session.lost = []
     session.left_out = lambda: []  # type: ignore[method-assign]
+    session.tuned = lambda: []  # type: ignore[method-assign]
     session.lost = []
     written: list[str] = []
     reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda line, **markup: written.append(line))
