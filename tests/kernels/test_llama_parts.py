@@ -17,7 +17,6 @@ from benches.timing.measure import gate
 from kernels.models import activations
 from kernels.models.config import ROPE_BASE, Transformer
 from kernels.models.modules import Attention, TransformerModel, attend_fused, attend_plain, build, cross_entropy, rotated, rotation_of
-from kernels.models.passes import leaf
 from kernels.op import OpError, Point
 from kernels.parts import Contraction
 from kernels.registry import OPS
@@ -26,10 +25,9 @@ from kernels.training.memory import memory
 from kernels.training.sizes import flops
 from kernels.transformer.data import make_inputs
 from kernels.transformer.spec import OP
-from kernels.transformer.torch_impl import model
 from studies.planted_models import LLAMA, with_formula
 from tests.kernels.test_models import counted
-from tests.kernels.test_transformer import check_formula
+from tests.kernels.test_transformer import check_formula, flops_that_torch_counts
 from tests.tensor_memory import peak_bytes
 
 BLOCK = {"batch": 2, "sequence": 17, "hidden": 48, "heads": 6, "kv_heads": 2, "feedforward": 29}
@@ -257,13 +255,8 @@ def test_memory_is_what_is_allocated(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_flops_are_those_torch_counts_and_parts_make_them_up(seed: int) -> None:
     made = drawn(seed)
-    given = list(make_inputs(made, "cpu", 1).operands)
-    if made.options["scope"] == "block" and made.options["pass"] != "forward":
-        given.pop(1)
-    leaves = [leaf(t) if t.is_floating_point() else t for t in given]
-    forward, backward = counted(lambda: model(made)(*leaves).sum())
     cost = OP.cost(made, "cpu")
-    assert cost.flops == {"forward": forward, "backward": backward, "both": forward + backward}[made.options["pass"]]
+    assert cost.flops == flops_that_torch_counts(made)
     found = sum(2 * p.times * p.batch * p.m * p.n * p.k for p in OP.parts(made, cost) if isinstance(p, Contraction))
     assert OP.least_flops(made, cost) <= found <= cost.flops
 
