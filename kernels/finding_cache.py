@@ -7,7 +7,6 @@ kernel that did not compile has no entry: the cause may have been the machine.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
+from kernels import kept_json
 from kernels.closure import closure
 from kernels.compilation import Compilation
 from kernels.fingerprint import digest
 from kernels.gpus import Gpu
 from kernels.kernel_bound import Bound, Occupancy
 from kernels.machine_code_cache import as_plain, from_plain
-from kernels.writing import write_text
 
 if TYPE_CHECKING:
     from kernels.ahead_of_time import Finding
@@ -43,20 +42,13 @@ def entry(asked: str, compilation: Compilation, gpu: Gpu) -> Path:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The fields of a Finding, without its compilation; None where there is no entry, or none that can be read."""
-    try:
-        return fields(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    """The fields of a Finding, without its compilation; None where there is no entry that can be read."""
+    return kept_json.load(path, fields)
 
 
 def store(path: Path, finding: Finding) -> None:
-    """Writes an entry. A folder that cannot be written costs time at the next run and nothing else."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(plain(finding)))
-    except OSError:
-        return
+    """Writes an entry, where the folder can be written."""
+    kept_json.store(path, plain(finding))
 
 
 def plain(finding: Finding) -> dict[str, Any]:

@@ -6,7 +6,6 @@ any of them makes another entry.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any
 
 import triton
 
-from kernels import machine_code, machine_loop
+from kernels import kept_json, machine_code, machine_loop
 from kernels.fingerprint import digest
 from kernels.machine_code import MachineCode
 from kernels.machine_loop import Instruction, Loop
-from kernels.writing import write_text
 
 FOLDER = "machine_code"  # in Triton's cache
 
@@ -35,20 +33,13 @@ def entry(elf: bytes, shared_bytes: int) -> Path:
 
 
 def load(path: Path) -> MachineCode | None:
-    """The machine code of an entry; None where there is none, or none that can be read, such as one that was cut off."""
-    try:
-        return from_plain(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    """The machine code of an entry; None where there is none that can be read."""
+    return kept_json.load(path, from_plain)
 
 
 def store(path: Path, code: MachineCode) -> None:
-    """Writes an entry. A folder that cannot be written costs time at the next run and nothing else."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(as_plain(code)))
-    except OSError:
-        return
+    """Writes an entry, where the folder can be written."""
+    kept_json.store(path, as_plain(code))
 
 
 def as_plain(code: MachineCode) -> dict[str, Any]:
