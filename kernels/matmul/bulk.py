@@ -13,14 +13,14 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
 from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
-from kernels.matmul.choice import choice_of, is_slow
+from kernels.matmul.choice import choice_of
 from kernels.matmul.configs import GROUP_M, Config, bulk_configs
 from kernels.matmul.data import make_inputs
+from kernels.matmul.recipe import IMPRECISE_PRODUCTS, recipe_of
 from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
-IMPRECISE_PRODUCTS = 128  # as many as cuBLAS sums without use_fast_accum, and as many as a step along k of fp8 has
 Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its blocks, its arguments, its constants
 
 
@@ -65,7 +65,12 @@ def call(point: Point, inputs: Inputs, out: torch.Tensor, config: Config) -> Cal
     arguments: dict[str, Any] = {"a": a, "b": b, "c": out, "scale_a": scale_a, "scale_b": scale_b, "lead": batch, "m": rows, "n": n, "k": k}
     constants: dict[str, Any] = {"BLOCK_M": config.block_m, "BLOCK_N": config.block_n, "BLOCK_K": config.block_k, "GROUP_M": GROUP_M}
     constants |= {"A_TRANSPOSED": layout[0] == "t", "B_TRANSPOSED": layout[1] == "t", "B_SHARED": shared, "INPUT_PRECISION": "tf32"}
-    constants |= {"SCALING": scaling, "IMPRECISE": IMPRECISE_PRODUCTS if is_slow(point) else None, "STORE": store, "PROGRAMS": programs}
+    constants |= {
+        "SCALING": scaling,
+        "IMPRECISE": IMPRECISE_PRODUCTS if recipe_of(point).slow else None,
+        "STORE": store,
+        "PROGRAMS": programs,
+    }
     constants |= {"UPCAST": INTERPRETED and point.precision == "bf16"}
     if config.kernel == "warp_specialized":
         return specialized_kernel, programs, arguments | {"pitch_a": a.stride(-2), "pitch_b": b.stride(-2)}, constants

@@ -103,14 +103,9 @@ def _bulk_candidates(point: Point) -> Iterable[Config]:
 
 def small_only(point: Point) -> bool:
     """Whether only the small tiles of a kernel that copies in bulk have registers enough."""
-    return is_slow(point) or not bulk_rows(point)
+    return recipe_of(point).slow or not bulk_rows(point)
 
 
 def bulk_rows(point: Point) -> bool:
     """Whether bulk copies can write the rows of the result."""
     return point.dims["n"] * PRECISIONS[PRECISIONS[point.precision].matmul_out].bytes % BULK_BYTES == 0
-
-
-def is_slow(point: Point) -> bool:
-    """Whether fp8 sums are added to fp32 ones every so many products."""
-    return point.options["accumulation"] == "slow"

@@ -17,6 +17,7 @@ class Recipe:
 
 
 UNSCALED = Recipe()
+IMPRECISE_PRODUCTS = 128  # of slow sums: as many as cuBLAS sums without use_fast_accum, and as a step along k of fp8 has
 
 
 def recipe_of(point: Point) -> Recipe:

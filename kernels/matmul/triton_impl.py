@@ -21,14 +21,14 @@ from kernels.matmul.choice import choice_of, choose_for, choose_product
 from kernels.matmul.configs import GROUP_M, Config, configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.product import Dim, Product, batched, size_of
-from kernels.matmul.recipe import UNSCALED, Recipe, recipe_of
+from kernels.matmul.recipe import IMPRECISE_PRODUCTS, UNSCALED, Recipe, recipe_of
 from kernels.matmul.spec import BULK_KERNELS, OP
+from kernels.matmul.tiles import tile_at
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
 
 __all__ = ["bind", "build", "choose_for", "choose_product", "describe_point", "describe_product", "recipe_of"]
 
-IMPRECISE_PRODUCTS = 128  # as many as cuBLAS sums without use_fast_accum; Triton takes at most BLOCK_K
 ADD_BLOCK = 1024  # elements of the result that one block of add_parts_kernel sums
 
 
@@ -110,18 +110,12 @@ def tile_of_block(
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
     """This block's leading index, part of k, and first row and column.
 
-    One grid axis holds tiles, leading indices and parts of k: the other axes end at 65,535 blocks. Blocks that run together take GROUP_M
-    rows of tiles, so that they share B's columns as well as A's rows in L2.
+    One grid axis holds tiles, leading indices and parts of k: the other axes end at 65,535 blocks.
     """
-    tiles_m = tl.cdiv(total_m, BLOCK_M)
-    tiles_n = tl.cdiv(total_n, BLOCK_N)
     part = tl.program_id(0) % SPLIT
     block = tl.program_id(0) // SPLIT
-    tile = block % (tiles_m * tiles_n)
-    per_group = GROUP_M * tiles_n
-    first_m = tile // per_group * GROUP_M
-    rows = tl.minimum(tiles_m - first_m, GROUP_M)
-    return block // (tiles_m * tiles_n), part, (first_m + tile % per_group % rows) * BLOCK_M, tile % per_group // rows * BLOCK_N
+    lead, row, column = tile_at(block, tl.cdiv(total_m, BLOCK_M), tl.cdiv(total_n, BLOCK_N), BLOCK_M, BLOCK_N, GROUP_M)
+    return lead, part, row, column
 
 
 @triton.jit
