@@ -1,6 +1,6 @@
 """The GPUs of this node: which there are, which of them `--gpus` names, and the NUMA node that each is attached to.
 
-Imports neither torch nor makes a CUDA context: the process that asks is the one whose workers measure.
+Neither imports torch nor makes a CUDA context: the process that asks is the one whose workers measure.
 """
 
 from __future__ import annotations
