@@ -136,6 +136,7 @@ from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 
 file = Path(sys.argv[1])
+sys.dont_write_bytecode = True  # Python takes bytecode for current where the source has the same size and was written in the same second
 SOURCE = '''import triton, triton.language as tl
 FACTOR = tl.constexpr(2)
 @triton.jit
