@@ -124,7 +124,8 @@ def test_the_rules_cover_the_code_of_every_step() -> None:
         assert words in text, words
 
 
-# A kernel file that is edited while a process runs: Triton's own compiler, no other process.
+# A kernel file that is edited while a process runs: Triton's own compiler, no other process. Each edit changes the file's size: of equal
+# sizes and times Python takes old bytecode, and old lines, for current.
 EDITED = """
 import json, sys
 from pathlib import Path
@@ -136,7 +137,6 @@ from kernels.compilation import Compilation
 from kernels.gpus import load_gpu
 
 file = Path(sys.argv[1])
-sys.dont_write_bytecode = True  # Python takes bytecode for current where the source has the same size and was written in the same second
 SOURCE = '''import triton, triton.language as tl
 FACTOR = tl.constexpr(2)
 @triton.jit
@@ -160,8 +160,8 @@ seen = {"before": is_known(SOURCE) is not None}
 (judged,) = examine([build(one, gpu)], gpu)
 seen["status"] = judged.status
 seen["same"] = is_known(SOURCE) == judged
-seen["callee"] = is_known(SOURCE.replace("x * FACTOR", "x + FACTOR")) is not None
-seen["constant"] = is_known(SOURCE.replace("constexpr(2)", "constexpr(3)")) is not None
+seen["callee"] = is_known(SOURCE.replace("x * FACTOR", "x * FACTOR + FACTOR")) is not None
+seen["constant"] = is_known(SOURCE.replace("constexpr(2)", "constexpr(30)")) is not None
 seen["other_gpu"] = is_known(SOURCE, gpu=load_gpu("h200_sxm")) is not None
 triton.knobs.compilation.always_compile = True
 seen["asked_to_compile"] = is_known(SOURCE) is not None
