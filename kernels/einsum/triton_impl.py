@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kernels.compilation import Compilation, sm_count_of
+from kernels.compilation import Compilation, chip_of
 from kernels.einsum import reduction
 from kernels.einsum.data import make_inputs
 from kernels.einsum.grouping import Strides, group, is_product
@@ -23,6 +23,7 @@ from kernels.matmul import triton_impl as matmul
 from kernels.matmul.product import Product, row_major
 from kernels.op import Dims, Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
+from kernels.support import Chip
 from kernels.tensors import dtype_of
 
 
@@ -56,11 +57,11 @@ def strided(point: Point) -> Iterator[tuple[Step, tuple[Strides, ...]]]:
         live = step.after(live, result)
 
 
-def config_of(launch: Launch, precision: str, sm_count: int) -> Any:
-    """The config of one step on a GPU with so many SMs."""
+def config_of(launch: Launch, precision: str, chip: Chip) -> Any:
+    """The config of one step on a GPU."""
     if launch.kind == "product":
-        return matmul.choose_product(launch.product, precision, sm_count)
-    return reduction.choose(launch.product, PRECISIONS[precision].bytes, sm_count)
+        return matmul.choose_product(launch.product, precision, chip)
+    return reduction.choose(launch.product, PRECISIONS[precision].bytes, chip.sm_count)
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
@@ -68,8 +69,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
     The path and the configs are those of the point's dims, the shapes those of the tensors.
     """
-    sm_count = sm_count_of(inputs.out)
-    chosen = [config_of(launch, point.precision, sm_count) for launch in launches(point)]
+    chip = chip_of(inputs.out)
+    chosen = [config_of(launch, point.precision, chip) for launch in launches(point)]
     of_step: list[list[Any]] = [[] for _ in chosen]
     runs = [
         bind(launch, tensors, point.precision, config, ran)
@@ -146,7 +147,7 @@ def compilations() -> Iterator[Compilation]:
         for variant, (equation, dims) in CLASSES.items():
             point = OP.point("triton", precision, dims, {"equation": equation})
             ((launch, (a, b, out)),) = bound(point, make_inputs(point, "meta", None))
-            config = config_of(launch, precision, sm_count_of(out))
+            config = config_of(launch, precision, chip_of(out))
             yield matmul.describe_product(OP.name, precision, config, variant, launch.product, a, b, out=out)
     for variant, (equation, dims) in REDUCTIONS.items():
         point = OP.point("triton", "bf16", dims, {"equation": equation})

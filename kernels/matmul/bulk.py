@@ -11,7 +11,7 @@ import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.compilation import INTERPRETED, Compilation, chip_of, describe, sm_count_of
 from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
 from kernels.matmul.choice import choice_of
 from kernels.matmul.configs import GROUP_M, Config, bulk_configs
@@ -20,13 +20,14 @@ from kernels.matmul.recipe import IMPRECISE_PRODUCTS, recipe_of
 from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
+from kernels.support import Chip
 
 Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its blocks, its arguments, its constants
 
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
-    config, origin = choice_of(point, sm_count_of(inputs.out))
+    config, origin = choice_of(point, chip_of(inputs.out))
     # The interpreter writes fp32, and torch rounds: as for the pointer kernel.
     target = torch.empty(inputs.out.shape, device=inputs.out.device) if INTERPRETED else inputs.out
     kernel, blocks, arguments, constants = call(point, inputs, target, config)
@@ -36,7 +37,7 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     def run() -> torch.Tensor:
         if config.kernel == "warp_specialized":
             triton.set_allocator(scratch)
-        compiled[:] = [launch(**arguments, **constants, num_warps=config.warps, num_stages=config.stages)]
+        compiled[:] = [launch(**arguments, **constants, num_warps=config.warps, num_stages=config.stages, **config.compile_options)]
         return inputs.out.copy_(target) if INTERPRETED else inputs.out
 
     return Kernel(run, str(config), config_origin=origin, compiled=compiled)
@@ -101,21 +102,21 @@ EDGE = {"m": 4096, "n": 4097, "k": 4096}  # rows of C that bulk copies cannot wr
 LAYOUTS = {2: ("nn", "nt", "tn", "tt")}  # by bytes of an element; of others nt
 
 
-def compilations() -> Iterator[Compilation]:
+def compilations(chip: Chip) -> Iterator[Compilation]:
     """Every kernel × precision × shipped config × layout that is supported at an aligned shape; a batch; rows of C that are stored through
     pointers; row scales of fp8."""
     for kernel in BULK_KERNELS:
         for precision in ("tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2"):
-            for config in bulk_configs(kernel, precision):
+            for config in bulk_configs(kernel, precision, chip):
                 for layout in LAYOUTS.get(PRECISIONS[precision].bytes, ("nt",)):
                     yield compilation(precision, config, ALIGNED, layout, layout)
         for precision in ("tf32", "bf16", "fp8_e4m3"):
-            yield compilation(precision, bulk_configs(kernel, precision)[0], BATCH, "nt", "batch_nt")
-            for config in bulk_configs(kernel, precision, small=True):
+            yield compilation(precision, bulk_configs(kernel, precision, chip)[0], BATCH, "nt", "batch_nt")
+            for config in bulk_configs(kernel, precision, chip, pointers=True):
                 yield compilation(precision, config, EDGE, "nt", "edge_nt")
-        for config in bulk_configs(kernel, "fp8_e4m3"):
+        for config in bulk_configs(kernel, "fp8_e4m3", chip, rows=True):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt_row", scaling="row")
-        for config in bulk_configs(kernel, "fp8_e4m3", small=True):
+        for config in bulk_configs(kernel, "fp8_e4m3", chip, small=True):
             for scaling in ("tensor", "row"):
                 yield compilation("fp8_e4m3", config, ALIGNED, "nt", f"nt_{scaling}_slow", scaling=scaling, accumulation="slow")
 
@@ -130,4 +131,4 @@ def describe_point(point: Point, config: Config, variant: str) -> Compilation:
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
     described = describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
-    return replace(described, since=BULK_FROM)
+    return replace(described, since=BULK_FROM, options=config.compile_options)

@@ -110,14 +110,17 @@ def scale_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, m, blocks), (*b_lead, math.ceil(blocks / SCALE_PAD) * SCALE_PAD, math.ceil(n / SCALE_BLOCK))
 
 
-def product(point: Point) -> Product:
-    """The point's product as the sizes and strides of its operands."""
+def product(point: Point, copied: str = "") -> Product:
+    """The point's product as the sizes and strides of its operands. copied: those ("a", "b") that are first copied along k."""
     m, n, k = (point.dims[d] for d in "mnk")
     lead = leading_shape(point.dims)
     layout = point.options["layout"]
     a, b = (row_major(shape) for shape in stored_shapes(point))
     a = a if layout[0] == "n" else (*a[:-2], a[-1], a[-2])
     b = b if layout[1] == "n" else (*b[:-2], b[-1], b[-2])
+    a_rows, b_rows = ((*held[:-2], rows, k) for held, rows in zip(stored_shapes(point), (m, n), strict=True))
+    a = row_major(a_rows) if "a" in copied else a
+    b = (*(row_major(b_rows)[:-2]), 1, k) if "b" in copied else b
     b = (*(0 for _ in range(len(lead) + 2 - len(b))), *b)
     return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
 

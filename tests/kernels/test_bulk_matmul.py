@@ -82,7 +82,7 @@ def test_ragged_batches(precision: str, dims: Dims, options: dict[str, str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "bf16")], ids=str)
+@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "bf16", H100.chip)], ids=str)
 def test_every_config(config: Config) -> None:
     p = point(config.kernel, "bf16", {"m": 257, "n": 264, "k": 72}, layout="nt")
     assert is_right(p, config) == str(config)
@@ -141,7 +141,7 @@ def test_ids_and_configs_name_the_kernel() -> None:
         "-tma_kernel",
         "-warp_specialized_kernel",
     ]
-    assert [str(triton_impl.choose_for(p, 132)) for p in found.values()] == [
+    assert [str(triton_impl.choose_for(p, H100.chip)) for p in found.values()] == [
         "64x32x128 w4 s4",
         "64x32x128 w4 s4",
         "tma 64x64x64 w4 s4",
@@ -165,18 +165,18 @@ def test_ids_and_configs_name_the_kernel() -> None:
     ],
 )
 def test_choice(kernel: str, precision: str, m: int, n: int, batch: int, small: bool, expected: str) -> None:
-    assert str(choose_bulk(kernel, precision, m, n, batch, 132, small)) == expected
+    assert str(choose_bulk(kernel, bulk_configs(kernel, precision, H100.chip, small), m, n, batch, H100.sm_count)) == expected
 
 
 def test_inspect_compiles_them_for_the_gpus_that_run_them_only() -> None:
-    found = list(bulk.compilations())
+    found = list(bulk.compilations(H100.chip))
     for capability in ((8, 0), (9, 0), (10, 0)):
         runs = OP.impls["triton"].unsupported(point("tma", "bf16", FULL), Platform("cuda", capability)) is None
         assert {unsupported(c, capability) is None for c in found} == {runs}
 
 
 def test_ids_of_compilations_are_distinct() -> None:
-    ids = Counter(c.id for c in bulk.compilations())
+    ids = Counter(c.id for c in bulk.compilations(H100.chip))
     assert [one for one, count in ids.items() if count > 1] == []
 
 
@@ -185,7 +185,7 @@ def findings() -> dict[str, Finding]:
     """The first config of each kernel in bf16, layout nt; and one with 8 warps, which Triton gives no warps of their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "INTERPRETED", False)  # what is compiled is what a GPU runs
-        found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16")[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
+        found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16", H100.chip)[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
     planted = replace(found[-1], num_warps=8)
     return dict(zip((*BULK_KERNELS, "planted"), examine_all([*found, planted], H100, 1), strict=True))
 

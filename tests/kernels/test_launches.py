@@ -22,7 +22,7 @@ from kernels.code_rules import dot_precisions, judge_dots
 from kernels.compilation import Compilation, Function
 from kernels.example_launches import example_points, launches_of
 from kernels.gpus import load_gpu
-from kernels.inspect import gather_launches
+from kernels.inspect_gather import gather_launches
 from kernels.launches import recorded_launches
 from kernels.machine_code import MachineCode
 from kernels.op import Impl, Inputs, Kernel, Op, Point, Unsupported

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benches.correctness import check
-from kernels.matmul import triton_impl
+from kernels.gpus import load_gpu
+from kernels.matmul import along_k, triton_impl
 from kernels.matmul.configs import Config, choose, configs
 from kernels.matmul.spec import OP, product
 from kernels.op import Dims, Inputs, Kernel, Options, Point, Unsupported
@@ -30,7 +31,7 @@ SHAPES: tuple[tuple[Dims, Options], ...] = (
 )
 
 
-H100_SMS = 132
+H100 = load_gpu("h100_sxm5").chip
 
 
 def point(precision: str, dims: Dims, **options: str) -> Point:
@@ -38,7 +39,7 @@ def point(precision: str, dims: Dims, **options: str) -> Point:
 
 
 def shipped(precision: str) -> list[Config]:
-    return [*configs(precision), *(c for c in configs(precision, aligned=False) if c not in configs(precision))]
+    return list(dict.fromkeys((*configs(precision, H100), *configs(precision, H100, aligned=False))))
 
 
 def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
@@ -72,7 +73,7 @@ def test_build_runs_the_real_shapes_config_on_shrunk_inputs(precision: str) -> N
     small = OP.shrink(p)
     inputs = triton_impl.make_inputs(small, DEVICE, 3)
     kernel = triton_impl.build(p, inputs)
-    assert kernel.config == str(configs(precision)[0])
+    assert kernel.config == str(configs(precision, H100)[0])
     verdict = check(OP, small, kernel, inputs)
     assert verdict.ok, verdict.problem
 
@@ -82,7 +83,7 @@ def test_64_bit_offsets_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(triton_impl, "constants", lambda *args: real(*args) | {"LONG": True})
     p = point("bf16", {"b": 2, "m": 129, "n": 65, "k": 67}, layout="tn")
     inputs = triton_impl.make_inputs(p, DEVICE, 5)
-    verdict = check(OP, p, build_with(configs("bf16")[1], p, inputs), inputs)
+    verdict = check(OP, p, build_with(configs("bf16", H100)[1], p, inputs), inputs)
     assert verdict.ok, verdict.problem
 
 
@@ -126,7 +127,7 @@ def test_any_number_of_strided_leading_dims(leading: tuple[int, ...]) -> None:
     b = torch.randn((*leading, 17, 7), generator=draw, device=DEVICE)
     out = torch.empty((*leading, 5, 7), device=DEVICE)
     p = triton_impl.product_of(a, b, out)
-    triton_impl.bind(p, a, b, out=out, precision="fp32", config=configs("fp32")[-1], compiled=[])()
+    triton_impl.bind(p, a, b, out=out, precision="fp32", config=configs("fp32", H100)[-1], compiled=[])()
     torch.testing.assert_close(out.double(), a.double() @ b.double(), rtol=1e-5, atol=1e-5)
 
 
@@ -140,6 +141,36 @@ def test_k_split_among_blocks(precision: str, k: int, parts: int) -> None:
         inputs = triton_impl.make_inputs(p, DEVICE, 9)
         verdict = check(OP, p, build_with(Config(64, 32, 32, 4, 3, split=parts), p, inputs), inputs)
         assert verdict.ok, f"{p.id}: {verdict.problem}"
+
+
+COPIED: tuple[tuple[str, Dims, Options], ...] = (
+    ("fp8_e4m3", {"m": 129, "n": 131, "k": 137}, {"layout": "nn"}),
+    ("fp8_e4m3", {"m": 129, "n": 131, "k": 257}, {"layout": "tn", "scaling": "row"}),
+    ("fp8_e5m2", {"b": 3, "m": 127, "n": 1, "k": 31}, {"layout": "tt", "operands": "sliced"}),
+    ("fp8_e5m2", {"b": 2, "m": 131, "n": 129, "k": 128}, {"layout": "tn", "rhs": "shared", "scaling": "block"}),
+    ("tf32", {"b1": 2, "b2": 3, "m": 65, "n": 67, "k": 17}, {"layout": "tn"}),
+    ("tf32", {"b": 3, "m": 5, "n": 129, "k": 131}, {"layout": "nn", "rhs": "shared", "operands": "sliced"}),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "dims", "options"), COPIED)
+@pytest.mark.parametrize("long", [False, True])
+def test_operands_copied_along_k(precision: str, dims: Dims, options: Options, long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layout that is turned, leading dims, wider parents, recipes; a launch with other numbers in place copies these."""
+    real = along_k.call
+    monkeypatch.setattr(along_k, "call", lambda *tensors: (real(*tensors)[0], real(*tensors)[1] | {"LONG": long}))
+    p = point(precision, dims, **options)
+    copied = ("a" if p.options["layout"][0] == "t" else "") + ("b" if p.options["layout"][1] == "n" else "")
+    config = replace(configs(precision, H100, scaling=p.options["scaling"])[-1], copied=copied)
+    inputs = triton_impl.make_inputs(p, DEVICE, 7)
+    ran: list[object] = []
+    kernel = Kernel(triton_impl.bind_copied(inputs, precision, config, ran, triton_impl.recipe_of(p)), str(config), compiled=ran)
+    for _ in range(2):
+        verdict = check(OP, p, kernel, inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+        inputs.operands[0].copy_(inputs.operands[0].clone().flip(-1))
+    assert len(ran) == len(copied) + 1
 
 
 RECIPES = [("row", "fast"), ("row", "slow"), ("tensor", "slow"), ("block", "fast")]
@@ -159,7 +190,7 @@ def test_fp8_recipes(scaling: str, accumulation: str, precision: str) -> None:
     for dims, options, parts in cases:
         p = point(precision, dims, scaling=scaling, accumulation=accumulation, **options)
         inputs = triton_impl.make_inputs(p, DEVICE, 7)
-        config = replace(configs(precision, scaling=scaling)[-1], split=parts)
+        config = replace(configs(precision, H100, scaling=scaling)[-1], split=parts)
         verdict = check(OP, p, build_with(config, p, inputs), inputs)
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
@@ -241,7 +272,7 @@ def test_steps_of_an_address(sizes: tuple[int, ...], strides: tuple[int, ...], b
     ],
 )
 def test_choice(precision: str, m: int, n: int, k: int, batch: int, aligned: bool, expected: str) -> None:
-    assert str(choose(precision, m, n, k, batch, aligned, H100_SMS)) == expected
+    assert str(choose(configs(precision, H100, aligned), precision, m, n, k, batch, H100.sm_count)) == expected
 
 
 def points() -> Iterator[Point]:
@@ -258,9 +289,9 @@ def points() -> Iterator[Point]:
 
 def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
-        config = triton_impl.choose_for(p, H100_SMS)
-        assert replace(config, split=1) in shipped(p.precision), p.id
-        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
+        config = triton_impl.choose_for(p, H100)
+        assert replace(config, split=1, copied="") in shipped(p.precision), p.id
+        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100), p.id
 
 
 def test_rows_of_a_tile_are_enough_for_wgmma() -> None:
