@@ -87,8 +87,8 @@ def test_a_name_that_is_not_a_candidates_is_not_used() -> None:
         ("fp8_e4m3", SQUARE, {"layout": "tn"}, "b200", ""),  # so do Blackwell's in fp8
         ("tf32", SQUARE, {"layout": "tn"}, "b200", "ab"),
         ("tf32", SQUARE, {"layout": "tn"}, "a100_sxm4_80gb", ""),
-        ("fp8_e4m3", SQUARE | {"m": 128}, {"layout": "nn"}, "h100_sxm5", ""),  # one row of tiles reads B
-        ("fp8_e4m3", SQUARE | {"m": 129}, {"layout": "nn"}, "h100_sxm5", "b"),
+        ("fp8_e4m3", SQUARE | {"m": 64}, {"layout": "nn"}, "h100_sxm5", ""),  # one row of tiles reads B
+        ("fp8_e4m3", SQUARE | {"m": 128}, {"layout": "nn"}, "h100_sxm5", "b"),  # two rows of tiles of 64
         ("fp8_e4m3", SQUARE | {"m": 1}, {"layout": "tn"}, "h100_sxm5", ""),
         ("fp8_e4m3", SQUARE | {"m": 131}, {"layout": "tn"}, "h100_sxm5", "ab"),  # whose rows as stored are not aligned
         ("fp8_e4m3", SQUARE | {"k": 4097}, {"layout": "nn"}, "h100_sxm5", ""),  # loads along k would not be wide
@@ -103,7 +103,7 @@ def test_operands_are_copied_along_k_where_each_tile_would_turn_them(
     chip, p = load_gpu(gpu).chip, point(precision, dims, **options)
     chosen = choice.rule(p, chip)
     assert chosen.copied == expected
-    assert str(chosen).endswith(f" copy_{expected}" if expected else str(chosen.stages))
+    assert str(chosen).partition(" copy_")[2] == expected
     found = choice.candidates(p, chip)
     assert chosen in found
     assert {config.copied for config in found} == {"", expected}

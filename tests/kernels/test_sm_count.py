@@ -50,7 +50,7 @@ def test_a_kernels_source_hash_does_not_take_in_how_gpus_are_described() -> None
     """Otherwise an edit there would count as an edit of every Triton kernel."""
     for op in CHOOSES:
         text = closure((OPS[op].impls["triton"].build, OPS[op].make_inputs), OPS[op])
-        assert "sm_count_of" in text
+        assert "chip_of" in text
         assert "pydantic" not in text
 
 
