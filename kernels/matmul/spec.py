@@ -239,6 +239,17 @@ def eager_allocates(point: Point) -> bool:
     return PRECISIONS[point.precision].bytes == 1
 
 
+def triton_left_behind(point: Point) -> int:
+    """Bytes of the operands that Triton's pointer kernel may first copy along k (choice.py): tf32 and fp8 that do not lie so."""
+    if point.options["kernel"] in BULK_KERNELS or not (support.is_fp8(point.precision) or point.precision == "tf32"):
+        return 0
+    m, n, k = (point.dims[d] for d in "mnk")
+    batch = math.prod(leading_shape(point.dims))
+    columns = n * (batch if point.options["rhs"] == "batched" else 1)
+    a, b = point.options["layout"]
+    return PRECISIONS[point.precision].bytes * k * (batch * m * (a == "t") + columns * (b == "n"))
+
+
 OP = Op.define(
     "kernels.matmul",
     "matmul",
@@ -255,6 +266,6 @@ OP = Op.define(
         Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
         Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
-        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton", left_behind=triton_left_behind),
     ),
 )

@@ -153,6 +153,24 @@ COPIED: tuple[tuple[str, Dims, Options], ...] = (
 )
 
 
+@pytest.mark.parametrize(
+    ("precision", "dims", "options", "expected"),
+    [
+        ("fp8_e4m3", {"m": 3, "n": 5, "k": 7}, {"layout": "nt"}, 0),
+        ("fp8_e4m3", {"m": 3, "n": 5, "k": 7}, {"layout": "nn"}, 5 * 7),
+        ("tf32", {"m": 3, "n": 5, "k": 7}, {"layout": "tn"}, 4 * (3 * 7 + 5 * 7)),
+        ("tf32", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "tt"}, 4 * 2 * 3 * 7),
+        ("fp8_e5m2", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "tn", "rhs": "shared"}, 2 * 3 * 7 + 5 * 7),
+        ("fp8_e5m2", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "nn", "rhs": "batched"}, 2 * 5 * 7),
+        ("bf16", {"m": 3, "n": 5, "k": 7}, {"layout": "tn"}, 0),
+        ("tf32", {"m": 3, "n": 5, "k": 8}, {"layout": "nt", "kernel": "tma"}, 0),
+    ],
+)
+def test_memory_of_copies(precision: str, dims: Dims, options: Options, expected: int) -> None:
+    """What is held at most besides operands and result: each copied operand once."""
+    assert OP.impls["triton"].left_behind(point(precision, dims, **options)) == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "dims", "options"), COPIED)
 def test_operands_copied_along_k(precision: str, dims: Dims, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
