@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import Missing, missing_for_cpu
+from kernels.interpreter import is_on, setting
 from studies.crossvalidate import VARIABLE as H100_TIMINGS
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
@@ -40,6 +41,15 @@ def surroundings() -> None:
         del os.environ[name]
     os.environ["COLUMNS"] = COLUMNS
     os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_interpreter() -> None:
+    """Triton's interpreter, where a test file has imported it, without what takes time and changes no result."""
+    if "triton" in sys.modules and is_on(setting()):
+        from kernels.interpreter_fixes import quicken_interpreter
+
+        quicken_interpreter()
 
 
 @pytest.fixture(autouse=True)
