@@ -31,7 +31,7 @@ _target: ContextVar[Gpu | None] = ContextVar("target", default=None)
 
 @contextmanager
 def compiling_for(gpu: Gpu | None) -> Iterator[None]:
-    """Inside the `with` block, `sm_count_of` and `platform_of` are of this GPU (None: the default one) for tensors that are not on a GPU."""
+    """Inside the `with` block, `sm_count_of` and `platform_of` return those of this GPU (None: the default one) for tensors elsewhere."""
     token = _target.set(gpu)
     try:
         yield

@@ -55,8 +55,8 @@ OPTIONS = {
     "kernel": Option(
         ("auto", "pointer", "tma", "warp_specialized"),
         "auto",
-        "Which Triton kernel runs: one that loads through pointers; one with persistent blocks that copies tiles in bulk (TMA); one that also "
-        "gives loads and products warps of their own. auto: tma where that was measured to be faster, else pointer.",
+        "Which Triton kernel runs: one that loads through pointers; one with persistent blocks that copies tiles in bulk (TMA); one that "
+        "also gives loads and products warps of their own. auto: tma where that was measured to be faster, else pointer.",
         form="{}_kernel",
     ),
 }
