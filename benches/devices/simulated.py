@@ -25,6 +25,7 @@ from benches.devices.virtual import Behaviour, VirtualGpu
 from benches.row import Cache
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
+from kernels.loop_work import LoopWork
 from kernels.matmul.choice import HOPPER, candidates, case_of, choice_of, is_tunable, rule
 from kernels.matmul.configs import Config
 from kernels.op import Cost, Language, Point
@@ -43,6 +44,7 @@ class SimulatedWorkload:
     config: str | None = None
     config_origin: Literal["rule", "tuned"] | None = None
     machine_code_hash: str | None = None
+    loops: Sequence[LoopWork] = ()
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
     fresh_inputs: bool | None = None

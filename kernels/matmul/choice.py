@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -101,6 +102,20 @@ def _bulk_candidates(point: Point) -> Iterable[Config]:
     batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
     whole = kernel == "warp_specialized" and batch > 1
     return [c for c in bulk_configs(kernel, point.precision, small_only(point)) if not whole or not (m % c.block_m or n % c.block_n)]
+
+
+def busiest_flops(point: Point, config: Config, sm_count: int) -> float:
+    """FLOPs of the SM that computes most, at least: whole tiles along m, n and k, dealt as evenly as blocks go."""
+    p = product(point)
+    m, batch = size_of(p.m), size_of(p.batch)
+    if config.kernel in BULK_KERNELS:
+        batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
+    tiles = batch * math.ceil(m / config.block_m) * math.ceil(size_of(p.n) / config.block_n)
+    step = 2 * config.block_m * config.block_n * config.block_k
+    steps = math.ceil(size_of(p.k) / config.block_k)
+    if config.split == 1:
+        return math.ceil(tiles / sm_count) * steps * step
+    return max(math.ceil(steps / config.split), tiles * steps / sm_count) * step  # the last part of k may be shorter
 
 
 def small_only(point: Point) -> bool:
