@@ -71,7 +71,7 @@ def _plan(given: argparse.Namespace) -> int:
         return _refuse(f"error: --jobs: {given.jobs} processes cannot compile; at least 1")
     if given.bounds and interpreter.compile_kernels():  # triton may be imported by now
         os.execv(sys.executable, [sys.executable, "-m", "benches", *sys.argv[1:]])
-    problems: list[str] = []
+    problems, compiled = [], {}
     try:
         load_imports(specs(given.imports))
         plan = make_plan(load_sweep(given.sweep), find_gpu(given.gpu))
@@ -79,9 +79,9 @@ def _plan(given: argparse.Namespace) -> int:
         if given.bounds:
             from benches.compile_loops import compile_loops  # with torch and Triton, which other plans do without
 
-            loops, problems = compile_loops(points, plan.gpu, given.jobs)
-            kept_loops.store(points, plan.gpu, loops)
-        plan = replace(plan, loops=kept_loops.load(points, plan.gpu))
+            compiled, problems = compile_loops(points, plan.gpu, given.jobs)
+            kept_loops.store(points, plan.gpu, compiled)
+        plan = replace(plan, loops=kept_loops.load(points, plan.gpu) | compiled)
         if given.out:
             write_csv(plan, given.out)
     except SweepError as error:

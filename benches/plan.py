@@ -197,7 +197,9 @@ def _bounds_line(plan: Plan) -> str:
     total = len(plan.in_triton)
     compiled = sum(plan.points[i].id in plan.loops for i in plan.in_triton)
     if not compiled:
-        return f"bounds: no kernel of the {total} Triton points that run was compiled here: --bounds compiles them for {plan.gpu.name}, and keeps them"
+        return (
+            f"bounds: no kernel of the {total} Triton points was compiled here: --bounds compiles them for {plan.gpu.name} and keeps them"
+        )
     rest = f"; {total - compiled} were not compiled here, which --bounds does" if compiled < total else ""
     text = f"bounds: {len(plan.bounds)} of {total} Triton points have one by the machine code of their kernels{rest}."
     above = {i: seconds / plan.prediction.predicted_s[i] for i, (seconds, _) in plan.bounds.items()}

@@ -17,8 +17,8 @@ WARPS = re.compile(r'"ttg\.num-warps" = (\d+)')  # that were asked for: of warp-
 
 
 def loops_of(compiled: Sequence[Any]) -> list[LoopWork]:
-    """What one pass of each kernel's main loop asks of an SM, in launch order, without kernels that have no such loop; empty for what was not
-    compiled, as in the interpreter, and where the code cannot be read, which goes to the log.
+    """What one pass of each kernel's main loop asks of an SM, in launch order, without kernels that have no such loop; empty for what was
+    not compiled, as in the interpreter, and where the code cannot be read, which goes to the log.
 
     compiled: what Triton's launcher gave back. Each cubin is disassembled once: its code is kept in Triton's cache.
     """

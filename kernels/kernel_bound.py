@@ -53,8 +53,8 @@ def occupancy(registers: int, shared_bytes: int, num_warps: int, gpu: Gpu) -> Oc
 
 
 def bound(loop: Loop, num_warps: int, blocks: int, precision: str, gpu: Gpu) -> Bound | None:
-    """What one pass of the loop takes of an SM that holds `blocks` blocks; None where its work or the peak is not known. num_warps: that run
-    the loop."""
+    """What one pass of the loop takes of an SM that holds `blocks` blocks; None where its work or the peak is not known. num_warps: those
+    that run the loop."""
     work = work_of(loop, num_warps)
     return bound_of(work, blocks, precision, gpu) if work and blocks else None
 
@@ -89,8 +89,8 @@ def _bytes(loop: Loop, name: str) -> int:
 
 
 def _product(one: Instruction) -> tuple[int, int, int, int, int] | None:
-    """m, n, k of a matrix instruction, how many warps run it together, and the bytes that they read from shared memory: B, and A where it is
-    not in registers, as in `HGMMA R24, R4, gdesc[UR4], R24`."""
+    """m, n, k of a matrix instruction, how many warps run it together, and the bytes that they read from shared memory: B, and A where it
+    is not in registers, as in `HGMMA R24, R4, gdesc[UR4], R24`."""
     if one.name in ELEMENT_BYTES and (found := SHAPE.search(one.opcode)):
         m, n, k = map(int, found.groups())
         element = 4 if "TF32" in one.opcode else ELEMENT_BYTES[one.name]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from kernels.gpus import Gpu
 
 SCHEDULERS = 4  # of an SM
+ROUNDED = 0.001  # 989.5e12 is quoted for 132 × 4096 × 1.83e9 = 989.4e12
 SHARED_BYTES_A_CLOCK, L2_BYTES_A_CLOCK = 128, 64
 
 
@@ -48,8 +49,13 @@ class Bound:
     @property
     def limited_by(self) -> str:
         """The largest of the four."""
-        clocks = {"matrix units": self.matrix, "issue slots": self.issue, "shared memory": self.shared, "loads": self.loads}
-        return max(clocks, key=lambda name: clocks[name])
+        return _largest({"matrix units": self.matrix, "issue slots": self.issue, "shared memory": self.shared, "loads": self.loads})
+
+
+def _largest(clocks: dict[str, float]) -> str:
+    """What takes most clocks; the matrix units, where nothing takes more than they do but for the rounding of a quoted peak."""
+    largest = max(clocks, key=clocks.__getitem__)
+    return largest if clocks[largest] > (1 + ROUNDED) * clocks["matrix units"] else "matrix units"
 
 
 def bound_of(work: LoopWork, blocks: int, precision: str, gpu: Gpu) -> Bound | None:
@@ -79,7 +85,7 @@ def least_s(loops: Sequence[LoopWork], flops: float, precision: str, gpu: Gpu) -
     The term `loads` is left out: it rests on an assumed figure, and loads that a mask switches off count in it.
     """
     bounds = [(bound_of(loop, 1, precision, gpu), loop.flops) for loop in loops if loop.flops]
-    rates = [(max(terms := _sure(bound), key=terms.__getitem__), max(terms.values()) / per) for bound, per in bounds if bound]
+    rates = [(_largest(terms := _sure(bound)), max(terms.values()) / per) for bound, per in bounds if bound]
     if not rates:
         return None
     limit, clocks_a_flop = min(rates, key=lambda rate: rate[1])

@@ -44,8 +44,8 @@ def store(path: Path, code: MachineCode) -> None:
 
 
 def read(cubins: Sequence[tuple[bytes, int]], capability: tuple[int, int]) -> list[MachineCode]:
-    """The machine code of each cubin (its bytes, and the bytes of shared memory of a block), from the cache where it was read before. Raises
-    CalledProcessError, ValueError or struct.error where the tools of triton's package cannot read one of them."""
+    """The machine code of each cubin (its bytes, and the bytes of shared memory of a block), from the cache where it was read before.
+    Raises CalledProcessError, ValueError or struct.error where the tools of triton's package cannot read one of them."""
     entries = [entry(elf, shared_bytes) for elf, shared_bytes in cubins]
     found = {path: code for path in entries if (code := load(path))}
     new = [(path, cubin) for path, cubin in dict(zip(entries, cubins, strict=True)).items() if path not in found]

@@ -86,7 +86,7 @@ COLUMNS: tuple[Column, ...] = (
         "Main loops",
         "",
         IDENTITY,
-        "what one pass of each Triton kernel's main loop asks of an SM, as JSON: FLOPs, issued instructions, bytes; bound_s follows from it",
+        "what one pass of each Triton kernel's main loop asks of an SM, as JSON: FLOPs, instructions, bytes; bound_s follows from it",
     ),
     Column("median_s", "Median", "s", TIME, "median of the samples", True, True),
     Column("ci_low_s", "CI low", "s", TIME, "lower end of the interval of the median"),
@@ -218,8 +218,8 @@ COLUMNS: tuple[Column, ...] = (
         "Kernel's bound",
         "s",
         DERIVED,
-        "the least time of the Triton kernel that ran: by its main loop's machine code, at the highest clock, its tiles spread over all SMs, and "
-        "by memory traffic. Only kernels that multiply matrices have one",
+        "the least time of the Triton kernel that ran: by its main loop's machine code, at the highest clock, with its tiles spread over "
+        "all SMs, and by memory traffic. Only kernels that multiply matrices have one",
         hover=True,
     ),
     Column("measured_over_bound", "Meas./bound", "ratio", DERIVED, "median_s / bound_s", True, True),
