@@ -71,7 +71,8 @@ def _plan(given: argparse.Namespace) -> int:
         return _refuse(f"error: --jobs: {given.jobs} processes cannot compile; at least 1")
     if given.bounds and interpreter.compile_kernels():  # triton may be imported by now
         os.execv(sys.executable, [sys.executable, "-m", "benches", *sys.argv[1:]])
-    problems, compiled = [], {}
+    problems: list[str] = []
+    compiled: kept_loops.Loops = {}
     try:
         load_imports(specs(given.imports))
         plan = make_plan(load_sweep(given.sweep), find_gpu(given.gpu))

@@ -198,7 +198,7 @@ def _bounds_line(plan: Plan) -> str:
     compiled = sum(plan.points[i].id in plan.loops for i in plan.in_triton)
     if not compiled:
         return (
-            f"bounds: no kernel of the {total} Triton points was compiled here: --bounds compiles them for {plan.gpu.name} and keeps them"
+            f"bounds: no kernel of the {total} Triton points was compiled here; --bounds compiles for {plan.gpu.name} and keeps the result"
         )
     rest = f"; {total - compiled} were not compiled here, which --bounds does" if compiled < total else ""
     text = f"bounds: {len(plan.bounds)} of {total} Triton points have one by the machine code of their kernels{rest}."

@@ -78,8 +78,8 @@ def _print(report: Report, row: pd.Series, terms: Sequence[tuple[str, float]]) -
     console.print(table)
     if not np.isnan(row["bound_s"]):
         console.print(
-            f"The compiled kernel takes at least {show(row['bound_s'], 's')}, limited by {row['bound_limited_by']}: the measured time is "
-            f"{show(row['measured_over_bound'], 'ratio')} that.",
+            f"The compiled kernel takes at least {show(row['bound_s'], 's')}, limited by {row['bound_limited_by']}. The measured time is "
+            f"{show(row['measured_over_bound'], 'ratio')} this bound.",
             highlight=False,
         )
     for line in neighbour_lines(row.to_frame().T, report.environment.ceilings)[0]:

@@ -47,8 +47,8 @@ def named(name: str) -> Config | None:
     found = NAME.fullmatch(name)
     if found is None:
         return None
-    kernel, *sizes, parts = found.groups()
-    return Config(*map(int, sizes), split=int(parts or 1), kernel=kernel or "pointer")
+    block_m, block_n, block_k, warps, stages = map(int, found.groups()[1:6])
+    return Config(block_m, block_n, block_k, warps, stages, split=int(found[7] or 1), kernel=found[1] or "pointer")
 
 
 # From the largest tile, which loads least for each FLOP, to the smallest, which spreads a small result over the most SMs.
