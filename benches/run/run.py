@@ -83,6 +83,9 @@ class Request:
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
     tuned: str | None = None  # the file of tuned choices
+    source: tuple[str | None, bool | None] | None = (
+        None  # commit and `dirty` of this code, where the machine that runs it has no repository
+    )
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
@@ -97,15 +100,17 @@ class Request:
             **how,
             **{name: value for name in ("mode", "shard") if (value := getattr(self, name)) is not None},
             **({"tuned": digest(self.tuned.encode())} if self.tuned is not None else {}),
+            **(dict(zip(("commit", "dirty"), self.source, strict=True)) if self.source is not None else {}),
         }
 
 
 class Run:
     """Measures points into a run directory that no other run writes to."""
 
-    def __init__(self, run_dir: Path, open_pool: Callable[[], Pool], request: Request):
-        """Raises RunError where the directory cannot be used, and what opening the devices raises."""
-        self.dir, self._request = run_dir, request
+    def __init__(self, run_dir: Path, open_pool: Callable[[], Pool], request: Request, on_row: Callable[[Row], None] | None = None):
+        """Raises RunError where the directory cannot be used, and what opening the devices raises. on_row: is called with each row once it
+        is on disk, in the thread that measured it."""
+        self.dir, self._request, self._on_row = run_dir, request, on_row
         self.dirs: list[Path] = [run_dir]
         self._scheduled: dict[str, Future[Row]] = {}
         self._writing = Lock()
@@ -227,6 +232,8 @@ class Run:
         with deferred_interrupt(), self._writing:
             self.journal.append(row)
             self.recorded.add(row.point)
+        if self._on_row is not None:
+            self._on_row(row)
 
     def _new_row(self, measurer: Measurer, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:
