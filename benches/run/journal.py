@@ -30,8 +30,8 @@ class JournalError(Exception):
 class Journal:
     """Appends rows. Every row is flushed and fsynced, so that a killed process or machine loses only the point under way."""
 
-    def __init__(self, run_dir: Path):
-        self.path = run_dir / NAME
+    def __init__(self, run_dir: Path, name: str = NAME):
+        self.path = run_dir / name
         try:
             self._file: IO[bytes] = self.path.open("ab")
         except OSError as e:
@@ -49,6 +49,11 @@ class Journal:
             SYNC(self._file.fileno())
         except OSError as e:
             raise JournalError(f"{self.path}: cannot be written: {e.strerror}; make room and run again") from e
+
+    def empty(self) -> None:
+        """Removes every row. Raises OSError."""
+        self._file.truncate(0)
+        SYNC(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
