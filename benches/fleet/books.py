@@ -211,7 +211,8 @@ class SurveyBook(Directory):
             self._write({})
 
     def _write(self, ends: Mapping[str, Any]) -> None:
-        self._file = self._file.model_copy(update={"gpus": list(self._gpus.values()), **ends})
+        gpus = sorted(self._gpus.values(), key=lambda gpu: (gpu.host, gpu.index))
+        self._file = self._file.model_copy(update={"gpus": gpus, **ends})
         write_survey(self.dir, self._file)
         self._written_s, self._changed = time.monotonic(), False
 

@@ -65,6 +65,7 @@ class Place:
 
     slot: Slot
     restarts: int = 0
+    gpu: SurveyGpu | None = None  # as far as it is known
     opened: Opened | None = None
     heard_s: float = field(default_factory=time.monotonic)  # when a row came last, or points were given to an idle station
 
@@ -193,12 +194,13 @@ class Driver:
     def _opened(self, number: int, result: Opened | Refused) -> None:
         place = self._places[number]
         if isinstance(result, Refused):
-            if result.gpu is not None:
-                self._book.lost(result.gpu, result.reason)
-            self._leave_out(place.slot.host, result.gpu, result.reason)
+            place.gpu = result.gpu or place.gpu
+            if place.gpu is not None:
+                self._book.lost(place.gpu, result.reason)
+            self._leave_out(place.slot.host, place.gpu, result.reason)
             return
         self.notes += [f"{result.gpu.directory}: {note}" for note in result.notes]
-        place.opened = result
+        place.opened, place.gpu = result, result.gpu
         self._first_open_s = self._first_open_s or time.monotonic()
         if self._undecided is not None:
             self._undecided.append(number)
@@ -283,13 +285,13 @@ class Driver:
         self._stations.kill(number)
         if process and place.restarts < RESTARTS and self._stations.is_up(place.slot):
             again = max(self._places) + 1
-            self._places[again] = Place(place.slot, place.restarts + 1)
+            self._places[again] = Place(place.slot, place.restarts + 1, place.gpu)
             self.notes.append(f"{place.slot.host}: {reason}; started again")
             self._call(self._stations.open(again, place.slot), again, "open")
             return
-        if place.opened is not None:
-            self._book.lost(place.opened.gpu, reason)
-        self._leave_out(place.slot.host, place.opened.gpu if place.opened else None, reason)
+        if place.gpu is not None:
+            self._book.lost(place.gpu, reason)
+        self._leave_out(place.slot.host, place.gpu, reason)
         self.progress.lost += 1
 
     def _count(self) -> None:

@@ -26,6 +26,7 @@ from benches.fleet.shipping import EXCLUDES
 from benches.fleet.station import Station, open_station
 from kernels import interpreter
 from kernels.guard import ROOT
+from kernels.imports import VARIABLE as IMPORT_VARIABLE
 from kernels.op import Point
 
 LOCAL, CLIENT = "local", "ray://"
@@ -168,10 +169,15 @@ def first_line(error: RayError) -> str:
     return (telling or lines or [type(error).__name__])[0]
 
 
+def ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the suite's own variables, which the stations get too; files to import travel by another way."""
+    return {name: value for name, value in environ.items() if name.startswith("MICROBENCH_") and name != IMPORT_VARIABLE}
+
+
 def connect(address: str) -> None:
     """Joins a cluster, or starts one of this machine for `local`. Raises ConnectionError and what Ray raises."""
     common: dict[str, Any] = {
-        "runtime_env": {"working_dir": str(ROOT), "excludes": list(EXCLUDES)},
+        "runtime_env": {"working_dir": str(ROOT), "excludes": list(EXCLUDES), "env_vars": ours(os.environ)},
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "configure_logging": True,
