@@ -29,6 +29,7 @@ from benches.shards.merge import shared_environment, unlike
 from kernels.writing import write_text
 
 ARRIVALS = "arrivals.jsonl"
+OPTION = "--out"  # which chooses the directory
 CHECKPOINT_BYTES = 64_000_000
 SURVEY_EVERY_S = 1.0  # at most so often survey.json is written, of a thousand GPUs some 300 kB
 Rows = Sequence[tuple[str, Sent]]  # each with the directory of its GPU
@@ -73,9 +74,9 @@ class Directory:
         self.dir, self._request = run_dir, request
         self.notes: list[str] = []
         self.done: dict[str, list[str]] = {}
-        with run_errors(run_dir):
+        with run_errors(run_dir, OPTION):
             if not request.resuming:
-                refuse_a_second_run(run_dir)
+                refuse_a_second_run(run_dir, OPTION)
                 run_dir.mkdir(parents=True, exist_ok=True)
             self._lock, unlocked = resume.lock(run_dir)
             self.notes += [unlocked] if unlocked else []
@@ -116,7 +117,7 @@ class SharedBook(Directory):
         super().__init__(run_dir, request)
         self._abouts: list[dict[str, Any]] = []
         self._before: dict[str, Any] | None = None
-        with run_errors(run_dir):
+        with run_errors(run_dir, OPTION):
             if request.resuming and (run_dir / environment.NAME).exists():
                 self._before = self._ended_at(environment.read(run_dir))
             self.done = {ONE_JOURNAL: self._read(run_dir)}
@@ -167,11 +168,12 @@ class SurveyBook(Directory):
         self._environments: dict[str, dict[str, Any]] = {}  # by directory
         self._unsynced: set[str] = set()
         self._written_s, self._changed = 0.0, False
+        self._unlisted = False  # whether survey.json lacks a GPU
         try:
             self._file = begun(run_dir, [], request, kind)
         except ValueError as e:
             raise RunError(f"{run_dir} cannot be resumed: {e}") from None
-        with run_errors(run_dir):
+        with run_errors(run_dir, OPTION):
             if request.resuming:
                 recover(run_dir)
             self._gpus = {gpu.uuid: gpu for gpu in self._file.gpus}
@@ -203,6 +205,7 @@ class SurveyBook(Directory):
         return None
 
     def _note(self, gpu: SurveyGpu, status: str, reason: str | None) -> None:
+        self._unlisted |= gpu.uuid not in self._gpus
         self._gpus[gpu.uuid] = gpu.model_copy(update={"status": status, "reason": reason})
         self._changed = True
 
@@ -214,9 +217,11 @@ class SurveyBook(Directory):
         gpus = sorted(self._gpus.values(), key=lambda gpu: (gpu.host, gpu.index))
         self._file = self._file.model_copy(update={"gpus": gpus, **ends})
         write_survey(self.dir, self._file)
-        self._written_s, self._changed = time.monotonic(), False
+        self._written_s, self._changed, self._unlisted = time.monotonic(), False, False
 
     def commit(self, rows: Rows) -> None:
+        if self._unlisted:  # first: a resumed run looks for the rows of GPUs that it knows
+            self._write({})
         self._arrivals.append_lines([b'{"directory":"%s","row":%s}\n' % (name.encode(), row.line.rstrip(b"\n")) for name, row in rows])
         by_directory: dict[str, list[Sent]] = {}
         for name, row in rows:

@@ -129,9 +129,9 @@ class Driver:
         while self._calls:
             self._step(COMMIT_S)
             self._decide()
-            for number in list(self._joined):
-                self._top_up(number)
             self._watch()
+            for number in list(self._joined):  # last: whoever is left takes over what others had
+                self._top_up(number)
 
     def stop(self) -> None:
         """Ends every station in the middle of its point, and commits what they have. Raises JournalError and HeadLost."""
@@ -267,7 +267,6 @@ class Driver:
         for number in list(self._joined - self._ending):
             silent = now - self._places[number].heard_s
             if self._schedule.busy(number) and silent > self._silent_s:
-                self._stations.kill(number)
                 self._lose(number, f"no row for {silent:.0f} s", process=False)
 
     def _lose(self, number: int, reason: str, process: bool = True) -> None:

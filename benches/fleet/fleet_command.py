@@ -201,7 +201,7 @@ def fresh(given: argparse.Namespace) -> FleetFile:
     settings = {name: value for name in ("cache", "regime", "energy") if (value := getattr(given, name)) is not None}
     return FleetFile(
         run_id=uuid.uuid4().hex,
-        mode=given.mode or SURVEY,
+        mode="shard" if given.mode == SHARD else "survey",
         device_kind=given.device or "cuda",
         node_dir=given.node_dir or default_node_dir(),
         seed=DEFAULT_SEED if given.seed is None else given.seed,

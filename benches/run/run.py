@@ -41,20 +41,20 @@ class DeviceLostError(Exception):
 
 
 @contextmanager
-def run_errors(run_dir: Path) -> Iterator[None]:
-    """Within the block a directory that is held elsewhere or cannot be written is a RunError."""
+def run_errors(run_dir: Path, option: str = "--run-dir") -> Iterator[None]:
+    """Within the block a directory that is held elsewhere or cannot be written is a RunError, which names the option that chooses it."""
     try:
         yield
     except resume.HeldElsewhere:
-        raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir") from None
+        raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another {option}") from None
     except OSError as e:
-        raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
+        raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with {option}") from e
 
 
-def refuse_a_second_run(run_dir: Path) -> None:
+def refuse_a_second_run(run_dir: Path, option: str = "--run-dir") -> None:
     """Raises RunError where the directory holds a run or a survey."""
     if (run_dir / NAME).exists() or (run_dir / survey_file.NAME).exists():
-        raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another --run-dir")
+        raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another {option}")
 
 
 HALF_WIDTH = {"cpu": 0.05}  # of the interval between processes, relative, above which a point is noisy; elsewhere 0.005

@@ -1,4 +1,4 @@
-"""`python -m benches fleet` on a real Ray cluster of several nodes on this machine, with simulated GPUs: what fails, and what is there in the end."""
+"""`python -m benches fleet` on a Ray cluster of several nodes on this machine, with simulated GPUs: what fails, and what is there then."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_di
     """And a station whose process is killed is started again."""
     monkeypatch.setenv("MICROBENCH_FAULTS", HANG)
     added = [nodes.add(), nodes.add(), nodes.add(MICROBENCH_SIMULATED_DRIVER="999.1"), nodes.add(spool="/dev/full")]
-    killed = when(lambda: count(run_dir) >= 2, lambda: actors()[0].kill())
+    killed = when(lambda: count(run_dir) >= 2, lambda: actors()[0].kill())  # noqa: PLW0108 - they are not there yet
     assert main(arguments(nodes, run_dir, "--mode", "shard", "--point-timeout", "8")) == 1
     killed.join()
     assert {row["point"]: row["status"] for row in rows_of(run_dir)} == dict.fromkeys(POINTS, "ok") | {HANGING: "timeout"}
