@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,7 +152,11 @@ def run(given: argparse.Namespace) -> int:
                     f"error: --address {given.address}: the cluster has no GPU: start Ray where GPUs are, or use --device simulated"
                 )
             order = plan.order()
-            return measured(plan, slots, order, ray_stations.RayStations(given.address, order), open_console(), ray_stations.disconnect)
+            stations = ray_stations.RayStations(given.address, order)
+            code = measured(plan, slots, order, stations, open_console())
+            if stations.head_lost:
+                ray_stations.end_without_head(code)
+            return code
         except GpuChoiceError as e:
             raise Refusal(f"error: {e}") from None
         finally:
@@ -228,10 +232,8 @@ def begun(given: argparse.Namespace) -> FleetFile:
     return before
 
 
-def measured(
-    plan: Plan, slots: Sequence[Slot], order: Order, stations: Stations, console: Console, disconnect: Callable[[], None] = lambda: None
-) -> int:
-    """Measures, writes the run and prints how it ended. Returns the exit code. Raises RunError."""
+def measured(plan: Plan, slots: Sequence[Slot], order: Order, stations: Stations, console: Console, shown: Shown | None = None) -> int:
+    """Measures, writes the run and prints how it ended. Returns the exit code. Raises RunError. shown: the progress, if not as usual."""
     points = {point.id: point for point in plan.sweep.points}
     book: Book = SharedBook(plan.dir, order.request) if plan.shared else SurveyBook(plan.dir, order.request, plan.file.device_kind)
     write_fleet(plan.dir, plan.file)
@@ -239,9 +241,9 @@ def measured(
     say(console, *(f"note: {note}" for note in book.notes))
     say(console, f"{len(points):,} points, {len(slots)} {'GPU' if len(slots) == 1 else 'GPUs'}, run: {plan.dir}")
     cut: str | None = None
-    with Shown(console) as shown:
+    with shown or Shown(console) as show:
         silent_s = silent_limit_s(plan.file.point_timeout_s)
-        driver = Driver(stations, slots, points, schedule, book, plan.shared, silent_s, shown)
+        driver = Driver(stations, slots, points, schedule, book, plan.shared, silent_s, show)
         try:
             driver.run()
         except (KeyboardInterrupt, HeadLost, JournalError) as e:

@@ -40,8 +40,9 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
+        quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
         self._folder = folder
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": quiet}
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": quiet | quick}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self.cluster.address
 
