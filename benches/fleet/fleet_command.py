@@ -225,9 +225,9 @@ def begun(given: argparse.Namespace) -> FleetFile:
         before = read_fleet(given.resume)
     except (OSError, ValueError) as e:
         raise Refusal(f"error: --resume {given.resume}: not a run of `fleet` to continue ({e})") from None
-    now = (environment.commit()[0], environment.dirty())
-    if now != (before.commit, before.dirty):
-        changed = [f"{name}: {old} → {new}" for name, old, new in zip(("commit", "dirty"), (before.commit, before.dirty), now, strict=True)]
+    now = {"commit": environment.commit()[0], "dirty": environment.dirty()}
+    changed = [f"{name}: {getattr(before, name)} → {new}" for name, new in now.items() if new != getattr(before, name)]
+    if changed:
         raise Refusal(f"error: {given.resume} cannot be resumed, since this changed: {'; '.join(changed)}")
     return before
 
