@@ -32,6 +32,7 @@ from kernels.op import Cost, Language, Point
 from kernels.registry import OPS
 from kernels.support import Platform
 
+DRIVER = "MICROBENCH_SIMULATED_DRIVER"  # the version of a driver that a machine's simulated boards claim to have
 SEED = 1
 SEEDS_A_BOARD = 10_000  # one a process that had the board: more than a run replaces
 STEP, FASTER = 0.02, 2  # by how much a config's time differs from the next one's; at most so many are faster than the rule's
@@ -207,7 +208,7 @@ class SimulatedDevice(Streamed):
             "device_kind": self.kind,
             "device_name": simulated_name(),
             "device_uuid": self._uuid,
-            "driver": None,
+            "driver": os.environ.get(DRIVER) or None,
             "gpu": self.gpu.name,
             "ceilings": None,
         }
