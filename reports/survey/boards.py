@@ -53,18 +53,14 @@ def board_facts(board: Any) -> dict[str, Any]:
         return {}
     start, end = (one if isinstance(one := board.get(name), dict) else {} for name in ("start", "end"))
     facts = dict(_plain((start | {name: value for name, value in end.items() if value is not None}).items()))
-    for name in COUNTERS:
-        before, after = start.get(name), end.get(name)
-        if _is_number(before) and _is_number(after):
-            facts[f"{name}_grown"] = after - before
-    for name in LINK:  # a link that rests may run slower: the better reading is what the board can do
-        seen = [value for value in (start.get(name), end.get(name)) if _is_number(value)]
-        if seen:
-            facts[name] = max(seen)
-    slowed = [one if isinstance(one := moment.get("slowed_s"), dict) else {} for moment in (start, end)]
-    for cause in slowed[0].keys() & slowed[1].keys():
-        if all(_is_number(one[cause]) for one in slowed):
-            facts[f"{SLOWED}{cause}"] = slowed[1][cause] - slowed[0][cause]
+    both = {name: (start[name], end[name]) for name in start.keys() & end.keys()}
+    numbers = {name: pair for name, pair in both.items() if all(map(_is_number, pair))}
+    facts |= {f"{name}_grown": numbers[name][1] - numbers[name][0] for name in COUNTERS if name in numbers}
+    facts |= {name: max(numbers[name]) for name in LINK if name in numbers}  # a link that rests may be slower
+    before, after = both.get("slowed_s", ({}, {}))
+    if isinstance(before, dict) and isinstance(after, dict):
+        slowed = {cause: (before[cause], after[cause]) for cause in before.keys() & after.keys()}
+        facts |= {f"{SLOWED}{cause}": pair[1] - pair[0] for cause, pair in sorted(slowed.items()) if all(map(_is_number, pair))}
     return facts
 
 

@@ -68,11 +68,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Journalled:
-    """The rows of one journal, what is damaged in it, and OBJECTS of points that were not known before."""
+    """The rows of one journal, and a line on what is damaged in it."""
 
     table: pa.Table
     problems: list[str]
-    objects: Objects
 
 
 def survey_rows(run_dir: Path, directories: Sequence[str]) -> Rows:
@@ -81,18 +80,17 @@ def survey_rows(run_dir: Path, directories: Sequence[str]) -> Rows:
     kept, about = _read(run_dir / NAME)
     same = {name for name, stamp in stamps.items() if about["stamps"].get(name) == stamp}
     problems = {name: found for name, found in about["problems"].items() if name in same}
-    objects = dict(about["objects"])
+    objects: dict[str, Sequence[dict[str, Any]]] = dict(about["objects"])
     if same == stamps.keys() == about["stamps"].keys():
         return Rows(kept, objects, _flat(problems))
     tables = [kept.filter(pc.is_in(kept["directory"].cast(pa.string()), pa.array(sorted(same), pa.string())))]
     with ThreadPoolExecutor(AT_ONCE) as executor:
         changed = [name for name in stamps if name not in same]
-        for name, found in zip(
-            changed, executor.map(lambda one: _journal(run_dir, one, frozenset(about["objects"])), changed), strict=True
-        ):
+        for name, found in zip(changed, executor.map(lambda one: _journal(run_dir, one), changed), strict=True):
             tables.append(found.table)
-            objects |= found.objects
             problems[name] = found.problems
+            unknown = [point for point in found.table["point"].to_pylist() if point not in objects]
+            objects |= _objects(run_dir / name / JOURNAL, unknown)
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     told = {"stamps": stamps, "problems": {name: found for name, found in problems.items() if found}, "objects": objects}
     unwritten = _write(run_dir / NAME, whole.replace_schema_metadata({MARK: VERSION, ABOUT: json.dumps(told)}))
@@ -135,13 +133,13 @@ def _write(path: Path, table: pa.Table) -> tuple[str, ...]:
     return ()
 
 
-def _journal(run_dir: Path, directory: str, known: frozenset[str]) -> Journalled:
-    """Returns the rows of a journal, a point that was run again by its last row, and OBJECTS of the points that are not known."""
+def _journal(run_dir: Path, directory: str) -> Journalled:
+    """Returns the rows of a journal, a point that was run again by its last row."""
     path = run_dir / directory / JOURNAL
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Journalled(SCHEMA.empty_table(), [f"{path}: cannot be read ({error.strerror})"], {})
+        return Journalled(SCHEMA.empty_table(), [f"{path}: cannot be read ({error.strerror})"])
     table = _whole(data)
     damaged: list[str] = []
     if table is None:
@@ -152,10 +150,9 @@ def _journal(run_dir: Path, directory: str, known: frozenset[str]) -> Journalled
     plausible = _plausible(table)
     damaged += [f"{names[i]}: holds a number that no measurement gives" for i in np.flatnonzero(~plausible)]
     table = table.filter(pa.array(plausible))
-    asked = [name for name in table["point"].to_pylist() if name not in known]
     text = f"{len(damaged)} damaged line{'' if len(damaged) == 1 else 's'} in {directory}/{JOURNAL} left out"
     problems = [f"{text}: {first_of(damaged, NAMED, '; ')}"] if damaged else []
-    return Journalled(_finished(table, directory), problems, _objects(data, asked))
+    return Journalled(_finished(table, directory), problems)
 
 
 def _whole(data: bytes) -> pa.Table | None:
@@ -193,14 +190,17 @@ def _finished(table: pa.Table, directory: str) -> pa.Table:
     return pa.Table.from_arrays([columns[name].cast(SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _objects(data: bytes, points: Sequence[str]) -> Objects:
-    """Returns OBJECTS of these points, from their lines."""
+def _objects(journal: Path, points: Sequence[str]) -> dict[str, Sequence[dict[str, Any]]]:
+    """Returns OBJECTS of these points, from their lines. Raises OSError."""
     asked = set(points)
+    if not asked:
+        return {}
     found: dict[str, Sequence[dict[str, Any]]] = {}
-    for line in lines(io.BytesIO(data)) if asked else ():
-        row = parse_row(line) if line.strip() else None
-        if isinstance(row, Row) and row.point in asked:
-            found[row.point] = [row.dims, row.options]
+    with journal.open("rb") as file:
+        for line in lines(file):
+            row = parse_row(line) if line.strip() else None
+            if isinstance(row, Row) and row.point in asked:
+                found[row.point] = [row.dims, row.options]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,9 +68,7 @@ def _rows(found: Rows, boards: pd.DataFrame, of_machines: dict[str, Environment]
     line = pd.Index(boards["directory"]).get_indexer(rows["directory"].astype(str))
     order = np.argsort(line, kind="stable")
     rows, line = rows.iloc[order].reset_index(drop=True), line[order]
-    identity = {
-        name: pd.Categorical.from_codes(pd.factorize(boards[name])[0][line], pd.unique(boards[name])) for name in ("gpu", "host", "model")
-    }
+    identity: dict[str, Any] = {name: pd.Categorical(boards[name], boards[name].unique())[line] for name in ("gpu", "host", "model")}
     identity["index"] = boards["index"].to_numpy()[line]
     limits = _limits(rows, found.objects, line, [of_machines[name].ceilings for name in boards["directory"]])
     return pd.DataFrame(identity).join(rows).assign(**limits)
@@ -88,7 +87,7 @@ def _limits(rows: pd.DataFrame, objects: Objects, line: np.ndarray, ceilings: li
         if limits is None or not len(here):
             continue
         lines = rows.iloc[first[here]]
-        asked = [objects[point] for point in lines["point"]]
+        asked = [objects.get(point, ({}, {})) for point in lines["point"]]
         found = predict_rows(
             {**{name: lines[name].tolist() for name in COST}, **dict(zip(OBJECTS, zip(*asked, strict=True), strict=True))}, limits
         )
