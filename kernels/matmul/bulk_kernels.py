@@ -15,10 +15,9 @@ from kernels.matmul.tiles import tile_at
 
 
 @triton.jit
-def load_tile(
-    tiles: tl.tensor_descriptor, lead: tl.tensor, row: tl.tensor, column: tl.tensor, TRANSPOSED: tl.constexpr, UPCAST: tl.constexpr
-) -> tl.tensor:
-    """The tile at (row, column) of a matrix that may be stored transposed; of the matrix `lead`, where the descriptor has three dims."""
+def load_tile(tiles: tl.tensor_descriptor, lead: tl.tensor, row: tl.tensor, column: tl.tensor, TRANSPOSED: tl.constexpr) -> tl.tensor:
+    """The tile at (row, column) of a matrix that may be stored transposed, as it is stored; of the matrix `lead`, where the descriptor has
+    three dims."""
     if TRANSPOSED:
         first = column
         second = row
@@ -26,9 +25,14 @@ def load_tile(
         first = row
         second = column
     if len(tiles.block_shape) == 3:
-        tile = tiles.load([lead, first, second]).reshape(tiles.block_shape[1], tiles.block_shape[2])
-    else:
-        tile = tiles.load([first, second])
+        return tiles.load([lead, first, second]).reshape(tiles.block_shape[1], tiles.block_shape[2])
+    else:  # Triton needs both branches of a constexpr
+        return tiles.load([first, second])
+
+
+@triton.jit
+def as_multiplied(tile: tl.tensor, TRANSPOSED: tl.constexpr, UPCAST: tl.constexpr) -> tl.tensor:
+    """A tile as it was loaded, turned where it is stored transposed."""
     if TRANSPOSED:
         tile = tile.T
     return tile.to(tl.float32) if UPCAST else tile
@@ -131,8 +135,11 @@ def tma_kernel(
         which, row, column = tile_at(tile, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
         sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for done in range(0, k, BLOCK_K):
-            x = load_tile(a, which, row, done, A_TRANSPOSED, UPCAST)
-            y = load_tile(b, 0 if B_SHARED else which, done, column, B_TRANSPOSED, UPCAST)
+            # Both are loaded before either is turned: only then does Triton wait for them at one barrier.
+            x = load_tile(a, which, row, done, A_TRANSPOSED)
+            y = load_tile(b, 0 if B_SHARED else which, done, column, B_TRANSPOSED)
+            x = as_multiplied(x, A_TRANSPOSED, UPCAST)
+            y = as_multiplied(y, B_TRANSPOSED, UPCAST)
             sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         if FLATTEN:
             # A counter of the stores' own: sharing the loads' would keep both from being in flight at the same time.
@@ -196,13 +203,15 @@ def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel 
         sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for done in range(0, k, BLOCK_K):
             if A_TRANSPOSED:
-                x = load_tile(a_tiles, 0, row, which * k + done, True, UPCAST)
+                x = load_tile(a_tiles, 0, row, which * k + done, True)
             else:
-                x = load_tile(a_tiles, 0, which * m + row, done, False, UPCAST)
+                x = load_tile(a_tiles, 0, which * m + row, done, False)
             if B_TRANSPOSED:
-                y = load_tile(b_tiles, 0, done, which_b * n + column, True, UPCAST)
+                y = load_tile(b_tiles, 0, done, which_b * n + column, True)
             else:
-                y = load_tile(b_tiles, 0, which_b * k + done, column, False, UPCAST)
+                y = load_tile(b_tiles, 0, which_b * k + done, column, False)
+            x = as_multiplied(x, A_TRANSPOSED, UPCAST)
+            y = as_multiplied(y, B_TRANSPOSED, UPCAST)
             sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         sums = scaled_sums(sums, scale_a, scale_b, which, which_b, row, column, m, n, SCALING)
         if STORE == "pointer":
