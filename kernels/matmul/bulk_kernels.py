@@ -39,6 +39,29 @@ def as_multiplied(tile: tl.tensor, TRANSPOSED: tl.constexpr, UPCAST: tl.constexp
 
 
 @triton.jit
+def scales_of_step(
+    scale_a: tl.tensor,
+    scale_b: tl.tensor,
+    lead_a: tl.tensor,
+    lead_b: tl.tensor,
+    row: tl.tensor,
+    column: tl.tensor,
+    step: tl.tensor,
+    m: tl.tensor,
+    n: tl.tensor,
+    k: tl.tensor,
+    BLOCK_M: tl.constexpr,
+) -> tl.tensor:
+    """(BLOCK_M,) fp32: A's scales of a step of 128 along k, (lead, k / 128, m), times B's one, (lead, n / 128, k / 128 padded to a multiple
+    of 4); 0 past the last row."""
+    steps = tl.cdiv(k, 128)
+    rows = row + tl.arange(0, BLOCK_M)
+    of_a = tl.load(scale_a + (lead_a * steps + step).to(tl.int64) * m + rows, mask=rows < m, other=0.0)
+    of_b = tl.load(scale_b + (lead_b * tl.cdiv(n, 128) + column // 128).to(tl.int64) * (tl.cdiv(steps, 4) * 4) + step)
+    return of_a * of_b
+
+
+@triton.jit
 def scaled_sums(
     sums: tl.tensor,
     scale_a: tl.tensor,
@@ -140,7 +163,12 @@ def tma_kernel(
             y = load_tile(b, 0 if B_SHARED else which, done, column, B_TRANSPOSED)
             x = as_multiplied(x, A_TRANSPOSED, UPCAST)
             y = as_multiplied(y, B_TRANSPOSED, UPCAST)
-            sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
+            if SCALING == "block":
+                part = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
+                which_b = 0 if B_SHARED else which
+                sums += part * scales_of_step(scale_a, scale_b, which, which_b, row, column, done // BLOCK_K, m, n, k, BLOCK_M)[:, None]
+            else:
+                sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         if FLATTEN:
             # A counter of the stores' own: sharing the loads' would keep both from being in flight at the same time.
             which, row, column = tile_at(stored, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
@@ -212,7 +240,11 @@ def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel 
                 y = load_tile(b_tiles, 0, which_b * k + done, column, False)
             x = as_multiplied(x, A_TRANSPOSED, UPCAST)
             y = as_multiplied(y, B_TRANSPOSED, UPCAST)
-            sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
+            if SCALING == "block":
+                part = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
+                sums += part * scales_of_step(scale_a, scale_b, which, which_b, row, column, done // BLOCK_K, m, n, k, BLOCK_M)[:, None]
+            else:
+                sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         sums = scaled_sums(sums, scale_a, scale_b, which, which_b, row, column, m, n, SCALING)
         if STORE == "pointer":
             store_tile(c, sums, which, row, column, m, n, STORE)
