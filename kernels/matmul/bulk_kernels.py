@@ -178,7 +178,7 @@ def tma_kernel(
 
 
 @triton.jit
-def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel each once compiled)
+def specialized_kernel(
     a: tl.tensor,  # as stored, contiguous along rows: (lead · m, k), or (lead · k, m) where A_TRANSPOSED
     b: tl.tensor,
     c: tl.tensor,  # (lead · m, n)
@@ -228,16 +228,15 @@ def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel 
     for tile in tl.range(tl.program_id(0), lead * tiles_m * tiles_n, PROGRAMS, warp_specialize=True):
         which, row, column = tile_at(tile, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
         which_b = 0 if B_SHARED else which
+        # Rows of A and B, as stored, of the products before this one.
+        a_m = 0 if A_TRANSPOSED else which * m
+        a_k = which * k if A_TRANSPOSED else 0
+        b_k = 0 if B_TRANSPOSED else which_b * k
+        b_n = which_b * n if B_TRANSPOSED else 0
         sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for done in range(0, k, BLOCK_K):
-            if A_TRANSPOSED:
-                x = load_tile(a_tiles, 0, row, which * k + done, True)
-            else:
-                x = load_tile(a_tiles, 0, which * m + row, done, False)
-            if B_TRANSPOSED:
-                y = load_tile(b_tiles, 0, done, which_b * n + column, True)
-            else:
-                y = load_tile(b_tiles, 0, which_b * k + done, column, False)
+            x = load_tile(a_tiles, 0, a_m + row, a_k + done, A_TRANSPOSED)
+            y = load_tile(b_tiles, 0, b_k + done, b_n + column, B_TRANSPOSED)
             x = as_multiplied(x, A_TRANSPOSED, UPCAST)
             y = as_multiplied(y, B_TRANSPOSED, UPCAST)
             if SCALING == "block":

@@ -230,8 +230,8 @@ def tma_is_faster(point: Point) -> bool:
     results of 4096² and 8192² tma took 2 to 18% less time in 12; at 2048² and 1024² it took 5 and 31% more. So tma is faster for results
     of at least 4096 rows and columns and k of at least 256, in whole tiles of contiguous operands, without leading dims: in 16 bits in any
     layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²), slow
-    sums of rows with scales, and block scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code of fp16 and of
-    fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
+    sums of rows with scales, and block scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code
+    of fp16 and of fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
     """
     size, scaling = PRECISIONS[point.precision].bytes, point.options["scaling"]
     slow = point.options["accumulation"] == "slow"
