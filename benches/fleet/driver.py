@@ -299,7 +299,7 @@ class Driver:
         progress.gpus = len(self._joined)
         progress.done = sum(len(self._schedule.done.get(journal, ())) for journal in journals)
         progress.total = len(self._points) * len(journals)
-        progress.seconds = time.monotonic() - self._start_s
+        progress.seconds = time.monotonic() - (self._first_open_s or self._start_s)
         self._show(progress)
 
 
