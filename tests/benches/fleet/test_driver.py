@@ -24,7 +24,7 @@ from benches.fleet.shown import line_of
 from benches.fleet.station import Station
 from benches.row import DEVICE_LOST, new_row
 from benches.run.journal import NAME as JOURNAL
-from benches.run.journal import JournalError
+from benches.run.journal import Journal, JournalError
 from benches.run.journal import line_of as journal_line
 from benches.run.pool import Pool, Worker
 from benches.run.run import RunError
@@ -298,8 +298,8 @@ def test_a_station_has_rows_on_its_disk_and_gives_them_again(sweep: Sweep, tmp_p
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_station_whose_disk_is_full_says_so(sweep: Sweep, tmp_path: Path) -> None:
     one = station(order_of(sweep, tmp_path), GPUS[0])
-    one._run.journal._file.close()
-    one._run.journal._file = open("/dev/full", "ab")  # noqa: SIM115
+    one._run.journal.close()
+    one._run.journal = Journal(Path("/dev"), "full")
     batch = one.exchange(sweep.points[:2], 30.0)
     assert batch.rows == []
     assert batch.ended is not None
