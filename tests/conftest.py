@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import Missing, missing_for_cpu
+from kernels.collector import collector_paused
+from kernels.interpreter import is_on, setting
 from studies.crossvalidate import VARIABLE as H100_TIMINGS
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
@@ -41,6 +43,15 @@ def surroundings() -> None:
         del os.environ[name]
     os.environ["COLUMNS"] = COLUMNS
     os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_interpreter() -> None:
+    """Triton's interpreter, where a test file has imported it, without what takes time and changes no result."""
+    if "triton" in sys.modules and is_on(setting()):
+        from kernels.interpreter_fixes import quicken_interpreter
+
+        quicken_interpreter()
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +112,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if needing and (missing := find()):
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=missing.reason), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leaves the thousands of tests and the modules that they import out of later garbage collections: each measurement of memory makes a
+    full one, which took half a second."""
+    with collector_paused(freeze=True):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -265,10 +265,11 @@ ROOMS: dict[str, set[str]] = {
     "compare": {"verdict"},
     "history": set(),
     "napkin": set(),
-    "nightly": {"compare", "history", "verdict"},
+    "nightly": {"compare", "history", "survey", "verdict"},
     "page": set(),
     "reference": {"napkin", "verdict"},
     "sections": set(),
+    "survey": {"history", "verdict"},
     "validation": {"calibrate"},
     "verdict": set(),
 }

@@ -60,7 +60,11 @@ def simulated_gpus(environ: Mapping[str, str], machines: int = 1) -> tuple[NodeG
     if not visible.is_number(text) or not 1 <= int(text[:9]) <= SIMULATED_MOST:
         raise GpuChoiceError(f"{SIMULATED}: {text!r} is not a number of GPUs from 1 to {SIMULATED_MOST}; set one, or unset it")
     name = simulated_name()
-    return tuple(NodeGpu(i, f"GPU-{uuid5(NAMESPACE_URL, f'microbench:simulated-gpu:{i}')}", name) for i in range(machines * int(text)))
+    return tuple(NodeGpu(i, simulated_uuid(i), name) for i in range(machines * int(text)))
+
+
+def simulated_uuid(index: int) -> str:
+    return f"GPU-{uuid5(NAMESPACE_URL, f'microbench:simulated-gpu:{index}')}"
 
 
 def simulated_name() -> str:

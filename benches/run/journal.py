@@ -111,7 +111,7 @@ def read_journal(run_dir: Path) -> Contents:
     rows: dict[str, Row] = {}
     problems, unread = list[str](), list[str]()
     with path.open("rb") as file:
-        for number, line in enumerate(_lines(file), 1):
+        for number, line in enumerate(lines(file), 1):
             if not line.strip():
                 continue
             row = parse_row(line)
@@ -170,7 +170,7 @@ def _message(error: ValidationError) -> str:
     return str(found["msg"])
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def lines(file: IO[bytes]) -> Iterator[bytes]:
     """Line by line, so that a journal need not fit in memory; of one that is too long, no more than says so."""
     while part := file.readline(MAX_LINE + 1):
         yield from part.splitlines()
