@@ -24,7 +24,13 @@ NOBODY = "GPU-00000000-0000-0000-0000-000000000000"  # as long as a UUID
 def row_of(point: Point, samples: int) -> Row:
     """Returns a row as a GPU's, with so many samples."""
     times = [1e-4 + 1e-9 * i for i in range(samples)]
-    found: dict[str, Any] = {"samples_s": times, "median_s": 1e-4, "ci_low_s": 0.99e-4, "ci_high_s": 1.01e-4, "timer": "virtual time (simulated)"}
+    found: dict[str, Any] = {
+        "samples_s": times,
+        "median_s": 1e-4,
+        "ci_low_s": 0.99e-4,
+        "ci_high_s": 1.01e-4,
+        "timer": "virtual time (simulated)",
+    }
     place: dict[str, Any] = {"host": environment.host(), "device_uuid": NOBODY, "gpu_index": 0}
     return new_row(point, OPS[point.op].cost(point, "cuda"), "ok", **found, **place)
 
@@ -60,7 +66,7 @@ class ReadyActor:
         return self._lines[point.id]
 
     def finish(self, number: int) -> Ending:
-        return Ending([], b"")
+        return Ending([])
 
 
 class ReadyStations(RayStations):

@@ -102,7 +102,7 @@ class Pretending:
 
     def finish(self, number: int, interrupted: bool, delete: bool) -> int:
         self.finished.append((self.slots[number], interrupted, delete))
-        return self._call(Ending([], b""))
+        return self._call(Ending([]))
 
     def kill(self, number: int) -> None:
         self.killed.append(self.slots[number])
@@ -315,7 +315,7 @@ def test_reasons_are_listed_with_the_gpus_that_share_them() -> None:
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
-        (Progress(gpus=1, total=13), "1 GPU measuring, 0 of 13 rows, 0 failed"),
+        (Progress(gpus=1, waiting=3, total=13), "1 GPU measuring (3 not open yet), 0 of 13 rows, 0 failed"),
         (
             Progress(gpus=1000, lost=2, done=250_000, total=500_000, statuses=Counter(ok=99, wrong=1), seconds=1.0),
             "1000 GPUs measuring (2 lost), 250,000 of 500,000 rows, 1 failed, about 41.7 min left",
