@@ -24,19 +24,13 @@ def fleet(gpus: int, slower: Mapping[int, Mapping[str, float]] | None = None, sp
     """Rows of GPUs named 0, 1, …, each with a factor of its own; slower: further factors, by GPU and point."""
     rng = np.random.default_rng(seed)
     own = np.exp(rng.normal(0, spread, gpus))
+    factors = slower or {}
     lines = [
-        {
-            "gpu": str(g),
-            "model": "H100",
-            "point": point,
-            "family": name,
-            "status": "ok",
-            "median_s": own[g] * (slower or {}).get(g, {}).get(point, 1),
-        }
-        for g in range(gpus)
+        {"gpu": str(gpu), "point": point, "family": name, "median_s": own[gpu] * factors.get(gpu, {}).get(point, 1)}
+        for gpu in range(gpus)
         for point, name in POINTS
     ]
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines).assign(model="H100", status="ok")
     return frame.assign(median_s=frame["median_s"] * 1e-4 * np.exp(rng.normal(0, spread / 3, len(frame))))
 
 
@@ -65,7 +59,7 @@ def test_a_point_is_of_the_family_of_its_limit(op: str, precision: str, bound: s
 
 
 def test_a_level_by_hand() -> None:
-    """A GPU whose points are 1%, 2% and 9% slower is 2% slower; one that timed a single point is as slow as that; one without is not known."""
+    """A GPU whose points are 1%, 2% and 9% slower is 2% slower; one that timed a single point is as slow as that."""
     nan = np.nan
     found = levels(np.log([[1.01, 1.02, 1.09], [1, nan, 1], [nan, 1.05, nan], [nan, nan, nan]]))
     np.testing.assert_allclose(np.exp(found.value), [1.02, 1, 1.05, nan])
@@ -184,9 +178,8 @@ def test_a_fleet_that_is_mostly_disturbed_is_suspect(status: str) -> None:
 
 
 def boards(gpus: int, **columns: Sequence[Any]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"gpu": [str(g) for g in range(gpus)], "model": "H100", "driver": "575", "status": "finished", "reason": None, **columns}
-    )
+    usual = {"model": "H100", "driver": "575", "status": "finished", "reason": None}
+    return pd.DataFrame({"gpu": [str(gpu) for gpu in range(gpus)], **usual, **columns})
 
 
 def test_two_gpus_cannot_be_compared() -> None:
