@@ -20,7 +20,6 @@ from kernels.escaping import one_line
 from kernels.precisions import PRECISIONS
 from kernels.strict_yaml.nodes import read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, SweepError
-from kernels.support import Chip
 
 GPU_DIR = Path(__file__).resolve().parent.parent / "configs" / "gpus"
 DEFAULT_GPU = "h100_sxm5"  # the GPU to plan, predict, simulate and compile for where none is present and none is named
@@ -110,11 +109,6 @@ class Gpu(Ceilings):
         default=None, description="The memory that the driver reports, where somebody read it from a board."
     )
     sources: dict[str, str] = Field(description="Where each figure comes from: one text a key.")
-
-    @property
-    def chip(self) -> Chip:
-        """What configs are chosen by."""
-        return Chip(self.sm_count, self.compute_capability, self.shared_memory_per_block_bytes)
 
     @model_validator(mode="after")
     def _sourced(self) -> Gpu:

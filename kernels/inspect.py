@@ -24,6 +24,7 @@ from kernels.registry import is_shipped
 from kernels.writing import write_text
 
 if TYPE_CHECKING:
+    from kernels.ahead_of_time import Progress
     from kernels.compilation import Compilation
 
 
@@ -77,17 +78,14 @@ def imported(ops: Sequence[Op], gpu: Gpu, jobs: int, only: list[str] | None, dim
 
 
 def examined(compilations: list[Compilation], gpu: Gpu, jobs: int) -> list[Record]:
-    """The record of each compilation; a bar on a terminal shows how many are compiled."""
+    """The record of each compilation."""
     from kernels.ahead_of_time import examine_all
 
-    progress = open_console(error=True)
-    total, hidden = len(compilations), not progress.is_terminal
-    name = f"compiling for {gpu.name}"
-    return list(
-        map(
-            record,
-            examine_all(
-                compilations, gpu, jobs, lambda built: track(built, name, total=total, console=progress, transient=True, disable=hidden)
-            ),
-        )
-    )
+    return list(map(record, examine_all(compilations, gpu, jobs, compiling_progress(gpu, len(compilations)))))
+
+
+def compiling_progress(gpu: Gpu, total: int) -> Progress:
+    """Shows on a terminal how many of so many compilations are done."""
+    console = open_console(error=True)
+    text = f"compiling for {gpu.name}"
+    return lambda built: track(built, text, total=total, console=console, transient=True, disable=not console.is_terminal)

@@ -27,15 +27,6 @@ class Platform:
     no_compiler: str | None = None  # why nothing that torch.compile or Triton generates can be built here
 
 
-@dataclass(frozen=True)
-class Chip:
-    """What the config of a Triton kernel is chosen by."""
-
-    sm_count: int
-    capability: tuple[int, int]
-    shared_bytes: int  # the most that one block can ask for
-
-
 def is_fp8(precision: str) -> bool:
     """Whether an element takes one byte."""
     return PRECISIONS[precision].bytes == 1

@@ -49,7 +49,7 @@ def tune(point: Point, device: Device, seed: int, refuses: Refuses) -> TunedChoi
     gpu = device.gpu
     if gpu is None or refuse(point, device):
         return None
-    named = {str(one): one for one in choice.candidates(point, gpu.chip)}
+    named = {str(one): one for one in choice.candidates(point, gpu.sm_count, device.platform("triton"))}
     settings, case = device.settings, choice.case_of(point)
     times_s: dict[str, float] = {}
     device.settings = replace(settings, warmup_s=WARMUP_S, warmup_max_s=2 * WARMUP_S, max_s=SAMPLING_S, energy=False)

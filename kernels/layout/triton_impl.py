@@ -13,12 +13,12 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import ALIGNMENT, Compilation, chip_of, describe
+from kernels.compilation import ALIGNMENT, Compilation, describe, platform_of
 from kernels.layout.data import make_inputs
 from kernels.layout.spec import OP, sizes
 from kernels.layout.strided import FUNCTIONS
 from kernels.op import Inputs, Kernel, Point
-from kernels.support import Chip
+from kernels.support import Platform
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element: no number is made of the bits
 
@@ -69,7 +69,7 @@ class Config:
         return {"maxnreg": self.registers} if self.registers else {}
 
 
-def choose(source: torch.Tensor, chip: Chip) -> Config:
+def choose(source: torch.Tensor, platform: Platform) -> Config:
     """Square where the source is read across its rows, so that both sides move whole sectors; else long rows.
 
     On Blackwell ptxas stops at 72 registers and spills where rows are copied element by element, unless it may use all that there are.
@@ -78,7 +78,7 @@ def choose(source: torch.Tensor, chip: Chip) -> Config:
         side = 128 if source.element_size() == 1 else 64
         return Config(side, side)
     by_element = source.shape[1] % ALIGNMENT != 0
-    registers = 255 if chip.capability[0] == 10 and by_element else 0
+    registers = 255 if platform.capability[0] == 10 and by_element else 0
     return Config(1 if source.shape[0] == 1 else 4, 4096 // source.element_size(), registers=registers)
 
 
@@ -97,7 +97,7 @@ def pieces(point: Point, inputs: Inputs) -> list[tuple[torch.Tensor, torch.Tenso
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The copy into `inputs.out`, in one launch, or two for cat; the shapes are those of the tensors."""
     shape = OP.point(point.impl, point.precision, dims_of(point, inputs), point.options)
-    config = choose(pieces(point, make_inputs(point, "meta", None))[0][0], chip_of(inputs.out))
+    config = choose(pieces(point, make_inputs(point, "meta", None))[0][0], platform_of(inputs.out))
     calls = [call(source, target, config) for source, target in pieces(shape, inputs)]
     grids = [(triton.cdiv(t.shape[0], config.rows) * triton.cdiv(t.shape[1], config.columns),) for _, t in pieces(shape, inputs)]
 
@@ -142,7 +142,7 @@ def compilation(precision: str, name: str, dims: dict[str, int], prefix: str = "
     """Of the first launch."""
     point = OP.point("triton", precision, dims, {"function": name})
     source, target = pieces(point, make_inputs(point, "meta", None))[0]
-    config = choose(source, chip_of(source))
+    config = choose(source, platform_of(source))
     arguments, settings = call(source, target, config)
     wide = not prefix and name != "column_copy"  # whose elements lie a row apart
     variant, expects = prefix + name, "wide" if wide else "any"

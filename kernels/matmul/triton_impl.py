@@ -1,6 +1,7 @@
 """matmul in Triton: one strided, batched kernel for every layout and precision; the einsums use it too.
 
-Accumulated in fp32. Layouts, leading dims and whole equations are nothing but sizes and strides (kernels/matmul/product.py).
+Accumulated in fp32. The groups batch, m, n and k are any number of dims each (kernels/matmul/product.py), so layouts, leading dims and
+whole equations are nothing but sizes and strides. Only tf32 and fp8 operands of matmul are copied, where that takes less time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, chip_of, describe
+from kernels.compilation import INTERPRETED, Compilation, describe, platform_of, sm_count_of
 from kernels.matmul import along_k, bulk
 from kernels.matmul.choice import choice_of, choose_for, choose_product
 from kernels.matmul.configs import GROUP_M, Config, configs
@@ -25,7 +26,6 @@ from kernels.matmul.spec import BULK_KERNELS, OP
 from kernels.matmul.tiles import tile_at
 from kernels.op import Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
-from kernels.support import Chip
 
 __all__ = ["bind", "build", "choose_for", "choose_product", "describe_point", "describe_product", "recipe_of"]
 
@@ -277,7 +277,7 @@ def add_parts_kernel(c: tl.tensor, parts: tl.tensor, size: tl.tensor, SPLIT: tl.
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
-    config, origin = choice_of(point, chip_of(inputs.out))
+    config, origin = choice_of(point, sm_count_of(inputs.out), platform_of(inputs.out))
     if config.kernel in BULK_KERNELS:
         return bulk.build(point, inputs)
     compiled: list[Any] = []
@@ -426,38 +426,40 @@ def compilations() -> Iterator[Compilation]:
 
     fp16 and fp8_e5m2 load ragged operands as bf16 and fp8_e4m3 do, so those stand for them.
     """
-    chip = chip_of(torch.empty(1, device="meta"))
+    capability = platform_of(torch.empty(1, device="meta")).capability
     for precision in PRECISIONS:
-        for config in configs(precision, chip):
+        for config in configs(precision, capability=capability):
             for layout in OP.options["layout"].choices:
                 yield compilation(precision, config, ALIGNED, layout, layout)
         if precision in ("fp16", "fp8_e5m2"):
             continue
-        yield compilation(precision, configs(precision, chip)[0], EDGE, "nt", "edge_nt")
-        for config in configs(precision, chip, aligned=False):
+        yield compilation(precision, configs(precision, capability=capability)[0], EDGE, "nt", "edge_nt")
+        for config in configs(precision, aligned=False, capability=capability):
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
     for recipe in RECIPES:
-        for config in configs("fp8_e4m3", chip, scaling=recipe.scaling, slow=recipe.slow):
+        for config in configs("fp8_e4m3", scaling=recipe.scaling, slow=recipe.slow, capability=capability):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
-    for config in configs("fp8_e4m3", chip, aligned=False, scaling="block"):
+    for config in configs("fp8_e4m3", aligned=False, scaling="block", capability=capability):
         yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
-    yield compilation("bf16", replace(configs("bf16", chip)[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
-    yield compilation("bf16", configs("bf16", chip)[-1], {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
-    yield from copying_compilations(chip)
-    yield from bulk.compilations(chip)
+    smallest = configs("bf16", capability=capability)[-1]
+    yield compilation("bf16", replace(smallest, split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
+    yield compilation("bf16", smallest, {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
+    yield from copying_compilations()
+    yield from bulk.compilations()
 
 
-def copying_compilations(chip: Chip) -> Iterator[Compilation]:
+def copying_compilations() -> Iterator[Compilation]:
     """The products whose operands are copied along k, with the config of the rule, and the copy; none where the rule copies nothing."""
     for precision in ("tf32", "fp8_e4m3", "fp8_e5m2"):
         for layout in ("nn", "tn", "tt"):
             point = OP.point("triton", precision, ALIGNED, {"layout": layout})
-            config = choose_for(point, chip)
+            inputs = make_inputs(point, "meta", None)
+            config = choose_for(point, sm_count_of(inputs.out), platform_of(inputs.out))
             if config.copied:
                 yield describe_point(point, config, layout)
             if config.copied == "ab":
-                yield along_k.describe_copy(make_inputs(point, "meta", None).operands[0], OP.name, precision, "copy_along_k")
+                yield along_k.describe_copy(inputs.operands[0], OP.name, precision, "copy_along_k")
 
 
 def compilation(

@@ -45,6 +45,9 @@ SHAPES: tuple[tuple[str, Dims, dict[str, str]], ...] = (
     ("bf16", {"b1": 3, "b2": 2, "m": 128, "n": 128, "k": 64}, {"layout": "nt", "operands": "sliced"}),
     ("fp8_e4m3", {"b": 2, "m": 128, "n": 128, "k": 128}, {"layout": "nt", "scaling": "row"}),
     ("bf16", {"b": 2, "m": 128, "n": 128, "k": 64}, {"layout": "tn", "rhs": "shared"}),
+    ("fp8_e4m3", {"m": 127, "n": 131, "k": 272}, {"layout": "nt", "scaling": "block"}),
+    ("fp8_e5m2", {"b": 2, "m": 128, "n": 256, "k": 256}, {"layout": "nt", "scaling": "block"}),
+    ("fp8_e4m3", {"b": 2, "m": 128, "n": 128, "k": 256}, {"layout": "nt", "scaling": "block", "rhs": "shared"}),
 )
 BATCHES: tuple[tuple[str, Dims, dict[str, str]], ...] = (
     ("bf16", {"b": 3, "m": 67, "n": 71, "k": 40}, {"layout": "nt"}),
@@ -82,9 +85,16 @@ def test_ragged_batches(precision: str, dims: Dims, options: dict[str, str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "bf16", H100.chip)], ids=str)
+@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "bf16")], ids=str)
 def test_every_config(config: Config) -> None:
     p = point(config.kernel, "bf16", {"m": 257, "n": 264, "k": 72}, layout="nt")
+    assert is_right(p, config) == str(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "fp8_e4m3", small=True)], ids=str)
+def test_block_scales_with_every_config(config: Config) -> None:
+    p = point(config.kernel, "fp8_e4m3", {"m": 257, "n": 264, "k": 272}, layout="nt", scaling="block")
     assert is_right(p, config) == str(config)
 
 
@@ -111,7 +121,7 @@ FULL = {"m": 512, "n": 512, "k": 512}
         ("tma", "fp32", FULL, {}, (9, 0), "spills registers in fp32"),
         ("tma", "tf32", FULL, {"layout": "nn"}, (9, 0), "in layout nt only"),
         ("warp_specialized", "fp8_e4m3", FULL, {"layout": "tn"}, (9, 0), "in layout nt only"),
-        ("warp_specialized", "fp8_e4m3", FULL, {"layout": "nt", "scaling": "block"}, (9, 0), "no block scales"),
+        ("warp_specialized", "fp8_e4m3", FULL, {"layout": "nt", "scaling": "block"}, (9, 0), None),
         ("warp_specialized", "bf16", {"b": 2, **FULL, "k": 96}, {}, (9, 0), "k must be a multiple of 64"),
         ("tma", "bf16", FULL, {}, (8, 0), "needs compute capability 9.0 or later"),
         ("pointer", "bf16", FULL, {}, (8, 0), None),
@@ -141,7 +151,7 @@ def test_ids_and_configs_name_the_kernel() -> None:
         "-tma_kernel",
         "-warp_specialized_kernel",
     ]
-    assert [str(triton_impl.choose_for(p, H100.chip)) for p in found.values()] == [
+    assert [str(triton_impl.choose_for(p, 132)) for p in found.values()] == [
         "64x32x128 w4 s4",
         "64x32x128 w4 s4",
         "tma 64x64x64 w4 s4",
@@ -165,33 +175,47 @@ def test_ids_and_configs_name_the_kernel() -> None:
     ],
 )
 def test_choice(kernel: str, precision: str, m: int, n: int, batch: int, small: bool, expected: str) -> None:
-    assert str(choose_bulk(kernel, bulk_configs(kernel, precision, H100.chip, small), m, n, batch, H100.sm_count)) == expected
+    assert str(choose_bulk(kernel, precision, m, n, batch, 132, small)) == expected
 
 
 def test_inspect_compiles_them_for_the_gpus_that_run_them_only() -> None:
-    found = list(bulk.compilations(H100.chip))
+    found = list(bulk.compilations())
     for capability in ((8, 0), (9, 0), (10, 0)):
         runs = OP.impls["triton"].unsupported(point("tma", "bf16", FULL), Platform("cuda", capability)) is None
         assert {unsupported(c, capability) is None for c in found} == {runs}
 
 
 def test_ids_of_compilations_are_distinct() -> None:
-    ids = Counter(c.id for c in bulk.compilations(H100.chip))
+    ids = Counter(c.id for c in bulk.compilations())
     assert [one for one, count in ids.items() if count > 1] == []
 
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    """The first config of each kernel in bf16, layout nt; and one with 8 warps, which Triton gives no warps of their own."""
+    """The first config of each kernel in bf16, layout nt, and with block scales in fp8; and one with 8 warps, which Triton gives no warps
+    of their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "INTERPRETED", False)  # what is compiled is what a GPU runs
-        found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16", H100.chip)[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
+        found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16")[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
+        blocks = [
+            bulk.compilation("fp8_e4m3", bulk_configs(kernel, "fp8_e4m3", small=True)[0], bulk.ALIGNED, "nt", "nt", scaling="block")
+            for kernel in BULK_KERNELS
+        ]
     planted = replace(found[-1], num_warps=8)
-    return dict(zip((*BULK_KERNELS, "planted"), examine_all([*found, planted], H100, 1), strict=True))
+    names = (*BULK_KERNELS, *(f"{kernel}, block scales" for kernel in BULK_KERNELS), "planted")
+    return dict(zip(names, examine_all([*found, *blocks, planted], H100, 1), strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kernel", "others", "registers"), [("tma", 26, 169), ("warp_specialized", 13.5, 168)])
+@pytest.mark.parametrize(
+    ("kernel", "others", "registers"),
+    [
+        ("tma", 26, 169),
+        ("warp_specialized", 13.5, 168),
+        ("tma, block scales", 42, 169),
+        ("warp_specialized, block scales", 34, 168),
+    ],
+)
 def test_the_machine_code(findings: dict[str, Finding], kernel: str, others: float, registers: int) -> None:
     found = findings[kernel]
     assert (found.status, found.reasons) == ("pass", [])

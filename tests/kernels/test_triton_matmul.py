@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from benches.correctness import check
-from kernels.gpus import load_gpu
 from kernels.matmul import along_k, triton_impl
-from kernels.matmul.configs import Config, choose, configs
-from kernels.matmul.spec import OP, product
+from kernels.matmul.configs import Config, bulk_configs, choose, configs
+from kernels.matmul.spec import OP, product, tma_is_faster
 from kernels.op import Dims, Inputs, Kernel, Options, Point, Unsupported
 from kernels.precisions import PRECISIONS
 from kernels.support import Platform
@@ -31,7 +30,7 @@ SHAPES: tuple[tuple[Dims, Options], ...] = (
 )
 
 
-H100 = load_gpu("h100_sxm5").chip
+H100_SMS = 132
 
 
 def point(precision: str, dims: Dims, **options: str) -> Point:
@@ -39,7 +38,7 @@ def point(precision: str, dims: Dims, **options: str) -> Point:
 
 
 def shipped(precision: str) -> list[Config]:
-    return list(dict.fromkeys((*configs(precision, H100), *configs(precision, H100, aligned=False))))
+    return [*configs(precision), *(c for c in configs(precision, aligned=False) if c not in configs(precision))]
 
 
 def build_with(config: Config, p: Point, inputs: Inputs) -> Kernel:
@@ -73,7 +72,8 @@ def test_build_runs_the_real_shapes_config_on_shrunk_inputs(precision: str) -> N
     small = OP.shrink(p)
     inputs = triton_impl.make_inputs(small, DEVICE, 3)
     kernel = triton_impl.build(p, inputs)
-    assert kernel.config == str(configs(precision, H100)[0])
+    large = str(configs(precision)[0])
+    assert kernel.config == (f"tma {large.replace('w8 s4', 'w8 s3') if precision == 'tf32' else large}" if tma_is_faster(p) else large)
     verdict = check(OP, small, kernel, inputs)
     assert verdict.ok, verdict.problem
 
@@ -83,7 +83,7 @@ def test_64_bit_offsets_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(triton_impl, "constants", lambda *args: real(*args) | {"LONG": True})
     p = point("bf16", {"b": 2, "m": 129, "n": 65, "k": 67}, layout="tn")
     inputs = triton_impl.make_inputs(p, DEVICE, 5)
-    verdict = check(OP, p, build_with(configs("bf16", H100)[1], p, inputs), inputs)
+    verdict = check(OP, p, build_with(configs("bf16")[1], p, inputs), inputs)
     assert verdict.ok, verdict.problem
 
 
@@ -127,7 +127,7 @@ def test_any_number_of_strided_leading_dims(leading: tuple[int, ...]) -> None:
     b = torch.randn((*leading, 17, 7), generator=draw, device=DEVICE)
     out = torch.empty((*leading, 5, 7), device=DEVICE)
     p = triton_impl.product_of(a, b, out)
-    triton_impl.bind(p, a, b, out=out, precision="fp32", config=configs("fp32", H100)[-1], compiled=[])()
+    triton_impl.bind(p, a, b, out=out, precision="fp32", config=configs("fp32")[-1], compiled=[])()
     torch.testing.assert_close(out.double(), a.double() @ b.double(), rtol=1e-5, atol=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_operands_copied_along_k(precision: str, dims: Dims, options: Options, m
         monkeypatch.setattr(along_k, "call", lambda *tensors: (real(*tensors)[0], real(*tensors)[1] | {"LONG": True}))
     p = point(precision, dims, **options)
     copied = ("a" if p.options["layout"][0] == "t" else "") + ("b" if p.options["layout"][1] == "n" else "")
-    config = replace(configs(precision, H100, scaling=p.options["scaling"])[-1], copied=copied)
+    config = replace(configs(precision, scaling=p.options["scaling"])[-1], copied=copied)
     inputs = triton_impl.make_inputs(p, DEVICE, 7)
     ran: list[object] = []
     kernel = Kernel(triton_impl.bind_copied(inputs, precision, config, ran, triton_impl.recipe_of(p)), str(config), compiled=ran)
@@ -209,7 +209,7 @@ def test_fp8_recipes(scaling: str, accumulation: str, precision: str) -> None:
     for dims, options, parts in cases:
         p = point(precision, dims, scaling=scaling, accumulation=accumulation, **options)
         inputs = triton_impl.make_inputs(p, DEVICE, 7)
-        config = replace(configs(precision, H100, scaling=scaling)[-1], split=parts)
+        config = replace(configs(precision, scaling=scaling)[-1], split=parts)
         verdict = check(OP, p, build_with(config, p, inputs), inputs)
         assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
 
@@ -291,7 +291,7 @@ def test_steps_of_an_address(sizes: tuple[int, ...], strides: tuple[int, ...], b
     ],
 )
 def test_choice(precision: str, m: int, n: int, k: int, batch: int, aligned: bool, expected: str) -> None:
-    assert str(choose(configs(precision, H100, aligned), precision, m, n, k, batch, H100.sm_count)) == expected
+    assert str(choose(precision, m, n, k, batch, aligned, H100_SMS)) == expected
 
 
 def points() -> Iterator[Point]:
@@ -308,9 +308,10 @@ def points() -> Iterator[Point]:
 
 def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
-        config = triton_impl.choose_for(p, H100)
-        assert replace(config, split=1, copied="") in shipped(p.precision), p.id
-        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100), p.id
+        config = triton_impl.choose_for(p, H100_SMS)
+        shipping = bulk_configs("tma", p.precision) if config.kernel == "tma" else shipped(p.precision)
+        assert replace(config, split=1, copied="") in shipping, p.id
+        assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
 
 
 def test_rows_of_a_tile_are_enough_for_wgmma() -> None:
