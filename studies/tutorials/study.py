@@ -25,6 +25,7 @@ from studies.tutorials.stand_in import importable, stand_in
 
 TUTORIALS = {"tutorial_03": "03-matrix-multiplication.py", "tutorial_09": "09-persistent-matmul.py"}
 TILE = {"BLOCK_SIZE_M": 128, "BLOCK_SIZE_N": 256, "BLOCK_SIZE_K": 64}  # this suite's largest in 16 bits
+WARPS = 8  # with half as many, the tutorials' tiles of this size spill
 SIZE = 4096
 PRECISION = "fp16"  # which the tutorials write
 
@@ -58,7 +59,13 @@ def launches(name: str, function: Callable[..., Any]) -> list[Compilation]:
     others = list(inspect.signature(function).parameters.values())[2:]
     given = {one.name: False for one in others if one.default is one.empty}  # warp_specialize
     found = recorded_launches(lambda: function(a, b if along_k else b.T, **given))
-    return [replace(one, op=name, precision=PRECISION) for one in found if TILE.items() <= one.constexprs.items()]
+    kept = [one for one in found if one.num_warps == WARPS and TILE.items() <= one.constexprs.items()]
+    return [replace(one, op="matmul", precision=PRECISION, variant=name, config=short(one.config)) for one in kept]
+
+
+def short(config: str) -> str:
+    """What of a config's name differs between launches of one tile: "w8 s3", with further compile-time arguments."""
+    return " ".join(part for part in config.split() if not part.startswith(("BLOCK_SIZE_", "GROUP_SIZE_")))
 
 
 def own(gpu: Gpu) -> list[Compilation]:

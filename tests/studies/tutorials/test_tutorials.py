@@ -92,6 +92,10 @@ def test_operands_are_those_of_layout_nt(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == [((4096, 1), (1, 4096)), ((4096, 1), (4096, 1), False, 3)]
 
 
+def test_what_is_the_same_in_all_configs_is_left_out() -> None:
+    assert study.short("BLOCK_SIZE_M=128 BLOCK_SIZE_K=64 GROUP_SIZE_M=8 EPILOGUE_SUBTILE=True w8 s3") == "EPILOGUE_SUBTILE=True w8 s3"
+
+
 def test_what_cannot_be_recorded_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "python" / "tutorials"
     folder.mkdir(parents=True)
