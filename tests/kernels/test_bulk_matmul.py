@@ -98,6 +98,17 @@ def test_block_scales_with_every_config(config: Config) -> None:
     assert is_right(p, config) == str(config)
 
 
+NARROW = bulk_configs("warp_specialized", "fp8_e4m3", True, (10, 0), addresses=True)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "scaling"), [(208, "block"), (131, "tensor")])
+def test_the_narrow_tile_of_blackwell(n: int, scaling: str) -> None:
+    """Two of its tiles share a block of B's scales; a result that is stored through pointers."""
+    p = point("warp_specialized", "fp8_e4m3", {"m": 129, "n": n, "k": 272}, layout="nt", scaling=scaling)
+    assert is_right(p, NARROW) == "warp_specialized 128x64x128 w4 s4"
+
+
 @pytest.mark.parametrize("kernel", BULK_KERNELS)
 def test_what_is_checked_on_a_cpu_is_supported_and_small(kernel: str) -> None:
     """The interpreter runs a small shape of each point: one that this kernel takes as well."""
