@@ -124,8 +124,8 @@ BLACKWELL_NARROW = {size: (Config(128, 64, 128 // size, 4, 3 if size == 4 else 4
 # does not once it may use all that there are. By major compute capability; no config is stinted on Hopper.
 MOST_REGISTERS = 255
 STINTED = {
-    8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4"),
-    10: ("64x128x16 w8 s3", "64x32x16 w4 s4", "tma 128x128x32 w8 s4", "tma 64x64x32 w4 s4"),
+    8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4", "64x128x16 w8 s3"),
+    10: ("64x128x16 w8 s3", "64x64x16 w4 s3", "64x32x16 w4 s4", "tma 128x128x32 w8 s4", "tma 64x64x32 w4 s4"),
 }
 HOPPER = (9, 0)
 # Bytes of shared memory that a block can have, by compute capability: CUDA C++ Programming Guide, table of technical specifications. Others
