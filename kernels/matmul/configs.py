@@ -136,7 +136,7 @@ MOST_SHARED_BYTES = 232_448
 
 
 def fitting(found: tuple[Config, ...], precision: str, capability: tuple[int, int]) -> tuple[Config, ...]:
-    """Those of the configs that fit into a block's shared memory and registers, at least the last; with registers where ptxas stints them."""
+    """The configs that fit into a block's shared memory and registers, at least the last; with registers where ptxas stints them."""
     size, limit = PRECISIONS[precision].bytes, SHARED_BYTES.get(capability, MOST_SHARED_BYTES)
     fit = [c for c in found if stages_bytes(c, size, capability) <= limit and str(c) not in SPILLING.get(capability[0], ())] or found[-1:]
     stinted = STINTED.get(capability[0], ())
