@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def missing_board() -> Missing | None:
     return None if has_gpu() else Missing("no NVIDIA GPU", "run `pytest -m cuda tests/` on a GPU node")
 
 
+def missing_ray() -> Missing | None:
+    return None if find_spec("ray") else Missing("Ray is not installed", "pip install -r requirements-dev.txt")
+
+
 def missing_timings() -> Missing | None:
     """Names the H100 timings as missing only where the variable is not set: where it is wrong, the tests run and fail."""
     unchecked = "the errors that docs/evidence.md states of the cost model on others' H100 timings were not checked"
@@ -84,7 +89,7 @@ def missing_timings() -> Missing | None:
 
 
 # By the marker of the tests that need it.
-MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board, "timings": missing_timings}
+MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "ray": missing_ray, "cuda": missing_board, "timings": missing_timings}
 
 
 SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
