@@ -21,6 +21,7 @@ with missing_package_in_a_line():  # a node where nothing was installed yet star
     from benches import kept_loops
     from benches.doctor.doctor_command import add_command as add_doctor
     from benches.first_contact.first_contact_command import add_command as add_first_contact
+    from benches.fleet.fleet_command import add_command as add_fleet
     from benches.kernel.kernel_command import add_command as add_kernel
     from benches.listing import add_command as add_list
     from benches.plan import make_plan, show, write_csv
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_first_contact(commands)
     add_kernel(commands)
     add_merge(commands)
+    add_fleet(commands)
     return parser
 
 

@@ -3,6 +3,9 @@
 `MICROBENCH_FAULTS="crash:matmul-triton-*,hang:*-4096x4096x4096"`: a comma-separated list of fault:pattern, where the pattern is matched
 against the whole id of the point as a shell matches a file name. The faults are real: `crash` is a segmentation fault.
 
+`board:3.pcie_width=8` gives the simulated GPU 3 that fact (benches/devices/board_facts.py); `board:3.slower=1.05` makes its kernels take
+1.05 times as long, at a clock that is as much lower.
+
 `lie:NAME` makes the whole board behave otherwise than the suite assumes, to show that `first-contact` finds out (LIES).
 """
 
@@ -10,13 +13,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 
 from benches.devices.base import TooLittleMemory
+from benches.devices.board_facts import BoardFacts
 
 VARIABLE = "MICROBENCH_FAULTS"
 
@@ -82,12 +88,16 @@ LIES: Mapping[str, str] = {
     "flush": "a flush does not empty the L2",
     "kernel": "one kernel is wrong on the device only",
 }
+BOARD = re.compile(r"(\d{1,4})\.(\w+)=(\d+(?:\.\d+)?)")  # GPU, fact, value
+SLOWER = "slower"
+UNREPORTED = ("serial", "bus", "slowed_s", "power_limit_w", "memory_temperature_c")  # which a simulated board does not report
+FACTS = (SLOWER, *(one.name for one in fields(BoardFacts) if one.name not in UNREPORTED))
 WRONG_KERNEL = "matmul-triton-bf16-2048x2048x2048-nt"  # of `lie:kernel`
 
 
 def parse(text: str) -> list[tuple[str, str]]:
     """(fault, pattern) pairs, in which a lie's name stands for the pattern. Raises FaultError."""
-    known = (*ACTIONS, *LASTING, *RESULTS, "lie")
+    known = (*ACTIONS, *LASTING, *RESULTS, "lie", "board")
     pairs = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
         fault, separator, pattern = entry.partition(":")
@@ -95,6 +105,8 @@ def parse(text: str) -> list[tuple[str, str]]:
             raise FaultError(f"{VARIABLE}: {entry!r} is not fault:pattern with a fault of {', '.join(known)}")
         if fault == "lie" and pattern not in LIES:
             raise FaultError(f"{VARIABLE}: {pattern!r} is not a fault of the simulated board; choose {', '.join(LIES)}")
+        if fault == "board" and not ((found := BOARD.fullmatch(pattern)) and found[2] in FACTS):
+            raise FaultError(f"{VARIABLE}: {entry!r} is not board:GPU.FACT=NUMBER with a fact of {', '.join(FACTS)}")
         pairs.append(("wrong", WRONG_KERNEL) if (fault, pattern) == ("lie", "kernel") else (fault, pattern))
     return pairs
 
@@ -104,6 +116,15 @@ def lies(faults: list[tuple[str, str]]) -> frozenset[str]:
     return frozenset(pattern for fault, pattern in faults if fault == "lie")
 
 
+def boards(faults: list[tuple[str, str]]) -> dict[int, dict[str, float]]:
+    """The facts that are planted, by the GPU's index."""
+    found: dict[int, dict[str, float]] = {}
+    for fault, pattern in faults:
+        if fault == "board" and (match := BOARD.fullmatch(pattern)):
+            found.setdefault(int(match[1]), {})[match[2]] = float(match[3])
+    return found
+
+
 def fault_of(point_id: str, faults: list[tuple[str, str]]) -> str | None:
     """The first fault of a point whose pattern matches."""
-    return next((fault for fault, pattern in faults if fault != "lie" and fnmatchcase(point_id, pattern)), None)
+    return next((fault for fault, pattern in faults if fault not in ("lie", "board") and fnmatchcase(point_id, pattern)), None)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pynvml
 
 from benches.devices.base import POWER_CAP, Reading
+from benches.devices.board_facts import BoardFacts
 
 PowerSource = Literal["instant", "1 s average"]
 
@@ -27,6 +28,12 @@ POLICIES = {  # of nvmlDeviceGetViolationStatus
     pynvml.NVML_PERF_POLICY_RELIABILITY: "reliability",
 }
 POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, milliwatts; nvmlDeviceGetPowerUsage is a 1 s average where the board has this field
+MEMORY_TEMPERATURE = 82  # NVML_FI_DEV_MEMORY_TEMP, degrees Celsius
+LINK_ERRORS = {  # counters of nvmlDeviceGetNvLinkErrorCounter
+    "nvlink_crc_errors": (pynvml.NVML_NVLINK_ERROR_DL_CRC_FLIT, pynvml.NVML_NVLINK_ERROR_DL_CRC_DATA),
+    "nvlink_replays": (pynvml.NVML_NVLINK_ERROR_DL_REPLAY,),
+    "nvlink_recoveries": (pynvml.NVML_NVLINK_ERROR_DL_RECOVERY,),
+}
 # Compute capability of GA100, the last chip on which nvmlDeviceGetPowerUsage is the instant power (NVML's reference).
 AVERAGED_AFTER = (8, 0)
 FIELDS = {  # counters of newer drivers; the numbers of nvml.h, since older bindings lack the names
@@ -141,6 +148,52 @@ class Board:
         used = scaled(ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle), 1e-3) if energy else None
         return Reading(slowed_s=self._slowed_s(), energy_j=used)
 
+    def facts(self) -> BoardFacts:
+        """Errors of its memory, its links, and for how long what has slowed it: tens of milliseconds, so never while a sample runs."""
+        if not self.handle:
+            return BoardFacts()
+        ecc = ask(pynvml.nvmlDeviceGetEccMode, self.handle)
+        rows = ask(pynvml.nvmlDeviceGetRemappedRows, self.handle) or (None,) * 4
+        bus = ask(pynvml.nvmlDeviceGetPciInfo, self.handle)
+        memory = self._fields([MEMORY_TEMPERATURE]).get(MEMORY_TEMPERATURE)
+        return BoardFacts(
+            serial=_text(ask(pynvml.nvmlDeviceGetSerial, self.handle)),
+            bus=_text(bus.busId) if bus is not None else None,
+            ecc=None if ecc is None else bool(ecc[0]),
+            ecc_corrected=self._ecc_errors(pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+            ecc_uncorrected=self._ecc_errors(pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+            remapped_rows_corrected=rows[0],
+            remapped_rows_uncorrected=rows[1],
+            remapping_pending=None if rows[2] is None else bool(rows[2]),
+            remapping_failed=None if rows[3] is None else bool(rows[3]),
+            pcie_generation=ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration, self.handle),
+            pcie_width=ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth, self.handle),
+            pcie_generation_max=ask(pynvml.nvmlDeviceGetMaxPcieLinkGeneration, self.handle),
+            pcie_width_max=ask(pynvml.nvmlDeviceGetMaxPcieLinkWidth, self.handle),
+            pcie_replays=ask(pynvml.nvmlDeviceGetPcieReplayCounter, self.handle),
+            sm_clock_max_hz=scaled(ask(pynvml.nvmlDeviceGetMaxClockInfo, self.handle, pynvml.NVML_CLOCK_SM), 1e6),
+            power_limit_w=scaled(ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, self.handle), 1e-3),
+            memory_temperature_c=None if memory is None else float(memory.uiVal),
+            slowed_s=self._slowed_s(),
+            **self._links(),
+        )
+
+    def _ecc_errors(self, kind: int) -> int | None:
+        return ask(pynvml.nvmlDeviceGetTotalEccErrors, self.handle, kind, pynvml.NVML_AGGREGATE_ECC)
+
+    def _links(self) -> dict[str, int | None]:
+        """The NVLinks that are active, and their errors together; None where the board has none, or does not count."""
+        states = [ask(pynvml.nvmlDeviceGetNvLinkState, self.handle, link) for link in range(pynvml.NVML_NVLINK_MAX_LINKS)]
+        if all(state is None for state in states):
+            return {}
+        active = [link for link, state in enumerate(states) if state == pynvml.NVML_FEATURE_ENABLED]
+        found: dict[str, int | None] = {"nvlinks": len(active)}
+        for name, counters in LINK_ERRORS.items():
+            counted = [ask(pynvml.nvmlDeviceGetNvLinkErrorCounter, self.handle, link, counter) for link in active for counter in counters]
+            known = [count for count in counted if count is not None]
+            found[name] = sum(known) if known else None
+        return found
+
     def _power_w(self) -> float | None:
         if self._instant_field:
             value = self._fields([POWER_INSTANT]).get(POWER_INSTANT)
@@ -160,6 +213,11 @@ class Board:
         """Values of the fields that the board has, by number, asked in one call."""
         values = ask(pynvml.nvmlDeviceGetFieldValues, self.handle, list(names)) or ()
         return {value.fieldId: value.value for value in values if value.nvmlReturn == pynvml.NVML_SUCCESS}
+
+
+def _text(answer: str | bytes | None) -> str | None:
+    """Older bindings of NVML answer in bytes."""
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
 
 
 def is_slice(uuid: str) -> bool:

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from benches.correctness import Verdict
 from benches.devices import faults
-from benches.devices.base import Settings, TooLittleMemory
+from benches.devices.base import Reading, Settings, TooLittleMemory
 from benches.devices.node_gpus import NodeGpu, simulated_name
+from benches.devices.simulated_facts import planted
 from benches.devices.streamed import Streamed
 from benches.devices.virtual import Behaviour, VirtualGpu
 from benches.row import Cache
@@ -32,6 +33,7 @@ from kernels.op import Cost, Language, Point
 from kernels.registry import OPS
 from kernels.support import Platform
 
+DRIVER = "MICROBENCH_SIMULATED_DRIVER"  # the version of a driver that a machine's simulated boards claim to have
 SEED = 1
 SEEDS_A_BOARD = 10_000  # one a process that had the board: more than a run replaces
 STEP, FASTER = 0.02, 2  # by how much a config's time differs from the next one's; at most so many are faster than the rule's
@@ -124,13 +126,17 @@ class SimulatedWorkload:
 class LyingGpu(VirtualGpu):
     """A virtual GPU that does not do what the suite assumes, as far as `lies` names (faults.LIES)."""
 
-    def __init__(self, gpu: Gpu, behaviour: Behaviour, seed: int, lies: frozenset[str]):
-        self._lies = lies
+    def __init__(self, gpu: Gpu, behaviour: Behaviour, seed: int, lies: frozenset[str], slower: float = 1.0):
+        self._lies, self._slower = lies, slower
         if "l2" in lies:
             gpu = gpu.model_copy(update={"l2_bytes": 2 * gpu.l2_bytes})
         if "clock" in lies:
             behaviour = replace(behaviour, throttle_c=LYING_THROTTLE_C, throttle_factor=LYING_THROTTLE)
         super().__init__(gpu, behaviour, seed)
+
+    def read(self) -> Reading:
+        found = super().read()
+        return found if found.sm_clock_hz is None else replace(found, sm_clock_hz=found.sm_clock_hz / self._slower)
 
     def hold(self, seconds: float) -> None:
         super().hold(seconds / 2 if "hold" in self._lies else seconds)
@@ -151,7 +157,8 @@ class SimulatedDevice(Streamed):
         self.gpu = load_gpu(DEFAULT_GPU)
         self.settings = Settings()
         self._faults = faults.parse(os.environ.get(faults.VARIABLE, ""))
-        self._virtual = LyingGpu(self.gpu, behaviour or Behaviour(), seed, faults.lies(self._faults))
+        self._slower = planted(self._faults, uuid).get(faults.SLOWER, 1.0)
+        self._virtual = LyingGpu(self.gpu, behaviour or Behaviour(), seed, faults.lies(self._faults), self._slower)
         self._lost: str | None = None
         super().__init__(self._virtual, self._virtual)
 
@@ -181,7 +188,7 @@ class SimulatedDevice(Streamed):
         cold_s, hot_s = (self._seconds(point, cache, self._virtual.gpu) for cache in ("cold", "hot"))
         platform = self.platform("triton")
         chosen = choice_of(point, self.gpu.sm_count, platform) if is_tunable(point) else None
-        factor = slowness(point, chosen[0], self.gpu.sm_count, platform) if chosen else 1.0
+        factor = self._slower * (slowness(point, chosen[0], self.gpu.sm_count, platform) if chosen else 1.0)
         workload = self.workload(cost, factor * cold_s, factor * hot_s, fault, predict_phases(point, self.gpu))
         if chosen:
             workload.config, workload.config_origin = str(chosen[0]), chosen[1]
@@ -207,7 +214,7 @@ class SimulatedDevice(Streamed):
             "device_kind": self.kind,
             "device_name": simulated_name(),
             "device_uuid": self._uuid,
-            "driver": None,
+            "driver": os.environ.get(DRIVER) or None,
             "gpu": self.gpu.name,
             "ceilings": None,
         }

@@ -30,8 +30,9 @@ class JournalError(Exception):
 class Journal:
     """Appends rows. Every row is flushed and fsynced, so that a killed process or machine loses only the point under way."""
 
-    def __init__(self, run_dir: Path):
-        self.path = run_dir / NAME
+    def __init__(self, run_dir: Path, name: str | None = None):
+        """name: of the file, if it is not the run's own."""
+        self.path = run_dir / (name or NAME)
         try:
             self._file: IO[bytes] = self.path.open("ab")
         except OSError as e:
@@ -39,16 +40,29 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Raises JournalError, for example on a full disk."""
-        line = row.model_dump_json(exclude_defaults=False).encode() + b"\n"
+        self.append_lines([line_of(row)])
+
+    def append_lines(self, lines: Sequence[bytes]) -> None:
+        """Appends several lines, with one fsync for all. Raises JournalError."""
         try:
-            self._file.write(line)
+            self._file.writelines(lines)
             self._file.flush()
             SYNC(self._file.fileno())
         except OSError as e:
             raise JournalError(f"{self.path}: cannot be written: {e.strerror}; make room and run again") from e
 
+    def empty(self) -> None:
+        """Removes every row. Raises OSError."""
+        self._file.truncate(0)
+        SYNC(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
+
+
+def line_of(row: Row) -> bytes:
+    """Returns a row as the journal holds it."""
+    return row.model_dump_json(exclude_defaults=False).encode() + b"\n"
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ def read_journal(run_dir: Path) -> Contents:
     rows: dict[str, Row] = {}
     problems, unread = list[str](), list[str]()
     with path.open("rb") as file:
-        for number, line in enumerate(_lines(file), 1):
+        for number, line in enumerate(lines(file), 1):
             if not line.strip():
                 continue
             row = parse_row(line)
@@ -156,7 +170,7 @@ def _message(error: ValidationError) -> str:
     return str(found["msg"])
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def lines(file: IO[bytes]) -> Iterator[bytes]:
     """Line by line, so that a journal need not fit in memory; of one that is too long, no more than says so."""
     while part := file.readline(MAX_LINE + 1):
         yield from part.splitlines()

@@ -54,7 +54,10 @@ class SurveyFile(BaseModel):
 def read_survey(run_dir: Path) -> SurveyFile:
     """Raises OSError, and ValueError with one line where the file is not a survey of this version."""
     path = run_dir / NAME
-    found = read_json(path)
+    try:
+        found = read_json(path)
+    except ValueError as e:
+        raise ValueError(f"{path}: not JSON: {e}") from None
     if isinstance(found, dict) and isinstance(found.get("schema_version"), int) and found["schema_version"] > VERSION:
         raise ValueError(
             f"{path}: of version {found['schema_version']}, which a newer version of this suite wrote: read it with that version"

@@ -11,7 +11,18 @@ from benches.run.variables import changing_times
 from reports.environment import EXPECTED, UNKNOWN, flat
 
 # Differ between any two runs, and say nothing about what was compared.
-PASSING = ("started_utc", "finished_utc", "resumed_utc", "interrupted", "load_1m", "ceilings", "power_source", "notes", "narrowed_by")
+PASSING = (
+    "started_utc",
+    "finished_utc",
+    "resumed_utc",
+    "interrupted",
+    "load_1m",
+    "ceilings",
+    "power_source",
+    "notes",
+    "narrowed_by",
+    "board",
+)
 # What a reader asks about first.
 FIRST = (
     "device_kind",

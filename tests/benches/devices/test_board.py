@@ -10,8 +10,13 @@ from typing import Any
 import pynvml
 import pytest
 
-from benches.devices import nvml
+from benches.devices import faults, nvml
+from benches.devices.board_facts import BoardFacts
+from benches.devices.node_gpus import simulated_uuid
 from benches.devices.nvml import Board
+from benches.devices.simulated import SimulatedDevice
+from benches.run import board as run_board
+from kernels.registry import OPS
 
 INSTANT = {186: (pynvml.NVML_SUCCESS, 117_269)}  # milliwatts
 SLOWDOWNS = {269: (pynvml.NVML_SUCCESS, 0), 270: (pynvml.NVML_ERROR_NOT_SUPPORTED, 0), 271: (pynvml.NVML_SUCCESS, 7 * 10**9)}
@@ -158,3 +163,96 @@ def test_a_mig_slice_is_known_as_one_and_not_read(monkeypatch: pytest.MonkeyPatc
     board = nvml_script(monkeypatch, set(), **changed)
     assert (board.mig, board.problem, board.name()) == (True, None, None)
     assert board.read() == board.counters(energy=True) == nvml.Reading()
+
+
+HEALTH: dict[str, Any] = {
+    "nvmlDeviceGetSerial": b"1650123",
+    "nvmlDeviceGetPciInfo": SimpleNamespace(busId=b"00000000:1B:00.0"),
+    "nvmlDeviceGetEccMode": [1, 1],
+    "nvmlDeviceGetTotalEccErrors": lambda handle, kind, lifetime: {0: 7, 1: 2}[kind],
+    "nvmlDeviceGetRemappedRows": (3, 1, 0, 1),
+    "nvmlDeviceGetCurrPcieLinkGeneration": 4,
+    "nvmlDeviceGetCurrPcieLinkWidth": 8,
+    "nvmlDeviceGetMaxPcieLinkGeneration": 5,
+    "nvmlDeviceGetMaxPcieLinkWidth": 16,
+    "nvmlDeviceGetPcieReplayCounter": 11,
+    "nvmlDeviceGetMaxClockInfo": 1980,
+    "nvmlDeviceGetEnforcedPowerLimit": 650_000,
+}
+
+
+def nvlinks(handle: str, link: int) -> int:
+    """Three links, of which the second is down; the board has no others."""
+    if link > 2:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    return int(link != 1)
+
+
+def test_facts_of_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = {"nvmlDeviceGetNvLinkState": nvlinks, "nvmlDeviceGetNvLinkErrorCounter": lambda handle, link, counter: 10 * link + counter}
+    board = nvml_script(monkeypatch, set(), fields=SLOWDOWNS | {82: (pynvml.NVML_SUCCESS, 71)}, **HEALTH, **links)
+    assert board.facts().recorded() == {
+        **{"serial": "1650123", "bus": "00000000:1B:00.0", "ecc": True, "ecc_corrected": 7, "ecc_uncorrected": 2},
+        **{"remapped_rows_corrected": 3, "remapped_rows_uncorrected": 1, "remapping_pending": False, "remapping_failed": True},
+        **{"pcie_generation": 4, "pcie_width": 8, "pcie_generation_max": 5, "pcie_width_max": 16, "pcie_replays": 11},
+        # nvml.h: replay 0, recovery 1, CRC of a flit 2 and of data 3; links 0 and 2 are up
+        **{"nvlinks": 2, "nvlink_replays": 0 + 20, "nvlink_recoveries": 1 + 21, "nvlink_crc_errors": 2 + 3 + 22 + 23},
+        **{"sm_clock_max_hz": 1.98e9, "power_limit_w": 650.0, "memory_temperature_c": 71.0},
+        "slowed_s": {
+            **{"power cap": 1.0, "thermal": 2.0, "board limit": 4.0, "reliability": 6.0},
+            **{"thermal (software)": 0.0, "power brake": 7.0},
+        },
+    }
+
+
+def test_facts_that_a_board_does_not_give_are_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = {*HEALTH, "nvmlDeviceGetNvLinkState", "nvmlDeviceGetFieldValues", "nvmlDeviceGetViolationStatus"}
+    board = nvml_script(monkeypatch, failing, **HEALTH, nvmlDeviceGetNvLinkState=nvlinks)
+    found = board.facts().recorded()
+    assert found.pop("slowed_s") == {}
+    assert set(found.values()) == {None}
+
+
+@pytest.mark.parametrize("failing", ["nvmlInit", "nvmlDeviceGetHandleByUUID"])
+def test_a_board_that_nvml_does_not_know_has_no_facts(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    assert nvml_script(monkeypatch, {failing}, **HEALTH).facts() == BoardFacts()
+
+
+PLANTED = "board:3.pcie_width=8,board:3.ecc_corrected=7,board:0.ecc=0,board:3.slower=1.05"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "ended", "facts"),
+    [
+        (3, False, {"pcie_width": 8, "ecc_corrected": 0, "ecc": True}),
+        (3, True, {"pcie_width": 8, "ecc_corrected": 7, "ecc": True}),
+        (2, True, {"pcie_width": 16, "ecc_corrected": 0, "ecc": True}),
+        (None, True, {"pcie_width": 16, "ecc": False}),
+    ],
+)
+def test_facts_are_planted_into_a_simulated_board(
+    monkeypatch: pytest.MonkeyPatch, gpu: int | None, ended: bool, facts: dict[str, object]
+) -> None:
+    monkeypatch.setenv(faults.VARIABLE, PLANTED)
+    found = run_board.facts("simulated", None if gpu is None else simulated_uuid(gpu), ended)
+    assert found is not None
+    assert {name: found[name] for name in facts} == facts
+
+
+def test_a_slower_simulated_board_has_a_slower_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(faults.VARIABLE, PLANTED)
+    point = OPS["matmul"].point("torch", "bf16", {"m": 127, "n": 129, "k": 1024}, {"layout": "nn"})
+    slow, fine = (SimulatedDevice(uuid=simulated_uuid(i)) for i in (3, 2))
+    assert slow.load(point, 1).cold_s == pytest.approx(1.05 * fine.load(point, 1).cold_s)
+    assert fine.read().sm_clock_hz == pytest.approx(1.05 * (slow.read().sm_clock_hz or 0.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("fault", ["board:3", "board:x.pcie_width=8", "board:3.fans=2", "board:3.pcie_width=-8", "board:3.serial=1"])
+def test_a_planted_fact_that_is_none_is_named(fault: str) -> None:
+    with pytest.raises(faults.FaultError, match=r"is not board:GPU\.FACT=NUMBER with a fact of slower, ecc, ecc_corrected"):
+        faults.parse(fault)
+
+
+def test_a_device_without_a_board_has_no_facts() -> None:
+    assert run_board.facts("cpu", None) is None
+    assert run_board.facts("cuda", None) is None
