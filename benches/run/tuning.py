@@ -48,8 +48,8 @@ def tune(point: Point, device: Device, seed: int, refuses: Refuses) -> TunedChoi
     sheet of the GPU is not known. The log has each that is left out. The rule chooses again afterwards."""
     gpu, refusal = device.gpu, refuse(point, device)
     if gpu is None or refusal:
-        why = refusal[1] if refusal else f"no file of configs/gpus describes {device.describe()['device_name']}"
-        print(f"tuning {point.id}: no config is timed: {why}", file=sys.stderr)
+        cause = refusal[1] if refusal else f"no file of configs/gpus describes {device.describe()['device_name']}"
+        print(f"tuning {point.id}: no config is timed: {cause}", file=sys.stderr)
         return None
     named = {str(one): one for one in choice.candidates(point, gpu.sm_count, device.platform("triton"))}
     settings, case = device.settings, choice.case_of(point)
