@@ -1,0 +1,183 @@
+"""The distribution of the GPUs over families and points, as Plotly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from reports.charts import BARE, HOVER, Chart, View
+from reports.palette import GUIDE
+from reports.survey.shown import Shown
+from reports.survey.slowness import SLOWER, by_point
+from reports.units import show
+
+STATE_MARKS = {  # colour and shape, so that neither stands alone
+    **{
+        "slow": ("#d55e00", "triangle-up"),
+        "watch": ("#e09a12", "diamond"),
+        "fine": ("#1a73c8", "circle"),
+        "not judged": ("#1a73c8", "circle"),
+    },
+    "unusable": ("#7f8790", "x"),
+}
+WIDTH = 0.32  # of a family's strip, half of it
+LABELLED = 12  # GPUs that have their name beside their mark
+
+
+def distribution(shown: Shown) -> Chart:
+    """Two views: every GPU in a strip a family, and the range of the GPUs at every point."""
+    slower = shown.gpus["slower"].dropna()
+    worst = shown.gpus.loc[slower.idxmax()] if len(slower) else None
+    alt = f"{len(slower):,} GPUs by how much slower they are than the median" + (
+        f"; the slowest is {worst['point']}, {show(float(worst['slower']), 'change')}." if worst is not None else "."
+    )
+    views = [View("GPUs, by family", _by_family(shown), 430), View("points, over the GPUs", _by_point(shown), 430)]
+    note = (
+        "By family each mark is a GPU: the median over its points of its time over the median of all GPUs. Over points the bands hold 50% "
+        "and 90% of the GPUs; marks are GPUs that are slow or watched, and the slowest GPU of the point. A click opens the GPU."
+    )
+    return Chart("distribution", alt, views, legend=False, note=note)
+
+
+def _by_family(shown: Shown) -> go.Figure:
+    columns = {"all points": "slower"} | {name: SLOWER + name for name in shown.families}
+    traces: list[go.Scatter] = []
+    marked = shown.gpus.index[shown.gpus["status"].isin(("slow", "watch"))]
+    for state, (colour, symbol) in STATE_MARKS.items():
+        here = shown.gpus["status"] == state
+        x, y, rows = [], [], []
+        for place, name in enumerate(columns.values()):
+            offsets = swarm(shown.gpus[name])
+            known = here & shown.gpus[name].notna()
+            x.append(place + offsets[known.to_numpy()])
+            y.append(_percent(shown.gpus.loc[known, name]))
+            rows.append(shown.gpus.index[known])
+        if sum(map(len, rows)):
+            traces.append(_marks(np.concatenate(x), np.concatenate(y), np.concatenate(rows), state, colour, symbol))
+    for place, name in enumerate(columns.values()):
+        named = shown.gpus.loc[marked, name].dropna().nlargest(LABELLED // 2)
+        offsets = pd.Series(swarm(shown.gpus[name]), shown.gpus.index)
+        far = named[named > 1 + 2 * shown.scale]
+        traces.append(
+            go.Scatter(
+                x=place + offsets[far.index],
+                y=_percent(far),
+                text=["  " + str(shown.gpus.at[i, "point"]) for i in far.index],
+                **{"mode": "text", "textposition": "middle right", "textfont": {"size": 11}, "hoverinfo": "skip", "showlegend": False},
+            )
+        )
+    across = {"tickmode": "array", "tickvals": list(range(len(columns))), "ticktext": list(columns), "range": [-0.5, len(columns) - 0.3]}
+    return _figure(traces, {**across, "zeroline": False, "showgrid": False, "automargin": True})
+
+
+def swarm(values: pd.Series, bins: int = 70) -> np.ndarray:
+    """Returns where in a strip each value stands, from -WIDTH to WIDTH: those that are close to one another stand beside each other."""
+    known = values.to_numpy(float)
+    found = np.zeros(len(known))
+    finite = np.isfinite(known)
+    if np.count_nonzero(finite) < 2:
+        return found
+    low, high = known[finite].min(), known[finite].max()
+    box = np.floor((np.where(finite, known, low) - low) / max(high - low, 1e-12) * (bins - 1)).astype(int)
+    counts = np.bincount(box[finite], minlength=bins)
+    step = min(0.05, 2 * WIDTH / max(counts.max(), 1))
+    for one in np.flatnonzero(counts):
+        inside = np.flatnonzero(finite & (box == one))
+        found[inside] = step * (np.arange(len(inside)) - (len(inside) - 1) / 2)
+    return found
+
+
+def _by_point(shown: Shown) -> go.Figure:
+    points = by_point(shown.found).sort_values(["family", "q95"]).reset_index()
+    x = np.arange(len(points))
+    traces = []
+    for low, high, opacity, words in (("q05", "q95", 0.18, "90% of the GPUs"), ("q25", "q75", 0.35, "50% of the GPUs")):
+        fill = f"rgba(26,115,200,{opacity})"
+        for name, how in ((low, None), (high, "tonexty")):
+            traces.append(
+                go.Scatter(
+                    x=x,
+                    y=_percent(points[name]),
+                    **{"mode": "lines", "line": {"width": 0, "shape": "hvh"}, "fill": how, "fillcolor": fill, "hoverinfo": "skip"},
+                    **{"name": words, "showlegend": how is not None},
+                )
+            )
+    traces.append(
+        _of_points(
+            shown, points, points["slowest"].to_numpy(), points["ratio"].to_numpy(), "slowest GPU of the point", GUIDE, "line-ew-open"
+        )
+    )
+    for state in ("watch", "slow"):
+        gpus = shown.gpus.index[shown.gpus["status"] == state][:LABELLED]
+        if not len(gpus):
+            continue
+        colour, symbol = STATE_MARKS[state]
+        ratios = np.exp(shown.found.logs[np.ix_(gpus, points["index"])])
+        which = np.broadcast_to(gpus.to_numpy()[:, None], ratios.shape)
+        places = np.broadcast_to(x, ratios.shape)
+        known = np.isfinite(ratios)
+        traces.append(_of_points(shown, points, which[known], ratios[known], state, colour, symbol, places[known]))
+    ticks, names = _family_ticks(points["family"])
+    across = {"tickmode": "array", "tickvals": ticks, "ticktext": names, "zeroline": False, "showgrid": False, "automargin": True}
+    return _figure(traces, across)
+
+
+def _family_ticks(families: pd.Series) -> tuple[list[float], list[str]]:
+    """The middle of each family's points, and its name with how many there are."""
+    places = [(name, np.flatnonzero(families == name)) for name in families.unique()]
+    return [float(found.mean()) for _, found in places], [f"{name}, {len(found):,} points" for name, found in places]
+
+
+def _of_points(
+    shown: Shown,
+    points: pd.DataFrame,
+    gpus: np.ndarray,
+    ratios: np.ndarray,
+    name: str,
+    colour: str,
+    symbol: str,
+    places: np.ndarray | None = None,
+) -> go.Scatter:
+    """Marks of GPUs at points; the pointer shows both."""
+    places = np.arange(len(points)) if places is None else places
+    labels = shown.gpus["point"].to_numpy()[gpus]
+    texts = [
+        f"{point}<br>{gpu}: {show(float(ratio), 'change')}"
+        for point, gpu, ratio in zip(points["point"].to_numpy()[places], labels, ratios, strict=True)
+    ]
+    made = _marks(places, _percent(pd.Series(ratios)), gpus, name, colour, symbol)
+    return made.update(text=texts, hovertemplate="%{text}<extra></extra>")
+
+
+def _marks(x: np.ndarray, y: Sequence[float], rows: np.ndarray, name: str, colour: str, symbol: str) -> go.Scatter:
+    marker = {"color": colour, "symbol": symbol, "size": 8 if name in ("slow", "watch") else 6, "line": {"width": 0.5}}
+    return go.Scatter(
+        x=np.asarray(x, np.float32),
+        y=np.asarray(y, np.float32),
+        customdata=np.asarray(rows, np.int32),
+        **{"mode": "markers", "name": name, "marker": marker, "hovertemplate": "%{hovertext}<extra></extra>"},
+    )
+
+
+def _percent(ratios: pd.Series) -> np.ndarray:
+    return np.round(100 * (ratios.to_numpy(float) - 1), 4)
+
+
+def _figure(traces: Sequence[go.Scatter], across: dict[str, object]) -> go.Figure:
+    down = {"title": {"text": "slower than the median"}, "ticksuffix": "%", "zeroline": True, "zerolinecolor": GUIDE, "automargin": True}
+    return go.Figure(
+        list(traces),
+        {
+            **BARE,
+            "showlegend": True,
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+            "hovermode": "closest",
+            "hoverlabel": HOVER,
+            "margin": {"l": 56, "r": 16, "t": 32, "b": 40},
+            "xaxis": across,
+            "yaxis": down,
+        },
+    )

@@ -1,0 +1,43 @@
+"""The page of a survey: which GPU is slow first, then where it is, how all spread, and every GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benches.run.journal import NAME as JOURNAL
+from kernels.writing import write_text
+from reports.page import page
+from reports.palette import SURVEYED
+from reports.payload import libraries, pack, payload
+from reports.survey.shown import GROUPS, Shown, column
+from reports.survey.survey_sections import Answer, accused, glossary, layout, page_of, spread_of_gpus, summary, table
+
+SCRIPTS = ("theme", "data", "copy", "charts", "detail", "table", "survey")  # in the order in which they need one another
+
+
+def write_html(shown: Shown, answer: Answer, out: Path) -> None:
+    """One HTML file that loads nothing. Raises OSError where it cannot be written."""
+    write_text(out, html(shown, answer, out.parent))
+
+
+def html(shown: Shown, answer: Answer, folder: Path) -> str:
+    """The whole page. folder: where it will lie, for links to the GPUs' pages."""
+    made = [summary(shown, answer), accused(shown, folder), layout(shown), spread_of_gpus(shown), table(shown), glossary(shown)]
+    sections = [section for section in made if section is not None]
+    pages = [page_of(shown, row, folder) for row in range(len(shown.gpus))]
+    frame = shown.gpus.assign(page=pd.Series(pages, shown.gpus.index, dtype=object))
+    data = payload(frame, [chart for section in sections for chart in section.charts], column, GROUPS, SURVEYED)
+    return page(
+        answer.headline,
+        f"survey {shown.run.run_dir.resolve().name}",
+        sections,
+        SCRIPTS,
+        [*libraries(), ("data", pack(data))],
+        instead="`python -m reports survey RUN --json FILE` writes the same as data",
+        source=f"survey.json and the {JOURNAL} of each GPU",
+        tone=answer.tone,
+        simulated=shown.run.simulated,
+        problems=shown.run.problems,
+    )
