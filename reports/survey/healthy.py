@@ -1,0 +1,127 @@
+"""The distribution of healthy GPUs, estimated from a fleet in which some are slow. Pure.
+
+Healthy GPUs are not normally distributed: silicon and cooling give skewed spreads with heavy tails. So each side of the mode has a scale of its
+own, both sides have the tails of a Student's t, and all of it is estimated from the fleet itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import digamma, gammaln, stdtr, stdtrit
+
+from reports.verdict.robust import TO_SIGMA, Array
+
+FLOOR = 5e-4  # least scale that is believed: medians have steps
+BEGIN = 2.5  # scales of the fast side from the median, within which the first estimate looks
+SKEW, TAIL = 0.2, 0.08  # what is expected of the logarithm of a skew (standard deviation) and of 1/degrees of freedom (mean)
+LEAST_TAIL, MOST_TAIL = 0.002, 0.6  # 1/degrees of freedom: nearly normal; heavier than a Cauchy's square root of variance allows
+MOST_SKEW = 1.5
+FREEDOM = 0.6  # of n - 1: what a scale is worth that was estimated with a skew and a tail
+LEAST_GPUS = 3  # of two, nothing tells which is slow
+GROUP, LEAST_GROUP = 0.02, 2  # share of the fleet, and GPUs, that are a group rather than the end of a tail
+GROUP_ALPHA = 10.0  # times alpha, where a group is looked for: what is near it is not taken in
+
+
+class Healthy(NamedTuple):
+    """Two halves of a Student's t with `tail` = 1/degrees of freedom, of different scales, which meet at `mode`; from `n` GPUs."""
+
+    mode: float
+    fast: float  # scale below the mode
+    slow: float  # above it
+    tail: float
+    n: int
+
+    def beyond(self, value: Array | float) -> Array:
+        """The probability that a further healthy GPU lies above a value. It counts how little `n` GPUs tell of the distribution."""
+        z = (np.asarray(value, float) - self.mode) / self._wider
+        above = 2 * self.slow * stdtr(self._freedom, -np.maximum(z, 0) / self.slow)
+        below = 2 * self.fast * stdtr(self._freedom, np.minimum(z, 0) / self.fast)
+        return np.where(z >= 0, above, self.fast + self.slow - below) / (self.fast + self.slow)
+
+    def above(self, probability: float) -> float:
+        """The value above which a further healthy GPU lies with a probability."""
+        share = probability * (self.fast + self.slow)
+        if share <= self.slow:
+            return float(self.mode - self._wider * self.slow * stdtrit(self._freedom, share / 2 / self.slow))
+        return float(self.mode + self._wider * self.fast * stdtrit(self._freedom, (self.fast + self.slow - share) / 2 / self.fast))
+
+    @property
+    def _freedom(self) -> float:
+        return 1 / (self.tail + 1 / (FREEDOM * (self.n - 1)))
+
+    @property
+    def _wider(self) -> float:
+        return float(np.sqrt(1 + 1 / self.n))
+
+
+def healthy(values: Array, alpha: float) -> Healthy:
+    """Returns the distribution of the healthy among the values, of which at least three are needed. alpha: how unlikely a value must be to
+    be none of them.
+
+    A tail that thins out is of the healthy, and is taken in to its end. Where that is a choice, a group of more than GROUP that stands
+    apart is slow: a hot row of racks is not how healthy GPUs are spread.
+    """
+    apart = _grown(values, GROUP_ALPHA * alpha)
+    if np.count_nonzero(values > apart.above(alpha)) > max(GROUP * len(values), LEAST_GROUP):
+        return apart
+    return _grown(values, alpha)
+
+
+def _grown(values: Array, alpha: float) -> Healthy:
+    """Begins with the values near the median by the scale of the faster half, adds what the estimate does not call unlikely on either side,
+    and estimates again, until nothing is added."""
+    ordered = np.sort(values)
+    middle, quarter = np.quantile(ordered, (0.5, 0.25))
+    near = BEGIN * max(TO_SIGMA * (middle - quarter), FLOOR)
+    low, high = middle - near, max(middle + near, ordered[len(ordered) // 2])
+    first, last = len(ordered), 0
+    while True:
+        wider = min(first, int(np.searchsorted(ordered, low, "left"))), max(last, int(np.searchsorted(ordered, high, "right")))
+        if wider == (first, last):
+            return found
+        first, last = wider
+        found = estimate(ordered[first:last])
+        low, high = -_mirrored(found).above(alpha), found.above(alpha)
+
+
+def _mirrored(found: Healthy) -> Healthy:
+    return Healthy(-found.mode, found.slow, found.fast, found.tail, found.n)
+
+
+def estimate(values: Array) -> Healthy:
+    """Returns the likeliest distribution of values that are all healthy, given what is expected of skews and tails."""
+    n = len(values)
+    middle, quarter = np.quantile(values, (0.5, 0.25))
+    scale = max(TO_SIGMA * float(middle - quarter), FLOOR)
+    z = (values - middle) / scale
+    limits = [(-5.0, 5.0), (-5.0, 6.0), (-MOST_SKEW, MOST_SKEW), (np.log(LEAST_TAIL), np.log(MOST_TAIL))]
+    start = np.array([0.0, 0.0, 0.0, np.log(0.05)])
+    mode, log_scale, skew, log_tail = minimize(_unlikely, start, (z,), "L-BFGS-B", jac=True, bounds=limits).x
+    fast, slow = (max(float(scale * np.exp(log_scale + sign * skew)), FLOOR) for sign in (-1, 1))
+    return Healthy(float(middle + scale * mode), fast, slow, float(np.exp(log_tail)), n)
+
+
+def _unlikely(parameters: Array, z: Array) -> tuple[float, Array]:
+    """Minus the logarithm of the posterior density, and its gradient, by mode, log scale, skew (half the log ratio of the scales), log tail."""
+    mode, log_scale, skew, log_tail = parameters
+    n, tail = len(z), float(np.exp(log_tail))
+    freedom = 1 / tail
+    fast, slow = np.exp(log_scale - skew), np.exp(log_scale + skew)
+    away = z - mode
+    positive = away > 0
+    scale = np.where(positive, slow, fast)
+    u = away / scale
+    logs, squares = np.log1p(tail * u * u), u * u / (1 + tail * u * u)
+    constant = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi) + np.log(2 / (fast + slow))
+    log_likelihood = n * constant - (freedom + 1) / 2 * logs.sum()
+    pull = (freedom + 1) * tail * squares  # of each value on the logarithm of its scale
+    to_mode = np.sum((freedom + 1) * tail * u / (1 + tail * u * u) / scale)
+    to_scale = pull.sum() - n
+    to_skew = np.where(positive, pull, -pull).sum() - n * (slow - fast) / (fast + slow)
+    of_constant = 0.5 * (digamma((freedom + 1) / 2) - digamma(freedom / 2) - tail)
+    to_tail = -n * of_constant * freedom + logs.sum() / 2 * freedom - (freedom + 1) / 2 * tail * squares.sum()
+    value = -log_likelihood + (skew / SKEW) ** 2 / 2 + tail / TAIL
+    return value, np.array([-to_mode, -to_scale, -to_skew + skew / SKEW**2, -to_tail + tail / TAIL])

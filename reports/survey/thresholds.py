@@ -1,0 +1,80 @@
+"""When a GPU of a survey is slow, out of configs/verdicts/survey/default.yaml or a file of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernels.strict_yaml.nodes import Map, describe, read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot, valid_names
+from kernels.strict_yaml.values import known_keys, missing, number
+from reports.survey.families import FAMILIES
+from reports.verdict.thresholds import FOLDER, LEAST, MOST
+
+KEYS = {  # all but `families` must be given; what each holds, which the reference pages print
+    "slower": "The least slowness that matters, as a fraction of the time: of all points, and of a family that `families` does not name.",
+    "families": f"The same by family: {', '.join(FAMILIES)}. Default: none.",
+    "accused": "How many healthy GPUs a survey may call slow, on average; at most one in 1,000 of them.",
+    "watched": "How many healthy GPUs a survey may call `watch`, on average; at most one in 50 of them; more than `accused`.",
+}
+DEFAULT = FOLDER / "survey" / "default.yaml"
+LEAST_ACCUSED, MOST_ACCUSED = 1e-3, 100.0
+MOST_SHARE = {"accused": 1e-3, "watched": 2e-2}  # of healthy GPUs, however few there are
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """`slower` and `families` are fractions of a time, `accused` and `watched` numbers of healthy GPUs in a survey."""
+
+    slower: float
+    families: Mapping[str, float]
+    accused: float
+    watched: float
+
+    def of(self, family: str) -> float:
+        """The least slowness that matters in a family, or in all points."""
+        return self.families.get(family, self.slower)
+
+    def accused_share(self, gpus: int) -> float:
+        """The probability with which a healthy one of so many GPUs may be called slow."""
+        return min(self.accused / gpus, MOST_SHARE["accused"])
+
+    def watched_share(self, gpus: int) -> float:
+        """The same of `watch`."""
+        return min(self.watched / gpus, MOST_SHARE["watched"])
+
+
+def load_thresholds(path: Path = DEFAULT) -> Thresholds:
+    """Raises SweepError with a line for every mistake."""
+    problems = Problems()
+    file = str(path)
+    root = read_yaml(read_text(path, Spot(file, 1), "thresholds", problems), file, problems, "thresholds file of surveys")
+    known_keys(root, KEYS, "a thresholds file of surveys", problems)
+    limits = {"slower": (LEAST, MOST), "accused": (LEAST_ACCUSED, MOST_ACCUSED), "watched": (LEAST_ACCUSED, MOST_ACCUSED)}
+    values = {key: number(root.items[key].value, key, problems, *limits[key]) for key in limits if key in root.items}
+    for key in limits:
+        if key not in root.items:
+            missing(root.spot, key, (), problems)
+    accused, watched = values.get("accused"), values.get("watched")
+    if accused is not None and watched is not None and watched <= accused:
+        problems.add(root.items["watched"].value.spot, "watched", f"{watched:g} must be larger than accused, {accused:g}")
+    families = _families(root, problems)
+    problems.check()
+    return Thresholds(values["slower"] or 0.0, families, accused or 0.0, watched or 0.0)
+
+
+def _families(root: Map, problems: Problems) -> dict[str, float]:
+    item = root.items.get("families")
+    if item is None:
+        return {}
+    if not isinstance(item.value, Map):
+        problems.add(item.value.spot, "families", f"needs a mapping of families, not {describe(item.value)}")
+        return {}
+    found = {}
+    for name, given in item.value.items.items():
+        if name not in FAMILIES:
+            problems.add(given.spot, f"families.{name}", f"unknown family{valid_names(name, FAMILIES)}")
+        elif (value := number(given.value, f"families.{name}", problems, LEAST, MOST)) is not None:
+            found[name] = value
+    return found
