@@ -82,9 +82,9 @@ OUTCOMES: dict[str, tuple[Tone, str]] = {
 # What a survey says of a GPU, in the order that deserves attention.
 SURVEYED: dict[str, tuple[Tone, str]] = {
     "slow": ("bad", "▲"),
-    "unusable": ("bad", "✕"),
+    "failing": ("bad", "✕"),
+    "unusable": ("caution", "–"),
     "watch": ("caution", "!"),
-    "not judged": ("neutral", "–"),
     "fine": ("good", "✓"),
 }
 VERDICT_COLOURS = {"slower": "#d55e00", "faster": "#009e73", "unclear": "#e09a12", "same": "#3c9fdc"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +13,23 @@ import pandas as pd
 from reports.columns import Column
 from reports.survey.families import FAMILIES
 from reports.survey.inventory import PLACES
+from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH, Judged
 from reports.survey.neighbours import conditions, differing
-from reports.survey.slowness import SLOWER, Wide, by_gpu, present, wide
 from reports.survey.survey_run import SurveyRun
+from reports.survey.words import failing
 
 STATE, WHERE, SHOWS, HEALTH = "State", "Where it is", "Under load", "Health and versions"
 GROUPS = (STATE, WHERE, SHOWS, HEALTH)
-ATTENTION = ("slow", "unusable", "watch")  # states of GPUs whose differences are looked for
+FAILING = "failing"  # the state, on the page, of a GPU that is not slow and fails points that most others time
+ATTENTION = (SLOW, FAILING, UNUSABLE, WATCH)  # states that are worth a look, in this order
+SLOWER = "slower "  # begins the column of a family, as in Judged.gpus
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+FEW = 64  # GPUs of a survey of which all are compared with the others, also those that are fine
 MOST_COMPARED = 200  # GPUs: of more, something is wrong with the survey rather than with them
 COLUMNS = (
-    Column("status", "State", "", STATE, "slow, watch, fine; unusable: no times; not judged", True, True),
+    Column(
+        "status", "State", "", STATE, "slow; failing: it fails points that most others time; unusable: not judged; watch; fine", True, True
+    ),
     Column("point", "GPU", "", WHERE, "host and index of the GPU", True, True),
     Column(
         "slower", "Slower by", "change", STATE, "median over its points of its time over the median of all GPUs of its group", True, True
@@ -30,6 +38,9 @@ COLUMNS = (
         Column(SLOWER + name, name.capitalize(), "change", STATE, f"the same over the points of the family {name}", True, True)
         for name in FAMILIES
     ),
+    Column("slower_low", "Slower, at least", "change", STATE, "lower end of the 95% interval of Slower by"),
+    Column("slower_high", "Slower, at most", "change", STATE, "upper end of the 95% interval of Slower by"),
+    Column("worst", "Slow by", "change", STATE, "largest of the ratios for which it is slow or watched"),
     Column("rack", "Rack", "", WHERE, "from the inventory", True, True),
     Column("slot", "Slot", "", WHERE, "from the inventory", True, True),
     Column("sm_clock_hz", "SM clock", "Hz", SHOWS, "under load, compared point by point", True, True),
@@ -39,7 +50,10 @@ COLUMNS = (
     Column("heat_slowed", "Slowed by heat", "fraction", SHOWS, "share of its points that heat or hardware slowed", True),
     Column("power_capped", "At power cap", "fraction", SHOWS, "share of its points at the power cap"),
     Column("failed_fraction", "Without a time", "fraction", SHOWS, "share of its points that failed or were not timed", True),
-    Column("timed", "Points", "count", SHOWS, "points with a time", True),
+    Column("points", "Points", "count", SHOWS, "points that were compared", True),
+    Column("failed", "Failed", "count", SHOWS, "points that failed and that most others time", True),
+    Column("noisy", "Noisy", "count", SHOWS, "points whose time did not become steady"),
+    Column("throttled", "Throttled", "count", SHOWS, "points that were timed while heat or hardware slowed the GPU"),
     Column("model", "Model", "", HEALTH, "the board's name"),
     Column("pcie_generation", "PCIe generation", "count", HEALTH, "of the link, at best", False),
     Column("pcie_width", "PCIe lanes", "count", HEALTH, "of the link, at best", True),
@@ -73,59 +87,65 @@ BY_NAME = {column.name: column for column in COLUMNS}
 
 @dataclass(frozen=True)
 class Shown:
-    """gpus: COLUMNS that are known, in the survey's order, indexed from 0. differs: what differs, by the row of `gpus`. found: times."""
+    """gpus: COLUMNS that are known, in the survey's order, indexed from 0. differs: in what a GPU differs, by the row of `gpus`."""
 
     run: SurveyRun
+    judged: Judged
     gpus: pd.DataFrame
     differs: Mapping[int, list[str]]
-    found: Wide
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def families(self) -> list[str]:
-        return present(self.found)
+        """Of the survey's points."""
+        known = set(self.judged.points["family"])
+        return [name for name in FAMILIES if name in known]
 
-    @property
+    @cached_property
     def scale(self) -> float:
-        """The step of the map's colours: a round number of percent of about the spread between GPUs, as a ratio's distance from 1."""
-        return next((step for step in STEPS if step >= spread(self.gpus["slower"])), STEPS[-1])
+        """The step of the map's colours, a round fraction: of healthy GPUs hardly one in twenty has a colour."""
+        return next((step for step in STEPS if step >= 2 * spread(self.gpus["slower"])), STEPS[-1])
 
     def count(self, *states: str) -> int:
         return int(self.gpus["status"].isin(states).sum())
 
     def in_state(self, *states: str) -> pd.DataFrame:
-        """GPUs of these states, the slowest first; those without a time last."""
-        return self.gpus[self.gpus["status"].isin(states)].sort_values("slower", ascending=False)
+        """GPUs of these states in the order of the states, those that are slowest in what they are slow in first."""
+        found = self.gpus[self.gpus["status"].isin(states)]
+        return found.assign(rank=found["status"].map(list(states).index)).sort_values(["rank", "worst"], ascending=[True, False])
 
 
-def shown(run: SurveyRun, states: Mapping[str, str] | None = None, groups: pd.Series | None = None) -> Shown:
-    """states: of each GPU, by UUID; None where nothing was judged. groups: by UUID, what each is compared with; the model if None."""
-    boards = run.boards.set_index("gpu", drop=False)
-    found = wide(run.rows, boards["model"] if groups is None else groups.reindex(boards.index))
-    measured = by_gpu(found)
+def shown(run: SurveyRun, judged: Judged) -> Shown:
+    """Puts a survey and its verdict together."""
     table = conditions(run.rows, run.boards)
-    states = states or {}
-    status = [
-        states.get(gpu) or ("not judged" if timed else "unusable") for gpu, timed in zip(boards["gpu"], measured["timed"], strict=True)
+    verdicts = judged.gpus.set_index("gpu").reindex(table.index)
+    status = verdicts["state"].where((verdicts["failed"] == 0) | (verdicts["state"] == SLOW), FAILING)
+    looked_at = np.flatnonzero((status != FINE) | (len(table) <= FEW))[:MOST_COMPARED].tolist()
+    differs = {i: [str(one) for one in differing(table, str(table.index[i]))] for i in looked_at}
+    told = [about(*both) for both in zip(run.boards.to_dict("records"), verdicts.to_dict("records"), strict=True)]
+    reasons = ["; ".join([*told[i], *differs.get(i, [])]) or None for i in range(len(table))]
+    kept = ["slower", "slower_low", "slower_high", "worst", "points", "noisy", "throttled", "failed", "group"]
+    gpus = table.assign(
+        **{name: verdicts[name] for name in (*kept, *(SLOWER + family for family in FAMILIES))},
+        **{"gpu": table.index, "status": status, "point": names(run.boards), "reason": reasons},
+    )
+    known = [*(name for name in BY_NAME if name in gpus), *_free(run.boards), "group"]
+    return Shown(run, judged, gpus[known].reset_index(drop=True), differs)
+
+
+def about(board: Mapping[str, Any], verdict: Mapping[str, Any]) -> list[str]:
+    """Why a GPU was lost or could not be judged, and whether it fails what others time."""
+    lost = [str(board["reason"])] if board["status"] == "lost" and board["reason"] else []
+    return [
+        *lost,
+        *([verdict["reason"]] if isinstance(verdict["reason"], str) and not lost else []),
+        *([failing(verdict)] if verdict["failed"] > 0 else []),
     ]
-    attention = [i for i, state in enumerate(status) if state in ATTENTION]
-    differs = {i: [str(one) for one in differing(table, boards["gpu"].iloc[i])] for i in attention[:MOST_COMPARED]}
-    reasons = [_reason(boards.iloc[i], differs.get(i, [])) for i in range(len(boards))]
-    gpus = table.assign(**measured, gpu=boards["gpu"], status=status, point=names(run.boards), reason=reasons)
-    known = [name for name in BY_NAME if name in gpus]
-    extra = [name for name in run.boards if name in _free(run.boards)]
-    return Shown(run, gpus[known + extra].reset_index(drop=True), differs, found)
 
 
 def _free(boards: pd.DataFrame) -> list[str]:
     """The inventory's own columns: those that follow rack and slot."""
     columns = list(map(str, boards))
     return columns[columns.index(PLACES[-1]) + 1 :] if PLACES[-1] in columns else []
-
-
-def _reason(board: pd.Series, differs: list[str]) -> str | None:
-    lost = [str(board["reason"])] if board["status"] == "lost" and board["reason"] else []
-    return "; ".join([*lost, *differs]) or None
 
 
 def names(boards: pd.DataFrame) -> list[str]:
@@ -138,11 +158,6 @@ def names(boards: pd.DataFrame) -> list[str]:
 def column(name: str) -> Column:
     """Of the table: COLUMNS, and the inventory's own ones."""
     return BY_NAME.get(name) or Column(name, name, "", WHERE, "from the inventory", True, True)
-
-
-def place_of(gpu: pd.Series) -> str:
-    """Rack and slot in words; empty where the inventory does not name them."""
-    return ", ".join(f"{name} {gpu[name]}" for name in PLACES if isinstance(gpu.get(name), str) and gpu[name])
 
 
 def spread(slower: pd.Series) -> float:

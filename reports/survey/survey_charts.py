@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,18 +11,13 @@ import plotly.graph_objects as go
 
 from reports.charts import BARE, HOVER, Chart, View
 from reports.palette import GUIDE
-from reports.survey.shown import Shown
-from reports.survey.slowness import SLOWER, by_point
+from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH
+from reports.survey.shown import ATTENTION, FAILING, SLOWER, Shown
 from reports.units import show
 
 STATE_MARKS = {  # colour and shape, so that neither stands alone
-    **{
-        "slow": ("#d55e00", "triangle-up"),
-        "watch": ("#e09a12", "diamond"),
-        "fine": ("#1a73c8", "circle"),
-        "not judged": ("#1a73c8", "circle"),
-    },
-    "unusable": ("#7f8790", "x"),
+    **{SLOW: ("#d55e00", "triangle-up"), FAILING: ("#b5659a", "x"), WATCH: ("#e09a12", "diamond"), UNUSABLE: ("#7f8790", "x-thin-open")},
+    FINE: ("#1a73c8", "circle"),
 }
 WIDTH = 0.32  # of a family's strip, half of it
 LABELLED = 12  # GPUs that have their name beside their mark
@@ -45,7 +41,7 @@ def distribution(shown: Shown) -> Chart:
 def _by_family(shown: Shown) -> go.Figure:
     columns = {"all points": "slower"} | {name: SLOWER + name for name in shown.families}
     traces: list[go.Scatter] = []
-    marked = shown.gpus.index[shown.gpus["status"].isin(("slow", "watch"))]
+    marked = shown.gpus.index[shown.gpus["status"].isin(ATTENTION)]
     for state, (colour, symbol) in STATE_MARKS.items():
         here = shown.gpus["status"] == state
         x, y, rows = [], [], []
@@ -65,7 +61,7 @@ def _by_family(shown: Shown) -> go.Figure:
             go.Scatter(
                 x=place + offsets[far.index],
                 y=_percent(far),
-                text=["  " + str(shown.gpus.at[i, "point"]) for i in far.index],
+                text=["  " + html.escape(str(shown.gpus.at[i, "point"])) for i in far.index],
                 **{"mode": "text", "textposition": "middle right", "textfont": {"size": 11}, "hoverinfo": "skip", "showlegend": False},
             )
         )
@@ -91,7 +87,8 @@ def swarm(values: pd.Series, bins: int = 70) -> np.ndarray:
 
 
 def _by_point(shown: Shown) -> go.Figure:
-    points = by_point(shown.found).sort_values(["family", "q95"]).reset_index()
+    points = shown.judged.points.sort_values(["family", "group", "q95"]).reset_index(drop=True)
+    row_of = pd.Series(shown.gpus.index, index=shown.gpus["gpu"])
     x = np.arange(len(points))
     traces = []
     for low, high, opacity, words in (("q05", "q95", 0.18, "90% of the GPUs"), ("q25", "q75", 0.35, "50% of the GPUs")):
@@ -105,21 +102,13 @@ def _by_point(shown: Shown) -> go.Figure:
                     **{"name": words, "showlegend": how is not None},
                 )
             )
-    traces.append(
-        _of_points(
-            shown, points, points["slowest"].to_numpy(), points["ratio"].to_numpy(), "slowest GPU of the point", GUIDE, "line-ew-open"
-        )
-    )
-    for state in ("watch", "slow"):
-        gpus = shown.gpus.index[shown.gpus["status"] == state][:LABELLED]
-        if not len(gpus):
-            continue
-        colour, symbol = STATE_MARKS[state]
-        ratios = np.exp(shown.found.logs[np.ix_(gpus, points["index"])])
-        which = np.broadcast_to(gpus.to_numpy()[:, None], ratios.shape)
-        places = np.broadcast_to(x, ratios.shape)
-        known = np.isfinite(ratios)
-        traces.append(_of_points(shown, points, which[known], ratios[known], state, colour, symbol, places[known]))
+    slowest = row_of[points["slowest"]].to_numpy()
+    traces.append(_of_points(shown, points, x, slowest, points["most"].to_numpy(), "slowest GPU of the point", (GUIDE, "line-ew-open")))
+    for state in (WATCH, SLOW):
+        marked = shown.in_state(state).index[:LABELLED]
+        places, gpus, ratios = _ratios(shown, points, marked)
+        if len(places):
+            traces.append(_of_points(shown, points, places, gpus, ratios, state, STATE_MARKS[state]))
     ticks, names = _family_ticks(points["family"])
     across = {"tickmode": "array", "tickvals": ticks, "ticktext": names, "zeroline": False, "showgrid": False, "automargin": True}
     return _figure(traces, across)
@@ -131,34 +120,38 @@ def _family_ticks(families: pd.Series) -> tuple[list[float], list[str]]:
     return [float(found.mean()) for _, found in places], [f"{name}, {len(found):,} points" for name, found in places]
 
 
+def _ratios(shown: Shown, points: pd.DataFrame, gpus: pd.Index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of these GPUs at every point that they timed: the place of the point, the row of the GPU, and its time over the group's median."""
+    chosen = shown.gpus.loc[gpus, ["gpu", "group"]].rename_axis("row").reset_index()
+    rows = shown.run.rows.loc[shown.run.rows["gpu"].isin(chosen["gpu"]), ["gpu", "point", "median_s"]].dropna()
+    rows = rows.astype({"gpu": object, "point": object}).merge(chosen, on="gpu")
+    placed = points[["group", "point", "median_s"]].rename_axis("place").reset_index()
+    found = rows.merge(placed, on=["group", "point"], suffixes=("", "_of_group"))
+    return found["place"].to_numpy(), found["row"].to_numpy(), (found["median_s"] / found["median_s_of_group"]).to_numpy()
+
+
 def _of_points(
-    shown: Shown,
-    points: pd.DataFrame,
-    gpus: np.ndarray,
-    ratios: np.ndarray,
-    name: str,
-    colour: str,
-    symbol: str,
-    places: np.ndarray | None = None,
+    shown: Shown, points: pd.DataFrame, places: np.ndarray, gpus: np.ndarray, ratios: np.ndarray, name: str, mark: tuple[str, str]
 ) -> go.Scatter:
     """Marks of GPUs at points; the pointer shows both."""
-    places = np.arange(len(points)) if places is None else places
     labels = shown.gpus["point"].to_numpy()[gpus]
     texts = [
-        f"{point}<br>{gpu}: {show(float(ratio), 'change')}"
+        f"{html.escape(str(point))}<br>{html.escape(str(gpu))}: {show(float(ratio), 'change')}"
         for point, gpu, ratio in zip(points["point"].to_numpy()[places], labels, ratios, strict=True)
     ]
-    made = _marks(places, _percent(pd.Series(ratios)), gpus, name, colour, symbol)
+    made = _marks(places, _percent(pd.Series(ratios)), gpus, name, *mark)
     return made.update(text=texts, hovertemplate="%{text}<extra></extra>")
 
 
 def _marks(x: np.ndarray, y: Sequence[float], rows: np.ndarray, name: str, colour: str, symbol: str) -> go.Scatter:
-    marker = {"color": colour, "symbol": symbol, "size": 8 if name in ("slow", "watch") else 6, "line": {"width": 0.5}}
+    looked_at = name in ATTENTION  # no line joins them: the page makes marks of mode "markers" small where they are many
+    how = {"mode": "lines+markers", "line": {"width": 0}} if looked_at else {"mode": "markers"}
     return go.Scatter(
         x=np.asarray(x, np.float32),
         y=np.asarray(y, np.float32),
         customdata=np.asarray(rows, np.int32),
-        **{"mode": "markers", "name": name, "marker": marker, "hovertemplate": "%{hovertext}<extra></extra>"},
+        **{"name": name, "hovertemplate": "%{hovertext}<extra></extra>", **how},
+        marker={"color": colour, "symbol": symbol, "size": 9 if looked_at else 6, "line": {"width": 0.5}},
     )
 
 

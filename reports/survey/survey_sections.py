@@ -3,55 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from reports.page import relative, render
 from reports.palette import SURVEYED
 from reports.section import Section
-from reports.survey.shown import GROUPS, Shown, column, place_of
-from reports.survey.slowness import SLOWER, by_point
+from reports.survey.families import ALL
+from reports.survey.inventory import PLACES
+from reports.survey.judge import SLOW, WATCH
+from reports.survey.shown import ATTENTION, FAILING, GROUPS, SLOWER, Shown, about, column
 from reports.survey.survey_charts import distribution
+from reports.survey.words import common_place, failing, place, slower, slowness
 from reports.units import show
 
 CARDS = 12  # accused GPUs that have a card; the table has all
+NAMED = 4  # accused GPUs of the summary
 LISTED = 10_000  # points of the table of points
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What was found, in words. lines: more of it, each with a palette tone. notes: what limits it."""
-
-    headline: str
-    tone: str
-    lines: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = ()
-
-
-def summary(shown: Shown, answer: Answer) -> Section:
+def summary(shown: Shown) -> Section:
     """The answer, what was measured, and how many GPUs are in which state."""
-    survey = shown.run.file
+    survey, judged = shown.run.file, shown.judged
     models = shown.gpus["model"].value_counts()
+    families = shown.judged.points.drop_duplicates("point")["family"].value_counts()
     what = {
         "models": ", ".join(f"{count:,} × {name}" for name, count in models.items()),
         "hosts": shown.gpus["host"].nunique(),
-        "points": len(shown.found.points),
+        "points": judged.points["point"].nunique(),
         "sweeps": ", ".join(survey.sweeps),
-        "families": [(name, shown.found.families.count(name)) for name in shown.families],
+        "families": [(name, int(families[name])) for name in shown.families],
     }
     states = [(name, shown.count(name), SURVEYED[name]) for name in SURVEYED if shown.count(name)]
     times = [survey.started_utc, survey.finished_utc or "not finished"]
-    body = render("survey_summary.html.j2", answer=answer, what=what, states=states, times=times, gpus=len(shown.gpus))
+    body = render(
+        "survey_summary.html.j2", **{"said": _said(shown), "what": what, "states": states, "times": times, "suspect": judged.suspect}
+    )
     return Section("summary", "Summary", "What was found, and on what it rests.", body)
 
 
+def _said(shown: Shown) -> list[tuple[str, str]]:
+    """What stands out, with a palette tone: each accused GPU, what they have in common, and what could have been found."""
+    boards, judged = shown.run.boards, shown.judged
+    label = dict(zip(shown.gpus["gpu"], shown.gpus["point"], strict=True))
+    accused = judged.accused
+    said = [
+        ("bad", f"{label[gpu['gpu']]} {failing(gpu)}" if gpu["state"] != SLOW else f"{label[gpu['gpu']]} is {slowness(judged, gpu)}")
+        for _, gpu in accused.head(NAMED).iterrows()
+    ]
+    said += [("bad", f"{len(accused) - NAMED:,} more")] if len(accused) > NAMED else []
+    shared = common_place(boards, list(accused["gpu"]))
+    said += [("bad", shared)] if shared else []
+    over_all = judged.spreads[judged.spreads["family"] == ALL]
+    for group in over_all.itertuples():
+        kind = f" among {group.gpus:,} of a kind" if len(over_all) > 1 else ""
+        said.append(("neutral", f"A GPU that is {slower(float(group.detectable))} slower is found in 95% of cases{kind}."))
+    return said
+
+
 def accused(shown: Shown, folder: Path) -> Section | None:
-    """A card for each GPU that is slow or has no time, the slowest first. folder: of the page, for links to the GPUs' pages."""
-    found = shown.in_state("slow", "unusable", "watch")
-    found = found.sort_values("status", key=lambda states: states.map(list(SURVEYED).index), kind="stable")
+    """A card for each GPU that needs a look, the slowest first. folder: of the page, for links to the GPUs' pages."""
+    found = shown.in_state(*ATTENTION)
     if found.empty:
         return None
     cards = [_card(shown, int(str(row)), folder) for row in found.index[:CARDS]]
@@ -62,17 +75,20 @@ def accused(shown: Shown, folder: Path) -> Section | None:
 
 def _card(shown: Shown, row: int, folder: Path) -> dict[str, object]:
     gpu = shown.gpus.loc[row]
+    verdict = shown.judged.gpus[shown.judged.gpus["gpu"] == gpu["gpu"]].iloc[0]
     families = [(name, float(gpu[SLOWER + name])) for name in shown.families]
     most = max([0.02, *(ratio - 1 for _, ratio in families if not math.isnan(ratio))])
-    board = shown.run.boards.iloc[row]
+    slow = verdict["state"] in (SLOW, WATCH)
     return {
         "name": gpu["point"],
         "status": gpu["status"],
-        "slower": gpu["slower"],
-        "place": place_of(gpu),
-        "bars": [(name, ratio, max(0.0, min(1.0, (ratio - 1) / most)) if not math.isnan(ratio) else 0.0) for name, ratio in families],
+        "words": slowness(shown.judged, verdict) if slow else "",
+        "interval": (gpu["slower_low"], gpu["slower_high"]) if slow else None,
+        "place": place(gpu),
+        "bars": [(name, ratio, 0.0 if math.isnan(ratio) else max(0.0, min(1.0, (ratio - 1) / most))) for name, ratio in families],
+        "timed": not math.isnan(gpu["slower"]),
         "differs": shown.differs.get(row, []),
-        "reason": board["reason"] if board["status"] == "lost" else None,
+        "about": about(shown.run.boards.iloc[row], verdict),
         "uuid": gpu["gpu"],
         "page": page_of(shown, row, folder),
     }
@@ -94,27 +110,28 @@ def layout(shown: Shown) -> Section:
         "group. A click opens the GPU."
     )
     steps = [show(1 + factor * step, "change") for factor in (-1, 1, 2, 4)]
-    body = render("survey_map.html.j2", racks=racks, steps=steps, statuses=SURVEYED)
+    body = render("survey_map.html.j2", racks=racks, steps=steps, statuses=SURVEYED, marked=ATTENTION)
     return Section("map", "Where they are", lead, body)
 
 
 def _racks(shown: Shown) -> list[tuple[str, list[dict[str, object]]]]:
     """Racks in the order of their names, each with its hosts in the order of their slots; one without a name where no rack is known."""
-    gpus = shown.gpus.assign(rack=_texts(shown.gpus, "rack"), slot=_texts(shown.gpus, "slot"))
-    racks = []
-    for rack in sorted(gpus["rack"].unique(), key=natural):
-        hosts = gpus[gpus["rack"] == rack]
-        order = hosts.groupby("host", sort=False)["slot"].first()
-        lines = [
-            _host(shown, str(name), str(order[name]), hosts[hosts["host"] == name])
-            for name in sorted(order.index, key=lambda one: (natural(order[one]), natural(str(one))))
-        ]
-        racks.append((str(rack), lines))
-    return racks
-
-
-def _texts(gpus: pd.DataFrame, name: str) -> pd.Series:
-    return gpus[name].astype(object).where(gpus[name].notna(), "").astype(str) if name in gpus else pd.Series("", gpus.index)
+    racks: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for gpu in shown.gpus[[name for name in ("rack", "slot", "host", "index", "point", "status", "slower") if name in shown.gpus]].to_dict(
+        "records"
+    ):
+        rack, slot = (one if isinstance(one := gpu.get(name), str) else "" for name in PLACES)
+        racks.setdefault(rack, {}).setdefault(str(gpu["host"]), []).append({**gpu, "slot": slot})
+    return [
+        (
+            rack,
+            [
+                _host(name, hosts[name], shown.scale)
+                for name in sorted(hosts, key=lambda one: (natural(hosts[one][0]["slot"]), natural(one)))
+            ],
+        )
+        for rack, hosts in sorted(racks.items(), key=lambda pair: natural(pair[0]))
+    ]
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -136,19 +153,14 @@ def _runs(text: str) -> list[tuple[bool, str]]:
     return found
 
 
-def _host(shown: Shown, name: str, slot: str, gpus: pd.DataFrame) -> dict[str, object]:
+def _host(name: str, gpus: Sequence[Mapping[str, Any]], step: float) -> dict[str, object]:
+    """A line of the map."""
     cells = [
-        {
-            "point": gpu.point,
-            "status": gpu.status,
-            "tone": tone(float(gpu.slower), shown.scale),
-            "words": f"{gpu.point}: {gpu.status}, {show(float(gpu.slower), 'change')}",
-        }
-        for gpu in gpus.sort_values("index").itertuples()
+        {**gpu, "tone": tone(gpu["slower"], step), "words": f"{gpu['point']}: {gpu['status']}, {show(gpu['slower'], 'change')}"}
+        for gpu in sorted(gpus, key=lambda gpu: gpu["index"])
     ]
-    marked = gpus[gpus["status"].isin(("slow", "unusable"))]
-    labels = [(f"GPU {gpu.index_}", show(float(gpu.slower), "change")) for gpu in marked.rename(columns={"index": "index_"}).itertuples()]
-    return {"name": name, "slot": slot, "cells": cells, "labels": labels}
+    labels = [(f"GPU {gpu['index']}", show(gpu["slower"], "change")) for gpu in cells if gpu["status"] in (SLOW, FAILING)]
+    return {"name": name, "slot": gpus[0]["slot"], "cells": cells, "labels": labels}
 
 
 def tone(slower: float, step: float) -> str:
@@ -165,13 +177,12 @@ def spread_of_gpus(shown: Shown) -> Section:
     lead = (
         "How the GPUs spread, by family and at every point. A GPU that stands apart in one family only is slow in what limits that family."
     )
-    if not shown.found.points:
-        return Section("spread", "How they spread", lead, empty="No point was timed.")
+    if shown.judged.points.empty:
+        return Section("spread", "How they spread", lead, empty="No point was timed by enough GPUs to be compared.")
     chart = distribution(shown)
-    points = by_point(shown.found).sort_values("ratio", ascending=False)
-    labels = shown.gpus["point"].to_numpy()
-    rows = [(*row, labels[row.slowest]) for row in points.head(LISTED).itertuples(index=False)]
-    body = render("survey_spread.html.j2", chart=chart, rows=[dict(zip([*points, "name"], row, strict=True)) for row in rows])
+    points = shown.judged.points.sort_values("most", ascending=False).head(LISTED)
+    labels = dict(zip(shown.gpus["gpu"], shown.gpus["point"], strict=True))
+    body = render("survey_spread.html.j2", chart=chart, rows=points.assign(name=points["slowest"].map(labels)).to_dict("records"))
     return Section("spread", "How they spread", lead, body, [chart])
 
 
@@ -195,7 +206,7 @@ def table(shown: Shown) -> Section:
 
 def glossary(shown: Shown) -> Section:
     """Each column of the table."""
-    described = [column(str(name)) for name in shown.gpus]
+    described = [column(str(name)) for name in shown.gpus if name != "group"]
     groups = [(group, [one for one in described if one.group == group]) for group in GROUPS]
     lead = "Each column of the table of GPUs, its unit in the CSV, and its meaning."
     return Section("glossary", "Glossary", lead, render("glossary.html.j2", groups=[pair for pair in groups if pair[1]]))
