@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": ("reports.compare.compare_command", "compare two runs: which points became slower, faster or wrong"),
     "explain": ("reports.explain", "explain a point's time: tiles and waves, bandwidth, launches, clock, and an unexplained rest"),
     "nightly": ("reports.nightly.nightly_command", "add a run to a history and judge it; the exit code is the verdict"),
+    "survey": ("reports.survey.survey_command", "find the slow GPU of a survey; the exit code is the verdict"),
     "import": ("reports.history.import_command", "add pytest-benchmark's JSON files to a history"),
     "demo-history": ("reports.nightly.demo", "make a simulated history with known changes, to see what `nightly` reports"),
     "calibrate": ("reports.calibrate.calibrate_command", "fit the cost model's constants to runs, and report how good the fit is"),

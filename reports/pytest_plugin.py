@@ -18,6 +18,7 @@ import pytest
 from benches.pytest_plugin.session import KEY, OUT
 from benches.row import Row
 from benches.run.journal import read_journal
+from benches.run.survey_file import is_survey
 from kernels.escaping import one_line
 from kernels.gpus import DEFAULT_GPU
 from kernels.guard import ROOT
@@ -43,6 +44,9 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
         return
     run_dir = found.started.dir
     session.config.stash[REPORT] = reports(found.started.dirs, session.config)
+    if is_survey(run_dir):
+        session.config.stash[SUMMARY], line = survey_summary(run_dir, session.config)
+        session.config.stash[REPORT] += f"\n{line}"
     if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         try:
             inspected = inspect_kernels(run_dir, session.config)
@@ -80,6 +84,23 @@ def report(run_dir: Path, config: pytest.Config) -> str:
         return f"no report ({e.name} is not installed): pip install -r requirements.txt, then {again}"
     except Exception as e:  # the rows are safe in the journal, and the page can be made again
         return one_line(f"no report ({type(e).__name__}: {e}); try: {again}")
+
+
+def survey_summary(run_dir: Path, config: pytest.Config) -> tuple[str, str]:
+    """Returns the verdict on a survey as text, and a line with the command that prints it again. Where it cannot be judged,
+    the summaries of its GPUs stay, and the line says why."""
+    again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
+    try:
+        from reports.survey.survey_text import survey_text
+        from reports.survey.survey_verdict import judge_survey
+
+        return survey_text(judge_survey(run_dir), has_colour(config)), one_line(f"survey: {again}")
+    except ModuleNotFoundError as e:  # on a node that only measures
+        return config.stash.get(
+            SUMMARY, ""
+        ), f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}"
+    except Exception as e:  # the rows are safe in the journals
+        return config.stash.get(SUMMARY, ""), one_line(f"no verdict on the survey ({type(e).__name__}: {e}); try: {again}")
 
 
 def has_colour(config: pytest.Config) -> bool:

@@ -17,6 +17,7 @@ from benches.sweep.shapes import MODEL_KEYS
 from kernels.calibrated import BatchFit, Calibration, StreamFit, TileFit
 from kernels.cpu_model import CpuModel
 from kernels.gpus import Gpu
+from kernels.guard import ROOT
 from kernels.op import Op
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS
@@ -24,6 +25,8 @@ from reports.napkin.keys import ASKS, Key
 from reports.napkin.keys import KEYS as QUESTION_KEYS
 from reports.reference.arguments import arguments, commands_of
 from reports.reference.markdown import code, page, table
+from reports.survey.thresholds import DEFAULT as SURVEY_FILE
+from reports.survey.thresholds import KEYS as SURVEY_KEYS
 from reports.verdict.accepted import KEYS as ACCEPTED_KEYS
 from reports.verdict.thresholds import KEYS as THRESHOLD_KEYS
 
@@ -177,9 +180,15 @@ def questions_text(key: Key) -> str:
 
 def verdicts() -> Iterator[Block]:
     """The keys of thresholds and of accepted changes."""
-    yield ["What `python -m reports nightly` counts as a change that matters, and which changes are known."]
+    yield ["What `python -m reports nightly` and `survey` count as a change, or a slowness, that matters, and which changes are known."]
     yield ["## Thresholds", "", "configs/verdicts/default.yaml, or the file that `--thresholds` names."]
     yield key_table(THRESHOLD_KEYS)
+    yield [
+        "## Surveys",
+        "",
+        f"What `python -m reports survey` calls slow: {SURVEY_FILE.relative_to(ROOT)}, or the file that its `--thresholds` names.",
+    ]
+    yield key_table(SURVEY_KEYS)
     yield ["## Accepted changes", "", "The file that `--accepted` names: a list `accepted` of entries with these keys."]
     yield key_table(ACCEPTED_KEYS)
 
@@ -256,6 +265,6 @@ PAGES: dict[str, tuple[str, str, Callable[[], Iterator[Block]]]] = {  # title, w
     "ops.md": ("Ops", "the sizes, options and implementations of each op", ops),
     "gpu-yaml.md": ("Keys of a GPU, a CPU and a model", "the files of configs/gpus, configs/cpus and configs/models", gpu_yaml),
     "questions.md": ("Keys of a question", "the files of configs/napkin", questions),
-    "verdicts.md": ("Keys of verdicts", "the thresholds of a nightly verdict, and accepted changes", verdicts),
+    "verdicts.md": ("Keys of verdicts", "the thresholds of a nightly verdict and of a survey's, and accepted changes", verdicts),
     "rows.md": ("Fields of a row", "fields of a point's row in a run's journal", rows),
 }

@@ -1,7 +1,7 @@
 """The distribution of healthy GPUs, estimated from a fleet in which some are slow. Pure.
 
-Healthy GPUs are not normally distributed: silicon and cooling give skewed spreads with heavy tails. So each side of the mode has a scale of its
-own, both sides have the tails of a Student's t, and all of it is estimated from the fleet itself.
+Healthy GPUs are not normally distributed: silicon and cooling give skewed spreads with heavy tails. So each side of the mode has a scale
+of its own, both sides have the tails of a Student's t, and all of it is estimated from the fleet itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ BEGIN = 2.5  # scales of the fast side from the median, within which the first e
 SKEW, TAIL = 0.2, 0.08  # what is expected of the logarithm of a skew (standard deviation) and of 1/degrees of freedom (mean)
 LEAST_TAIL, MOST_TAIL = 0.002, 0.6  # 1/degrees of freedom: nearly normal; heavier than a Cauchy's square root of variance allows
 MOST_SKEW = 1.5
+BEGIN_TAIL = 0.05  # where the search begins
 FREEDOM = 0.6  # of n - 1: what a scale is worth that was estimated with a skew and a tail
 LEAST_GPUS = 3  # of two, nothing tells which is slow
 GROUP, LEAST_GROUP = 0.02, 2  # share of the fleet, and GPUs, that are a group rather than the end of a tail
@@ -64,48 +65,57 @@ def healthy(values: Array, alpha: float) -> Healthy:
     A tail that thins out is of the healthy, and is taken in to its end. Where that is a choice, a group of more than GROUP that stands
     apart is slow: a hot row of racks is not how healthy GPUs are spread.
     """
-    apart = _grown(values, GROUP_ALPHA * alpha)
-    if np.count_nonzero(values > apart.above(alpha)) > max(GROUP * len(values), LEAST_GROUP):
-        return apart
-    return _grown(values, alpha)
-
-
-def _grown(values: Array, alpha: float) -> Healthy:
-    """Begins with the values near the median by the scale of the faster half, adds what the estimate does not call unlikely on either side,
-    and estimates again, until nothing is added."""
     ordered = np.sort(values)
     middle, quarter = np.quantile(ordered, (0.5, 0.25))
     near = BEGIN * max(TO_SIGMA * (middle - quarter), FLOOR)
-    low, high = middle - near, max(middle + near, ordered[len(ordered) // 2])
-    first, last = len(ordered), 0
+    begin = _within(ordered, middle - near, max(middle + near, ordered[len(ordered) // 2]))
+    apart, taken = _grown(ordered, begin, GROUP_ALPHA * alpha)
+    if np.count_nonzero(ordered > apart.above(alpha)) > max(GROUP * len(ordered), LEAST_GROUP):
+        return apart
+    return _grown(ordered, taken, alpha)[0]
+
+
+def _grown(ordered: Array, taken: slice, alpha: float) -> tuple[Healthy, slice]:
+    """Takes in what the estimate from the values taken so far does not call unlikely, on either side, until nothing is added. Returns the
+    last estimate and what it is from."""
+    found = None
     while True:
-        wider = min(first, int(np.searchsorted(ordered, low, "left"))), max(last, int(np.searchsorted(ordered, high, "right")))
-        if wider == (first, last):
-            return found
-        first, last = wider
-        found = estimate(ordered[first:last])
-        low, high = -_mirrored(found).above(alpha), found.above(alpha)
+        found = estimate(ordered[taken], found)
+        likely = _within(ordered, -_mirrored(found).above(alpha), found.above(alpha))
+        wider = slice(min(taken.start, likely.start), max(taken.stop, likely.stop))
+        if wider == taken:
+            return found, taken
+        taken = wider
+
+
+def _within(ordered: Array, low: float, high: float) -> slice:
+    return slice(int(np.searchsorted(ordered, low, "left")), int(np.searchsorted(ordered, high, "right")))
 
 
 def _mirrored(found: Healthy) -> Healthy:
     return Healthy(-found.mode, found.slow, found.fast, found.tail, found.n)
 
 
-def estimate(values: Array) -> Healthy:
-    """Returns the likeliest distribution of values that are all healthy, given what is expected of skews and tails."""
+def estimate(values: Array, near: Healthy | None = None) -> Healthy:
+    """Returns the likeliest distribution of values that are all healthy, given what is expected of skews and tails. near: an estimate from
+    most of the values, to begin with."""
     n = len(values)
     middle, quarter = np.quantile(values, (0.5, 0.25))
     scale = max(TO_SIGMA * float(middle - quarter), FLOOR)
-    z = (values - middle) / scale
+    start = np.array([0.0, 0.0, 0.0, np.log(BEGIN_TAIL)])
+    if near is not None:
+        logs = np.log([near.fast / scale, near.slow / scale])
+        start = np.array([(near.mode - middle) / scale, logs.mean(), (logs[1] - logs[0]) / 2, np.log(near.tail)])
     limits = [(-5.0, 5.0), (-5.0, 6.0), (-MOST_SKEW, MOST_SKEW), (np.log(LEAST_TAIL), np.log(MOST_TAIL))]
-    start = np.array([0.0, 0.0, 0.0, np.log(0.05)])
-    mode, log_scale, skew, log_tail = minimize(_unlikely, start, (z,), "L-BFGS-B", jac=True, bounds=limits).x
+    start = np.clip(start, *np.transpose(limits))
+    mode, log_scale, skew, log_tail = minimize(_unlikely, start, ((values - middle) / scale,), "L-BFGS-B", jac=True, bounds=limits).x
     fast, slow = (max(float(scale * np.exp(log_scale + sign * skew)), FLOOR) for sign in (-1, 1))
     return Healthy(float(middle + scale * mode), fast, slow, float(np.exp(log_tail)), n)
 
 
 def _unlikely(parameters: Array, z: Array) -> tuple[float, Array]:
-    """Minus the logarithm of the posterior density, and its gradient, by mode, log scale, skew (half the log ratio of the scales), log tail."""
+    """Minus the logarithm of the posterior density, and its gradient, by mode, log scale, skew (half the log ratio of the scales) and log
+    tail."""
     mode, log_scale, skew, log_tail = parameters
     n, tail = len(z), float(np.exp(log_tail))
     freedom = 1 / tail

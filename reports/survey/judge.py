@@ -24,7 +24,7 @@ LEAST_SHARE = 0.5  # of a group's GPUs that timed a point, for it to count; of t
 MEDIAN_VARIANCE = np.pi / 2  # of a median over that of a mean of as many normal values
 MOST_PRIOR = 50.0  # points that the other GPUs' scatter may weigh at most
 Z95 = 1.96
-FOUND = 0.95  # share of slow GPUs that is found, at the slowness that `spreads` gives
+FOUND = 0.96  # for 95% of slow GPUs to be found: the limit is an estimate too, and slow GPUs move it
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 NAMED = 4  # in a sentence
 
@@ -33,14 +33,20 @@ NAMED = 4  # in a sentence
 class Judged:
     """A survey's verdict. Ratios are of times to the fleet's median: 1.03 is 3% slower.
 
-    gpus: a line a GPU: `gpu`, `group`, `state`, `slower` (over all points), its 95% interval `slower_low` and `slower_high`, `slower <family>`
-    of each family, `p` (of a healthy GPU, over all points and families together), `families` (those in which it is slow; a GPU that is
-    slow, or watched, without one is so over all points only), `worst` (the largest of the ratios for which it is), `points` that count,
-    `throttled`, `noisy` and `failed` points (failed: most others time them), and `reason`.
-    points: a line a group and point that counts: `group`, `point`, `family`, `gpus`, `median_s`, `spread`, QUANTILES and `most` as ratios, `slowest`.
-    spreads: a line a group and family, and one for ALL: `group`, `family`, `points`, `gpus`, `spread` of the healthy (a standard deviation,
-    of the slow side), QUANTILES and `most`, `limit` (the ratio beyond which a GPU is slow), `detectable` (the ratio found in FOUND).
-    groups: a line a group: `group`, `gpus`, `points`, and KIND as far as known. Suspect: why not to trust the verdict, a line each.
+    gpus: a line a GPU:
+        `gpu` (UUID), `group`, `state` (of STATES);
+        `slower` (over all points), its 95% interval `slower_low` to `slower_high`, and `slower <family>` of each family;
+        `p` of a healthy GPU to be as slow, over all points and families together;
+        `families` in which it is slow, or watched: empty for one that is so over all points only; `worst`, the largest of those ratios;
+        `points` that count, `noisy`, `throttled` and `failed` ones (failed: most others time them);
+        `reason` of one that could not be judged.
+    points: a line a group and point that counts: `group`, `point`, `family`, `gpus`, `median_s`, `spread`, QUANTILES and `most` as ratios,
+        and `slowest`, the UUID of that GPU.
+    spreads: a line a group and family, and one for ALL: `group`, `family`, `points`, `gpus`, `spread` of the healthy (a scale of the slow
+        side, of log times), QUANTILES and `most`, `limit` (the ratio from which a GPU is slow), `detectable` (the one found in 95% of
+        cases).
+    groups: a line a group: `group`, `gpus`, `points`, and KIND as far as it is known.
+    suspect: why not to trust the verdict, a line each.
     """
 
     gpus: pd.DataFrame
@@ -93,18 +99,28 @@ class Tested:
 
 
 def judge(rows: pd.DataFrame, thresholds: Thresholds, boards: pd.DataFrame | None = None) -> Judged:
-    """rows: a line a GPU and point: `gpu`, `model`, `point`, `family`, `status`, `median_s`; boards: a line a GPU, with KIND's other columns. GPUs
-    without a row are judged unusable."""
+    """rows: a line a GPU and point: `gpu`, `model`, `point`, `family`, `status`, `median_s`. boards: a line a GPU, with KIND's columns, and
+    `status` and `reason` of survey.json; None: GPUs differ by model only, and each has rows."""
     known = _known(rows, boards)
     kind = [name for name in KIND if name in known]
     numbers = known.groupby(kind, dropna=False, sort=False).ngroup().to_numpy()
     shares = thresholds.accused_share(len(known)), thresholds.watched_share(len(known))
     parts = [_judge_group(number, rows, known[numbers == number], thresholds, shares) for number in range(numbers.max(initial=-1) + 1)]
     gpus, points, spreads = (pd.concat([part[i] for part in parts], ignore_index=True) for i in range(3))
-    groups = known.assign(group=numbers).groupby("group").agg(**{name: (name, "first") for name in kind}, gpus=("gpu", "size")).reset_index()
+    groups = (
+        known.assign(group=numbers).groupby("group").agg(**{name: (name, "first") for name in kind}, gpus=("gpu", "size")).reset_index()
+    )
     groups = groups.assign(points=groups["group"].map(points["group"].value_counts()).fillna(0).astype(int))
-    gpus = known[["gpu"]].merge(gpus, on="gpu", how="left", validate="1:1")
+    gpus = _lost(known[["gpu"]].merge(gpus, on="gpu", how="left", validate="1:1"), boards)
     return Judged(gpus, points, spreads, groups, tuple(_suspect(gpus, groups)))
+
+
+def _lost(gpus: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
+    """With the reason of a GPU that could not be judged since it was lost, as survey.json gives it."""
+    if boards is None or "status" not in boards:
+        return gpus
+    lost = (boards["status"] == "lost").to_numpy() & (gpus["state"] == UNUSABLE).to_numpy()
+    return gpus.assign(reason=gpus["reason"].where(~lost, "lost: " + boards["reason"].fillna("reason not known").reset_index(drop=True)))
 
 
 def _known(rows: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
@@ -115,7 +131,9 @@ def _known(rows: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
     return boards[["gpu", *kind]].astype(object).reset_index(drop=True)
 
 
-def _judge_group(number: int, rows: pd.DataFrame, known: pd.DataFrame, thresholds: Thresholds, shares: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _judge_group(
+    number: int, rows: pd.DataFrame, known: pd.DataFrame, thresholds: Thresholds, shares: tuple[float, float]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The part of `gpus`, `points` and `spreads` for one group; rows: of every group."""
     names = known["gpu"].to_numpy(object)
     line = pd.Index(names).get_indexer(rows["gpu"].astype(object))
@@ -131,7 +149,7 @@ def _judge_group(number: int, rows: pd.DataFrame, known: pd.DataFrame, threshold
     counts = counting(log_s)
     relative = log_s[:, counts] - medians(log_s[:, counts].T)
     tested = tests(relative, family[counts], thresholds, shares)
-    gpus = _gpus(names, relative, tested).assign(group=number)
+    gpus = states(names, relative, tested).assign(group=number)
     for name in ("noisy", "throttled"):
         gpus[name] = np.bincount(line[status == name], minlength=len(names))
     gpus["failed"] = _failures(line, column, status, timed, len(names))
@@ -192,7 +210,7 @@ def _extra(error: Array, judged: NDArray[np.bool_]) -> Array:
     return np.nan_to_num(np.maximum(error**2 - np.nanmedian(error[judged]) ** 2, 0.0))
 
 
-def _gpus(names: NDArray[np.object_], relative: Array, tested: Mapping[str, Tested]) -> pd.DataFrame:
+def states(names: NDArray[np.object_], relative: Array, tested: Mapping[str, Tested]) -> pd.DataFrame:
     """State, ratios and families of each GPU; the state of one that was not judged is UNUSABLE."""
     count = len(names)
     over_all = levels(relative)
@@ -211,7 +229,7 @@ def _gpus(names: NDArray[np.object_], relative: Array, tested: Mapping[str, Test
     p, worst = np.full(count, np.nan), np.full(count, np.nan)
     slow, watch = ({name: np.zeros(count, bool) for name in tested} for _ in range(2))
     for name, one in tested.items():
-        matters, value = one.level.value > one.least, one.level.value
+        matters = one.level.value > one.least
         slow[name] = (one.p <= one.accused) & matters
         watch[name] = (one.p <= one.accused) | ((one.p <= one.watched) & matters)
         p = np.fmin(p, np.minimum(one.p * len(tested), 1.0))
@@ -235,7 +253,8 @@ def _failures(line: Array, column: Array, status: Array, timed: Array, gpus: int
 
 def _explained(gpus: pd.DataFrame, rows: Array, points: int) -> pd.DataFrame:
     """With `reason`, why a GPU could not be judged; None for the others. rows: of each GPU."""
-    reasons = [None if state != UNUSABLE else _why(int(have), int(used), points) for state, have, used in zip(gpus["state"], rows, gpus["points"])]
+    lines = zip(gpus["state"], rows, gpus["points"], strict=True)
+    reasons = [_why(int(have), int(used), points) if state == UNUSABLE else None for state, have, used in lines]
     return gpus.assign(reason=pd.Series(reasons, gpus.index, dtype=object))
 
 

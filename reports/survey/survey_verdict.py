@@ -1,0 +1,62 @@
+"""A survey, judged: the verdict on its rows, and what its files tell of how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from kernels.listed import first_of
+from reports.survey.judge import Judged, doubted, judge
+from reports.survey.neighbours import conditions, differing
+from reports.survey.survey_history import add_survey, before, surveys
+from reports.survey.survey_run import SurveyRun, read_run
+from reports.survey.thresholds import Thresholds, load_thresholds
+from reports.survey.words import name_of
+
+NAMED = 4  # GPUs in a sentence
+
+
+@dataclass(frozen=True)
+class SurveyVerdict:
+    """A survey's verdict with what stands beside it. differences: of each accused GPU by UUID, worst first. history: for each GPU that
+    earlier surveys judged, how often (`judged`) and how often it was slow (`slow`); empty without a history."""
+
+    run: SurveyRun
+    judged: Judged
+    differences: dict[str, list[str]]
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["judged", "slow"]))
+    notes: tuple[str, ...] = ()
+
+
+def judge_survey(
+    run_dir: Path, inventory: Path | None = None, history: Path | None = None, thresholds: Thresholds | None = None
+) -> SurveyVerdict:
+    """Reads and judges a survey, and adds it to the history. Raises RunError where it is not one, OSError for a history that cannot be
+    written."""
+    run = read_run(run_dir, inventory)
+    judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
+    table = conditions(run.rows, run.boards)
+    differences = {gpu: [str(one) for one in differing(table, gpu)] for gpu in judged.accused["gpu"]}
+    verdict = SurveyVerdict(run, judged, differences, notes=run.problems)
+    if history is None:
+        return verdict
+    survey = add_survey(history, run, judged)
+    lines, notes = surveys(history)
+    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes))
+
+
+def _ended(run: SurveyRun) -> Iterator[str]:
+    """How the survey ended, where that is not at its last point on every GPU."""
+    if run.file.finished_utc is None:
+        yield "the survey is not finished: it is under way, or was killed; resume it, or judge it when it ends"
+    elif run.file.interrupted:
+        yield "the survey was interrupted before its last point; resume it"
+    boards = run.boards
+    with_rows = boards["gpu"].isin(run.rows["gpu"].astype(str).unique())
+    lost = boards[(boards["status"] == "lost") & with_rows]
+    if len(lost):
+        names = [f"{name_of(gpu)} ({gpu['reason']})" for _, gpu in lost.iterrows()]
+        yield f"lost during the survey: {first_of(names, NAMED)}"
