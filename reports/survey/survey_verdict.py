@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from benches.run.journal import NAME as JOURNAL
+from benches.run.survey_file import NAME, is_survey
 from kernels.listed import first_of
+from reports.refusal import RunError
 from reports.survey.judge import Judged, doubted, judge
 from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_history import add_survey, before, surveys
@@ -36,6 +39,7 @@ def judge_survey(
 ) -> SurveyVerdict:
     """Reads and judges a survey, and adds it to the history. Raises RunError where it is not one, OSError for a history that cannot be
     written."""
+    _check_is_survey(run_dir)
     run = read_run(run_dir, inventory)
     judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
     table = conditions(run.rows, run.boards)
@@ -46,6 +50,20 @@ def judge_survey(
     survey = add_survey(history, run, judged)
     lines, notes = surveys(history)
     return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes))
+
+
+def _check_is_survey(run_dir: Path) -> None:
+    """Raises RunError, which says what to do, for a folder that holds something else."""
+    if is_survey(run_dir):
+        return
+    if not run_dir.is_dir():
+        raise RunError(f"{run_dir}: no such directory")
+    if (run_dir / JOURNAL).exists():
+        raise RunError(
+            f"{run_dir}: a run, and a survey needs several GPUs that measured the same points: measure with --gpus all, or judge this run "
+            "with `python -m reports nightly`"
+        )
+    raise RunError(f"{run_dir}: holds no {NAME}: name the folder that `pytest benches/ --gpus all` or `python -m benches fleet` wrote")
 
 
 def _ended(run: SurveyRun) -> Iterator[str]:
