@@ -108,7 +108,7 @@ def run_survey(given: argparse.Namespace) -> int:
     codes = [_gpu_page(given.run_dir / gpu.directory) for gpu in measured]
     out = given.out or given.run_dir / NAME
     with writing(out):
-        write_page(verdict.run, verdict.judged, out)
+        write_page(verdict.run, verdict.judged, out, verdict.past)
     for problem in verdict.notes:
         print(f"warning: {problem}", file=sys.stderr)
     print(out)

@@ -33,6 +33,9 @@ class FleetHistory:
     logs: Array
 
 
+NO_HISTORY = FleetHistory([], [], np.empty(0), np.empty((0, 0)))
+
+
 def against_fleet(tonight: Array) -> Array:
     """tonight: log seconds [series, GPUs], NaN where not timed. Of each GPU the median ratio to the median over the GPUs, over the series
     that at least two of them timed; NaN where there is none."""
@@ -63,8 +66,8 @@ def _days(times: pd.Series) -> Array:
 
 
 def trends(history: FleetHistory) -> pd.DataFrame:
-    """Returns a line a GPU, by its name: `times` in which it was measured, `first` and `last` of them, `change` over that span as a ratio by
-    the line through them, `p` of one that keeps its speed, and whether it is `becoming` slower.
+    """Returns a line a GPU, by its name: `times` at which it was measured, `first` and `last` of them, `change` over that span as a ratio
+    by the line through them, `p` of one that keeps its speed, and whether it is `becoming` slower.
 
     The line is Theil and Sen's: the median of the slopes of all pairs, which one bad survey does not bend. Its noise is what the GPU's own
     times leave, moderated over the GPUs, and counts how alike consecutive times are.

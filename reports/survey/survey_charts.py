@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import plotly.graph_objects as go
 
 from reports.charts import BARE, HOVER, Chart, View
 from reports.palette import GUIDE
+from reports.survey.fleet_history import FleetHistory, becoming
 from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH
 from reports.survey.shown import ATTENTION, FAILING, SLOWER, Shown
 from reports.units import show
@@ -19,6 +22,7 @@ STATE_MARKS = {  # colour and shape, so that neither stands alone
     **{SLOW: ("#d55e00", "triangle-up"), FAILING: ("#b5659a", "x"), WATCH: ("#e09a12", "diamond"), UNUSABLE: ("#7f8790", "x-thin-open")},
     FINE: ("#1a73c8", "circle"),
 }
+HUES = ("#1a73c8", "#d55e00", "#009e73", "#b5659a", "#e09a12", "#3c9fdc", "#7f8790", "#8a5a00")  # of lines
 WIDTH = 0.32  # of a family's strip, half of it
 LABELLED = 12  # GPUs that have their name beside their mark
 
@@ -90,18 +94,7 @@ def _by_point(shown: Shown) -> go.Figure:
     points = shown.judged.points.sort_values(["family", "group", "q95"]).reset_index(drop=True)
     row_of = pd.Series(shown.gpus.index, index=shown.gpus["gpu"])
     x = np.arange(len(points))
-    traces = []
-    for low, high, opacity, words in (("q05", "q95", 0.18, "90% of the GPUs"), ("q25", "q75", 0.35, "50% of the GPUs")):
-        fill = f"rgba(26,115,200,{opacity})"
-        for name, how in ((low, None), (high, "tonexty")):
-            traces.append(
-                go.Scatter(
-                    x=x,
-                    y=_percent(points[name]),
-                    **{"mode": "lines", "line": {"width": 0, "shape": "hvh"}, "fill": how, "fillcolor": fill, "hoverinfo": "skip"},
-                    **{"name": words, "showlegend": how is not None},
-                )
-            )
+    traces = _bands(x, *(_percent(points[name]) for name in ("q05", "q25", "q75", "q95")))
     slowest = row_of[points["slowest"]].to_numpy()
     traces.append(_of_points(shown, points, x, slowest, points["most"].to_numpy(), "slowest GPU of the point", (GUIDE, "line-ew-open")))
     for state in (WATCH, SLOW):
@@ -174,3 +167,51 @@ def _figure(traces: Sequence[go.Scatter], across: dict[str, object]) -> go.Figur
             "yaxis": down,
         },
     )
+
+
+def over_surveys(past: FleetHistory, found: pd.DataFrame, labels: Mapping[str, str]) -> Chart:
+    """Each GPU's slowness over the surveys: a line each where they are few, else a band of the fleet and lines of those that are becoming
+    slower. found: of `trends`; labels: names by UUID."""
+    percent = 100 * (np.exp(past.logs) - 1)
+    few = len(past.gpus) <= len(HUES)
+    shown = list(past.gpus) if few else list(becoming(found).index[: len(HUES)])
+    traces: list[go.Scatter] = [] if few else _bands(past.times, *quantiles(percent))
+    for gpu, hue in zip(shown, HUES, strict=False):
+        name = html.escape(labels.get(gpu, gpu))
+        line = percent[past.gpus.index(gpu)]
+        traces.append(
+            go.Scatter(
+                x=past.times,
+                y=[None if np.isnan(value) else round(float(value), 4) for value in line],
+                **{"mode": "lines+markers", "name": name, "line": {"width": 1.6, "color": hue}, "marker": {"size": 5}},
+                hovertemplate=f"{name}<br>%{{x}}: %{{y:+.2f}}%<extra></extra>",
+            )
+        )
+    slower = int(found["becoming"].sum())
+    alt = f"How much slower {len(past.gpus):,} GPUs were than the fleet, over {len(past.times)} surveys; {slower} become slower."
+    note = "" if few else "The bands hold 50% and 90% of the GPUs of each survey."
+    across = {"type": "date", "nticks": 8, "automargin": True, "zeroline": False, "showgrid": False}
+    return Chart("past", alt, [View("past", _figure(traces, across), 340)], legend=False, note=note)
+
+
+def quantiles(percent: np.ndarray) -> np.ndarray:
+    """5%, 25%, 75% and 95% of each column; NaN where it has no value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.round(np.nanquantile(percent, (0.05, 0.25, 0.75, 0.95), axis=0), 4)
+
+
+def _bands(x: Any, low: np.ndarray, quarter: np.ndarray, upper: np.ndarray, high: np.ndarray) -> list[go.Scatter]:
+    """90% and 50% of the GPUs."""
+    traces = []
+    for bottom, top, opacity, words in ((low, high, 0.18, "90% of the GPUs"), (quarter, upper, 0.35, "50% of the GPUs")):
+        for values, how in ((bottom, None), (top, "tonexty")):
+            traces.append(
+                go.Scatter(
+                    x=x,
+                    y=values,
+                    **{"mode": "lines", "line": {"width": 0}, "fill": how, "fillcolor": f"rgba(26,115,200,{opacity})", "hoverinfo": "skip"},
+                    **{"name": words, "showlegend": how is not None},
+                )
+            )
+    return traces

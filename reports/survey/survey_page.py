@@ -11,19 +11,20 @@ from kernels.writing import write_text
 from reports.page import page
 from reports.palette import SURVEYED
 from reports.payload import libraries, pack, payload
+from reports.survey.fleet_history import NO_HISTORY, FleetHistory
 from reports.survey.judge import FINE, Judged
 from reports.survey.shown import GROUPS, Shown, column, shown
 from reports.survey.survey_run import SurveyRun
-from reports.survey.survey_sections import accused, glossary, layout, page_of, spread_of_gpus, summary, table
+from reports.survey.survey_sections import accused, glossary, layout, page_of, past_surveys, spread_of_gpus, summary, table
 from reports.survey.words import headline
 
 SCRIPTS = ("theme", "data", "copy", "charts", "detail", "table", "survey")  # in the order in which they need one another
 TONES = {0: "good", 1: "bad", 3: "caution"}  # of an exit code
 
 
-def write_page(run: SurveyRun, judged: Judged, out: Path) -> None:
-    """One HTML file that loads nothing. Raises OSError where it cannot be written."""
-    write_text(out, html(shown(run, judged), out.parent))
+def write_page(run: SurveyRun, judged: Judged, out: Path, past: FleetHistory = NO_HISTORY) -> None:
+    """One HTML file that loads nothing. past: the surveys of a history up to this one. Raises OSError where it cannot be written."""
+    write_text(out, html(shown(run, judged), out.parent, past))
 
 
 def needs_a_look(judged: Judged) -> set[str]:
@@ -32,9 +33,17 @@ def needs_a_look(judged: Judged) -> set[str]:
     return set(gpus.loc[(gpus["state"] != FINE) | (gpus["failed"] > 0), "gpu"])
 
 
-def html(shown: Shown, folder: Path) -> str:
+def html(shown: Shown, folder: Path, past: FleetHistory = NO_HISTORY) -> str:
     """The whole page. folder: where it will lie, for links to the GPUs' pages."""
-    made = [summary(shown), accused(shown, folder), layout(shown), spread_of_gpus(shown), table(shown), glossary(shown)]
+    made = [
+        summary(shown),
+        accused(shown, folder),
+        layout(shown),
+        spread_of_gpus(shown),
+        past_surveys(shown, past),
+        table(shown),
+        glossary(shown),
+    ]
     sections = [section for section in made if section is not None]
     pages = [page_of(shown, row, folder) for row in range(len(shown.gpus))]
     frame = shown.gpus.drop(columns="group").assign(page=pd.Series(pages, shown.gpus.index, dtype=object))

@@ -11,11 +11,12 @@ from reports.page import relative, render
 from reports.palette import SURVEYED
 from reports.section import Section
 from reports.survey.families import ALL
+from reports.survey.fleet_history import LEAST_CHANGE, LEAST_TIMES, FleetHistory, trends
 from reports.survey.inventory import PLACES
 from reports.survey.judge import SLOW, WATCH
 from reports.survey.shown import ATTENTION, FAILING, GROUPS, SLOWER, Shown, about, column
-from reports.survey.survey_charts import distribution
-from reports.survey.words import common_place, failing, place, slower, slowness
+from reports.survey.survey_charts import distribution, over_surveys
+from reports.survey.words import common_place, failing, place, slower, slowness, trend_lines
 from reports.units import show
 
 CARDS = 12  # accused GPUs that have a card; the table has all
@@ -184,6 +185,21 @@ def spread_of_gpus(shown: Shown) -> Section:
     labels = dict(zip(shown.gpus["gpu"], shown.gpus["point"], strict=True))
     body = render("survey_spread.html.j2", chart=chart, rows=points.assign(name=points["slowest"].map(labels)).to_dict("records"))
     return Section("spread", "How they spread", lead, body, [chart])
+
+
+def past_surveys(shown: Shown, past: FleetHistory) -> Section | None:
+    """Which GPUs are becoming slower, over the surveys of a history; None where there is none but this survey."""
+    if len(past.times) < 2:
+        return None
+    found = trends(past)
+    labels = dict(zip(shown.gpus["gpu"], shown.gpus["point"], strict=True))
+    chart = over_surveys(past, found, labels)
+    lead = (
+        f"The time of each GPU over the fleet's, over {len(past.times)} surveys. A GPU is becoming slower where the line through its times "
+        f"rises by more than chance explains, and by {show(1 + LEAST_CHANGE, 'change')} or more; {LEAST_TIMES} surveys are needed."
+    )
+    body = render("survey_past.html.j2", chart=chart, lines=trend_lines(past, shown.run.boards), enough=len(past.times) >= LEAST_TIMES)
+    return Section("past", "Over the surveys", lead, body, [chart])
 
 
 def table(shown: Shown) -> Section:
