@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -21,10 +21,13 @@ from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import missing_for_cuda
 from benches.sweep.load import Sweep
 from benches.timing.expected import expected_samples, sampling_s
+from benches.timing.physics import bound_s
 from benches.units import bytes_text, time_text
 from kernels.cost_model import Prediction, predict
 from kernels.escaping import cell
 from kernels.gpus import Gpu
+from kernels.loop_work import LoopWork
+from kernels.matmul.choice import choose_for, is_tunable
 from kernels.op import Point
 from kernels.registry import OPS, impl_of
 from kernels.support import Platform
@@ -41,7 +44,10 @@ TRITON_COMPILE_S = 0.35  # of each specialisation that Triton has not met before
 
 LONGEST = 5  # points that the summary lists
 FIXED = ("point", "op", "impl", "precision")
-COSTS = ("flops", "bytes", "memory_bytes", "intensity", "napkin_s", "roofline_s", "predicted_s", "bound", "fits", "unsupported")
+COSTS = (
+    *("flops", "bytes", "memory_bytes", "intensity", "napkin_s", "roofline_s", "predicted_s", "bound", "fits", "unsupported"),
+    *("bound_s", "bound_limited_by"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,7 @@ class Plan:
     unsupported: tuple[str, ...]  # why the point cannot run, "" where it can
     fits: np.ndarray  # bool: the GPU's memory holds the point
     settings: Settings
+    loops: Mapping[str, Sequence[LoopWork]] = field(default_factory=dict)  # of compiled Triton kernels, by the id of their point
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -99,6 +106,22 @@ class Plan:
                 first.setdefault((point.op, point.impl, point.precision, options, sizes), i)
         return tuple(first.values())
 
+    @cached_property
+    def in_triton(self) -> tuple[int, ...]:
+        """Points that a Triton kernel would compute."""
+        return tuple(i for i in np.flatnonzero(self.runs).tolist() if impl_of(self.points[i]).language == "triton")
+
+    @cached_property
+    def bounds(self) -> dict[int, tuple[float, str]]:
+        """The least seconds of points' compiled kernels, and what limits them, where their main loops are known."""
+        found = {i: self._bound(self.points[i]) for i in self.in_triton if self.loops.get(self.points[i].id)}
+        return {i: bound for i, bound in found.items() if bound}
+
+    def _bound(self, point: Point) -> tuple[float, str] | None:
+        platform = Platform("cuda", self.gpu.compute_capability)
+        config = str(choose_for(point, self.gpu.sm_count, platform)) if is_tunable(point) else None
+        return bound_s(point, OPS[point.op].cost(point, "cuda"), self.gpu, "cold", config, self.loops[point.id])
+
     @property
     def total_s(self) -> float:
         """Seconds for the whole sweep."""
@@ -140,6 +163,7 @@ def rows(plan: Plan) -> Iterator[dict[str, object]]:
             "bound": p.bound[i],
             "fits": "true" if plan.fits[i] else "false",
             "unsupported": plan.unsupported[i],
+            **dict(zip(("bound_s", "bound_limited_by"), plan.bounds.get(i, ("", "")), strict=True)),
         }
 
 
@@ -163,6 +187,30 @@ def show(plan: Plan, console: Console) -> None:
         f"[bold]{escape(plan.sweep.name)} on {plan.gpu.name}: {int(plan.runs.sum())} of {len(plan.points)} points run, "
         f"about {time_text(plan.total_s)} in all[/bold]\n{_sampling_line(plan)}\n{_rest_line(plan)}",
         highlight=False,
+    )
+    if plan.in_triton:
+        console.print(_bounds_line(plan), markup=False, highlight=False)
+
+
+def _bounds_line(plan: Plan) -> str:
+    """How many Triton points have a bound of their own, and which of them is the furthest from what a library is predicted to take."""
+    total = len(plan.in_triton)
+    compiled = sum(plan.points[i].id in plan.loops for i in plan.in_triton)
+    if not compiled:
+        return (
+            f"bounds: no kernel of the {total} Triton points was compiled here; --bounds compiles for {plan.gpu.name} and keeps the result"
+        )
+    rest = f"; {total - compiled} were not compiled here, which --bounds does" if compiled < total else ""
+    text = f"bounds: {len(plan.bounds)} of {total} Triton points have one by the machine code of their kernels{rest}."
+    above = {i: seconds / plan.prediction.predicted_s[i] for i, (seconds, _) in plan.bounds.items()}
+    worst = max(above, key=above.__getitem__, default=None)
+    if worst is None or above[worst] <= 1:
+        return text
+    seconds, limit = plan.bounds[worst]
+    slow = sum(ratio > 1 for ratio in above.values())
+    return (
+        f"{text} {slow} cannot reach what a library is predicted to take; the furthest, {plan.points[worst].id}, takes at least "
+        f"{time_text(seconds)}, limited by {limit}, where {time_text(float(plan.prediction.predicted_s[worst]))} is predicted."
     )
 
 

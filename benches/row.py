@@ -156,6 +156,11 @@ class Row(BaseModel):
         default=None,
         description="Who chose `config`: `rule`, the code, or `tuned`, the file of `--tuned`; null where the kernel does not record it.",
     )
+    loops: list[dict[str, float]] = Field(
+        default=[],
+        description="What one pass of the main loop of each Triton kernel that ran on a GPU asks of an SM, by its machine code: FLOPs, "
+        "instructions that are issued, bytes in shared memory, bytes loaded (kernels/loop_work.py). Empty where it is not known.",
+    )
 
     @model_validator(mode="after")
     def derive(self) -> Self:

@@ -37,8 +37,9 @@ from kernels.code_rules import (
 )
 from kernels.compilation import ALIGNMENT, Compilation, Function, innermost
 from kernels.gpus import Gpu
-from kernels.kernel_bound import Bound, Occupancy, bound, occupancy
-from kernels.machine_code import MachineCode, disassemble, number, parse_machine_code
+from kernels.kernel_bound import Occupancy, bound, occupancy
+from kernels.loop_work import Bound
+from kernels.machine_code import MachineCode, number
 
 WARP = 32  # threads
 
@@ -52,6 +53,7 @@ class Cubin:
     shared_bytes: int  # a block
     seconds: float  # that compiling took
     dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
+    warps: int = 0  # of a block, those among them that Triton adds to what was asked for: warps that only load
     wait_depth: int | None = None  # groups of warpgroup products that Triton lets run on where it waits; None: it never waits
     specialises: bool = False  # asked for warps that only load
     entry: Path | None = None  # where its verdict is kept
@@ -150,27 +152,16 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
         return Finding(compilation, "fail", [f"does not compile: {_compilers_reason(error)}"])
     seconds, ttir, ptx = time.perf_counter() - start, compiled.asm["ttir"], compiled.asm["ptx"]
     dots, wait_depth, specialises = dot_precisions(ttir), requested_wait(ptx), specialises_warps(ttir)
-    return Cubin(compilation, compiled.asm["cubin"], compiled.metadata.shared, seconds, dots, wait_depth, specialises, entry)
-
-
-def read_machine_code(cubins: Sequence[Cubin], capability: tuple[int, int]) -> list[MachineCode]:
-    """The machine code of each cubin, from the cache where it was read before. Raises CalledProcessError where a tool of triton's package
-    cannot read one of them."""
-    entries = [machine_code_cache.entry(cubin.elf, cubin.shared_bytes) for cubin in cubins]
-    found = {path: code for path in entries if (code := machine_code_cache.load(path))}
-    new = [(path, cubin) for path, cubin in dict(zip(entries, cubins, strict=True)).items() if path not in found]
-    texts = disassemble([cubin.elf for _, cubin in new], capability) if new else ()
-    for (path, cubin), text in zip(new, texts, strict=True):
-        found[path] = parse_machine_code(text, cubin.shared_bytes)
-        machine_code_cache.store(path, found[path])
-    return [found[path] for path in entries]
+    metadata = compiled.metadata
+    return Cubin(compilation, compiled.asm["cubin"], metadata.shared, seconds, dots, metadata.num_warps, wait_depth, specialises, entry)
 
 
 def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:
     """Disassembles and judges the cubins; a verdict that is there already stays."""
     cubins = [one for one in built if isinstance(one, Cubin)]
     try:
-        codes = dict(zip(map(id, cubins), read_machine_code(cubins, gpu.compute_capability) if cubins else (), strict=True))
+        read = machine_code_cache.read([(cubin.elf, cubin.shared_bytes) for cubin in cubins], gpu.compute_capability)
+        codes = dict(zip(map(id, cubins), read, strict=True))
     except (subprocess.CalledProcessError, ValueError, struct.error) as error:
         if len(built) == 1:
             return [Finding(cubins[0].compilation, "fail", [f"cannot be disassembled: {_first_line(error)}"])]
@@ -183,7 +174,7 @@ def _verdict(cubin: Cubin, code: MachineCode, gpu: Gpu) -> Finding:
     reasons += judge_wait(cubin.compilation, cubin.wait_depth, code) + judge_warps(cubin.specialises, code)
     if cubin.compilation.expects == "recorded":
         reasons += judge_dots(cubin.dots, cubin.compilation.precision, code)
-    held = occupancy(code.registers, code.shared_bytes, cubin.compilation.num_warps, gpu)
+    held = occupancy(code.registers, code.shared_bytes, cubin.warps, gpu)
     best = bound(code.loop, cubin.compilation.num_warps, held.blocks, cubin.compilation.precision, gpu) if code.loop and held else None
     finding = Finding(cubin.compilation, "fail" if reasons else "pass", reasons, code, cubin.seconds, held, best)
     if cubin.entry:

@@ -18,6 +18,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.gpus import DEFAULT_GPU, GPU_DIR, Gpu
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)  # read when triton decorates a kernel, so once, at import
 INTEGERS = {torch.int8: "i8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64"}
@@ -25,13 +26,13 @@ POINTEES = INTEGERS | {getattr(torch, p.torch_dtype): p.triton_dtype for p in PR
 ALIGNMENT = 16  # Triton specialises on multiples of 16: elements of a size or stride, bytes of a pointer
 
 
-_target: ContextVar[int | None] = ContextVar("target", default=None)
+_target: ContextVar[Gpu | None] = ContextVar("target", default=None)
 
 
 @contextmanager
 def compiling_for(gpu: Gpu | None) -> Iterator[None]:
-    """Inside the `with` block, `sm_count_of` returns this GPU's count (None: the default GPU's) for tensors that are not on a GPU."""
-    token = _target.set(gpu.sm_count if gpu else None)
+    """Inside the `with` block, `sm_count_of` and `platform_of` return those of this GPU (None: the default one) for tensors elsewhere."""
+    token = _target.set(gpu)
     try:
         yield
     finally:
@@ -41,16 +42,30 @@ def compiling_for(gpu: Gpu | None) -> Iterator[None]:
 def sm_count_of(tensor: torch.Tensor) -> int:
     """The number of streaming multiprocessors (SMs) of the GPU that holds a tensor. For a tensor that is not on a GPU (interpreter, fake
     tensor, meta device): that of the GPU that is compiled for, or of the default one."""
-    if tensor.is_cuda and type(tensor) is torch.Tensor:  # a fake tensor's type differs
+    if _on_a_board(tensor):
         return torch.cuda.get_device_properties(tensor.device).multi_processor_count
-    return _target.get() or _default_sm_count()
+    target = _target.get()
+    return target.sm_count if target else int(_default_gpu()["sm_count"])
+
+
+def platform_of(tensor: torch.Tensor) -> Platform:
+    """The kind and compute capability of the GPU that holds a tensor; of others those of the same GPU as in `sm_count_of`."""
+    if _on_a_board(tensor):
+        return Platform("cuda", torch.cuda.get_device_capability(tensor.device))
+    target = _target.get()
+    major, minor = target.compute_capability if target else _default_gpu()["compute_capability"]
+    return Platform("cuda", (major, minor))
+
+
+def _on_a_board(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda and type(tensor) is torch.Tensor  # a fake tensor's type differs
 
 
 @cache
-def _default_sm_count() -> int:
-    """The count in the default GPU's file. load_gpu is not used: the hash of a kernel's source (kernels/fingerprint.py) covers all that its
-    build calls, and the checks of GPU files are not part of a kernel."""
-    return int(yaml.safe_load((GPU_DIR / f"{DEFAULT_GPU}.yaml").read_text(encoding="utf-8"))["sm_count"])
+def _default_gpu() -> dict[str, Any]:
+    """The default GPU's file. load_gpu is not used: the hash of a kernel's source (kernels/fingerprint.py) covers all that its build calls,
+    and the checks of GPU files are not part of a kernel."""
+    return yaml.safe_load((GPU_DIR / f"{DEFAULT_GPU}.yaml").read_text(encoding="utf-8"))
 
 
 Argument = str | tuple[int, ...]  # of a kernel: its name; inside a tuple, the indices that lead to it

@@ -19,7 +19,8 @@ from kernels.closure import closure
 from kernels.compilation import Compilation
 from kernels.fingerprint import digest
 from kernels.gpus import Gpu
-from kernels.kernel_bound import Bound, Occupancy
+from kernels.kernel_bound import Occupancy
+from kernels.loop_work import Bound
 from kernels.machine_code_cache import as_plain, from_plain
 
 if TYPE_CHECKING:

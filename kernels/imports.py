@@ -40,11 +40,17 @@ class Imported:
     path: str  # of its file; what another process loads
     module: str
     sha256: str
+    sources: tuple[str, ...] = ()  # the paths that were hashed
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a file was named, and not a module."""
+        return self.module.startswith(f"{PACKAGE}.")
 
     @property
     def again(self) -> str:
         """The spec that loads it in another process, whatever folder that works in."""
-        return self.path if self.module.startswith(f"{PACKAGE}.") else self.module
+        return self.path if self.is_file else self.module
 
     def recorded(self) -> dict[str, str]:
         """Its part of environment.json."""
@@ -93,7 +99,8 @@ def _load(spec: str) -> Imported:
     forget()  # what was hashed before may import what now exists
     file = Path(getattr(module, "__file__", None) or place)
     new = [module, *(sys.modules[one] for one in sorted(set(sys.modules) - modules - {name}))]
-    _loaded[name] = Imported(spec, str(file.resolve()), name, _hash(file, new))
+    sources = _sources(file, new)
+    _loaded[name] = Imported(spec, str(file.resolve()), name, _hash(file, sources), tuple(map(str, sources)))
     return _loaded[name]
 
 
@@ -137,8 +144,8 @@ def _is_theirs(file: str, folder: str) -> bool:
     return not suite and not file.startswith("<") and (file.startswith(folder) if folder else "importlib" not in file)
 
 
-def _hash(file: Path, new: Iterable[ModuleType]) -> str:
-    """Of the file and of the modules that it brought with it from its own folder."""
+def _sources(file: Path, new: Iterable[ModuleType]) -> list[Path]:
+    """The file and those of the modules that it brought with it from its own folder."""
     folder = file.resolve().parent
     sources = {file.resolve()}
     for module in new:
@@ -146,7 +153,11 @@ def _hash(file: Path, new: Iterable[ModuleType]) -> str:
         inside = path.is_relative_to(folder) and not any(path.is_relative_to(ROOT / name) for name in (*NAMES, ".venv"))
         if inside and path.suffix == ".py" and "site-packages" not in path.relative_to(folder).parts:
             sources.add(path)
-    digest = hashlib.sha256()
-    for path in sorted(sources):
+    return sorted(sources)
+
+
+def _hash(file: Path, sources: Iterable[Path]) -> str:
+    folder, digest = file.resolve().parent, hashlib.sha256()
+    for path in sources:
         digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

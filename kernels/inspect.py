@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from kernels.ahead_of_time import Finding, examine_all
+from kernels.ahead_of_time import Finding, Progress, examine_all
 from kernels.compilation import Compilation, compiling_for
 from kernels.console import open_console
 from kernels.example_launches import launches_of
@@ -78,6 +78,13 @@ def _module(impl: Impl) -> str:
     return code_name(impl.build).partition(":")[0]
 
 
+def compiling_progress(gpu: Gpu, total: int) -> Progress:
+    """Shows on a terminal how many of so many compilations are done."""
+    console = open_console(error=True)
+    text = f"compiling for {gpu.name}"
+    return lambda built: track(built, text, total=total, console=console, transient=True, disable=not console.is_terminal)
+
+
 def run(
     ops: Iterable[Op], gpu: Gpu, jobs: int, json_file: Path | None, only: list[str] | None = None, dims: Dims | None = None
 ) -> tuple[int, list[Finding]]:
@@ -87,20 +94,7 @@ def run(
     launches, failures = gather_launches(ops, gpu, only, dims)
     compilations = gather(ops, only, gpu) + launches
     missing = failures + (unlisted(ops) if only is None else [])
-    progress = open_console(error=True)
-    findings = examine_all(
-        compilations,
-        gpu,
-        jobs,
-        lambda built: track(
-            built,
-            f"compiling for {gpu.name}",
-            total=len(compilations),
-            console=progress,
-            transient=True,
-            disable=not progress.is_terminal,
-        ),
-    )
+    findings = examine_all(compilations, gpu, jobs, compiling_progress(gpu, len(compilations)))
     if json_file:
         write_text(json_file, json.dumps(to_json(findings, gpu), indent=1) + "\n")
     console = open_console(width=None if sys.stdout.isatty() else 190)

@@ -11,11 +11,16 @@ Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integer
 - Functions of libdevice (`rsqrt`, `tanh`) give None, or an error. Here those that PyTorch has as well are PyTorch's.
 - 3.6.0 makes no Python integer of a scalar, as the bound of a loop is, under NumPy 2.4. Here it does.
 - `triton.autotune` asks for a GPU's timer. Here the first configuration is taken, and nothing is timed.
+
+It also takes three quarters of its time for what changes no result, which is left out here: the language is put into its interpreted form
+again at every call of a function in a kernel, sums and products of integers are taken twice for a check for overflow that has no effect
+unless the option `debug` is on, and a table of NumPy's types is made for each one that is looked up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -95,6 +100,7 @@ def narrowed(value: Handle) -> Handle:
 
 def fix_interpreter() -> None:
     """Puts the corrections in place, once a process. Triton's interpreter is on: `kernels.interpreter`."""
+    quicken_interpreter()
     if getattr(interpreter, "corrected", False):
         return
     builder = interpreter.InterpreterBuilder
@@ -114,6 +120,17 @@ def fix_interpreter() -> None:
     Autotuner.do_bench = cached_property(_first_of_equals)
     Autotuner.do_bench.__set_name__(Autotuner, "do_bench")
     interpreter.corrected = True
+
+
+def quicken_interpreter() -> None:
+    """Leaves out what takes time and changes no result, once a process."""
+    if getattr(interpreter, "quickened", False):
+        return
+    interpreter._patch_lang = _once_a_launch(interpreter._patch_lang)
+    interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
+    options = interpreter.interpreter_builder.options
+    interpreter.interpreter_builder.options = replace(options, sanitize_overflow=options.sanitize_overflow and options.debug)
+    interpreter.quickened = True
 
 
 Method = Callable[..., Any]
@@ -258,6 +275,39 @@ def _with_libdevice(original: Method) -> Method:
         return original(kernel)
 
     return patch_lang
+
+
+def _once_a_launch(original: Method) -> Method:
+    """The change of the language that lets a kernel be interpreted, made once in a launch for each module whose functions run in it,
+    and not at every call of one. The scope of the launch takes all of it back at its end."""
+    namespaces: set[int] = set()  # of the functions that this launch has called
+
+    def end(restore: Callable[[], None]) -> None:
+        restore()
+        namespaces.clear()
+
+    def patch_lang(kernel: Any) -> Any:
+        if id(kernel.__globals__) in namespaces:
+            return interpreter._LangPatchScope()
+        scope = original(kernel)
+        if not namespaces:
+            scope.restore = partial(end, scope.restore)
+        namespaces.add(id(kernel.__globals__))
+        return scope
+
+    return patch_lang
+
+
+def _by_name(original: Method) -> Method:
+    """A function of one of Triton's types, which its name identifies; blocks and pointers have no hash."""
+    known: dict[str, Any] = {}
+
+    def function(kind: Any) -> Any:
+        if kind.name not in known:
+            known[kind.name] = original(kind)
+        return known[kind.name]
+
+    return function
 
 
 def _of_the_gpu(stub: Any) -> Any:

@@ -6,6 +6,7 @@ any of them makes another entry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ import triton
 
 from kernels import kept_json, machine_code, machine_loop
 from kernels.fingerprint import digest
-from kernels.machine_code import MachineCode
+from kernels.machine_code import MachineCode, disassemble, parse_machine_code
 from kernels.machine_loop import Instruction, Loop
 
 FOLDER = "machine_code"  # in Triton's cache
@@ -40,6 +41,19 @@ def load(path: Path) -> MachineCode | None:
 def store(path: Path, code: MachineCode) -> None:
     """Writes an entry, where the folder can be written."""
     kept_json.store(path, as_plain(code))
+
+
+def read(cubins: Sequence[tuple[bytes, int]], capability: tuple[int, int]) -> list[MachineCode]:
+    """The machine code of each cubin (its bytes, and the bytes of shared memory of a block), from the cache where it was read before.
+    Raises CalledProcessError, ValueError or struct.error where the tools of triton's package cannot read one of them."""
+    entries = [entry(elf, shared_bytes) for elf, shared_bytes in cubins]
+    found = {path: code for path in entries if (code := load(path))}
+    new = [(path, cubin) for path, cubin in dict(zip(entries, cubins, strict=True)).items() if path not in found]
+    texts = disassemble([elf for _, (elf, _) in new], capability) if new else ()
+    for (path, (_, shared_bytes)), text in zip(new, texts, strict=True):
+        found[path] = parse_machine_code(text, shared_bytes)
+        store(path, found[path])
+    return [found[path] for path in entries]
 
 
 def as_plain(code: MachineCode) -> dict[str, Any]:

@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 
 from benches.row import Row
+from benches.timing.physics import bound_s
 from kernels.cost_model import MFU_PEAK_FLOPS_PER_S, predict_rows, predict_terms
 from kernels.gpus import DEFAULT_GPU, Ceilings, Gpu, load_gpu
+from kernels.loop_work import LoopWork
+from kernels.op import Cost
+from kernels.registry import point_of
 from reports.environment import Environment
 
 BEYOND_CACHES = 256 * 2**20  # bytes: more than the caches of any one CPU socket's usual size
@@ -42,6 +46,8 @@ def derive(rows: Sequence[Row], base: pd.DataFrame, environment: Environment) ->
     }
     columns |= _terms(rows, base, ceilings)
     columns["measured_over_predicted"] = base["median_s"] / columns["predicted_s"]
+    columns |= _kernel_bounds(rows, base, ceilings)
+    columns["measured_over_bound"] = base["median_s"] / columns["bound_s"]
     if environment.kind == "cpu":  # a laptop's run says what an H100 would do
         there = _predictions(rows, base, load_gpu(DEFAULT_GPU))
         columns |= {"h100_predicted_s": there["predicted_s"], "h100_bound": there["bound"]}
@@ -86,6 +92,26 @@ def _costs(rows: Sequence[Row], base: pd.DataFrame) -> dict[str, list[Any]]:
         name: base[name].tolist() for name in ("op", "impl", "precision", "flops", "bytes_read", "bytes_written", "memory_bytes", "cache")
     }
     return {**columns, "dims": [row.dims for row in rows], "options": [row.options for row in rows]}
+
+
+def _kernel_bounds(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | None) -> dict[str, pd.Series]:
+    """The least time of the kernels that ran, by their machine code, and what limits it; null where that was not recorded."""
+    found = [_kernel_bound(row, ceilings) if row.loops and isinstance(ceilings, Gpu) else (np.nan, None) for row in rows]
+    seconds, limits = zip(*found, strict=True) if found else ((), ())
+    return {
+        "bound_s": pd.Series(seconds, base.index, dtype=float),
+        "bound_limited_by": pd.Series(limits, base.index, dtype=object),
+    }
+
+
+def _kernel_bound(row: Row, gpu: Gpu) -> tuple[float, str | None]:
+    point = point_of(row)
+    try:
+        loops = [LoopWork(**loop) for loop in row.loops]
+    except TypeError:  # a newer version's, with other figures
+        return np.nan, None
+    cost = Cost(row.flops, row.bytes_read, row.bytes_written, row.memory_bytes)
+    return (point and bound_s(point, cost, gpu, row.cache or "cold", row.config, loops)) or (np.nan, None)
 
 
 def _terms(rows: Sequence[Row], base: pd.DataFrame, ceilings: Ceilings | None) -> dict[str, pd.Series]:

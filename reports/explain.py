@@ -76,5 +76,11 @@ def _print(report: Report, row: pd.Series, terms: Sequence[tuple[str, float]]) -
         table.add_row(show(seconds, "s"), show(seconds / row["median_s"], "fraction"), bar if seconds >= 0 else f"[dim]{bar}[/dim]", words)
     table.add_row(show(row["median_s"], "s"), "100.0%", "", "measured")
     console.print(table)
+    if not np.isnan(row["bound_s"]):
+        console.print(
+            f"The compiled kernel takes at least {show(row['bound_s'], 's')}, limited by {row['bound_limited_by']}. The measured time is "
+            f"{show(row['measured_over_bound'], 'ratio')} this bound.",
+            highlight=False,
+        )
     for line in neighbour_lines(row.to_frame().T, report.environment.ceilings)[0]:
         console.print(line, highlight=False)

@@ -38,6 +38,7 @@ def _record(row: Row) -> dict[str, object]:
     record["process_medians_s"] = _json(row.process_medians_s) if row.process_medians_s else None
     record["dropped"] = _json(row.dropped) if row.dropped else None
     record["phases_s"] = _json(row.phases_s) if row.phases_s else None
+    record["loops"] = _json(row.loops) if row.loops else None
     record["shape"] = "×".join(map(str, row.dims.values()))
     record["samples"] = len(row.samples_s)
     return record | dict(_unknown(row)) if isinstance(row, NewerRow) else record

@@ -7,7 +7,8 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from benches.devices.nvml import has_gpu
 from benches.devices.toolchain import Missing, missing_for_cpu
+from kernels.collector import collector_paused
+from kernels.interpreter import is_on, setting
 from studies.crossvalidate import VARIABLE as H100_TIMINGS
 
 # What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
@@ -42,6 +45,15 @@ def surroundings() -> None:
     os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_interpreter() -> None:
+    """Triton's interpreter, where a test file has imported it, without what takes time and changes no result."""
+    if "triton" in sys.modules and is_on(setting()):
+        from kernels.interpreter_fixes import quicken_interpreter
+
+        quicken_interpreter()
+
+
 @pytest.fixture(autouse=True)
 def own_torch_state() -> Iterator[None]:
     """Each test has PyTorch's process-wide switches and random numbers as a fresh process has them, whatever ran before it."""
@@ -66,6 +78,10 @@ def missing_board() -> Missing | None:
     return None if has_gpu() else Missing("no NVIDIA GPU", "run `pytest -m cuda tests/` on a GPU node")
 
 
+def missing_ray() -> Missing | None:
+    return None if find_spec("ray") else Missing("Ray is not installed", "pip install -r requirements-dev.txt")
+
+
 def missing_timings() -> Missing | None:
     """Names the H100 timings as missing only where the variable is not set: where it is wrong, the tests run and fail."""
     unchecked = "the errors that docs/evidence.md states of the cost model on others' H100 timings were not checked"
@@ -73,7 +89,7 @@ def missing_timings() -> Missing | None:
 
 
 # By the marker of the tests that need it.
-MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "cuda": missing_board, "timings": missing_timings}
+MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "ray": missing_ray, "cuda": missing_board, "timings": missing_timings}
 
 
 SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
@@ -96,6 +112,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if needing and (missing := find()):
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=missing.reason), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leaves the thousands of tests and the modules that they import out of later garbage collections: each measurement of memory makes a
+    full one, which took half a second."""
+    with collector_paused(freeze=True):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

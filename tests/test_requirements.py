@@ -26,7 +26,8 @@ def listed(name: str) -> list[str]:
 def test_requirements_pyproject_and_constraints_agree() -> None:
     """With the same bounds and markers; pyproject is where they are decided."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    dependencies, dev = project["dependencies"], project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"]
+    dependencies, dev = project["dependencies"], extras["dev"] + extras["fleet"]
     of_the_node = [line for line in dependencies if names([line]) <= {"torch", "triton"}]
     assert listed("requirements.txt") == [line for line in dependencies if line not in of_the_node]
     assert listed("requirements-dev.txt") == ["-r requirements.txt", *of_the_node, *dev]

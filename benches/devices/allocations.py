@@ -61,6 +61,11 @@ class TensorMemory(TorchDispatchMode):
     Tensors that an operator makes for itself and drops before it returns are its scratch, and are not counted.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns False: nothing is compiled here, and PyTorch would import its compiler, which takes two seconds, to leave it out."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.held_bytes = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benches.row import Cache, Mode
 from kernels.gpus import Gpu
+from kernels.loop_work import LoopWork
 from kernels.op import Cost, Language, Point
 from kernels.support import Platform
 
@@ -75,6 +76,10 @@ class Workload(Protocol):
     @property
     def machine_code_hash(self) -> str | None:
         """Of the compiled kernels of the last launch, where they are known."""
+
+    @property
+    def loops(self) -> Sequence[LoopWork]:
+        """Of the compiled kernels of the last launch, where their machine code can be read."""
 
     @property
     def rotatable(self) -> bool:

@@ -37,18 +37,18 @@ TORCHS_OWN = ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_s
 def functions(owner: Any) -> Iterator[tuple[str, Any]]:
     """Names and values of the functions and types of a module or class, inherited ones too; of private ones only operators such as
     `__matmul__`."""
-    for name in dir(owner) if isinstance(owner, type) else list(vars(owner)):
-        value = found(owner, name)
+    for name, value in stored(owner).items():
         if owner is torch and (isinstance(value, type) or name in TORCHS_OWN):
             continue
         if callable(value) and (not name.startswith("_") or (name.startswith("__") and isinstance(owner, type))):
             yield name, value
 
 
-def found(owner: Any, name: str) -> Any:
-    """An attribute as it is stored: a class would bind it, and a module import it."""
-    spaces = [vars(kind) for kind in owner.__mro__] if isinstance(owner, type) else [vars(owner)]
-    return next((space[name] for space in spaces if name in space), None)
+def stored(owner: Any) -> dict[str, Any]:
+    """Attributes of a module or class as they are stored: a class would bind them, and a module import them."""
+    if not isinstance(owner, type):
+        return dict(vars(owner))
+    return {name: value for kind in reversed(owner.__mro__) for name, value in vars(kind).items()}
 
 
 ORIGINAL = {where: dict(functions(owner)) for where, owner in WATCHED.items()}
@@ -57,9 +57,11 @@ INHERITED = {where: ORIGINAL[where].keys() - vars(owner).keys() for where, owner
 
 def replaced() -> list[str]:
     """Full names of the watched functions that are no longer what they were, in order. What was added does not count."""
-    return [
-        f"{where}.{name}" for where, owner in WATCHED.items() for name, value in ORIGINAL[where].items() if found(owner, name) is not value
-    ]
+    found: list[str] = []
+    for where, owner in WATCHED.items():
+        now = stored(owner)
+        found += [f"{where}.{name}" for name, value in ORIGINAL[where].items() if now.get(name) is not value]
+    return found
 
 
 def put_back(names: list[str]) -> None:

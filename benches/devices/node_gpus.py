@@ -54,13 +54,13 @@ def node_gpus(kind: str, environ: Mapping[str, str] = os.environ) -> tuple[NodeG
     return simulated_gpus(environ) if kind == "simulated" else shown_gpus(listed_gpus(), environ)
 
 
-def simulated_gpus(environ: Mapping[str, str]) -> tuple[NodeGpu, ...]:
-    """Returns so many simulated boards as MICROBENCH_SIMULATED_GPUS says, each with a UUID that is the same in every run."""
+def simulated_gpus(environ: Mapping[str, str], machines: int = 1) -> tuple[NodeGpu, ...]:
+    """Returns so many simulated boards a machine as MICROBENCH_SIMULATED_GPUS says, each with a UUID that is the same in every run."""
     text = environ.get(SIMULATED, "").strip() or str(SIMULATED_DEFAULT)
     if not visible.is_number(text) or not 1 <= int(text[:9]) <= SIMULATED_MOST:
         raise GpuChoiceError(f"{SIMULATED}: {text!r} is not a number of GPUs from 1 to {SIMULATED_MOST}; set one, or unset it")
     name = simulated_name()
-    return tuple(NodeGpu(i, simulated_uuid(i), name) for i in range(int(text)))
+    return tuple(NodeGpu(i, simulated_uuid(i), name) for i in range(machines * int(text)))
 
 
 def simulated_uuid(index: int) -> str:

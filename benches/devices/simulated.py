@@ -26,12 +26,14 @@ from benches.devices.virtual import Behaviour, VirtualGpu
 from benches.row import Cache
 from kernels.cost_model import predict, predict_phases
 from kernels.gpus import DEFAULT_GPU, Gpu, load_gpu
-from kernels.matmul.choice import candidates, case_of, choice_of, is_tunable, rule
+from kernels.loop_work import LoopWork
+from kernels.matmul.choice import HOPPER, candidates, case_of, choice_of, is_tunable, rule
 from kernels.matmul.configs import Config
 from kernels.op import Cost, Language, Point
 from kernels.registry import OPS
 from kernels.support import Platform
 
+DRIVER = "MICROBENCH_SIMULATED_DRIVER"  # the version of a driver that a machine's simulated boards claim to have
 SEED = 1
 SEEDS_A_BOARD = 10_000  # one a process that had the board: more than a run replaces
 STEP, FASTER = 0.02, 2  # by how much a config's time differs from the next one's; at most so many are faster than the rule's
@@ -44,6 +46,7 @@ class SimulatedWorkload:
     config: str | None = None
     config_origin: Literal["rule", "tuned"] | None = None
     machine_code_hash: str | None = None
+    loops: Sequence[LoopWork] = ()
     peak_memory_bytes: int | None = None
     scratch_bytes: int | None = None
     fresh_inputs: bool | None = None
@@ -183,8 +186,9 @@ class SimulatedDevice(Streamed):
             raise RuntimeError(self._lost)
         cost = OPS[point.op].cost(point, "cuda")
         cold_s, hot_s = (self._seconds(point, cache, self._virtual.gpu) for cache in ("cold", "hot"))
-        chosen = choice_of(point, self.gpu.sm_count) if is_tunable(point) else None
-        factor = self._slower * (slowness(point, chosen[0], self.gpu.sm_count) if chosen else 1.0)
+        platform = self.platform("triton")
+        chosen = choice_of(point, self.gpu.sm_count, platform) if is_tunable(point) else None
+        factor = self._slower * (slowness(point, chosen[0], self.gpu.sm_count, platform) if chosen else 1.0)
         workload = self.workload(cost, factor * cold_s, factor * hot_s, fault, predict_phases(point, self.gpu))
         if chosen:
             workload.config, workload.config_origin = str(chosen[0]), chosen[1]
@@ -210,19 +214,19 @@ class SimulatedDevice(Streamed):
             "device_kind": self.kind,
             "device_name": simulated_name(),
             "device_uuid": self._uuid,
-            "driver": None,
+            "driver": os.environ.get(DRIVER) or None,
             "gpu": self.gpu.name,
             "ceilings": None,
         }
 
 
-def slowness(point: Point, config: Config, sm_count: int) -> float:
+def slowness(point: Point, config: Config, sm_count: int, platform: Platform = HOPPER) -> float:
     """Returns the time of a config of Triton's matmul over that of the rule's: the configs of a case stand in an order of their own, STEP
     apart, in which the rule's is among the fastest."""
-    ruled, case = rule(point, sm_count), case_of(point)
+    ruled, case = rule(point, sm_count, platform), case_of(point)
     if config == ruled:
         return 1.0
-    others = [one for one in candidates(point, sm_count) if one != ruled]
+    others = [one for one in candidates(point, sm_count, platform) if one != ruled]
     others.sort(key=lambda one: zlib.crc32(repr((case, str(one))).encode()))
     place = min(zlib.crc32(repr(case).encode()) % (FASTER + 1), len(others))
     order = [*others[:place], ruled, *others[place:]]

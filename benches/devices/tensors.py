@@ -19,6 +19,7 @@ from benches.correctness import Verdict
 from benches.devices import integrity
 from benches.devices.base import TooLittleMemory
 from kernels.fingerprint import machine_code_hash
+from kernels.loop_work import LoopWork
 from kernels.op import Inputs, Kernel, Point
 from kernels.registry import OPS
 from kernels.torch_modes import set_precision_mode
@@ -150,6 +151,15 @@ class TensorWorkload:
     def machine_code_hash(self) -> str | None:
         """Of the Triton kernels of the last launch."""
         return machine_code_hash(self._last.kernel.compiled)
+
+    @property
+    def loops(self) -> list[LoopWork]:
+        """Of the Triton kernels of the last launch."""
+        if not self._last.kernel.compiled:
+            return []
+        from kernels.compiled_loops import loops_of  # with Triton, which only some points need
+
+        return loops_of(self._last.kernel.compiled)
 
     @property
     def updates(self) -> bool:

@@ -18,23 +18,22 @@ from benches.pytest_plugin.progress import Progress
 from benches.pytest_plugin.selection import BENCHES, named_paths
 from benches.pytest_plugin.tuning import begin, ended, tuning_of
 from benches.run import environment, survey_file
-from benches.run.bench import Bench, part_of
-from benches.run.isolation import InProcess, Isolated, Measurer, free_memory_share, longest_call_s
+from benches.run.bench import Bench
+from benches.run.isolation import InProcess, Measurer, free_memory_share
 from benches.run.narrowing import narrowed_by
-from benches.run.order import shuffled
+from benches.run.order import DEFAULT_SEED, shuffled
 from benches.run.pool import Pool, Worker
 from benches.run.replay import ReplayClock
 from benches.run.resume import SURVEY
 from benches.run.run import Request, Run, RunError, default_run_dir
 from benches.run.survey import Survey
+from benches.run.workers import Workers, settings_of
 from benches.shards.split import ShardError, point_seconds, shard_points
 from benches.sweep.load import Sweep, load_sweeps
 from kernels import interpreter
 from kernels.imports import Imported
 from kernels.op import Point
 from kernels.printing import Stream
-
-DEFAULT_SEED = 20260101
 
 
 class Session:
@@ -132,15 +131,15 @@ class Session:
         if self.device_kind != "cpu" and self.config.getoption("--memory-limit") is not None:
             raise RunError("--memory-limit is for --device cpu: a CUDA context maps far more address space than it uses")
         asked = {name: self.config.getoption(f"--{name}") for name in ("cache", "regime", "energy")}
-        if self.device_kind == "cpu" and asked["cache"] == "cold":
-            raise RunError("--cache cold: a CPU's caches are not controlled here; points are hot")
-        if self.device_kind != "cpu":  # warm-up, gates and the fewest samples of a long call, within the limit of a point
-            asked["max_call_s"] = longest_call_s(self.config.getoption("--point-timeout"))
+        try:
+            settings = settings_of(self.device_kind, asked, self.config.getoption("--point-timeout"))
+        except ValueError as e:
+            raise RunError(str(e)) from None
         return Request(
             resolved=self.sweep.resolved,
             sweeps=[self.sweep.name],
             seed=self.seed,
-            settings={name: value for name, value in asked.items() if value is not None},
+            settings=settings,
             processes=self.config.getoption("--processes"),
             resuming=self.resumed is not None,
             retry=self.config.getoption("--retry-failed"),
@@ -158,23 +157,31 @@ class Session:
 
     def _pool_of(self, run_dir: Path, gpu: NodeGpu) -> Pool:
         """The worker of one GPU of a survey."""
-        return Pool([Worker(self._measurer(run_dir, gpu), gpu)], threads=True)
+        return self._workers().pool_of(run_dir, gpu)
 
     def _measurer(self, run_dir: Path, gpu: NodeGpu | None, shared: bool = False) -> Measurer:
         if self.device_kind == "cpu" and not self.before:
             self.progress.tell(["measuring the peak rates of this CPU, about 15 s"])
-        opening: dict[str, Any] = {"kind": self.device_kind, "run_dir": run_dir, "seed": self.seed, "asked": self._request().settings}
-        opening["imports"] = [one.again for one in self.imports]
-        opening |= {"tuned": self.tuning.tuned, "tune": self.tuning.tune}
-        opening["described"] = self.before if self.before.get("ceilings") else None
+        workers = self._workers()
         if self.config.getoption("--isolation") == "none":
-            return InProcess(Bench(**opening))
+            return InProcess(Bench(**workers.opening(run_dir)))
+        return workers.isolated(run_dir, gpu, shared)
+
+    def _workers(self) -> Workers:
         gigabytes: float | None = self.config.getoption("--memory-limit")
         limit = free_memory_share() if gigabytes is None else int(gigabytes * 1e9)
-        memory = limit if self.device_kind == "cpu" else None
-        limit_s = self.config.getoption("--point-timeout")
-        log = f"worker-{part_of(gpu)}.log" if gpu and shared else "worker.log"
-        return Isolated(opening | {"gpu": gpu, "shared": shared}, run_dir / log, limit_s, memory, ends=(pytest.exit.Exception,))
+        return Workers(
+            kind=self.device_kind,
+            seed=self.seed,
+            settings=self._request().settings,
+            imports=tuple(one.again for one in self.imports),
+            limit_s=self.config.getoption("--point-timeout"),
+            memory_bytes=limit if self.device_kind == "cpu" else None,
+            described=self.before if self.before.get("ceilings") else None,
+            tuned=self.tuning.tuned,
+            tune=self.tuning.tune,
+            ends=(pytest.exit.Exception,),
+        )
 
 
 KEY = pytest.StashKey[Session]()

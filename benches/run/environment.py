@@ -54,6 +54,13 @@ def commit() -> tuple[str | None, str | None]:
     return None, f"the commit is not known, since git failed: {why}"
 
 
+def dirty() -> bool | None:
+    """Returns whether a tracked file differs from the commit; None where git fails. An untracked one, as a report of an earlier run,
+    changes nothing measured."""
+    status, _ = git("status", "--porcelain", "--untracked-files=no")
+    return None if status is None else bool(status)
+
+
 def host() -> str:
     """This machine's name."""
     return platform.node() or "unknown-host"
@@ -65,11 +72,7 @@ def now_utc() -> str:
 
 
 def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Everything but `finished_utc` and `interrupted`. asked: sweeps, seed, regime and what else the command line said.
-
-    `dirty`: whether a tracked file differs from the commit. An untracked one, as a report of an earlier run, changes nothing measured.
-    """
-    status, _ = git("status", "--porcelain", "--untracked-files=no")
+    """Everything but `finished_utc` and `interrupted`. asked: sweeps, seed, regime and what else the command line said."""
     at, note = commit()
     notes = [*device.get("notes", []), *([note] if note else [])]
     return {
@@ -80,7 +83,7 @@ def collect(device: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         "versions": package_versions(),
         "variables": recorded(os.environ),
         "commit": at,
-        "dirty": None if status is None else bool(status),
+        "dirty": dirty(),
         "load_1m": os.getloadavg()[0],
         "os": platform.platform(),
         **asked,

@@ -189,8 +189,9 @@ class Isolated:
                 self.renew()
                 return self._lost(point, "error", first_words(e), offset, started, start)
             late = f"no result after {self._limit_s:g} s" if self._opened else f"the device could not be opened within {OPENING_S:g} s"
+            cause = None if self._opened else DEVICE_LOST  # so that no further point waits as long
             self.renew()
-            return self._lost(point, "timeout", f"{late}; the worker was killed", offset, started, start)
+            return self._lost(point, "timeout", f"{late}; the worker was killed", offset, started, start, cause)
         except CancelledError as e:  # by `interrupt`
             asked, reason = self._interrupted or (None, first_words(e))
             if asked is not None:

@@ -30,8 +30,8 @@ class JournalError(Exception):
 class Journal:
     """Appends rows. Every row is flushed and fsynced, so that a killed process or machine loses only the point under way."""
 
-    def __init__(self, run_dir: Path):
-        self.path = run_dir / NAME
+    def __init__(self, run_dir: Path, name: str = NAME):
+        self.path = run_dir / name
         try:
             self._file: IO[bytes] = self.path.open("ab")
         except OSError as e:
@@ -39,16 +39,29 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Raises JournalError, for example on a full disk."""
-        line = row.model_dump_json(exclude_defaults=False).encode() + b"\n"
+        self.append_lines([line_of(row)])
+
+    def append_lines(self, lines: Sequence[bytes]) -> None:
+        """Appends several lines, with one fsync for all. Raises JournalError."""
         try:
-            self._file.write(line)
+            self._file.writelines(lines)
             self._file.flush()
             SYNC(self._file.fileno())
         except OSError as e:
             raise JournalError(f"{self.path}: cannot be written: {e.strerror}; make room and run again") from e
 
+    def empty(self) -> None:
+        """Removes every row. Raises OSError."""
+        self._file.truncate(0)
+        SYNC(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
+
+
+def line_of(row: Row) -> bytes:
+    """Returns a row as the journal holds it."""
+    return row.model_dump_json(exclude_defaults=False).encode() + b"\n"
 
 
 @dataclass(frozen=True)

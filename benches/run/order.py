@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+DEFAULT_SEED = 20260101
+
 
 def shuffled(ids: Sequence[str], seed: int) -> list[str]:
     """The ids by a hash of the seed and the id.

@@ -41,20 +41,20 @@ class DeviceLostError(Exception):
 
 
 @contextmanager
-def run_errors(run_dir: Path) -> Iterator[None]:
-    """Within the block a directory that is held elsewhere or cannot be written is a RunError."""
+def run_errors(run_dir: Path, option: str = "--run-dir") -> Iterator[None]:
+    """Within the block a directory that is held elsewhere or cannot be written is a RunError, which names the option that chooses it."""
     try:
         yield
     except resume.HeldElsewhere:
-        raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another --run-dir") from None
+        raise RunError(f"{run_dir}: another run is writing there: wait for it, or name another {option}") from None
     except OSError as e:
-        raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with --run-dir") from e
+        raise RunError(f"{run_dir}: cannot be written ({e.strerror}): name another place with {option}") from e
 
 
-def refuse_a_second_run(run_dir: Path) -> None:
+def refuse_a_second_run(run_dir: Path, option: str = "--run-dir") -> None:
     """Raises RunError where the directory holds a run or a survey."""
     if (run_dir / NAME).exists() or (run_dir / survey_file.NAME).exists():
-        raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another --run-dir")
+        raise RunError(f"{run_dir} already holds a run: resume it with --resume, or name another {option}")
 
 
 HALF_WIDTH = {"cpu": 0.05}  # of the interval between processes, relative, above which a point is noisy; elsewhere 0.005
@@ -83,6 +83,9 @@ class Request:
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
     tuned: str | None = None  # the file of tuned choices
+    source: tuple[str | None, bool | None] | None = (
+        None  # commit and `dirty` of this code, where the machine that runs it has no repository
+    )
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""
@@ -97,15 +100,17 @@ class Request:
             **how,
             **{name: value for name in ("mode", "shard") if (value := getattr(self, name)) is not None},
             **({"tuned": digest(self.tuned.encode())} if self.tuned is not None else {}),
+            **(dict(zip(("commit", "dirty"), self.source, strict=True)) if self.source is not None else {}),
         }
 
 
 class Run:
     """Measures points into a run directory that no other run writes to."""
 
-    def __init__(self, run_dir: Path, open_pool: Callable[[], Pool], request: Request):
-        """Raises RunError where the directory cannot be used, and what opening the devices raises."""
-        self.dir, self._request = run_dir, request
+    def __init__(self, run_dir: Path, open_pool: Callable[[], Pool], request: Request, on_row: Callable[[Row], None] | None = None):
+        """Raises RunError where the directory cannot be used, and what opening the devices raises. on_row: is called with each row once it
+        is on disk, in the thread that measured it."""
+        self.dir, self._request, self._on_row = run_dir, request, on_row
         self.dirs: list[Path] = [run_dir]
         self._scheduled: dict[str, Future[Row]] = {}
         self._writing = Lock()
@@ -235,6 +240,8 @@ class Run:
         with deferred_interrupt(), self._writing:
             self.journal.append(row)
             self.recorded.add(row.point)
+        if self._on_row is not None:
+            self._on_row(row)
 
     def _new_row(self, measurer: Measurer, point: Point, timing: bool) -> Row:
         if self._request.processes == 1 or not timing:

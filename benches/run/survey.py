@@ -42,6 +42,26 @@ def worst(rows: Sequence[tuple[str, Row]]) -> Row:
     return found.model_copy(update={"reason": f"on {', '.join(names)} of {len(rows)} GPUs: {found.reason}"})
 
 
+def surveyed(gpu: NodeGpu) -> SurveyGpu:
+    """Returns what survey.json holds of a GPU of this machine before its first point."""
+    return SurveyGpu(uuid=gpu.uuid, host=environment.host(), index=gpu.index, name=gpu.name, numa=gpu.numa, directory=directory_of(gpu))
+
+
+def begun(run_dir: Path, gpus: Sequence[SurveyGpu], request: Request, kind: str) -> SurveyFile:
+    """Returns survey.json as this part of the survey begins. Raises OSError, and ValueError as read_survey does."""
+    now, fresh = environment.now_utc(), {gpu.uuid: gpu for gpu in gpus}
+    if not request.resuming:
+        commit, _ = environment.commit()
+        about: dict[str, Any] = {"device_kind": kind, "sweeps": request.sweeps, "seed": request.seed, "commit": commit}
+        return SurveyFile(**about, started_utc=now, gpus=list(fresh.values()))
+    before = read_survey(run_dir)
+    again = [gpu.model_copy(update={"status": "running", "reason": None}) if gpu.uuid in fresh else gpu for gpu in before.gpus]
+    known = {gpu.uuid for gpu in before.gpus}
+    added = [gpu for uuid, gpu in fresh.items() if uuid not in known]
+    ends = {"finished_utc": None, "interrupted": None, "resumed_utc": [*before.resumed_utc, now]}
+    return before.model_copy(update={"gpus": [*again, *added], **ends})
+
+
 class Survey:
     """Behaves as a Run does. A GPU that is lost costs its own points only, which fail the tests of these points."""
 
@@ -54,31 +74,13 @@ class Survey:
                 refuse_a_second_run(run_dir)
             run_dir.mkdir(parents=True, exist_ok=True)
             self._lock, unlocked = resume.lock(run_dir)
-            self._file = self._begun(gpus, request)
+            self._file = begun(run_dir, [surveyed(gpu) for gpu in gpus], request, kind)
             write_text(run_dir / "sweep.yaml", request.resolved)
             write_survey(run_dir, self._file)
         self._open(gpus, open_pool, request)
         self.notes = [unlocked] if unlocked else []
         self.notes += [f"{run.dir.name}: {note}" for run in self._runs.values() for note in run.notes]
         self.notes += [f"GPU {gpu.index} ({gpu.uuid}) is left out: {gpu.reason}" for gpu in self._file.gpus if gpu.status == "lost"]
-
-    def _begun(self, gpus: Sequence[NodeGpu], request: Request) -> SurveyFile:
-        """survey.json as this part of the survey begins."""
-        now, host = environment.now_utc(), environment.host()
-        fresh = {
-            gpu.uuid: SurveyGpu(uuid=gpu.uuid, host=host, index=gpu.index, name=gpu.name, numa=gpu.numa, directory=directory_of(gpu))
-            for gpu in gpus
-        }
-        if not request.resuming:
-            commit, _ = environment.commit()
-            about: dict[str, Any] = {"device_kind": self._kind, "sweeps": request.sweeps, "seed": request.seed, "commit": commit}
-            return SurveyFile(**about, started_utc=now, gpus=list(fresh.values()))
-        before = read_survey(self.dir)
-        again = [gpu.model_copy(update={"status": "running", "reason": None}) if gpu.uuid in fresh else gpu for gpu in before.gpus]
-        known = {gpu.uuid for gpu in before.gpus}
-        added = [gpu for uuid, gpu in fresh.items() if uuid not in known]
-        ends = {"finished_utc": None, "interrupted": None, "resumed_utc": [*before.resumed_utc, now]}
-        return before.model_copy(update={"gpus": [*again, *added], **ends})
 
     def _open(self, gpus: Sequence[NodeGpu], open_pool: Callable[[Path, NodeGpu], Pool], request: Request) -> None:
         """Opens all GPUs at once."""

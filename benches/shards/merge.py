@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,14 +97,17 @@ def same(one: Row, other: Row) -> bool:
     return (one.samples_s, one.status, one.started_utc) == (other.samples_s, other.status, other.started_utc)
 
 
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns what two environments differ in besides the machine and the board, one `name: old → new` each."""
+    ours, theirs = ({name: value for name, value in about.items() if name not in (*OWN, *resume.OF_A_BOARD)} for about in (one, other))
+    return resume.differences(ours, theirs)
+
+
 def refuse_differences(one: Part, other: Part) -> None:
     """Raises MergeError where two runs are not parts of the same."""
     if one.sweep != other.sweep:
         raise MergeError(f"{other.dir}: its sweep.yaml differs from that of {one.dir}: not parts of one sweep")
-    ours, theirs = (
-        ({name: value for name, value in part.environment.items() if name not in (*OWN, *resume.OF_A_BOARD)}) for part in (one, other)
-    )
-    changed = resume.differences(ours, theirs)
+    changed = unlike(one.environment, other.environment)
     if changed:
         raise MergeError(f"{other.dir} differs from {one.dir}: {'; '.join(changed)}: not parts of one run")
     counts = {parse_shard(part.shard)[1] for part in (one, other) if part.shard}
@@ -140,19 +143,23 @@ def listed(names: Sequence[str]) -> str:
 def merged_environment(parts: Sequence[Part], narrowed_by: str | None) -> dict[str, Any]:
     """Returns environment.json of the merged run: null for a host and a device that differ, and in `merged_from` what each part was."""
     abouts = [part.environment for part in parts]
-    first = {name: value for name, value in abouts[0].items() if name not in ("shard", "gpus")}
-    for name in (*OWN, *resume.OF_A_BOARD):
-        first[name] = abouts[0].get(name) if all(about.get(name) == abouts[0].get(name) for about in abouts) else None
-    gpus = {gpu["uuid"]: gpu for about in abouts for gpu in about.get("gpus") or ()}
     origin = ("host", "device_uuid", "shard", "started_utc", "finished_utc", "interrupted")
-    return first | {
+    return {name: value for name, value in shared_environment(abouts).items() if name != "shard"} | {
         "narrowed_by": narrowed_by,
         "started_utc": min((about["started_utc"] for about in abouts if about.get("started_utc")), default=None),
         "finished_utc": max((about["finished_utc"] for about in abouts if about.get("finished_utc")), default=None),
         "interrupted": any(about.get("interrupted") is not False for about in abouts),
-        **({"gpus": list(gpus.values())} if gpus else {}),
         "merged_from": [{"directory": part.dir.name, **{name: part.environment.get(name) for name in origin}} for part in parts],
     }
+
+
+def shared_environment(abouts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the environment of GPUs that measured one run, from that of each: null for a host and a board that differ, and all GPUs."""
+    first = {name: value for name, value in abouts[0].items() if name != "gpus"}
+    for name in (*OWN, *resume.OF_A_BOARD):
+        first[name] = abouts[0].get(name) if all(about.get(name) == abouts[0].get(name) for about in abouts) else None
+    gpus = {gpu["uuid"]: gpu for about in abouts for gpu in about.get("gpus") or ()}
+    return first | ({"gpus": list(gpus.values())} if gpus else {})
 
 
 def journal_text(rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
@@ -80,6 +81,7 @@ def measure(
         found["phases_s"] = phase_times(device, workload)
         disturbance = device.disturbance() if result.status == "ok" else None
         status, reason = ("noisy", disturbance) if disturbance else (result.status, result.reason)
+        found["loops"] = [asdict(loop) for loop in workload.loops]  # read when nothing is timed any more
         return row(status, reason, cause=DISTURBED if disturbance else None, **timed(device, result), **how, **found)
     except Unsupported as e:
         return row("unsupported", str(e))

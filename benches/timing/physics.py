@@ -1,9 +1,16 @@
-"""The least time that a point can take. A median below it is a measuring error, whatever its interval says."""
+"""The least time that a point can take. A median below it is a measuring error, whatever its interval says. And the least that the
+compiled kernel which runs it can take: what to hold a Triton kernel's own time against."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benches.row import Cache
+from kernels import loop_work
 from kernels.gpus import Gpu
+from kernels.loop_work import LoopWork
+from kernels.matmul.choice import busiest_flops, is_tunable
+from kernels.matmul.configs import named
 from kernels.op import Cost, Point
 from kernels.registry import OPS, compute_precision
 
@@ -27,3 +34,21 @@ def least_s(point: Point, cost: Cost, gpu: Gpu, cache: Cache) -> float:
     else:
         moved = max(0, cost.bytes - gpu.l2_bytes)
     return max(compute_s, moved / gpu.bandwidth_bytes_per_s)
+
+
+def bound_s(point: Point, cost: Cost, gpu: Gpu, cache: Cache, config: str | None, loops: Sequence[LoopWork]) -> tuple[float, str] | None:
+    """The least seconds of a point by the kernels that were compiled for it, and what limits them: matrix units, issue slots, shared memory
+    or memory. None where their main loops are not known, and for ops that do not compute on matrix units.
+
+    loops: of the kernels that run; the fastest of them counts for all FLOPs. With the config of Triton's matmul the FLOPs are those of the
+    SM that computes most tiles, else the point's, spread evenly over the SMs.
+    """
+    if not OPS[point.op].on_matrix_units:
+        return None
+    tile = named(config) if config and is_tunable(point) else None
+    flops = busiest_flops(point, tile, gpu.sm_count) if tile else OPS[point.op].least_flops(point, cost) / gpu.sm_count
+    computing = loop_work.least_s(loops, flops, point.precision, gpu)
+    if computing is None:
+        return None
+    moving_s = least_s(point, cost, gpu, cache)
+    return computing if computing[0] >= moving_s else (moving_s, "memory")

@@ -11,7 +11,7 @@ import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.compilation import INTERPRETED, Compilation, describe, platform_of, sm_count_of
 from kernels.matmul.bulk_kernels import specialized_kernel, tma_kernel
 from kernels.matmul.choice import choice_of
 from kernels.matmul.configs import GROUP_M, Config, bulk_configs
@@ -26,7 +26,7 @@ Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
-    config, origin = choice_of(point, sm_count_of(inputs.out))
+    config, origin = choice_of(point, sm_count_of(inputs.out), platform_of(inputs.out))
     # The interpreter writes fp32, and torch rounds: as for the pointer kernel.
     target = torch.empty(inputs.out.shape, device=inputs.out.device) if INTERPRETED else inputs.out
     kernel, blocks, arguments, constants = call(point, inputs, target, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from kernels.matmul.configs import Config, bulk_configs, choose, choose_bulk, configs, split
 from kernels.matmul.product import Product, size_of
 from kernels.matmul.recipe import UNSCALED, Recipe, recipe_of
-from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, bulk_unsupported, folded, leading_shape, product
+from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, bulk_unsupported, folded, leading_shape, product, tma_is_faster
 from kernels.op import Point
 from kernels.precisions import PRECISIONS
 from kernels.support import Platform
@@ -45,21 +46,23 @@ def choosing_options(options: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value) for name, value in options.items() if name != "data"))
 
 
-def choose_for(point: Point, sm_count: int) -> Config:
+def choose_for(point: Point, sm_count: int, platform: Platform = HOPPER) -> Config:
     """The config of a point on a GPU with so many SMs, from its dims and the tuned choices alone."""
-    return choice_of(point, sm_count)[0]
+    return choice_of(point, sm_count, platform)[0]
 
 
-def choice_of(point: Point, sm_count: int) -> tuple[Config, Origin]:
+def choice_of(point: Point, sm_count: int, platform: Platform = HOPPER) -> tuple[Config, Origin]:
     """Returns the config of a point, and where it is from. A tuned name that is not a candidate's is not used."""
     name = _tuned.get(case_of(point))
-    found = next((config for config in candidates(point, sm_count) if str(config) == name), None) if name else None
-    return (found, "tuned") if found else (rule(point, sm_count), "rule")
+    found = next((config for config in candidates(point, sm_count, platform) if str(config) == name), None) if name else None
+    return (found, "tuned") if found else (rule(point, sm_count, platform), "rule")
 
 
-def rule(point: Point, sm_count: int) -> Config:
-    """The config of a point by the rule of its kernel."""
+def rule(point: Point, sm_count: int, platform: Platform = HOPPER) -> Config:
+    """The config of a point by the rule of its kernel; with `auto` that of `tma` where it was measured to be faster."""
     kernel = point.options["kernel"]
+    if kernel == "auto" and platform.capability == BULK_FROM and tma_is_faster(point):
+        kernel = "tma"
     if kernel not in BULK_KERNELS:
         return choose_product(product(point), point.precision, sm_count, recipe_of(point))
     batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
@@ -99,6 +102,20 @@ def _bulk_candidates(point: Point) -> Iterable[Config]:
     batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
     whole = kernel == "warp_specialized" and batch > 1
     return [c for c in bulk_configs(kernel, point.precision, small_only(point)) if not whole or not (m % c.block_m or n % c.block_n)]
+
+
+def busiest_flops(point: Point, config: Config, sm_count: int) -> float:
+    """FLOPs of the SM that computes most, at least: whole tiles along m, n and k, dealt as evenly as blocks go."""
+    p = product(point)
+    m, batch = size_of(p.m), size_of(p.batch)
+    if config.kernel in BULK_KERNELS:
+        batch, m = folded(point.options, leading_shape(point.dims), point.dims["m"])
+    tiles = batch * math.ceil(m / config.block_m) * math.ceil(size_of(p.n) / config.block_n)
+    step = 2 * config.block_m * config.block_n * config.block_k
+    steps = math.ceil(size_of(p.k) / config.block_k)
+    if config.split == 1:
+        return math.ceil(tiles / sm_count) * steps * step
+    return max(math.ceil(steps / config.split), tiles * steps / sm_count) * step  # the last part of k may be shorter
 
 
 def small_only(point: Point) -> bool:

@@ -6,6 +6,7 @@ Nothing is tuned unless a run asks for it (choice.py): a config that flips from 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from kernels.precisions import PRECISIONS
@@ -36,6 +37,18 @@ class Config:
         tile = f"{self.block_m}x{self.block_n}x{self.block_k} w{self.warps} s{self.stages}"
         named = tile if self.kernel == "pointer" else f"{self.kernel} {tile}"
         return named + (f" k{self.split}" if self.split > 1 else "")
+
+
+NAME = re.compile(r"(?:(tma|warp_specialized) )?(\d+)x(\d+)x(\d+) w(\d+) s(\d+)(?: k(\d+))?")
+
+
+def named(name: str) -> Config | None:
+    """The config that `str` wrote so, but for `resident`; None for a name of something else."""
+    found = NAME.fullmatch(name)
+    if found is None:
+        return None
+    block_m, block_n, block_k, warps, stages = map(int, found.groups()[1:6])
+    return Config(block_m, block_n, block_k, warps, stages, split=int(found[7] or 1), kernel=found[1] or "pointer")
 
 
 # From the largest tile, which loads least for each FLOP, to the smallest, which spreads a small result over the most SMs.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kernels import support
 from kernels.matmul.product import Product, batched, row_major
@@ -54,14 +55,17 @@ OPTIONS = {
     "kernel": Option(
         ("auto", "pointer", "tma", "warp_specialized"),
         "auto",
-        "Which Triton kernel runs: one that loads through pointers (also what auto means); one with persistent blocks that copies tiles in "
-        "bulk (TMA); one that also gives loads and products warps of their own.",
+        "Which Triton kernel runs: one that loads through pointers; one with persistent blocks that copies tiles in bulk (TMA); one that "
+        "also gives loads and products warps of their own. auto: tma where that was measured to be faster, else pointer.",
         form="{}_kernel",
     ),
 }
 BULK_KERNELS = ("tma", "warp_specialized")
 BULK_BYTES = 16  # that the address of a matrix and of each of its rows are multiples of, for bulk copies
 BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors: CUDA programming guide, "Tensor Memory Accelerator"
+# Of `tma_is_faster`: the smallest rows, columns and k, the results from which fp8 was slower, and the tile (elements, elements, bytes).
+TMA_LARGE, TMA_DEEP, TMA_SLOWER_FP8 = 4096, 256, 8192 * 8192
+TMA_TILE = (128, 256, 128)
 WHOLE_TILES = 128  # rows and columns of the smallest warp-specialised tile; bytes along k of every one
 SCALE_BLOCK = 128  # elements along k, and along n in B, that share a scale
 SCALE_PAD = 4  # cuBLAS wants this multiple of scales of B along k ("1D and 128x128 2D block scaling", cuBLAS documentation)
@@ -149,9 +153,10 @@ def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
 def small(point: Point) -> Dims:
     """At most 3 leading, 129 × 131 × 137: more than one tile each way, ragged, and quick in the interpreter."""
     limits = {"m": 129, "n": 131, "k": 137}
-    if point.options["kernel"] in BULK_KERNELS:
+    kernel = point.options["kernel"]
+    if kernel in BULK_KERNELS or (kernel == "auto" and tma_is_faster(point)):
         limits = dict.fromkeys(limits, 144)  # a multiple of 16 bytes in every precision
-        if folded(point.options, leading_shape(point.dims), 1)[0] > 1 and point.options["kernel"] == "warp_specialized":
+        if folded(point.options, leading_shape(point.dims), 1)[0] > 1 and kernel == "warp_specialized":
             limits = {"m": 2 * WHOLE_TILES, "n": 2 * WHOLE_TILES, "k": WHOLE_TILES}
     return {name: min(size, limits.get(name, 3)) for name, size in point.dims.items()}
 
@@ -217,6 +222,31 @@ def bulk_unsupported(point: Point, platform: Platform) -> str | None:
             if point.dims[name] % multiple:
                 return f"kernel {kernel} cuts a batch into whole tiles: {name} must be a multiple of {multiple}"
     return None
+
+
+def tma_is_faster(point: Point) -> bool:
+    """Whether a GPU of compute capability 9.0 runs this point faster with kernel tma than with kernel pointer, by what one showed.
+
+    docs/validation/2026-11-27-h100_sxm5-triton-beside-torch, an H100 with Triton 3.6: all results were right, and of 13 products with
+    results of 4096² and 8192² tma took 2 to 18% less time in 12; at 2048² and 1024² it took 5 and 31% more. So tma is faster for results
+    of at least 4096 rows and columns and k of at least 256, in whole tiles of contiguous operands, without leading dims: in 16 bits in any
+    layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²) and slow
+    sums of rows with scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code of fp16 and of
+    fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
+    """
+    size, scaling = PRECISIONS[point.precision].bytes, point.options["scaling"]
+    slow = point.options["accumulation"] == "slow"
+    named = replace(point, options={**point.options, "kernel": "tma"})
+    if recipe_unsupported(point) or bulk_unsupported(named, Platform("cuda", BULK_FROM)):
+        return False
+    if leading_shape(point.dims) or point.options["operands"] != "contiguous":
+        return False
+    m, n, k = (point.dims[d] for d in "mnk")
+    if min(m, n) < TMA_LARGE or k < TMA_DEEP or m % TMA_TILE[0] or n % TMA_TILE[1] or k * size % TMA_TILE[2]:
+        return False
+    if size == 1 and scaling == "row":
+        return not slow
+    return size != 1 or slow or m * n < TMA_SLOWER_FP8
 
 
 def parts(point: Point, cost: Cost) -> list[Part]:

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.compilation import INTERPRETED, Compilation, describe, platform_of, sm_count_of
 from kernels.matmul import bulk
 from kernels.matmul.choice import choice_of, choose_for, choose_product
 from kernels.matmul.configs import GROUP_M, Config, configs
@@ -277,7 +277,7 @@ def add_parts_kernel(c: tl.tensor, parts: tl.tensor, size: tl.tensor, SPLIT: tl.
 
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
-    config, origin = choice_of(point, sm_count_of(inputs.out))
+    config, origin = choice_of(point, sm_count_of(inputs.out), platform_of(inputs.out))
     if config.kernel in BULK_KERNELS:
         return bulk.build(point, inputs)
     compiled: list[Any] = []

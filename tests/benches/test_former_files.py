@@ -123,14 +123,15 @@ def test_no_other_test_collects_points_again() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_collecting_leaves_the_collector_of_garbage_as_it_was(enabled: bool) -> None:
+def test_collecting_leaves_the_collector_of_garbage_as_it_was(enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
     before = gc.isenabled()
     try:
         gc.enable() if enabled else gc.disable()
         with suppress(ZeroDivisionError), collector_paused(freeze=True):
             assert not gc.isenabled()
             raise ZeroDivisionError  # a mistake in a sweep ends a collection too
-        assert gc.isenabled() == enabled
+        assert (gc.isenabled(), frozen) == (enabled, [False])
     finally:
-        gc.unfreeze()
         gc.enable() if before else gc.disable()

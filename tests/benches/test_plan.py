@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -13,13 +14,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from benches import kept_loops
 from benches.__main__ import main
-from benches.plan import make_plan, show
+from benches.plan import Plan, make_plan, show, write_csv
 from benches.run.journal import read_journal
 from benches.sweep.load import load_sweep
 from benches.units import bytes_text, gigabytes, megahertz, time_text
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
+from kernels.loop_work import LoopWork
 from kernels.registry import OPS
 
 SWEEP = """
@@ -48,7 +51,7 @@ sweeps:
 
 COLUMNS = (
     "point op impl precision m n k batch seq1 hidden seq2 flops bytes memory_bytes intensity napkin_s roofline_s predicted_s bound "
-    "fits unsupported"
+    "fits unsupported bound_s bound_limited_by"
 )
 
 
@@ -168,6 +171,103 @@ def test_triton_compiles_for_the_first_point_of_a_kind(tmp_path: Path) -> None:
     assert [(plan.points[i].impl, plan.points[i].dims["m"]) for i in plan.specialised] == [("triton", 64), ("triton", 67)]
     small = 0.1 + 0.5e-9 * plan.prediction.memory_bytes
     assert (plan.rest_s - small).tolist() == pytest.approx([0.35 if i in plan.specialised else 0.0 for i in range(len(plan.points))])
+
+
+IN_TRITON = """
+sweeps:
+  - {op: matmul, impl: [torch, triton], precision: [bf16], dims: {m: [64, 4096], n: 4096, k: 4096}}
+  - {op: elementwise, impl: triton, precision: [fp32], function: [add], dims: {m: 64, n: 64}}
+"""
+# A pass of each tile: 128 × 256 × 64 with 4,000 instructions a warp, four times what the matrix units take; 64 × 32 × 128.
+LOOPS = {
+    "matmul-triton-bf16-4096x4096x4096": (LoopWork(2 * 128 * 256 * 64, 8 * 2048, 81_920, 0),),
+    "matmul-triton-bf16-64x4096x4096": (LoopWork(2 * 64 * 64 * 64, 4 * 50, 0, 0),),
+    "elementwise-triton-fp32-add-64x64": (),
+}
+
+
+@pytest.fixture
+def triton_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """With a cache folder of its own."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "triton.yaml").write_text(IN_TRITON, encoding="utf-8")
+    return make_plan(load_sweep(tmp_path / "triton.yaml"), load_gpu("h100_sxm5"), here=False)
+
+
+def test_a_triton_point_has_the_bound_of_its_own_kernel(triton_plan: Plan, tmp_path: Path) -> None:
+    """By hand: 4 tiles of 64 passes, each of 4,096 clocks. A library's kernels, and those without products, have none."""
+    plan = replace(triton_plan, loops=LOOPS)
+    write_csv(plan, tmp_path / "plan.csv")
+    found = pd.read_csv(tmp_path / "plan.csv").set_index("point")
+    large = found.loc["matmul-triton-bf16-4096x4096x4096"]
+    assert (large["bound_s"], large["bound_limited_by"]) == (pytest.approx(4 * 64 * 4096 / 1.98e9), "issue slots")
+    assert large["predicted_s"] == found.loc["matmul-torch-bf16-4096x4096x4096", "predicted_s"]
+    thin = found.loc["matmul-triton-bf16-64x4096x4096"]
+    assert (thin["bound_s"], thin["bound_limited_by"]) == (pytest.approx((4096 + 64) * 4096 * 2 * 2 / 3 / 3.35e12), "memory")
+    assert found.loc[["matmul-torch-bf16-4096x4096x4096", "elementwise-triton-fp32-add-64x64"], "bound_s"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "bounds: no kernel of the 3 Triton points was compiled here; --bounds compiles for h100_sxm5 and keeps the result"),
+        (
+            ["elementwise-triton-fp32-add-64x64"],
+            "bounds: 0 of 3 Triton points have one by the machine code of their kernels; 2 were not compiled here, which --bounds does.",
+        ),
+        (
+            list(LOOPS),
+            "bounds: 2 of 3 Triton points have one by the machine code of their kernels. 1 cannot reach what a library is predicted to "
+            "take; the furthest, matmul-triton-bf16-4096x4096x4096, takes at least 530 us, limited by issue slots, where",
+        ),
+    ],
+)
+def test_the_summary_counts_the_points_with_a_bound(triton_plan: Plan, names: list[str], expected: str) -> None:
+    console = Console(width=400, record=True, file=io.StringIO(), color_system=None)
+    show(replace(triton_plan, loops={name: LOOPS[name] for name in names}), console)
+    assert expected in console.export_text()
+
+
+def test_what_was_compiled_is_kept_for_the_same_code_and_gpu_only(triton_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, gpu = triton_plan.points, triton_plan.gpu
+    assert kept_loops.load(points, gpu) == {}
+    first, second = (dict(list(LOOPS.items())[some]) for some in (slice(1), slice(1, 3)))
+    kept_loops.store(points, gpu, first)
+    kept_loops.store(points, gpu, second)
+    assert kept_loops.load(points, gpu) == LOOPS
+    assert kept_loops.load([p for p in points if p.op == "elementwise"], gpu) == {"elementwise-triton-fp32-add-64x64": ()}
+    assert kept_loops.load(points, load_gpu("h100_pcie")) == {}
+    (file,) = {kept_loops.entry(p, gpu) for p in points if p.op == "elementwise" and p.impl == "triton"}
+    file.write_text('{"elementwise-triton-fp32-add-64x64": [{"flops": 1', encoding="utf-8")
+    assert kept_loops.load(points, gpu).keys() == LOOPS.keys() - {"elementwise-triton-fp32-add-64x64"}
+    monkeypatch.setattr(kept_loops, "source_hash", lambda op, impl: "v2:of other code")
+    assert kept_loops.load(points, gpu) == {}
+
+
+@pytest.mark.slow
+def test_bounds_are_compiled_once_and_later_plans_have_them(tmp_path: Path) -> None:
+    """The command as a user gives it, and again without Triton."""
+    (tmp_path / "one.yaml").write_text(
+        "sweeps:\n  - {op: matmul, impl: triton, precision: bf16, layout: nt, dims: {m: [4096, 8192], n: 4096, k: 4096}}\n",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path / "cache"), "TRITON_INTERPRET": "1", "COLUMNS": "300"}
+    command = [sys.executable, "-m", "benches", "plan", str(tmp_path / "one.yaml"), "-o", str(tmp_path / "plan.csv")]
+    done = subprocess.run([*command, "--bounds"], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = "bounds: 2 of 2 Triton points have one by the machine code of their kernels."
+    assert expected in done.stdout
+    bounds = pd.read_csv(tmp_path / "plan.csv")["bound_s"].tolist()
+    assert bounds == pytest.approx([4 * 64 * 1024 / 1.98e9, 8 * 64 * 1024 / 1.98e9], rel=0.02)
+    without = (
+        "import sys; sys.modules['triton'] = sys.modules['torch'] = None; from benches.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", without, *command[3:]], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    assert (again.returncode, again.stderr) == (0, "")
+    assert expected in again.stdout
+    assert pd.read_csv(tmp_path / "plan.csv")["bound_s"].tolist() == bounds
 
 
 @pytest.mark.parametrize("width", [80, 200])

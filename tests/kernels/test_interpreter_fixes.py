@@ -17,7 +17,7 @@ from benches.devices.cpu import CpuDevice
 from benches.timing.measure import measure
 from kernels.compilation import INTERPRETED
 from kernels.gpus import Ceilings
-from kernels.interpreter_fixes import convert, fix_interpreter
+from kernels.interpreter_fixes import _once_a_launch, convert, fix_interpreter
 from kernels.op import Impl
 from kernels.registry import OPS
 
@@ -259,3 +259,56 @@ def test_autotuning_takes_the_first_configuration() -> None:
     out = torch.empty(129, dtype=torch.int32)
     tuned[lambda meta: (triton.cdiv(129, meta["B"]),)](out, 129)
     assert out.unique().tolist() == [64]
+
+
+@triton.jit
+def twice(x: tl.tensor) -> tl.tensor:
+    return x + x
+
+
+@triton.jit
+def fourfold(x: tl.tensor, out: tl.tensor, n: tl.tensor, B: tl.constexpr) -> None:
+    i = tl.arange(0, B)
+    a = tl.load(x + i, mask=i < n)
+    tl.store(out + i, twice(twice(a)) + tl.zeros_like(a), mask=i < n)  # `zeros_like` is a function of another module
+
+
+def test_integers_wrap_around_in_functions_that_a_kernel_calls() -> None:
+    x = torch.tensor([1, -3, 2**30 + 5, -(2**31)], dtype=torch.int32)
+    for _ in range(2):
+        out = torch.zeros_like(x)
+        fourfold[(1,)](x, out, 4, 8)
+        assert torch.equal(out, x * 4)
+
+
+def test_after_a_launch_the_language_is_as_it_was() -> None:
+    before = {name: getattr(tl, name) for name in ("load", "range", "sum", "zeros_like", "reduce")}
+    fourfold[(1,)](torch.ones(4, dtype=torch.int32), torch.zeros(4, dtype=torch.int32), 4, 8)
+    with pytest.raises(Exception, match="extern_elementwise not supported in interpreter mode"):
+        bessel[(1,)](torch.ones(1))
+    assert {name: getattr(tl, name) for name in before} == before
+
+
+class Scope:
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def restore(self) -> None:
+        self.events.append("restored")
+
+
+def test_the_language_is_changed_once_a_launch_and_module() -> None:
+    events: list[str] = []
+
+    def change(kernel: Callable[[], None]) -> Scope:
+        events.append(kernel.__globals__["name"])
+        return Scope(events)
+
+    one, other, third = (eval("lambda: 0", {"name": name, "tl": tl}) for name in ("one", "other", "third"))
+    patch = _once_a_launch(change)
+    for _ in range(2):
+        launch = patch(one)
+        for called in (one, other, one, other, third):
+            patch(called)
+        launch.restore()
+    assert events == ["one", "other", "third", "restored"] * 2

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import triton
 
-from kernels import ahead_of_time, machine_code_cache
-from kernels.ahead_of_time import Cubin, read_machine_code
-from kernels.compilation import Compilation
+from kernels import machine_code_cache
 from kernels.machine_code import MachineCode, parse_machine_code
 from kernels.machine_code_cache import as_plain, from_plain
 
@@ -24,8 +22,8 @@ LISTING = """
 WITHOUT_LOOP = LISTING.replace("BRA 0x10", "LDG.E.128 R4, desc[UR4][R2.64]")
 
 
-def cubin(elf: bytes) -> Cubin:
-    return Cubin(Compilation("op", "bf16", "nn", "c", "m:f", {}, {}, (), 4, 1, "any"), elf, 1024, 0.0)
+def code_of(*elves: bytes) -> list[MachineCode]:
+    return machine_code_cache.read([(elf, 1024) for elf in elves], (9, 0))
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[bytes]]:
     """What is disassembled, call by call, with the cache in a folder of its own."""
     calls: list[list[bytes]] = []
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
-    monkeypatch.setattr(ahead_of_time, "disassemble", lambda elves, capability: calls.append(list(elves)) or [LISTING] * len(elves))
+    monkeypatch.setattr(machine_code_cache, "disassemble", lambda elves, capability: calls.append(list(elves)) or [LISTING] * len(elves))
     return calls
 
 
@@ -45,24 +43,24 @@ def test_an_entry_holds_everything(text: str) -> None:
 
 
 def test_only_new_cubins_are_disassembled(read: list[list[bytes]]) -> None:
-    first = read_machine_code([cubin(b"one"), cubin(b"two"), cubin(b"one")], (9, 0))
-    again = read_machine_code([cubin(b"two"), cubin(b"three"), cubin(b"one")], (9, 0))
+    first = code_of(b"one", b"two", b"one")
+    again = code_of(b"two", b"three", b"one")
     assert read == [[b"one", b"two"], [b"three"]]
     assert first == again == [parse_machine_code(LISTING, 1024)] * 3
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"loop": null}', '{"loop": [1]}'])
 def test_a_damaged_entry_is_read_again(read: list[list[bytes]], damage: str) -> None:
-    read_machine_code([cubin(b"one")], (9, 0))
+    code_of(b"one")
     machine_code_cache.entry(b"one", 1024).write_text(damage, encoding="utf-8")
-    assert read_machine_code([cubin(b"one")], (9, 0)) == [parse_machine_code(LISTING, 1024)]
+    assert code_of(b"one") == [parse_machine_code(LISTING, 1024)]
     assert len(read) == 2
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(read: list[list[bytes]], tmp_path: Path) -> None:
     (tmp_path / machine_code_cache.FOLDER).write_text("a file is in the way", encoding="utf-8")
     for _ in range(2):
-        assert isinstance(read_machine_code([cubin(b"one")], (9, 0))[0], MachineCode)
+        assert isinstance(code_of(b"one")[0], MachineCode)
     assert len(read) == 2
 
 

@@ -13,7 +13,7 @@ from torch._subclasses import FakeTensorMode
 from benches.run.journal import read_journal
 from benches.sweep.load import load_sweep, sweep_names
 from kernels.closure import closure
-from kernels.compilation import compiling_for, sm_count_of
+from kernels.compilation import compiling_for, platform_of, sm_count_of
 from kernels.einsum import triton_impl as einsum
 from kernels.elementwise import configs as elementwise
 from kernels.elementwise.triton_impl import element_sizes
@@ -39,10 +39,12 @@ def test_without_a_gpu_the_count_is_that_of_the_gpu_compiled_for_or_the_default_
     assert sm_count_of(x) == sm_count_of(torch.empty(1)) == H100_SMS
     with compiling_for(load_gpu("b200")):
         assert sm_count_of(x) == load_gpu("b200").sm_count == 148
+        assert platform_of(x) == Platform("cuda", (10, 0))
         with compiling_for(load_gpu("h100_pcie")):
             assert sm_count_of(x) == 114
         assert sm_count_of(x) == 148
     assert sm_count_of(x) == H100_SMS
+    assert platform_of(x) == Platform("cuda", (9, 0))
 
 
 def test_a_kernels_source_hash_does_not_take_in_how_gpus_are_described() -> None:
@@ -65,6 +67,8 @@ def test_on_a_board_it_is_the_boards_own_count(monkeypatch: pytest.MonkeyPatch) 
     """A slice of a GPU has fewer SMs than its description."""
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=60))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    assert platform_of(torch.empty(1)) == Platform("cuda", (8, 9))
     assert sm_count_of(torch.empty(1)) == 60
     with compiling_for(load_gpu("b200")):
         assert sm_count_of(torch.empty(1)) == 60, "what runs is what the board can hold"
@@ -97,11 +101,11 @@ def test_inspect_compiles_the_tiles_of_the_gpu_that_it_is_asked_for(monkeypatch:
 
 @pytest.mark.parametrize("run", ["2026-11-26-h100_sxm5-first-look", "h100_sxm5-2026-11-26"])
 def test_an_h100_runs_what_it_ran(run: str) -> None:
-    """The configs that rows of a board recorded when its 132 SMs were written into the code. Four choices are newer: 128 × 128 at 3
-    stages, k split among blocks, the smallest tile of fp32, and two warps for the smaller block of elementwise."""
+    """The configs that rows of a board recorded when its 132 SMs were written into the code. Five choices are newer: 128 × 128 at 3
+    stages, k split among blocks, the smallest tile of fp32, two warps for the smaller block of elementwise, and tma for large products."""
     rows = [row for row in read_journal(ROOT / "docs" / "validation" / run).rows if row.impl == "triton" and row.config]
     both = {row.point: (row.config, CHOOSES[row.op](point_of(row), H100_SMS)) for row in rows if row.op in CHOOSES}
-    kept = {name: (ran, now) for name, (ran, now) in both.items() if not re.search(r" k\d|128x128x64 w4 s3|64x32x16 w4 s4| w2$", now)}
+    kept = {name: (ran, now) for name, (ran, now) in both.items() if not re.search(r"^tma | k\d|128x128x64 w4 s3|64x32x16 w4 s4| w2$", now)}
     assert len(kept) >= 10
     assert {name: configs for name, configs in kept.items() if configs[0] != configs[1]} == {}
 

@@ -11,8 +11,8 @@ import torch
 
 from benches.correctness import check
 from kernels.matmul import triton_impl
-from kernels.matmul.configs import Config, choose, configs
-from kernels.matmul.spec import OP, product
+from kernels.matmul.configs import Config, bulk_configs, choose, configs
+from kernels.matmul.spec import OP, product, tma_is_faster
 from kernels.op import Dims, Inputs, Kernel, Options, Point, Unsupported
 from kernels.precisions import PRECISIONS
 from kernels.support import Platform
@@ -72,7 +72,8 @@ def test_build_runs_the_real_shapes_config_on_shrunk_inputs(precision: str) -> N
     small = OP.shrink(p)
     inputs = triton_impl.make_inputs(small, DEVICE, 3)
     kernel = triton_impl.build(p, inputs)
-    assert kernel.config == str(configs(precision)[0])
+    large = str(configs(precision)[0])
+    assert kernel.config == (f"tma {large.replace('w8 s4', 'w8 s3') if precision == 'tf32' else large}" if tma_is_faster(p) else large)
     verdict = check(OP, small, kernel, inputs)
     assert verdict.ok, verdict.problem
 
@@ -259,7 +260,8 @@ def points() -> Iterator[Point]:
 def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
         config = triton_impl.choose_for(p, H100_SMS)
-        assert replace(config, split=1) in shipped(p.precision), p.id
+        shipping = bulk_configs("tma", p.precision) if config.kernel == "tma" else shipped(p.precision)
+        assert replace(config, split=1) in shipping, p.id
         assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
 
 

@@ -136,3 +136,42 @@ def test_a_cpus_prediction_counts_the_calls_of_its_operators(make_run: Callable[
     row = frame_of(make_run, [matmul("fp32", size=8, median_s=3e-6)], environment).iloc[0]
     assert row["predicted_s"] == pytest.approx(row["roofline_s"] + 2e-6)
     assert row["bound"] == "overhead"
+
+
+# One pass of 128 × 256 × 64 in bf16: 1,024 clocks of the matrix units, of which an SM has 4 tiles of 64 passes at 4096³.
+LOOP = {"flops": 2 * 128 * 256 * 64, "instructions": 832, "shared_bytes": 81_920, "loaded_bytes": 0}
+CONFIG = "tma 128x256x64 w8 s4"
+
+
+@pytest.mark.parametrize(
+    ("loops", "environment", "bound"),
+    [
+        ([LOOP], H100, 4 * 64 * 1024 / 1.98e9),
+        ([], H100, None),
+        ([LOOP | {"of_a_newer_version": 1}], H100, None),
+        ([LOOP], CPU, None),
+        ([LOOP], {"device_kind": "cuda", "device_name": "an unknown board", "gpu": None}, None),
+    ],
+)
+def test_a_triton_row_is_set_against_the_bound_of_its_own_kernel(
+    make_run: Callable[..., Path], loops: list[dict[str, float]], environment: dict[str, object], bound: float | None
+) -> None:
+    rows = [matmul(impl="triton", config=CONFIG, median_s=200e-6, loops=loops), matmul(median_s=190e-6)]
+    frame = frame_of(make_run, rows, environment)
+    columns = ["bound_s", "measured_over_bound", "bound_limited_by"]
+    assert frame.loc[1, columns].isna().all(), "a library's kernel is not read"
+    if bound is None:
+        assert frame.loc[0, columns].isna().all()
+    else:
+        assert frame.loc[0, "bound_s"] == pytest.approx(bound, rel=2e-4)
+        assert frame.loc[0, "measured_over_bound"] == pytest.approx(200e-6 / bound, rel=2e-4)
+        assert frame.loc[0, "bound_limited_by"] == "matrix units"
+
+
+def test_the_bound_is_that_of_the_config_that_ran(make_run: Callable[..., Path]) -> None:
+    """Half the tiles' rows: 1,024 tiles are 8 an SM, with the same passes; and an einsum's products are spread evenly."""
+    point = OPS["einsum"].point("triton", "bf16", {"i": 4096, "j": 4096, "k": 4096}, {"equation": "i k, k j -> i j"})
+    einsum = new_row(point, OPS["einsum"].cost(point, "cuda"), "ok", median_s=200e-6, config="128x256x64 w8 s4", loops=[LOOP])
+    half = matmul(impl="triton", config="128x128x64 w8 s4", median_s=200e-6, loops=[LOOP | {"flops": 2 * 128 * 128 * 64}])
+    found = frame_of(make_run, [half, einsum], H100)["bound_s"].tolist()
+    assert found == pytest.approx([8 * 64 * 640 / 1.98e9, 512 / 132 * 64 * 1024 / 1.98e9], rel=2e-4)  # 81,920 bytes take 640 clocks

@@ -110,3 +110,19 @@ def test_the_command_prints_terms_and_names_a_point_that_is_not_there(
     untimed = load_report(run).frame.query("status == 'wrong'")["point"].iloc[0]
     assert main(["explain", str(run), untimed]) == 2
     assert "its status is wrong" in capsys.readouterr().err
+
+
+def test_a_triton_point_is_set_against_the_bound_of_its_kernel(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """4 tiles of 64 passes of 1,024 clocks at 1.98 GHz: 132.4 µs."""
+    point = OPS["matmul"].point("triton", "bf16", {"m": 4096, "n": 4096, "k": 4096})
+    loop = {"flops": 2 * 128 * 256 * 64, "instructions": 832, "shared_bytes": 81_920, "loaded_bytes": 0}
+    fields: dict[str, Any] = {"cache": "cold", "median_s": 198.6e-6, "config": "tma 128x256x64 w8 s4", "loops": [loop]}
+    rows = [
+        new_row(p, OPS["matmul"].cost(p, "cuda"), "ok", **fields | more) for p, more in ((point, {}), (matmul(127, 129, 1), {"loops": []}))
+    ]
+    run = make_run("cuda", "one", rows=rows)
+    assert main(["explain", str(run), point.id]) == 0
+    line = "The compiled kernel takes at least 132.4 µs, limited by matrix units. The measured time is 1.50× this bound."
+    assert line in " ".join(capsys.readouterr().out.replace("\u202f", " ").replace("\xa0", " ").split())
+    assert main(["explain", str(run), rows[1].point]) == 0
+    assert "compiled kernel" not in capsys.readouterr().out

@@ -1,0 +1,316 @@
+"""The driver of a fleet: gives points to stations, takes their rows, and decides what is lost. It knows nothing of Ray."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from benches.fleet.books import Book
+from benches.fleet.fleet_file import LeftOut
+from benches.fleet.groups import groups
+from benches.fleet.messages import Batch, Ending, Opened, Refused, Sent, Slot
+from benches.fleet.schedule import Schedule
+from benches.row import DEVICE_LOST, FAILED
+from benches.run.interrupts import deferred_interrupt
+from benches.run.isolation import CLOSING_S, OPENING_S
+from benches.run.survey_file import SurveyGpu
+from kernels.listed import first_of
+from kernels.op import Point
+
+COMMIT_S = 0.1  # rows are gathered for so long, then brought to the disk
+GROUP_S = 60.0  # after the first GPU is open, to decide which are alike
+ENDING_S = CLOSING_S + 30.0  # for a station to end in the middle of a point
+RESTARTS = 1  # of a station whose process ended although its machine is there
+
+
+class StationLost(Exception):
+    """A station does not answer any more; the message says why."""
+
+
+class HeadLost(Exception):
+    """The cluster does not answer any more; the message says why."""
+
+
+class Stations(Protocol):
+    """The processes of a fleet, one a GPU, of which calls come back later. A slot's number names its station."""
+
+    def open(self, number: int, slot: Slot) -> Any:
+        """Starts a station. The call gives Opened or Refused."""
+
+    def exchange(self, number: int, points: Sequence[Point]) -> Any:
+        """Gives points to a station. The call gives a Batch as soon as there is a row, or empty after a while."""
+
+    def finish(self, number: int, interrupted: bool, delete: bool) -> Any:
+        """Ends a station. The call gives its Ending. delete: the rows that its machine holds."""
+
+    def kill(self, number: int) -> None:
+        """Ends the process of a station, whatever it does."""
+
+    def wait(self, calls: Sequence[Any], timeout_s: float) -> list[Any]:
+        """Returns the calls that came back, once all have or after `timeout_s`. Raises HeadLost."""
+
+    def result(self, call: Any) -> Any:
+        """Returns what a call gave. Raises StationLost."""
+
+    def is_up(self, slot: Slot) -> bool:
+        """Whether the machine of a slot is still part of the cluster."""
+
+
+@dataclass
+class Place:
+    """A slot and what became of it."""
+
+    slot: Slot
+    restarts: int = 0
+    gpu: SurveyGpu | None = None  # as far as it is known
+    opened: Opened | None = None
+    heard_s: float = field(default_factory=time.monotonic)  # when a row came last, or points were given to an idle station
+
+
+@dataclass
+class Progress:
+    """What is shown while the driver runs."""
+
+    gpus: int = 0  # that measure, or have
+    lost: int = 0
+    done: int = 0
+    total: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        """The number of rows with a status that is a failure."""
+        return sum(self.statuses[status] for status in FAILED)
+
+    @property
+    def left_s(self) -> float | None:
+        """Returns the seconds that are left at the rate so far; None before the first row."""
+        measured = self.statuses.total()
+        return self.seconds / measured * max(self.total - self.done, 0) if measured else None
+
+
+class Driver:
+    """Runs a schedule on stations and keeps the books. show: is called with the progress several times a second."""
+
+    def __init__(
+        self,
+        stations: Stations,
+        slots: Sequence[Slot],
+        points: Mapping[str, Point],
+        schedule: Schedule,
+        book: Book,
+        shared: bool,
+        silent_s: float,
+        show: Callable[[Progress], None] = lambda progress: None,
+    ):
+        """silent_s: a station that measures is lost when it brings no row for so long."""
+        self._stations, self._points, self._schedule, self._book = stations, points, schedule, book
+        self._shared, self._silent_s, self._show = shared, silent_s, show
+        self._places = {number: Place(slot) for number, slot in enumerate(slots)}
+        self._calls: dict[Any, tuple[int, str]] = {}
+        self._joined: set[int] = set()
+        self._undecided: list[int] | None = [] if shared else None  # GPUs that are open before it is known which are alike
+        self._first_open_s: float | None = None
+        self._ending: set[int] = set()
+        self._start_s = time.monotonic()
+        self.progress = Progress()
+        self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
+        self.device_lost = False  # whether a row says so, which only --retry-failed measures again
+
+    def run(self) -> None:
+        """Measures until nothing is left that a GPU could do. Raises JournalError, HeadLost and KeyboardInterrupt; `stop` then ends it."""
+        for number, place in self._places.items():
+            self._call(self._stations.open(number, place.slot), number, "open")
+        while self._calls:
+            self._step(COMMIT_S)
+            self._decide()
+            self._watch()
+            for number in list(self._joined):  # last: whoever is left takes over what others had
+                self._top_up(number)
+
+    def stop(self) -> None:
+        """Ends every station in the middle of its point, and commits what they have. Raises JournalError and HeadLost."""
+        for number in list(self._joined - self._ending):
+            self._end(number, interrupted=True)
+        deadline = time.monotonic() + ENDING_S
+        while any(what == "finish" for _, what in self._calls.values()) and time.monotonic() < deadline:
+            self._step(COMMIT_S)
+
+    def _call(self, call: Any, number: int, what: str) -> None:
+        self._calls[call] = (number, what)
+
+    def _step(self, timeout_s: float) -> None:
+        """Waits, and commits the rows that came together."""
+        ended = self._stations.wait(list(self._calls), timeout_s)
+        with deferred_interrupt():
+            self._take(ended)
+        self._book.tick()
+        self._count()
+
+    def _take(self, ended: Sequence[Any]) -> None:
+        """Commits the rows of calls, then acts on what else they say."""
+        results: list[tuple[int, Any]] = []
+        rows: list[tuple[str, Sent]] = []
+        for call in ended:
+            number, _ = self._calls.pop(call)
+            try:
+                result = self._stations.result(call)
+            except StationLost as e:
+                result = e
+            results.append((number, result))
+            if isinstance(result, Batch | Ending):
+                rows += self._accepted(number, result.rows)
+        if rows:
+            self._book.commit(rows)
+        for number, result in results:
+            if isinstance(result, StationLost):
+                self._lose(number, str(result))
+            elif isinstance(result, Opened | Refused):
+                self._opened(number, result)
+            elif isinstance(result, Ending):
+                self._ended(number, result)
+            elif result.ended is not None:
+                self._lose(number, result.ended, process=False)
+
+    def _accepted(self, number: int, rows: Iterable[Sent]) -> list[tuple[str, Sent]]:
+        """The rows that count, each with the directory of its GPU."""
+        place = self._places[number]
+        if place.opened is None or number not in self._joined:
+            return []
+        found = []
+        for row in rows:
+            place.heard_s = time.monotonic()
+            if self._schedule.arrived(number, row.point, row.cause == DEVICE_LOST):
+                found.append((place.opened.gpu.directory, row))
+                self.progress.statuses[row.status] += 1
+                self.device_lost |= row.cause == DEVICE_LOST
+        return found
+
+    def _opened(self, number: int, result: Opened | Refused) -> None:
+        place = self._places[number]
+        if isinstance(result, Refused):
+            place.gpu = result.gpu or place.gpu
+            if place.gpu is not None:
+                self._book.lost(place.gpu, result.reason)
+            self._leave_out(place.slot.host, place.gpu, result.reason)
+            return
+        self.notes += [f"{result.gpu.directory}: {note}" for note in result.notes]
+        place.opened, place.gpu = result, result.gpu
+        self._first_open_s = self._first_open_s or time.monotonic()
+        if self._undecided is not None:
+            self._undecided.append(number)
+        else:
+            self._join(number)
+
+    def _decide(self) -> None:
+        """Where GPUs share the points: once all are open, or a minute after the first, the largest group of GPUs that are alike begins."""
+        if not self._undecided or self._first_open_s is None:
+            return
+        opening = any(what == "open" for _, what in self._calls.values())
+        if opening and time.monotonic() - self._first_open_s < GROUP_S:
+            return
+        abouts = {number: opened.environment for number in self._undecided if (opened := self._places[number].opened)}
+        found, self._undecided = groups(abouts), None
+        for number in [number for group in found for number in group]:  # the largest first: the others are then unlike it
+            self._join(number)
+
+    def _join(self, number: int) -> None:
+        place = self._places[number]
+        assert place.opened is not None
+        refusal = self._book.opened(place.opened)
+        if refusal is not None:
+            if not self._shared:
+                self._book.lost(place.opened.gpu, refusal)
+            self._leave_out(place.slot.host, place.opened.gpu, refusal)
+            self._call(self._stations.finish(number, True, False), number, "finish")
+            return
+        self._joined.add(number)
+        place.heard_s = time.monotonic()
+        self._schedule.join(number, self._book.journal(place.opened.gpu), place.opened.held)
+
+    def _leave_out(self, host: str, gpu: SurveyGpu | None, reason: str) -> None:
+        self.left_out.append(LeftOut(host=gpu.host if gpu else host, uuid=gpu.uuid if gpu else None, reason=reason))
+
+    def _top_up(self, number: int) -> None:
+        """Gives a station points, asks it for rows, or ends it where nothing is left for it."""
+        if number in self._ending or any(of == number for of, _ in self._calls.values()):
+            return
+        busy = self._schedule.busy(number)
+        given = self._schedule.give(number)
+        if given or busy:
+            if not busy:
+                self._places[number].heard_s = time.monotonic()
+            self._call(self._stations.exchange(number, [self._points[name] for name in given]), number, "exchange")
+        elif self._schedule.finished(number):
+            self._end(number, interrupted=False)
+
+    def _end(self, number: int, interrupted: bool) -> None:
+        self._ending.add(number)
+        self._call(self._stations.finish(number, interrupted, not interrupted), number, "finish")
+
+    def _ended(self, number: int, ending: Ending) -> None:
+        place = self._places[number]
+        if number in self._joined and place.opened is not None:
+            missing = self._schedule.missing(self._book.journal(place.opened.gpu))
+            self._book.ended(place.opened.gpu, ending.sentinels, interrupted=bool(missing))
+            self._schedule.leave(number)
+            self._joined.discard(number)
+
+    def _watch(self) -> None:
+        """A station that measures and has brought nothing for too long is lost."""
+        now = time.monotonic()
+        for number in list(self._joined - self._ending):
+            silent = now - self._places[number].heard_s
+            if self._schedule.busy(number) and silent > self._silent_s:
+                self._lose(number, f"no row for {silent:.0f} s", process=False)
+
+    def _lose(self, number: int, reason: str, process: bool = True) -> None:
+        """What a station was given goes to the others. process: its process ended, which is started once more where its machine is up."""
+        place = self._places[number]
+        self._calls = {call: (of, what) for call, (of, what) in self._calls.items() if of != number}
+        self._schedule.leave(number)
+        self._joined.discard(number)
+        if self._undecided is not None and number in self._undecided:
+            self._undecided.remove(number)
+        if number in self._ending:  # its rows are safe: it was ending
+            if place.opened is not None:
+                self._book.ended(place.opened.gpu, b"", interrupted=bool(self._schedule.missing(self._book.journal(place.opened.gpu))))
+            return
+        self._stations.kill(number)
+        if process and place.restarts < RESTARTS and self._stations.is_up(place.slot):
+            again = max(self._places) + 1
+            self._places[again] = Place(place.slot, place.restarts + 1, place.gpu)
+            self.notes.append(f"{place.slot.host}: {reason}; started again")
+            self._call(self._stations.open(again, place.slot), again, "open")
+            return
+        if place.gpu is not None:
+            self._book.lost(place.gpu, reason)
+        self._leave_out(place.slot.host, place.gpu, reason)
+        self.progress.lost += 1
+
+    def _count(self) -> None:
+        progress = self.progress
+        journals = self._book.journals()
+        progress.gpus = len(self._joined)
+        progress.done = sum(len(self._schedule.done.get(journal, ())) for journal in journals)
+        progress.total = len(self._points) * len(journals)
+        progress.seconds = time.monotonic() - self._start_s
+        self._show(progress)
+
+
+def silent_limit_s(point_timeout_s: float, processes: int = 1) -> float:
+    """Returns how long a station may bring no row: a point that is given up, by a worker that opens its device first, and a minute."""
+    return processes * point_timeout_s + OPENING_S + CLOSING_S + 60.0
+
+
+def described(left_out: Sequence[LeftOut], most: int = 5) -> list[str]:
+    """Returns a line for each reason, with the GPUs that share it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in left_out:
+        by_reason.setdefault(one.reason, []).append(f"{one.host}{f' {one.uuid}' if one.uuid else ''}")
+    return [f"{first_of(names, most)}: {reason}" for reason, names in by_reason.items()]

@@ -1,0 +1,201 @@
+"""`python -m benches fleet` on a Ray cluster of several nodes on this machine, with simulated GPUs: what fails, and what is there then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benches.__main__ import main
+from benches.fleet.fleet_file import read_fleet
+from benches.run.journal import NAME as JOURNAL
+from benches.run.order import DEFAULT_SEED, shuffled
+from benches.run.survey_file import NAME as SURVEY
+from benches.run.survey_file import read_survey
+from kernels.guard import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+SWEEP = "name: six\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 6, 1]}, n: 512, k: 512}}\n"
+POINTS = [f"matmul-torch-bf16-{m}x512x512" for m in range(1, 7)]
+HANGING = shuffled(POINTS, DEFAULT_SEED)[2]  # every GPU has rows before it
+HANG = f"hang:{HANGING}"
+STORE = 80_000_000  # the least that Ray takes
+
+
+class Nodes:
+    """A cluster whose head has no GPUs."""
+
+    def __init__(self, folder: Path) -> None:
+        from ray.cluster_utils import Cluster
+
+        quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
+        quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+        self._folder = folder
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": quiet | quick}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.address: str = self.cluster.address
+
+    def add(self, spool: str | None = None, **variables: str) -> Any:
+        """A node with simulated GPUs."""
+        given = {"FLEET_SPOOL": spool or str(self._folder), "OMP_NUM_THREADS": "1", **variables}
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=given)
+
+    def remove(self, node: Any) -> None:
+        """Kills a node. Returns once the cluster knows."""
+        self.cluster.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + 60
+        while self.alive(node) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def alive(self, node: Any) -> bool:
+        socket = node.plasma_store_socket_name
+        return any(one["Alive"] and one["ObjectStoreSocketName"] == socket for one in self.cluster.global_state.node_table())
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    found = Nodes(tmp_path_factory.mktemp("spool"))
+    yield found
+    found.cluster.shutdown()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a run; one simulated GPU a node."""
+    monkeypatch.setenv("MICROBENCH_SIMULATED_GPUS", "1")
+    (tmp_path / "six.yaml").write_text(SWEEP, encoding="utf-8")
+    return tmp_path / "run"
+
+
+def arguments(nodes: Nodes, run_dir: Path, *more: str) -> list[str]:
+    begin = ["--out", str(run_dir), "--device", "simulated", "--node-dir", "$FLEET_SPOOL/rows", str(run_dir.parent / "six.yaml")]
+    return ["fleet", "--address", nodes.address, *(more if "--resume" in more else [*begin, *more])]
+
+
+def rows_of(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(run_dir.rglob(JOURNAL)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def once_each(run_dir: Path, gpus: int) -> None:
+    """Each point and GPU is once in a survey."""
+    rows = rows_of(run_dir)
+    assert Counter(row["point"] for row in rows) == dict.fromkeys(POINTS, gpus)
+    assert len({(row["point"], row["device_uuid"]) for row in rows}) == len(rows)
+
+
+def when(condition: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
+    """Acts as soon as a condition holds, beside the test."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def count(run_dir: Path) -> int:
+    return len(rows_of(run_dir)) if run_dir.exists() else 0
+
+
+def actors() -> list[psutil.Process]:
+    """The processes of Ray that measure, below this one or not."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("ray::Actor" in word for word in process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def test_a_node_that_dies_is_lost_and_another_one_continues(nodes: Nodes, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = nodes.add(), nodes.add(MICROBENCH_FAULTS=HANG)
+    removed = when(lambda: count(run_dir) >= 7, lambda: nodes.remove(bad))
+    assert main(arguments(nodes, run_dir)) == 1
+    removed.join()
+    said = capsys.readouterr().out
+    assert "left out: " in said
+    assert f"--resume {run_dir}" in said
+    assert sorted(gpu.status for gpu in read_survey(run_dir).gpus) == ["finished", "lost"]
+    assert all(gpu.reason for gpu in read_survey(run_dir).gpus if gpu.status == "lost")
+    assert count(run_dir) < 12
+    again = nodes.add()
+    assert main(arguments(nodes, run_dir, "--resume", str(run_dir))) == 0
+    once_each(run_dir, 2)
+    assert {gpu.status for gpu in read_survey(run_dir).gpus} == {"finished"}
+    for node in (good, again):
+        nodes.remove(node)
+
+
+def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a station whose process is killed is started again."""
+    monkeypatch.setenv("MICROBENCH_FAULTS", HANG)
+    added = [nodes.add(), nodes.add(), nodes.add(MICROBENCH_SIMULATED_DRIVER="999.1"), nodes.add(spool="/dev/full")]
+    killed = when(lambda: count(run_dir) >= 2, lambda: actors()[0].kill())  # noqa: PLW0108 - they are not there yet
+    assert main(arguments(nodes, run_dir, "--mode", "shard", "--point-timeout", "8")) == 1
+    killed.join()
+    assert {row["point"]: row["status"] for row in rows_of(run_dir)} == dict.fromkeys(POINTS, "ok") | {HANGING: "timeout"}
+    assert len(rows_of(run_dir)) == len(POINTS)
+    reasons = sorted(one.reason for one in read_fleet(run_dir).left_out)
+    assert len(reasons) == 2
+    assert "cannot be written" in reasons[0]
+    assert reasons[1] == "unlike the GPUs that share the points: driver: None → 999.1"
+    for node in added:
+        nodes.remove(node)
+
+
+def start(nodes: Nodes, run_dir: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benches", *arguments(nodes, run_dir)]
+    environment = {**os.environ, "MICROBENCH_FAULTS": HANG}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+
+
+def until_rows(run_dir: Path, least: int) -> None:
+    deadline = time.monotonic() + 120
+    while count(run_dir) < least and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert count(run_dir) >= least
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_ends_loses_nothing(how: signal.Signals, nodes: Nodes, run_dir: Path) -> None:
+    node = nodes.add()
+    driver = start(nodes, run_dir)
+    until_rows(run_dir, 1)
+    driver.send_signal(how)
+    said, _ = driver.communicate(timeout=120)
+    if how == signal.SIGINT:
+        assert driver.returncode == 3, said
+        assert f"fleet --resume {run_dir}" in said
+        assert [gpu.status for gpu in read_survey(run_dir).gpus] == ["interrupted"]
+    assert main(arguments(nodes, run_dir, "--resume", str(run_dir))) == 0
+    once_each(run_dir, 1)
+    nodes.remove(node)
+
+
+def test_a_lost_head_ends_the_driver_which_another_cluster_continues(nodes: Nodes, run_dir: Path) -> None:
+    """Last in this file: the cluster is gone."""
+    nodes.add()
+    driver = start(nodes, run_dir)
+    until_rows(run_dir, 1)
+    nodes.cluster.head_node.kill_gcs_server(check_alive=False)
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 3, said
+    assert "no longer answers" in said
+    assert (run_dir / SURVEY).exists()
+    assert main(["fleet", "--address", "local", "--resume", str(run_dir)]) == 0
+    once_each(run_dir, 1)
