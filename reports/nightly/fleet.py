@@ -49,7 +49,7 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, calendar: read.Ca
     moved = read.sentinel_moves(read.sentinels(database, tonight, calendar), judged.verdict.night)
     times = judged.nights.times
     ratios = against_fleet(times[:, -1]) if times.shape[1] else np.full(times.shape[2], np.nan)
-    over_nights = trends(of_nights(times, judged.nights.nights, judged.nights.gpus))
+    over_nights = trends(of_nights(times, judged.nights.nights, judged.nights.gpus)).to_dict("records")
     shift = {one.gpu: one.unusual for one in judged.verdict.shifts if one.night == judged.verdict.night}
     found = []
     for i, gpu in enumerate(judged.nights.gpus):
@@ -63,8 +63,8 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, calendar: read.Ca
                 timed=int(np.count_nonzero(seen[:, -1])),
                 shift=shift.get(gpu, np.nan),
                 against_fleet=float(ratios[i]),
-                change=float(over_nights.at[gpu, "change"]),
-                becoming=trend_words(over_nights.loc[gpu], "nights") if over_nights.at[gpu, "becoming"] else None,
+                change=float(over_nights[i]["change"]),
+                becoming=trend_words(over_nights[i], "nights") if over_nights[i]["becoming"] else None,
                 throttled=int(line.get("throttled", 0)),
                 **{name: float(line.get(name, np.nan)) for name in CONDITIONS},
                 sentinels=tuple(moved.get(gpu, ())),

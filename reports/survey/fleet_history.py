@@ -5,8 +5,9 @@ What a GPU is compared with is the fleet of the same time, so that another drive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def trends(history: FleetHistory) -> pd.DataFrame:
         squares = np.nansum((known - np.nanmean(known, axis=1)[:, None]) ** 2, axis=1)
         error = np.sqrt(variance * (1 + alike) / (1 - alike) / LINE_EFFICIENCY / squares)
         p[enough] = t.sf(slope[enough] / error, freedom)
-    becoming = (p <= ACCUSED / max(np.count_nonzero(enough), 1)) & (change >= 1 + LEAST_CHANGE)
+    becoming = (p <= ACCUSED / max(int(np.count_nonzero(enough)), 1)) & (change >= 1 + LEAST_CHANGE)
     names = np.array([*history.times, None], dtype=object)
     first, last = _ends(history)
     table = {"times": count, "first": names[first], "last": names[last], "change": change, "p": p, "becoming": becoming}
@@ -128,7 +129,7 @@ def becoming(found: pd.DataFrame) -> pd.DataFrame:
     return found[found["becoming"]].sort_values("change", ascending=False)
 
 
-def trend_words(trend: pd.Series, of: str) -> str:
+def trend_words(trend: Mapping[Any, Any], of: str) -> str:
     """What a line of `trends` says, without the GPU's name. of: what a time is: surveys, nights."""
     change = show(float(trend["change"]) - 1, "fraction")
     return f"became {change} slower against the fleet over {trend['times']:,} {of}, {trend['first']} to {trend['last']}"

@@ -124,15 +124,14 @@ def shown(run: SurveyRun, judged: Judged) -> Shown:
     told = [about(*both) for both in zip(run.boards.to_dict("records"), verdicts.to_dict("records"), strict=True)]
     reasons = ["; ".join([*told[i], *differs.get(i, [])]) or None for i in range(len(table))]
     kept = ["slower", "slower_low", "slower_high", "worst", "points", "noisy", "throttled", "failed", "group"]
-    gpus = table.assign(
-        **{name: verdicts[name] for name in (*kept, *(SLOWER + family for family in FAMILIES))},
-        **{"gpu": table.index, "status": status, "point": names(run.boards), "reason": reasons},
+    gpus = table.join(verdicts[[*kept, *(SLOWER + family for family in FAMILIES)]]).assign(
+        gpu=table.index, status=status, point=names(run.boards), reason=pd.Series(reasons, table.index, dtype=object)
     )
     known = [*(name for name in BY_NAME if name in gpus), *_free(run.boards), "group"]
     return Shown(run, judged, gpus[known].reset_index(drop=True), differs)
 
 
-def about(board: Mapping[str, Any], verdict: Mapping[str, Any]) -> list[str]:
+def about(board: Mapping[Any, Any], verdict: Mapping[Any, Any]) -> list[str]:
     """Why a GPU was lost or could not be judged, and whether it fails what others time."""
     lost = [str(board["reason"])] if board["status"] == "lost" and board["reason"] else []
     return [

@@ -30,10 +30,9 @@ LABELLED = 12  # GPUs that have their name beside their mark
 def distribution(shown: Shown) -> Chart:
     """Two views: every GPU in a strip a family, and the range of the GPUs at every point."""
     slower = shown.gpus["slower"].dropna()
-    worst = shown.gpus.loc[slower.idxmax()] if len(slower) else None
-    alt = f"{len(slower):,} GPUs by how much slower they are than the median" + (
-        f"; the slowest is {worst['point']}, {show(float(worst['slower']), 'change')}." if worst is not None else "."
-    )
+    worst = shown.gpus["point"].iloc[int(shown.gpus["slower"].fillna(0.0).argmax())] if len(slower) else ""
+    last = f"; the slowest is {worst}, {show(float(slower.max()), 'change')}." if worst else "."
+    alt = f"{len(slower):,} GPUs by how much slower they are than the median{last}"
     views = [View("GPUs, by family", _by_family(shown), 430), View("points, over the GPUs", _by_point(shown), 430)]
     note = (
         "By family each mark is a GPU: the median over its points of its time over the median of all GPUs. Over points the bands hold 50% "
@@ -59,11 +58,11 @@ def _by_family(shown: Shown) -> go.Figure:
             traces.append(_marks(np.concatenate(x), np.concatenate(y), np.concatenate(rows), state, colour, symbol))
     for place, name in enumerate(columns.values()):
         named = shown.gpus.loc[marked, name].dropna().nlargest(LABELLED // 2)
-        offsets = pd.Series(swarm(shown.gpus[name]), shown.gpus.index)
+        beside = pd.Series(swarm(shown.gpus[name]), shown.gpus.index)
         far = named[named > 1 + 2 * shown.scale]
         traces.append(
             go.Scatter(
-                x=place + offsets[far.index],
+                x=place + beside[far.index],
                 y=_percent(far),
                 text=["  " + html.escape(str(shown.gpus.at[i, "point"])) for i in far.index],
                 **{"mode": "text", "textposition": "middle right", "textfont": {"size": 11}, "hoverinfo": "skip", "showlegend": False},
@@ -136,7 +135,7 @@ def _of_points(
     return made.update(text=texts, hovertemplate="%{text}<extra></extra>")
 
 
-def _marks(x: np.ndarray, y: Sequence[float], rows: np.ndarray, name: str, colour: str, symbol: str) -> go.Scatter:
+def _marks(x: np.ndarray, y: np.ndarray, rows: np.ndarray, name: str, colour: str, symbol: str) -> go.Scatter:
     looked_at = name in ATTENTION  # no line joins them: the page makes marks of mode "markers" small where they are many
     how = {"mode": "lines+markers", "line": {"width": 0}} if looked_at else {"mode": "markers"}
     return go.Scatter(
@@ -174,9 +173,9 @@ def over_surveys(past: FleetHistory, found: pd.DataFrame, labels: Mapping[str, s
     slower. found: of `trends`; labels: names by UUID."""
     percent = 100 * (np.exp(past.logs) - 1)
     few = len(past.gpus) <= len(HUES)
-    shown = list(past.gpus) if few else list(becoming(found).index[: len(HUES)])
+    shown = list(past.gpus) if few else list(becoming(found).index[: len(HUES) - 1])
     traces: list[go.Scatter] = [] if few else _bands(past.times, *quantiles(percent))
-    for gpu, hue in zip(shown, HUES, strict=False):
+    for gpu, hue in zip(shown, HUES if few else HUES[1:], strict=False):
         name = html.escape(labels.get(gpu, gpu))
         line = percent[past.gpus.index(gpu)]
         traces.append(

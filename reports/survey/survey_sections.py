@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from reports.page import relative, render
 from reports.palette import SURVEYED
 from reports.section import Section
@@ -57,9 +60,9 @@ def _said(shown: Shown) -> list[tuple[str, str]]:
     shared = common_place(boards, list(accused["gpu"]))
     said += [("bad", shared)] if shared else []
     over_all = judged.spreads[judged.spreads["family"] == ALL]
-    for group in over_all.itertuples():
-        kind = f" among {group.gpus:,} of a kind" if len(over_all) > 1 else ""
-        said.append(("neutral", f"A GPU that is {slower(float(group.detectable))} slower is found in 95% of cases{kind}."))
+    for gpus, detectable in zip(over_all["gpus"].tolist(), over_all["detectable"].tolist(), strict=True):
+        kind = f" among {gpus:,} of a kind" if len(over_all) > 1 else ""
+        said.append(("neutral", f"A GPU that is {slower(detectable)} slower is found in 95% of cases{kind}."))
     return said
 
 
@@ -75,8 +78,8 @@ def accused(shown: Shown, folder: Path) -> Section | None:
 
 
 def _card(shown: Shown, row: int, folder: Path) -> dict[str, object]:
-    gpu = shown.gpus.loc[row]
-    verdict = shown.judged.gpus[shown.judged.gpus["gpu"] == gpu["gpu"]].iloc[0]
+    gpu = record(shown.gpus, row)
+    verdict = record(shown.judged.gpus, int(np.flatnonzero(shown.judged.gpus["gpu"] == gpu["gpu"])[0]))
     families = [(name, float(gpu[SLOWER + name])) for name in shown.families]
     most = max([0.02, *(ratio - 1 for _, ratio in families if not math.isnan(ratio))])
     slow = verdict["state"] in (SLOW, WATCH)
@@ -89,10 +92,15 @@ def _card(shown: Shown, row: int, folder: Path) -> dict[str, object]:
         "bars": [(name, ratio, 0.0 if math.isnan(ratio) else max(0.0, min(1.0, (ratio - 1) / most))) for name, ratio in families],
         "timed": not math.isnan(gpu["slower"]),
         "differs": shown.differs.get(row, []),
-        "about": about(shown.run.boards.iloc[row], verdict),
+        "about": about(record(shown.run.boards, row), verdict),
         "uuid": gpu["gpu"],
         "page": page_of(shown, row, folder),
     }
+
+
+def record(table: pd.DataFrame, row: int) -> dict[str, Any]:
+    """A line of a table, by the name of the column."""
+    return {str(name): value for name, value in table.iloc[row].items()}
 
 
 def page_of(shown: Shown, row: int, folder: Path) -> str | None:
@@ -122,7 +130,9 @@ def _racks(shown: Shown) -> list[tuple[str, list[dict[str, object]]]]:
         "records"
     ):
         rack, slot = (one if isinstance(one := gpu.get(name), str) else "" for name in PLACES)
-        racks.setdefault(rack, {}).setdefault(str(gpu["host"]), []).append({**gpu, "slot": slot})
+        racks.setdefault(rack, {}).setdefault(str(gpu["host"]), []).append(
+            {str(name): value for name, value in gpu.items()} | {"slot": slot}
+        )
     return [
         (
             rack,
@@ -196,7 +206,7 @@ def past_surveys(shown: Shown, past: FleetHistory) -> Section | None:
     chart = over_surveys(past, found, labels)
     lead = (
         f"The time of each GPU over the fleet's, over {len(past.times)} surveys. A GPU is becoming slower where the line through its times "
-        f"rises by more than chance explains, and by {show(1 + LEAST_CHANGE, 'change')} or more; {LEAST_TIMES} surveys are needed."
+        f"rises by more than chance explains, and by {show(LEAST_CHANGE, 'fraction')} or more; {LEAST_TIMES} surveys are needed."
     )
     body = render("survey_past.html.j2", chart=chart, lines=trend_lines(past, shown.run.boards), enough=len(past.times) >= LEAST_TIMES)
     return Section("past", "Over the surveys", lead, body, [chart])

@@ -113,4 +113,4 @@ def trend_lines(past: FleetHistory, boards: pd.DataFrame) -> list[str]:
     """Which GPUs are becoming slower over the surveys of a history, the largest change first. boards: of the survey that is shown."""
     label = {str(board["gpu"]): name_of(board) for board in boards.to_dict("records")}
     found = becoming(trends(past))
-    return [f"{label[gpu]} {trend_words(trend, 'surveys')}" for gpu, trend in found.iterrows() if gpu in label]
+    return [f"{label[gpu]} {trend_words(trend, 'surveys')}" for gpu, trend in found.to_dict("index").items() if gpu in label]

@@ -11,6 +11,7 @@ from reports.survey.survey_charts import over_surveys
 from reports.survey.words import trend_lines
 
 NOISE = 0.003
+NO_LINES = pd.DataFrame({"survey": [], "gpu": [], "slower": [], "started_utc": pd.Series([], dtype="datetime64[us, UTC]")})
 
 
 def history(times: int, gpus: int = 16, trend: float = 0.0, seed: int = 1, tails: int | None = None, missing: float = 0.0) -> FleetHistory:
@@ -86,12 +87,7 @@ def test_nights_of_a_time_each_are_in_the_order_of_time() -> None:
         history(9, gpus=1),
         FleetHistory(["a"], ["x", "y"], np.array([0.0, 0.0]), np.zeros((1, 2))),
         FleetHistory(["a", "b"], ["x", "y"], np.array([0.0, 1.0]), np.full((2, 2), np.nan)),
-        of_surveys(
-            pd.DataFrame(
-                {name: pd.Series(dtype=object) for name in ("survey", "gpu", "slower")}
-                | {"started_utc": pd.Series([], dtype="datetime64[us, UTC]")}
-            )
-        ),
+        of_surveys(NO_LINES),
     ],
 )
 def test_where_there_is_too_little_nothing_is_found(past: FleetHistory) -> None:
@@ -103,7 +99,7 @@ def test_where_there_is_too_little_nothing_is_found(past: FleetHistory) -> None:
 def test_a_trend_in_words() -> None:
     past = history(20, trend=0.05)
     table = trends(past)
-    words = trend_words(table.loc["GPU-0"], "surveys")
+    words = trend_words(table.loc["GPU-0"].to_dict(), "surveys")
     assert words.startswith("became ")
     assert words.endswith("% slower against the fleet over 20 surveys, 2026-01-01 to 2026-01-20")
     boards = pd.DataFrame({"gpu": ["GPU-0", "GPU-1"], "host": "node-1", "index": [0, 1]})
