@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from benches.fleet.messages import Opened, Sent
+from benches.fleet.messages import Ending, Opened, Sent
 from benches.fleet.schedule import ONE_JOURNAL
 from benches.run import environment, resume, sentinels
 from benches.run.errors import FOLDER as ERRORS
@@ -56,8 +56,8 @@ class Book(Protocol):
     def lost(self, gpu: SurveyGpu, reason: str) -> None:
         """A GPU measures no more, and not all of its points have rows."""
 
-    def ended(self, gpu: SurveyGpu, readings: bytes, interrupted: bool) -> None:
-        """A GPU has ended; readings: of its sentinels."""
+    def ended(self, gpu: SurveyGpu, ending: Ending, interrupted: bool) -> None:
+        """A GPU has ended. The rows of its ending are committed."""
 
     def tick(self) -> None:
         """Writes what has changed besides rows, now and then."""
@@ -133,7 +133,7 @@ class SharedBook(Directory):
         reference = self._before or (self._abouts[0] if self._abouts else None)
         if reference is not None and (changed := unlike(reference, found.environment)):
             return f"unlike the GPUs that share the points: {'; '.join(changed)}"
-        self._abouts.append(found.environment)
+        self._abouts.append({name: value for name, value in found.environment.items() if name != "board"})  # of one GPU among several
         self._write({})
         return None
 
@@ -149,8 +149,8 @@ class SharedBook(Directory):
     def lost(self, gpu: SurveyGpu, reason: str) -> None:
         """The others have its points."""
 
-    def ended(self, gpu: SurveyGpu, readings: bytes, interrupted: bool) -> None:
-        add_readings(self.dir / sentinels.file_name(gpu.directory), readings)
+    def ended(self, gpu: SurveyGpu, ending: Ending, interrupted: bool) -> None:
+        add_readings(self.dir / sentinels.file_name(gpu.directory), ending.sentinels)
 
     def close(self, interrupted: bool) -> None:
         with suppress(OSError):  # on a full disk what is measured is safe, and that the run has no end says that it was cut off
@@ -196,6 +196,7 @@ class SurveyBook(Directory):
             if changed := resume.differences(before, about):
                 return f"it cannot go on, since this changed: {'; '.join(changed)}"
             about = self._ended_at(before)
+        about = dict(about)  # the end of the board is added
         folder.mkdir(exist_ok=True)
         (folder / JOURNAL).touch()
         environment.write(folder, about)
@@ -242,8 +243,11 @@ class SurveyBook(Directory):
     def lost(self, gpu: SurveyGpu, reason: str) -> None:
         self._note(gpu, "lost", reason)
 
-    def ended(self, gpu: SurveyGpu, readings: bytes, interrupted: bool) -> None:
-        add_readings(self.dir / gpu.directory / sentinels.NAME, readings)
+    def ended(self, gpu: SurveyGpu, ending: Ending, interrupted: bool) -> None:
+        add_readings(self.dir / gpu.directory / sentinels.NAME, ending.sentinels)
+        about = self._environments[gpu.directory]
+        if ending.board is not None:
+            about["board"] = {"start": (about.get("board") or ending.board)["start"], "end": ending.board["end"]}
         self._note(gpu, "interrupted" if interrupted else "finished", None)
 
     def close(self, interrupted: bool) -> None:

@@ -76,6 +76,7 @@ class Progress:
 
     gpus: int = 0  # that measure, or have
     lost: int = 0
+    waiting: int = 0  # that are not open yet: they start, or another job has them
     done: int = 0
     total: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -257,7 +258,7 @@ class Driver:
         place = self._places[number]
         if number in self._joined and place.opened is not None:
             missing = self._schedule.missing(self._book.journal(place.opened.gpu))
-            self._book.ended(place.opened.gpu, ending.sentinels, interrupted=bool(missing))
+            self._book.ended(place.opened.gpu, ending, interrupted=bool(missing))
             self._schedule.leave(number)
             self._joined.discard(number)
 
@@ -279,7 +280,9 @@ class Driver:
             self._undecided.remove(number)
         if number in self._ending:  # its rows are safe: it was ending
             if place.opened is not None:
-                self._book.ended(place.opened.gpu, b"", interrupted=bool(self._schedule.missing(self._book.journal(place.opened.gpu))))
+                self._book.ended(
+                    place.opened.gpu, Ending([]), interrupted=bool(self._schedule.missing(self._book.journal(place.opened.gpu)))
+                )
             return
         self._stations.kill(number)
         if process and place.restarts < RESTARTS and self._stations.is_up(place.slot):
@@ -297,9 +300,10 @@ class Driver:
         progress = self.progress
         journals = self._book.journals()
         progress.gpus = len(self._joined)
+        progress.waiting = sum(what == "open" for _, what in self._calls.values())
         progress.done = sum(len(self._schedule.done.get(journal, ())) for journal in journals)
         progress.total = len(self._points) * len(journals)
-        progress.seconds = time.monotonic() - self._start_s
+        progress.seconds = time.monotonic() - (self._first_open_s or self._start_s)
         self._show(progress)
 
 

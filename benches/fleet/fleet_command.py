@@ -25,6 +25,7 @@ from benches.fleet.books import Book, SharedBook, SurveyBook
 from benches.fleet.driver import Driver, HeadLost, Stations, described, silent_limit_s
 from benches.fleet.fleet_file import FleetFile, read_fleet, write_fleet
 from benches.fleet.messages import Order, Slot
+from benches.fleet.ray_variables import LOCAL, set_variables
 from benches.fleet.schedule import Schedule
 from benches.fleet.shipping import ship
 from benches.fleet.shown import Shown
@@ -109,7 +110,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("fleet", help="measure a sweep on every GPU of a Ray cluster, or of this node")
     parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="a name in configs/sweeps, or a YAML file; with --resume that of the run")
     parser.add_argument(
-        "--address", default="local", metavar="auto|local|HOST:PORT|ray://…", help="the Ray cluster (default: local, this machine alone)"
+        "--address", default=LOCAL, metavar="auto|local|HOST:PORT|ray://…", help="the Ray cluster (default: local, this machine alone)"
     )
     parser.add_argument("--mode", choices=(SURVEY, SHARD), help="every point on every GPU (default), or each point on one")
     parser.add_argument("--max-gpus", type=int, metavar="N", help="use at most N GPUs")
@@ -139,6 +140,7 @@ def run(given: argparse.Namespace) -> int:
         plan = make_plan(given)
         if find_spec("ray") is None:
             raise Refusal(f"error: {NEEDS}")
+        set_variables(given.address)
         from benches.fleet import ray_stations
 
         try:

@@ -60,10 +60,11 @@ class Batch(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """The last rows of a station, and the readings of its sentinels."""
+    """The last rows of a station, the readings of its sentinels, and what its board reported then, as environment.json has it."""
 
     rows: list[Sent]
-    sentinels: bytes
+    sentinels: bytes = b""
+    board: dict[str, Any] | None = None
 
 
 class Slot(NamedTuple):

@@ -1,4 +1,4 @@
-"""The stations of a fleet as actors of Ray, one a GPU. Only this module imports Ray."""
+"""The stations of a fleet as actors of Ray, one a GPU. Only this module imports Ray: call ray_variables.set_variables before."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported: it would send statistics of use to its makers
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a process without a GPU keeps CUDA_VISIBLE_DEVICES as it is
-
 import psutil
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -22,6 +19,7 @@ from benches.devices import visible
 from benches.devices.node_gpus import GpuChoiceError, NodeGpu, choose, listed_gpus, simulated_gpus
 from benches.fleet.driver import HeadLost, StationLost
 from benches.fleet.messages import Batch, Ending, Opened, Order, Refused, Slot
+from benches.fleet.ray_variables import LOCAL
 from benches.fleet.shipping import EXCLUDES
 from benches.fleet.station import Station, open_station
 from kernels import interpreter
@@ -29,7 +27,7 @@ from kernels.guard import ROOT
 from kernels.imports import VARIABLE as IMPORT_VARIABLE
 from kernels.op import Point
 
-LOCAL, CLIENT = "local", "ray://"
+CLIENT = "ray://"
 EXCHANGE_S = 5.0  # for which a station waits for a row, before it answers without any
 HEAD_EVERY_S, HEAD_TRIES, HEAD_ANSWER_S = 2.0, 4, 3.0  # Ray ends a driver a minute after it lost its head
 STORE_BYTES = 200_000_000  # of a local cluster's object store: batches of rows
@@ -184,8 +182,7 @@ def connect(address: str) -> None:
         "configure_logging": True,
     }
     if address == LOCAL:
-        # 127.0.0.1: nothing of it can be reached from another machine.
-        ray.init(LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1", object_store_memory=STORE_BYTES, **common)
+        ray.init(LOCAL, include_dashboard=False, object_store_memory=STORE_BYTES, **common)
     else:
         ray.init(address, **common)
 

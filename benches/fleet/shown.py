@@ -17,9 +17,10 @@ EVERY_S = 30.0
 
 def line_of(progress: Progress) -> str:
     """Returns the progress as text: GPUs, rows, failures and the time left."""
-    lost = f" ({progress.lost} lost)" if progress.lost else ""
+    others = [f"{count:,} {what}" for count, what in ((progress.waiting, "not open yet"), (progress.lost, "lost")) if count]
+    more = f" ({', '.join(others)})" if others else ""
     left = f", about {time_text(progress.left_s)} left" if progress.left_s is not None and progress.done < progress.total else ""
-    gpus = f"{progress.gpus} GPU{'' if progress.gpus == 1 else 's'} measuring{lost}"
+    gpus = f"{progress.gpus} GPU{'' if progress.gpus == 1 else 's'} measuring{more}"
     return f"{gpus}, {progress.done:,} of {progress.total:,} rows, {progress.failed:,} failed{left}"
 
 

@@ -16,7 +16,7 @@ from benches.devices.opening import NoDevice
 from benches.fleet.messages import Batch, Ending, Opened, Order, Refused, Sent
 from benches.fleet.shipping import own_folder, unpack
 from benches.row import DEVICE_LOST, Row
-from benches.run import sentinels
+from benches.run import environment, sentinels
 from benches.run.isolation import CLOSING_S, WorkerError
 from benches.run.journal import NAME as JOURNAL
 from benches.run.journal import JournalError, line_of
@@ -74,12 +74,16 @@ class Station:
             readings = (self._folder / sentinels.NAME).read_bytes()
         except OSError:
             readings = b""
+        try:
+            board = environment.read(self._folder).get("board")
+        except (OSError, ValueError):  # a full disk kept it from being written
+            board = None
         if delete:
             shutil.rmtree(self._folder, ignore_errors=True)
             with suppress(OSError):  # another GPU of this machine has a folder in it
                 if {path.name for path in self._base.iterdir()} <= {IMPORTS}:
                     shutil.rmtree(self._base)
-        return Ending(rows, readings)
+        return Ending(rows, readings, board)
 
     def _work(self) -> None:
         while (point := self._points.get()) is not None:

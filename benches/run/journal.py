@@ -30,8 +30,9 @@ class JournalError(Exception):
 class Journal:
     """Appends rows. Every row is flushed and fsynced, so that a killed process or machine loses only the point under way."""
 
-    def __init__(self, run_dir: Path, name: str = NAME):
-        self.path = run_dir / name
+    def __init__(self, run_dir: Path, name: str | None = None):
+        """name: of the file, if it is not the run's own."""
+        self.path = run_dir / (name or NAME)
         try:
             self._file: IO[bytes] = self.path.open("ab")
         except OSError as e:

@@ -79,7 +79,8 @@ def call(point: Point, inputs: Inputs, out: torch.Tensor, config: Config) -> Cal
     arguments["b"] = descriptor(b, block_b if layout[1] == "n" else block_b[::-1], batch)
     if store != "pointer":
         arguments["c"] = descriptor(c, (config.block_m, config.block_n // 2 if store == "halves" else config.block_n), batch)
-    return tma_kernel, programs, arguments, constants | {"FLATTEN": True}
+    # With block scales the loop along k is the shorter one of two: 41 other instructions instead of 52 (`inspect`).
+    return tma_kernel, programs, arguments, constants | {"FLATTEN": scaling != "block"}
 
 
 def as_stored(operand: torch.Tensor, letter: str, batch: int) -> torch.Tensor:
@@ -103,7 +104,7 @@ LAYOUTS = {2: ("nn", "nt", "tn", "tt")}  # by bytes of an element; of others nt
 
 def compilations() -> Iterator[Compilation]:
     """Every kernel × precision × shipped config × layout that is supported at an aligned shape; a batch; rows of C that are stored through
-    pointers; row scales of fp8."""
+    pointers; fp8's recipes."""
     for kernel in BULK_KERNELS:
         for precision in ("tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2"):
             for config in bulk_configs(kernel, precision):
@@ -118,6 +119,7 @@ def compilations() -> Iterator[Compilation]:
         for config in bulk_configs(kernel, "fp8_e4m3", small=True):
             for scaling in ("tensor", "row"):
                 yield compilation("fp8_e4m3", config, ALIGNED, "nt", f"nt_{scaling}_slow", scaling=scaling, accumulation="slow")
+            yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt_block", scaling="block")
 
 
 def compilation(precision: str, config: Config, dims: dict[str, int], layout: str, variant: str, **recipe: str) -> Compilation:

@@ -120,7 +120,8 @@ def busiest_flops(point: Point, config: Config, sm_count: int) -> float:
 
 def small_only(point: Point) -> bool:
     """Whether only the small tiles of a kernel that copies in bulk have registers enough."""
-    return recipe_of(point).slow or not bulk_rows(point)
+    recipe = recipe_of(point)
+    return recipe.slow or recipe.scaling == "block" or not bulk_rows(point)
 
 
 def bulk_rows(point: Point) -> bool:

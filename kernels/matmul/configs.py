@@ -101,7 +101,7 @@ BULK = {
 
 def bulk_configs(kernel: str, precision: str, small: bool = False) -> tuple[Config, ...]:
     """The shipped configs of a kernel that copies in bulk, largest tile first. small: those whose threads have registers left for a second
-    set of sums, as slow fp8 sums need it, or for the addresses of a result that is stored through pointers."""
+    set of sums, as slow fp8 sums and block scales need it, or for the addresses of a result that is stored through pointers."""
     return tuple(c for c in BULK[kernel, PRECISIONS[precision].bytes] if not small or c.block_m * c.block_n <= 128 * 128)
 
 

@@ -128,9 +128,10 @@ def product(point: Point) -> Product:
 
 def folded(options: Options, leading: tuple[int, ...], m: int) -> tuple[int, int]:
     """(products, rows of each) of the kernels that copy in bulk. Leading dims that share B are rows of one product, unless A is stored
-    transposed: then its rows do not lie one after the other."""
+    transposed, or its scales are of blocks: then rows, or scales, of two products do not lie one after the other."""
     batch = math.prod(leading)
-    return (1, batch * m) if options["rhs"] == "shared" and options["layout"][0] == "n" else (batch, m)
+    one = options["rhs"] == "shared" and options["layout"][0] == "n" and options["scaling"] != "block"
+    return (1, batch * m) if one else (batch, m)
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
@@ -210,8 +211,6 @@ def bulk_unsupported(point: Point, platform: Platform) -> str | None:
         return f"kernel {kernel} spills registers in fp32, which no matrix unit multiplies: kernel pointer does not"
     if size != 2 and layout != "nt":
         return f"kernel {kernel} multiplies {point.precision} in layout nt only: matrix units read it along k alone"
-    if point.options["scaling"] == "block":
-        return f"kernel {kernel} has no block scales: kernel pointer has"
     for name, shape in zip("AB", stored_shapes(point), strict=True):
         if shape[-1] * size % BULK_BYTES:
             return f"bulk copies need rows that are multiples of {BULK_BYTES} bytes; those of {name} as stored have {shape[-1] * size}"
@@ -230,9 +229,9 @@ def tma_is_faster(point: Point) -> bool:
     docs/validation/2026-11-27-h100_sxm5-triton-beside-torch, an H100 with Triton 3.6: all results were right, and of 13 products with
     results of 4096² and 8192² tma took 2 to 18% less time in 12; at 2048² and 1024² it took 5 and 31% more. So tma is faster for results
     of at least 4096 rows and columns and k of at least 256, in whole tiles of contiguous operands, without leading dims: in 16 bits in any
-    layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²) and slow
-    sums of rows with scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code of fp16 and of
-    fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
+    layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²), slow
+    sums of rows with scales, and block scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code
+    of fp16 and of fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
     """
     size, scaling = PRECISIONS[point.precision].bytes, point.options["scaling"]
     slow = point.options["accumulation"] == "slow"
@@ -244,8 +243,8 @@ def tma_is_faster(point: Point) -> bool:
     m, n, k = (point.dims[d] for d in "mnk")
     if min(m, n) < TMA_LARGE or k < TMA_DEEP or m % TMA_TILE[0] or n % TMA_TILE[1] or k * size % TMA_TILE[2]:
         return False
-    if size == 1 and scaling == "row":
-        return not slow
+    if size == 1 and scaling != "tensor":
+        return scaling == "row" and not slow
     return size != 1 or slow or m * n < TMA_SLOWER_FP8
 
 

@@ -24,17 +24,17 @@ from typing import Any
 from rich.console import Console
 
 from benches.devices.cpu import cpu_model
-from benches.fleet import fleet_command, ray_stations
+from benches.fleet import fleet_command
 from benches.fleet.driver import Progress
 from benches.fleet.fleet_file import FleetFile
 from benches.fleet.messages import Slot
+from benches.fleet.ray_variables import LOCAL, set_variables
 from benches.fleet.shown import Shown
 from benches.run.journal import NAME as JOURNAL
 from benches.sweep.load import load_sweep
 from kernels.guard import ROOT
-from studies.fleet_driver.ready import ROW_BYTES, ReadyStations
 
-ACTORS = 16
+ACTORS, ROW_BYTES = 16, 2500
 LEAST_ROWS_PER_S, MOST_BYTES = 2000, 2e9
 PAGE = ROOT / "docs" / "fleet.md"
 BEGIN, END = "<!-- made by python -m studies.fleet_driver --write -->", "<!-- end of driver -->"
@@ -54,18 +54,22 @@ class Timed(Shown):
 
 def figures(gpus: int, points: int) -> dict[str, Any]:
     """Runs a survey of so many GPUs and points in this process."""
+    set_variables(LOCAL)
+    from benches.fleet import ray_stations
+    from studies.fleet_driver.ready import ReadyStations
+
     with tempfile.TemporaryDirectory(prefix="fleet-driver-") as folder:
         sweep_file = Path(folder, "sweep.yaml")
         dims = f"{{m: {{range: [1, {points}, 1]}}, n: 512, k: 512}}"
         sweep_file.write_text(f"name: ready\nsweeps:\n  - {{op: matmul, impl: torch, precision: bf16, dims: {dims}}}\n", encoding="utf-8")
         file = FleetFile(run_id="r", mode="survey", device_kind="simulated", node_dir="", seed=1, settings={}, point_timeout_s=300.0)
         plan = fleet_command.Plan(Path(folder, "run"), load_sweep(sweep_file), file, (), False, False)
-        ray_stations.connect(ray_stations.LOCAL)
+        ray_stations.connect(LOCAL)
         shown = Timed(Console(file=io.StringIO()))
         begin = time.perf_counter()
         try:
             order = plan.order()
-            stations = ReadyStations(ray_stations.LOCAL, order, ACTORS)
+            stations = ReadyStations(LOCAL, order, ACTORS, ROW_BYTES)
             slots = [Slot("", "") for _ in range(gpus)]
             code = fleet_command.measured(plan, slots, order, stations, Console(file=io.StringIO()), shown)
             end = time.perf_counter()

@@ -18,19 +18,24 @@ from benches.run.survey import surveyed
 from kernels.op import Point
 from kernels.registry import OPS
 
-ROW_BYTES = 2500
 NOBODY = "GPU-00000000-0000-0000-0000-000000000000"  # as long as a UUID
 
 
 def row_of(point: Point, samples: int) -> Row:
     """Returns a row as a GPU's, with so many samples."""
     times = [1e-4 + 1e-9 * i for i in range(samples)]
-    found = {"samples_s": times, "median_s": 1e-4, "ci_low_s": 0.99e-4, "ci_high_s": 1.01e-4, "timer": "virtual time (simulated)"}
-    place = {"host": environment.host(), "device_uuid": NOBODY, "gpu_index": 0}
+    found: dict[str, Any] = {
+        "samples_s": times,
+        "median_s": 1e-4,
+        "ci_low_s": 0.99e-4,
+        "ci_high_s": 1.01e-4,
+        "timer": "virtual time (simulated)",
+    }
+    place: dict[str, Any] = {"host": environment.host(), "device_uuid": NOBODY, "gpu_index": 0}
     return new_row(point, OPS[point.op].cost(point, "cuda"), "ok", **found, **place)
 
 
-def samples_for(point: Point, row_bytes: int = ROW_BYTES) -> int:
+def samples_for(point: Point, row_bytes: int) -> int:
     """Returns how many samples make a row of so many bytes."""
     none, hundred = (len(line_of(row_of(point, samples))) for samples in (0, 100))
     return round(100 * (row_bytes - none) / (hundred - none))
@@ -39,7 +44,8 @@ def samples_for(point: Point, row_bytes: int = ROW_BYTES) -> int:
 class ReadyActor:
     """Stands for GPUs, each with a number. A point's row is made once and given to each GPU with its UUID in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, row_bytes: int) -> None:
+        self._row_bytes = row_bytes
         self._uuids: dict[int, bytes] = {}
         self._lines: dict[str, bytes] = {}
         self._environment: dict[str, Any] = {}
@@ -56,22 +62,22 @@ class ReadyActor:
 
     def _line(self, point: Point) -> bytes:
         if point.id not in self._lines:
-            self._lines[point.id] = line_of(row_of(point, samples_for(point)))
+            self._lines[point.id] = line_of(row_of(point, samples_for(point, self._row_bytes)))
         return self._lines[point.id]
 
     def finish(self, number: int) -> Ending:
-        return Ending([], b"")
+        return Ending([])
 
 
 class ReadyStations(RayStations):
     """As the stations of a fleet, of which several are in one actor."""
 
-    def __init__(self, address: str, order: Order, actors: int):
+    def __init__(self, address: str, order: Order, actors: int, row_bytes: int):
         super().__init__(address, order)
         (node,) = (node["NodeID"] for node in ray.nodes() if node["Alive"])
         where = NodeAffinitySchedulingStrategy(node, soft=False)
         ready = ray.remote(ReadyActor)
-        self._ready = [ready.options(num_cpus=0, scheduling_strategy=where).remote() for _ in range(actors)]
+        self._ready = [ready.options(num_cpus=0, scheduling_strategy=where).remote(row_bytes) for _ in range(actors)]
 
     def _actor(self, number: int) -> Any:
         return self._ready[number % len(self._ready)]

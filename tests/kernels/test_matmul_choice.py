@@ -40,7 +40,7 @@ def by_the_rule() -> Iterator[None]:
         (point("bf16", {"b": 3, "m": 136, "n": 136, "k": 64}), {"pointer", "tma"}),  # a batch that is not cut into whole tiles
         (point("fp32", SQUARE), {"pointer"}),
         (point("tf32", SQUARE, layout="tn"), {"pointer"}),
-        (point("fp8_e4m3", SQUARE, layout="nt", scaling="block"), {"pointer"}),
+        (point("fp8_e4m3", SQUARE, layout="nt", scaling="block"), {"pointer", "tma", "warp_specialized"}),
         (point("fp8_e4m3", {"m": 1, "n": 1024, "k": 4096}, layout="nt", accumulation="slow"), {"pointer", "tma", "warp_specialized"}),
     ],
     ids=lambda value: getattr(value, "id", None),

@@ -12,7 +12,7 @@ import pytest
 from benches.devices.node_gpus import simulated_gpus
 from benches.fleet import books
 from benches.fleet.books import ARRIVALS, SharedBook, SurveyBook, add_readings, parse_arrival, recover
-from benches.fleet.messages import Opened, Sent
+from benches.fleet.messages import Ending, Opened, Sent
 from benches.row import new_row
 from benches.run import environment
 from benches.run.journal import NAME as JOURNAL
@@ -54,7 +54,8 @@ def names(folder: Path) -> list[int]:
 def test_a_survey_has_a_run_directory_for_each_gpu(tmp_path: Path) -> None:
     book = survey(tmp_path)
     book.commit([(GPUS[0].directory, sent(1)), (GPUS[1].directory, sent(1)), (GPUS[0].directory, sent(2))])
-    book.ended(GPUS[0], b'{"a": 1}\n', interrupted=False)
+    board = {"start": {"ecc": 0}, "end": {"ecc": 1}}
+    book.ended(GPUS[0], Ending([], b'{"a": 1}\n', board), interrupted=False)
     book.lost(GPUS[1], "it fell over")
     book.close(interrupted=False)
     assert [(gpu.index, gpu.status, gpu.reason) for gpu in read_survey(tmp_path).gpus] == [
@@ -65,6 +66,7 @@ def test_a_survey_has_a_run_directory_for_each_gpu(tmp_path: Path) -> None:
     assert (names(first), names(second)) == ([1, 2], [1])
     assert (first / "sentinels.jsonl").read_bytes() == b'{"a": 1}\n'
     assert [environment.read(folder)["interrupted"] for folder in (first, second)] == [False, True]
+    assert environment.read(first)["board"] == board
     assert not (tmp_path / ARRIVALS).exists()
 
 
@@ -149,9 +151,10 @@ def test_a_shared_run_has_one_journal_and_names_its_gpus(tmp_path: Path) -> None
         None,
     ]
     book.commit([(GPUS[0].directory, sent(1)._replace(error=("errors/x.txt", "all of it"))), (GPUS[2].directory, sent(2))])
-    book.ended(GPUS[0], b"{}\n", interrupted=False)
+    book.ended(GPUS[0], Ending([], b"{}\n", {"start": {}, "end": {}}), interrupted=False)
     book.close(interrupted=False)
     about = environment.read(tmp_path)
+    assert "board" not in about
     assert (about["device_uuid"], about["driver"], [gpu["uuid"] for gpu in about["gpus"]]) == (None, "1", [GPUS[0].uuid, GPUS[2].uuid])
     assert names(tmp_path) == [1, 2]
     assert (tmp_path / "errors" / "x.txt").read_text(encoding="utf-8") == "all of it"

@@ -19,6 +19,7 @@ import pytest
 
 from benches.__main__ import main
 from benches.fleet.fleet_file import read_fleet
+from benches.fleet.ray_variables import set_variables
 from benches.run.journal import NAME as JOURNAL
 from benches.run.order import DEFAULT_SEED, shuffled
 from benches.run.survey_file import NAME as SURVEY
@@ -65,7 +66,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    set_variables("auto")
     found = Nodes(tmp_path_factory.mktemp("spool"))
     yield found
     found.cluster.shutdown()
@@ -197,5 +198,7 @@ def test_a_lost_head_ends_the_driver_which_another_cluster_continues(nodes: Node
     assert driver.returncode == 3, said
     assert "no longer answers" in said
     assert (run_dir / SURVEY).exists()
-    assert main(["fleet", "--address", "local", "--resume", str(run_dir)]) == 0
+    command = [sys.executable, "-m", "benches", "fleet", "--address", "local", "--resume", str(run_dir)]
+    resumed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False, timeout=120)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     once_each(run_dir, 1)

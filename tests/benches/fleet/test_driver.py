@@ -24,7 +24,7 @@ from benches.fleet.shown import line_of
 from benches.fleet.station import Station
 from benches.row import DEVICE_LOST, new_row
 from benches.run.journal import NAME as JOURNAL
-from benches.run.journal import JournalError
+from benches.run.journal import Journal, JournalError
 from benches.run.journal import line_of as journal_line
 from benches.run.pool import Pool, Worker
 from benches.run.run import RunError
@@ -102,7 +102,7 @@ class Pretending:
 
     def finish(self, number: int, interrupted: bool, delete: bool) -> int:
         self.finished.append((self.slots[number], interrupted, delete))
-        return self._call(Ending([], b""))
+        return self._call(Ending([]))
 
     def kill(self, number: int) -> None:
         self.killed.append(self.slots[number])
@@ -298,8 +298,8 @@ def test_a_station_has_rows_on_its_disk_and_gives_them_again(sweep: Sweep, tmp_p
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_station_whose_disk_is_full_says_so(sweep: Sweep, tmp_path: Path) -> None:
     one = station(order_of(sweep, tmp_path), GPUS[0])
-    one._run.journal._file.close()
-    one._run.journal._file = open("/dev/full", "ab")  # noqa: SIM115
+    one._run.journal.close()
+    one._run.journal = Journal(Path("/dev"), "full")
     batch = one.exchange(sweep.points[:2], 30.0)
     assert batch.rows == []
     assert batch.ended is not None
@@ -315,7 +315,7 @@ def test_reasons_are_listed_with_the_gpus_that_share_them() -> None:
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
-        (Progress(gpus=1, total=13), "1 GPU measuring, 0 of 13 rows, 0 failed"),
+        (Progress(gpus=1, waiting=3, total=13), "1 GPU measuring (3 not open yet), 0 of 13 rows, 0 failed"),
         (
             Progress(gpus=1000, lost=2, done=250_000, total=500_000, statuses=Counter(ok=99, wrong=1), seconds=1.0),
             "1000 GPUs measuring (2 lost), 250,000 of 500,000 rows, 1 failed, about 41.7 min left",

@@ -13,6 +13,7 @@ from benches.__main__ import main
 from benches.devices.node_gpus import GpuChoiceError, NodeGpu
 from benches.fleet import fleet_command
 from benches.fleet.fleet_file import NAME, FleetFile, read_fleet, write_fleet
+from benches.fleet.ray_variables import set_variables
 from benches.fleet.shipping import EXCLUDES, own_folder, ship, unpack
 from benches.run import environment
 from kernels.imports import Imported, ImportProblem
@@ -189,3 +190,13 @@ def test_what_ray_says_of_a_lost_actor_is_a_line() -> None:
     text = "The actor died unexpectedly before finishing this task.\n\tclass_name: Actor\n\tactor_id: 12"
     assert first_line(RayActorError(error_msg=text)) == "The actor died unexpectedly before finishing this task."
     assert first_line(RayTaskError("exchange", "Traceback …", ValueError("too\nlong"))) == "too"
+
+
+@pytest.mark.parametrize("address", ["local", "auto"])
+def test_a_cluster_of_this_machine_alone_is_closed_to_others(address: str) -> None:
+    found: dict[str, str] = {}
+    set_variables(address, found)
+    assert found.pop("RAY_USAGE_STATS_ENABLED") == "0"
+    token = found.pop("RAY_AUTH_TOKEN", "")
+    closed = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+    assert (found, len(token)) == ((closed, 64) if address == "local" else ({}, 0))

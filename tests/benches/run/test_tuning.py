@@ -165,7 +165,7 @@ def test_a_run_that_tunes_and_one_that_uses_it(tmp_path: Path) -> None:
     """With the compiler, whose code `inspect` judges; then the same file with another GPU's choice."""
     sweep, tuned = tmp_path / "small.yaml", tmp_path / "tuned.json"
     sweep.write_text(SWEEP, encoding="utf-8")
-    options = ("benches/", "--sweep", sweep, "--no-inspect", "-q")
+    options = ("benches/", "--sweep", sweep, "--no-inspect", "-q", "-p", "no:reports.pytest_plugin")
     done = run(*options, "--run-dir", tmp_path / "a", "--tune", tuned)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"tuned: {tuned} has choices for 1 of the run's 1 cases of Triton's matmul" in done.stdout
