@@ -26,6 +26,7 @@ MOST_PRIOR = 50.0  # points that the other GPUs' scatter may weigh at most
 Z95 = 1.96
 FOUND = 0.96  # for 95% of slow GPUs to be found: the limit is an estimate too, and slow GPUs move it
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+MOST_RATIO = 100.0  # that is printed as one from which a GPU is slow, or found
 NAMED = 4  # in a sentence
 
 
@@ -37,14 +38,15 @@ class Judged:
         `gpu` (UUID), `group`, `state` (of STATES);
         `slower` (over all points), its 95% interval `slower_low` to `slower_high`, and `slower <family>` of each family;
         `p` of a healthy GPU to be as slow, over all points and families together;
-        `families` in which it is slow, or watched: empty for one that is so over all points only; `worst`, the largest of those ratios;
+        `families` in which it is slow, or watched; of one that is so over all points, also those in which it is at least half as slow;
+        `worst`, the largest of the ratios for which it is;
         `points` that count, `noisy`, `throttled` and `failed` ones (failed: most others time them);
         `reason` of one that could not be judged.
     points: a line a group and point that counts: `group`, `point`, `family`, `gpus`, `median_s`, `spread`, QUANTILES and `most` as ratios,
         and `slowest`, the UUID of that GPU.
     spreads: a line a group and family, and one for ALL: `group`, `family`, `points`, `gpus`, `spread` of the healthy (a scale of the slow
         side, of log times), QUANTILES and `most`, `limit` (the ratio from which a GPU is slow), `detectable` (the one found in 95% of
-        cases).
+        cases); NaN where no slowness is.
     groups: a line a group: `group`, `gpus`, `points`, and KIND as far as it is known.
     suspect: why not to trust the verdict, a line each.
     """
@@ -94,8 +96,10 @@ class Tested:
 
     @property
     def detectable(self) -> float:
-        """The slowness at which a GPU lies beyond the limit with probability FOUND, wherever it lay among the healthy."""
-        return self.limit - self.spread.above(FOUND)
+        """The slowness at which a GPU lies beyond the limit with probability FOUND, wherever it lay among the healthy. A slow one is no
+        longer among those that the spread is estimated from."""
+        others = self.spread._replace(n=max(self.spread.n - 1, 2))
+        return max(others.above(self.accused), self.least) - others.above(FOUND)
 
 
 def judge(rows: pd.DataFrame, thresholds: Thresholds, boards: pd.DataFrame | None = None) -> Judged:
@@ -124,11 +128,16 @@ def _lost(gpus: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _known(rows: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
-    """A line a GPU, with what tells its group, all text."""
+    """A line a GPU, with what tells its group. What is not known of a GPU, such as one that was lost, is taken for what most of its model
+    have."""
     if boards is None:
         boards = rows[["gpu", "model"]].drop_duplicates("gpu")
     kind = [name for name in KIND if name in boards]
-    return boards[["gpu", *kind]].astype(object).reset_index(drop=True)
+    known = boards[["gpu", *kind]].astype(object).reset_index(drop=True)
+    for name in kind[1:]:
+        usual = known.groupby("model", sort=False)[name].agg(lambda values: next(iter(values.value_counts().index), None))
+        known[name] = known[name].where(known[name].notna(), known["model"].map(usual))
+    return known
 
 
 def _judge_group(
@@ -236,6 +245,9 @@ def states(names: NDArray[np.object_], relative: Array, tested: Mapping[str, Tes
     is_slow, is_watched = (np.any([*one.values()], axis=0) if one else np.zeros(count, bool) for one in (slow, watch))
     table.loc[~np.isnan(p), "state"] = np.where(is_slow, SLOW, np.where(is_watched, WATCH, FINE))[~np.isnan(p)]
     of_state = {name: np.where(is_slow, slow[name], watch[name]) for name in tested}
+    for name in tested:
+        if name != ALL:
+            of_state[name] |= of_state[ALL] & (tested[name].level.value >= tested[ALL].level.value / 2)
     for name, one in tested.items():
         worst = np.where(of_state[name], np.fmax(worst, np.exp(one.level.value)), worst)
     families = [tuple(name for name in FAMILIES if name in tested and of_state[name][i]) for i in range(count)]
@@ -301,12 +313,17 @@ def _spreads(number: int, tested: Mapping[str, Tested]) -> pd.DataFrame:
             "gpus": int(np.count_nonzero(~np.isnan(one.p))),
             "spread": one.spread.slow,
             **{key: float(value) for key, value in _quantiles(one.level.value[~np.isnan(one.p)], 0).items()},
-            "limit": float(np.exp(one.limit)),
-            "detectable": float(np.exp(one.detectable)),
+            "limit": _ratio(one.limit),
+            "detectable": _ratio(one.detectable),
         }
         for name, one in tested.items()
     ]
     return pd.DataFrame(lines, columns=columns)
+
+
+def _ratio(log_ratio: float) -> float:
+    """NaN beyond MOST_RATIO: so few GPUs find nothing."""
+    return float(np.exp(log_ratio)) if log_ratio < np.log(MOST_RATIO) else np.nan
 
 
 def _suspect(gpus: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
@@ -334,8 +351,8 @@ def _suspect(gpus: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
 
 
 def _mixed(name: str, models: pd.DataFrame) -> str:
-    counts = models.groupby(models[name].fillna("not known"), sort=False)["gpus"].sum().sort_values(ascending=False)
-    told = first_of([f"{value} ({count:,} GPUs)" for value, count in counts.items()], NAMED)
+    counts = models.groupby(name, sort=False, dropna=False)["gpus"].sum().sort_values(ascending=False)
+    told = first_of([f"{value} ({count:,} GPU{'s' if count > 1 else ''})" for value, count in counts.items()], NAMED)
     return f"{name} differs among GPUs of one model: {told}; each is judged among its own"
 
 

@@ -130,7 +130,7 @@ def _lines(title: str, lines: Iterable[str], most: int, console: Console) -> Non
 def _hanging(title: str, text: str) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(width=7, no_wrap=True, style="yellow")
-    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row(title, escape(text))
     return table
 

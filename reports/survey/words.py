@@ -87,6 +87,8 @@ def _nothing(judged: Judged, every: str) -> str:
         return f"No verdict: none of {every} could be compared with the others."
     unjudged = int((judged.gpus["state"] == UNUSABLE).sum())
     rest = f"{unjudged:,} could not be judged; " if unjudged else ""
+    if over_all["detectable"].isna().any():
+        return f"No slow GPU among {every}: {rest}so few that one which is slow may not be found."
     return f"No slow GPU among {every}: {rest}one that is {slower(float(over_all['detectable'].max()))} slower is found in 95% of cases."
 
 

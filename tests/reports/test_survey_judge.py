@@ -226,7 +226,7 @@ def test_thresholds_decide() -> None:
 
 
 def test_shares_of_healthy_gpus() -> None:
-    """0.2 of 1,024 GPUs, and of a node's eight one in 1,000."""
-    assert SHIPPED.accused_share(1024) == pytest.approx(0.2 / 1024)
+    """0.3 of 1,024 GPUs, and of a node's eight one in 1,000."""
+    assert SHIPPED.accused_share(1024) == pytest.approx(0.3 / 1024)
     assert SHIPPED.accused_share(8) == 1e-3
     assert SHIPPED.watched_share(8) == 2e-2
