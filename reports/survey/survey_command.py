@@ -13,8 +13,7 @@ from pathlib import Path
 from kernels.console import open_console
 from kernels.strict_yaml.problems import SweepError
 from kernels.writing import write_text
-from reports.nightly.nightly_command import attempt
-from reports.refusal import RunError, check_folder
+from reports.refusal import RunError, attempt, check_folder
 from reports.survey.survey_files import to_json
 from reports.survey.survey_page import write_page
 from reports.survey.survey_text import show_survey
