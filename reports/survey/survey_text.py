@@ -17,7 +17,7 @@ from kernels.listed import and_more
 from reports.run_text import WIDTH
 from reports.survey.judge import KIND, SLOW, STATES, WATCH
 from reports.survey.survey_verdict import SurveyVerdict
-from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness
+from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness, trend_lines
 from reports.units import cut, show
 
 ACCUSED, WATCHED, SUSPECT, GROUPS, NOTES = 4, 3, 4, 2, 3  # of each list
@@ -53,6 +53,7 @@ def show_survey(verdict: SurveyVerdict, console: Console) -> None:
         _spreads(group, verdict, console)
     _more(len(judged.groups) - GROUPS, console)
     _lines("watch", _watched(verdict), WATCHED, console)
+    _lines("trend", trend_lines(verdict.past, verdict.run.boards), WATCHED, console)
     _lines("note", verdict.notes, NOTES, console)
 
 
