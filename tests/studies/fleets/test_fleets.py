@@ -95,7 +95,7 @@ def test_goals_by_hand() -> None:
     assert missed({world: [Health(2, 3, 0.1), Health(0, 1, 0.1)]}, {slow: scores(10)}) == []
     assert missed({world: [Health(3, 3, 0.1), Health(0, 1, 0.1)], WIDE: [Health(9, 9, 1.0)]}, {slow: scores(9)}) == [
         "normal, spread 2%: 1.50 healthy GPUs accused a fleet",
-        "spread 0.5%, slow by 3%: 90.0% of those slow in everything found, of 95%",
+        "spread 0.5%, slow by 3%: 90.0% of the slow ones found, of 95%",
     ]
     assert set(PLANTED) >= {slow}
 
