@@ -59,7 +59,7 @@ def _gpus(verdict: SurveyVerdict) -> list[dict[str, Any]]:
     for _, gpu in verdict.judged.gpus.iterrows():
         uuid, named = str(gpu["gpu"]), tuple(gpu["families"])
         calls = gpu["state"] in ("slow", "watch")
-        earlier = verdict.history.loc[uuid] if uuid in verdict.history.index else None
+        earlier = history.get(uuid)
         found.append(
             {
                 "gpu": uuid,
