@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.survey.boards import SLOWED
+from reports.units import megahertz
 from reports.verdict.robust import TO_SIGMA, Mask, medians
 
 FAR = 4.0  # robust standard deviations from which a number is another one
@@ -43,8 +44,8 @@ class _Fact:
     counter: bool = False  # counts, of which most are 0
 
 
-def _mhz(hz: float) -> str:
-    return f"{hz / 1e6:,.0f} MHz"
+def _clock(what: str, when: str = "") -> Callable[[float, float], str]:
+    return lambda own, others: f"{what} {megahertz(own)}{when}; the others {megahertz(others)}"
 
 
 def _count(name: str) -> Callable[[float, float], str]:
@@ -56,9 +57,9 @@ def _share(what: str) -> Callable[[float, float], str]:
 
 
 NUMBERS: dict[str, _Fact] = {
-    "sm_clock_hz": _Fact("the clock", lambda own, o: f"SM clock {_mhz(own)} under load; the others {_mhz(o)}", 0.005, ratio=True),
-    "memory_clock_hz": _Fact("the clock", lambda own, o: f"memory clock {_mhz(own)} under load; the others {_mhz(o)}", 0.005, ratio=True),
-    "sm_clock_max_hz": _Fact("the clock", lambda own, o: f"SM clock limited to {_mhz(own)}; the others {_mhz(o)}", 0.005, ratio=True),
+    "sm_clock_hz": _Fact("the clock", _clock("SM clock", " under load"), 0.005, ratio=True),
+    "memory_clock_hz": _Fact("the clock", _clock("memory clock", " under load"), 0.005, ratio=True),
+    "sm_clock_max_hz": _Fact("the clock", _clock("SM clock limited to"), 0.005, ratio=True),
     "power_limit_w": _Fact("the clock", lambda own, o: f"power limited to {own:,.0f} W; the others {o:,.0f} W", 0.01, ratio=True),
     "heat_slowed": _Fact("the clock", _share("slowed by heat or hardware"), 0.02),
     "power_capped": _Fact("the clock", _share("at its power cap"), 0.1),

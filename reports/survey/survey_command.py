@@ -15,7 +15,6 @@ from kernels.strict_yaml.problems import SweepError
 from kernels.writing import write_text
 from reports.refusal import RunError, attempt, check_folder
 from reports.survey.survey_files import to_json
-from reports.survey.survey_page import write_page
 from reports.survey.survey_text import show_survey
 from reports.survey.survey_verdict import SurveyVerdict, judge_survey
 from reports.survey.thresholds import load_thresholds
@@ -66,5 +65,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _write_page(verdict: SurveyVerdict, path: Path) -> Path:
+    from reports.survey.survey_page import write_page  # Plotly takes half a second to import
+
     write_page(verdict.run, verdict.judged, path, verdict.past)
     return path
