@@ -85,7 +85,8 @@ def before_words(verdict: SurveyVerdict, gpu: str) -> str:
     """Whether earlier surveys called a GPU slow; empty without a history, or where none judged it."""
     if gpu not in verdict.history.index:
         return ""
-    slow, judged = verdict.history.loc[gpu, ["slow", "judged"]].astype(int).tolist()
+    earlier = verdict.history.to_dict("index")[gpu]
+    slow, judged = int(earlier["slow"]), int(earlier["judged"])
     surveys = f"{judged} earlier survey{'s' if judged > 1 else ''}"
     return f"slow before as well ({slow} of {surveys})" if slow else f"not slow in {surveys}"
 

@@ -15,7 +15,7 @@ from reports.verdict.thresholds import FOLDER, LEAST, MOST
 KEYS = {  # all but `families` must be given; what each holds, which the reference pages print
     "slower": "The least slowness that matters, as a fraction of the time: of all points, and of a family that `families` does not name.",
     "families": f"The same by family: {', '.join(FAMILIES)}. Default: none.",
-    "accused": "How many healthy GPUs a survey of 1,024 or more may call slow, on average; a smaller one fewer, as the power 3/4 of its GPUs.",
+    "accused": "How many healthy GPUs a survey of 1,024 or more may call slow, on average; a smaller one fewer, by the power 3/4.",
     "watched": "The same of `watch`; more than `accused`.",
 }
 DEFAULT = FOLDER / "survey" / "default.yaml"
