@@ -102,7 +102,10 @@ def test_after_a_kill_each_point_and_gpu_is_once_in_the_end(mode: str, sweep: Pa
         assert Counter((line["dims"]["m"], line["gpu_index"]) for line in lines) == {(m, gpu): 1 for m in (1, 2, 3, 4) for gpu in (0, 1)}
         survey = read_survey(run_dir)
         assert {gpu.status for gpu in survey.gpus} == {"finished"}
-        assert done.stdout.splitlines()[-2:] == [f"report: {run_dir / gpu.directory / 'report.html'}" for gpu in survey.gpus]
+        *_, one, two, verdict = done.stdout.splitlines()
+        assert [one, two] == [f"report: {run_dir / gpu.directory / 'report.html'}" for gpu in survey.gpus]
+        assert verdict == f"survey: python -m reports survey {run_dir}"
+        assert "which of 2 GPUs is slow cannot be judged" in done.stdout
     else:
         assert Counter(line["dims"]["m"] for line in lines) == {1: 1, 2: 1, 3: 1, 4: 1}
         assert {line["gpu_index"] for line in lines} <= {0, 1}
