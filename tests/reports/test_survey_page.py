@@ -40,7 +40,7 @@ def test_each_gpu_has_its_state_its_place_and_what_differs(made: Shown) -> None:
     slow = gpus.loc["node-002 GPU 3"]
     assert (slow["status"], slow["rack"], slow["slot"], slow["owner"]) == ("slow", "R8", "2", "lab")
     assert slow["slower"] == pytest.approx(1.06, rel=0.02)
-    assert re.fullmatch(r"SM clock 1,6\d\d MHz under load; the others 1,75\d MHz; PCIe x8 instead of x16", slow["reason"])
+    assert re.fullmatch(r"SM clock 1,6\d\d MHz under load; the others 1,75\d MHz · PCIe x8 instead of x16", slow["reason"])
     assert gpus.loc["node-004 GPU 7", "status"] == "unusable"
     assert gpus.loc["node-004 GPU 7", "reason"] == "CUDA error: GPU is lost"
     assert gpus.loc["node-000 GPU 0", "status"] == "fine"
@@ -130,6 +130,19 @@ def test_the_spread_shows_every_gpu_by_family_and_every_point(made: Shown) -> No
     assert len(slow.x) == 12
     assert np.median(slow.y) == pytest.approx(6.0, abs=1.5)
     assert "the slowest is node-002 GPU 3" in chart.alt
+
+
+def test_columns_of_the_inventory_may_be_called_as_the_page_s_own(tmp_path: Path) -> None:
+    names_of = ["slower", "status", "worst", "group", "point", "sm_clock_hz", "page", "driver", "owner"]
+    path = tmp_path / "hosts.csv"
+    path.write_text(f"host,gpu,rack,slot,{','.join(names_of)}\nnode-000,,A,1,{','.join('abcdefghi')}\n", encoding="utf-8")
+    run = read_run(make_survey(tmp_path / "run", gpus=4, count=3), path)
+    made = shown(run, judge(run.rows, load_thresholds(), run.boards))
+    assert made.gpus["slower"].tolist() == pytest.approx([1.0] * 4, abs=0.03)
+    assert made.gpus["driver"].tolist() == ["575.57.08"] * 4
+    for name, value in zip(names_of, "abcdefghi", strict=True):
+        assert made.gpus[name if name == "owner" else f"{name} (inventory)"].tolist() == [value] * 4
+    assert "Every GPU" in html(made, tmp_path)
 
 
 def test_two_gpus_of_an_index_have_names_of_their_own() -> None:
