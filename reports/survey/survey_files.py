@@ -56,10 +56,11 @@ def _gpus(verdict: SurveyVerdict) -> list[dict[str, Any]]:
     tested = {group: tested_families(verdict.judged, group) for group in verdict.judged.groups["group"]}
     found = []
     over_surveys = trends(verdict.past)
+    before = {str(name): line for name, line in verdict.history.to_dict("index").items()}
     for _, gpu in verdict.judged.gpus.iterrows():
         uuid, named = str(gpu["gpu"]), tuple(gpu["families"])
         calls = gpu["state"] in ("slow", "watch")
-        earlier = verdict.history.loc[uuid] if uuid in verdict.history.index else None
+        earlier = before.get(uuid)
         found.append(
             {
                 "gpu": uuid,
