@@ -36,7 +36,7 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     def run() -> torch.Tensor:
         if config.kernel == "warp_specialized":
             triton.set_allocator(scratch)
-        compiled[:] = [launch(**arguments, **constants, num_warps=config.warps, num_stages=config.stages)]
+        compiled[:] = [launch(**arguments, **constants, num_warps=config.warps, num_stages=config.stages, **config.compile_options)]
         return inputs.out.copy_(target) if INTERPRETED else inputs.out
 
     return Kernel(run, str(config), config_origin=origin, compiled=compiled)
@@ -105,20 +105,22 @@ LAYOUTS = {2: ("nn", "nt", "tn", "tt")}  # by bytes of an element; of others nt
 def compilations() -> Iterator[Compilation]:
     """Every kernel × precision × shipped config × layout that is supported at an aligned shape; a batch; rows of C that are stored through
     pointers; fp8's recipes."""
+    on = platform_of(torch.empty(1, device="meta")).capability
     for kernel in BULK_KERNELS:
         for precision in ("tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2"):
-            for config in bulk_configs(kernel, precision):
+            for config in bulk_configs(kernel, precision, capability=on):
                 for layout in LAYOUTS.get(PRECISIONS[precision].bytes, ("nt",)):
                     yield compilation(precision, config, ALIGNED, layout, layout)
         for precision in ("tf32", "bf16", "fp8_e4m3"):
-            yield compilation(precision, bulk_configs(kernel, precision)[0], BATCH, "nt", "batch_nt")
-            for config in bulk_configs(kernel, precision, small=True):
+            yield compilation(precision, bulk_configs(kernel, precision, capability=on)[0], BATCH, "nt", "batch_nt")
+            for config in bulk_configs(kernel, precision, small=True, capability=on, addresses=True):
                 yield compilation(precision, config, EDGE, "nt", "edge_nt")
-        for config in bulk_configs(kernel, "fp8_e4m3"):
+        for config in bulk_configs(kernel, "fp8_e4m3", capability=on, rows=True):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt_row", scaling="row")
-        for config in bulk_configs(kernel, "fp8_e4m3", small=True):
+        for config in bulk_configs(kernel, "fp8_e4m3", small=True, capability=on):
             for scaling in ("tensor", "row"):
                 yield compilation("fp8_e4m3", config, ALIGNED, "nt", f"nt_{scaling}_slow", scaling=scaling, accumulation="slow")
+        for config in bulk_configs(kernel, "fp8_e4m3", small=True, capability=on, addresses=True):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt_block", scaling="block")
 
 
@@ -132,4 +134,4 @@ def describe_point(point: Point, config: Config, variant: str) -> Compilation:
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
     described = describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
-    return replace(described, since=BULK_FROM)
+    return replace(described, since=BULK_FROM, options=config.compile_options)

@@ -114,14 +114,17 @@ def scale_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, m, blocks), (*b_lead, math.ceil(blocks / SCALE_PAD) * SCALE_PAD, math.ceil(n / SCALE_BLOCK))
 
 
-def product(point: Point) -> Product:
-    """The point's product as the sizes and strides of its operands."""
+def product(point: Point, copied: str = "") -> Product:
+    """The point's product as the sizes and strides of its operands. copied: those ("a", "b") that are first copied along k."""
     m, n, k = (point.dims[d] for d in "mnk")
     lead = leading_shape(point.dims)
     layout = point.options["layout"]
     a, b = (row_major(shape) for shape in stored_shapes(point))
     a = a if layout[0] == "n" else (*a[:-2], a[-1], a[-2])
     b = b if layout[1] == "n" else (*b[:-2], b[-1], b[-2])
+    a_rows, b_rows = ((*held[:-2], rows, k) for held, rows in zip(stored_shapes(point), (m, n), strict=True))
+    a = row_major(a_rows) if "a" in copied else a
+    b = (*(row_major(b_rows)[:-2]), 1, k) if "b" in copied else b
     b = (*(0 for _ in range(len(lead) + 2 - len(b))), *b)
     return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
 
@@ -265,6 +268,17 @@ def eager_allocates(point: Point) -> bool:
     return PRECISIONS[point.precision].bytes == 1
 
 
+def triton_left_behind(point: Point) -> int:
+    """Bytes of the operands that Triton's pointer kernel may first copy along k (choice.py): tf32 and fp8 that do not lie so."""
+    if point.options["kernel"] in BULK_KERNELS or not (support.is_fp8(point.precision) or point.precision == "tf32"):
+        return 0
+    m, n, k = (point.dims[d] for d in "mnk")
+    batch = math.prod(leading_shape(point.dims))
+    columns = n * (batch if point.options["rhs"] == "batched" else 1)
+    a, b = point.options["layout"]
+    return PRECISIONS[point.precision].bytes * k * (batch * m * (a == "t") + columns * (b == "n"))
+
+
 OP = Op.define(
     "kernels.matmul",
     "matmul",
@@ -281,6 +295,6 @@ OP = Op.define(
         Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
         Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
-        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton", left_behind=triton_left_behind),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ SLOWER = "slower "  # begins the column of a family, as in Judged.gpus
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 FEW = 64  # GPUs of a survey of which all are compared with the others, also those that are fine
 MOST_COMPARED = 200  # GPUs: of more, something is wrong with the survey rather than with them
+PAGE = "page"  # the column of the address of a GPU's own page
 COLUMNS = (
     Column(
         "status", "State", "", STATE, "slow; failing: it fails points that most others time; unusable: not judged; watch; fine", True, True
@@ -80,6 +81,7 @@ COLUMNS = (
     Column("numa", "NUMA node", "count", WHERE, "that the GPU is attached to"),
     Column("gpu", "UUID", "", WHERE, "of the GPU"),
     Column("directory", "Folder", "", WHERE, "its run directory in the survey's"),
+    Column(PAGE, "Page", "", WHERE, "address of its own page, where there is one"),
     Column("reason", "What differs", "", STATE, "in what it differs from the others of its model, worst first", False, True),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
@@ -116,18 +118,19 @@ class Shown:
 
 def shown(run: SurveyRun, judged: Judged) -> Shown:
     """Puts a survey and its verdict together."""
-    table = conditions(run.rows, run.boards)
+    boards = _own_names(run.boards, {*BY_NAME, *judged.gpus})
+    table = conditions(run.rows, boards)
     verdicts = judged.gpus.set_index("gpu").reindex(table.index)
     status = verdicts["state"].where((verdicts["failed"] == 0) | (verdicts["state"] == SLOW), FAILING)
     looked_at = np.flatnonzero((status != FINE) | (len(table) <= FEW))[:MOST_COMPARED].tolist()
     differs = {i: [str(one) for one in differing(table, str(table.index[i]))] for i in looked_at}
     told = [about(*both) for both in zip(run.boards.to_dict("records"), verdicts.to_dict("records"), strict=True)]
-    reasons = ["; ".join([*told[i], *differs.get(i, [])]) or None for i in range(len(table))]
+    reasons = [" · ".join([*told[i], *differs.get(i, [])]) or None for i in range(len(table))]
     kept = ["slower", "slower_low", "slower_high", "worst", "points", "noisy", "throttled", "failed", "group"]
     gpus = table.join(verdicts[[*kept, *(SLOWER + family for family in FAMILIES)]]).assign(
         gpu=table.index, status=status, point=names(run.boards), reason=pd.Series(reasons, table.index, dtype=object)
     )
-    known = [*(name for name in BY_NAME if name in gpus), *_free(run.boards), "group"]
+    known = [*(name for name in BY_NAME if name in gpus), *_free(boards), "group"]
     return Shown(run, judged, gpus[known].reset_index(drop=True), differs)
 
 
@@ -139,6 +142,11 @@ def about(board: Mapping[Any, Any], verdict: Mapping[Any, Any]) -> list[str]:
         *([verdict["reason"]] if isinstance(verdict["reason"], str) and not lost else []),
         *([failing(verdict)] if verdict["failed"] > 0 else []),
     ]
+
+
+def _own_names(boards: pd.DataFrame, known: Collection[str]) -> pd.DataFrame:
+    """boards, with another name for each of the inventory's own columns that is called as one of the page is."""
+    return boards.rename(columns={name: f"{name} (inventory)" for name in _free(boards) if name in known})
 
 
 def _free(boards: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from reports.palette import SURVEYED
 from reports.payload import libraries, pack, payload
 from reports.survey.fleet_history import NO_HISTORY, FleetHistory
 from reports.survey.judge import FINE, Judged
-from reports.survey.shown import GROUPS, Shown, column, shown
+from reports.survey.shown import GROUPS, PAGE, Shown, column, shown
 from reports.survey.survey_run import SurveyRun
 from reports.survey.survey_sections import accused, glossary, layout, page_of, past_surveys, spread_of_gpus, summary, table
 from reports.survey.words import headline
@@ -46,7 +46,7 @@ def html(shown: Shown, folder: Path, past: FleetHistory = NO_HISTORY) -> str:
     ]
     sections = [section for section in made if section is not None]
     pages = [page_of(shown, row, folder) for row in range(len(shown.gpus))]
-    frame = shown.gpus.drop(columns="group").assign(page=pd.Series(pages, shown.gpus.index, dtype=object))
+    frame = shown.gpus.drop(columns="group").assign(**{PAGE: pd.Series(pages, shown.gpus.index, dtype=object)})
     data = payload(frame, [chart for section in sections for chart in section.charts], column, GROUPS, SURVEYED)
     return page(
         headline(shown.run, shown.judged),

@@ -17,7 +17,7 @@ from reports.survey.families import ALL
 from reports.survey.fleet_history import LEAST_CHANGE, LEAST_TIMES, FleetHistory, trends
 from reports.survey.inventory import PLACES
 from reports.survey.judge import SLOW, WATCH
-from reports.survey.shown import ATTENTION, FAILING, GROUPS, SLOWER, Shown, about, column
+from reports.survey.shown import ATTENTION, FAILING, FEW, GROUPS, SLOWER, Shown, about, column
 from reports.survey.survey_charts import distribution, over_surveys
 from reports.survey.words import common_place, failing, place, slower, slowness, trend_lines
 from reports.units import show
@@ -216,7 +216,7 @@ def table(shown: Shown) -> Section:
     """The table of every GPU."""
     lead = (
         "Every GPU, those that need attention first; sort by a heading, filter by the chips and menus, open a GPU by its name. Below the "
-        "name of a GPU that is not fine stands in what it differs from the others."
+        f"name stands in what it differs from the others of its model{'' if len(shown.gpus) <= FEW else ', where it is not fine'}."
     )
     chips = [(name, shown.count(name)) for name in SURVEYED if shown.count(name)]
     menus = [

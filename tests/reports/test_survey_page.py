@@ -40,13 +40,14 @@ def test_each_gpu_has_its_state_its_place_and_what_differs(made: Shown) -> None:
     slow = gpus.loc["node-002 GPU 3"]
     assert (slow["status"], slow["rack"], slow["slot"], slow["owner"]) == ("slow", "R8", "2", "lab")
     assert slow["slower"] == pytest.approx(1.06, rel=0.02)
-    assert re.fullmatch(r"SM clock 1,6\d\d MHz under load; the others 1,75\d MHz; PCIe x8 instead of x16", slow["reason"])
+    assert re.fullmatch(r"SM clock 1,6\d\d MHz under load; the others 1,75\d MHz · PCIe x8 instead of x16", slow["reason"])
     assert gpus.loc["node-004 GPU 7", "status"] == "unusable"
     assert gpus.loc["node-004 GPU 7", "reason"] == "CUDA error: GPU is lost"
     assert gpus.loc["node-000 GPU 0", "status"] == "fine"
     assert needs_a_look(made.judged) == {uuid_of(19), uuid_of(39)}
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_title_and_nothing_is_loaded(made: Shown, tmp_path: Path) -> None:
     text = html(made, tmp_path)
     title = re.search(r'<h1 class="verdict bad">(.*)</h1>', text)
@@ -57,6 +58,7 @@ def test_the_answer_is_the_title_and_nothing_is_loaded(made: Shown, tmp_path: Pa
     assert "SIMULATED" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nasty", ["<script>alert(1)</script>", '"><img src=x>'])
 def test_names_stay_text(made: Shown, tmp_path: Path, nasty: str) -> None:
     gpus = made.gpus.assign(rack=nasty, point=nasty + made.gpus["point"])
@@ -132,11 +134,26 @@ def test_the_spread_shows_every_gpu_by_family_and_every_point(made: Shown) -> No
     assert "the slowest is node-002 GPU 3" in chart.alt
 
 
+@pytest.mark.slow
+def test_columns_of_the_inventory_may_be_called_as_the_page_s_own(tmp_path: Path) -> None:
+    names_of = ["slower", "status", "worst", "group", "point", "sm_clock_hz", "page", "driver", "owner"]
+    path = tmp_path / "hosts.csv"
+    path.write_text(f"host,gpu,rack,slot,{','.join(names_of)}\nnode-000,,A,1,{','.join('abcdefghi')}\n", encoding="utf-8")
+    run = read_run(make_survey(tmp_path / "run", gpus=4, count=3), path)
+    made = shown(run, judge(run.rows, load_thresholds(), run.boards))
+    assert made.gpus["slower"].tolist() == pytest.approx([1.0] * 4, abs=0.03)
+    assert made.gpus["driver"].tolist() == ["575.57.08"] * 4
+    for name, value in zip(names_of, "abcdefghi", strict=True):
+        assert made.gpus[name if name == "owner" else f"{name} (inventory)"].tolist() == [value] * 4
+    assert "Every GPU" in html(made, tmp_path)
+
+
 def test_two_gpus_of_an_index_have_names_of_their_own() -> None:
     boards = pd.DataFrame({"host": ["a", "a", "b"], "index": [0, 0, 0], "gpu": ["GPU-11111111-x", "GPU-22222222-y", "GPU-3"]})
     assert names(boards) == ["a GPU 0 (GPU-11111111)", "a GPU 0 (GPU-22222222)", "b GPU 0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gpus", "lost"), [(1, []), (2, []), (3, [0, 1, 2]), (3, [])])
 def test_a_survey_in_which_little_can_be_judged_has_a_page(tmp_path: Path, gpus: int, lost: list[int]) -> None:
     run = read_run(make_survey(tmp_path / "run", gpus=gpus, count=3, lost=lost))
