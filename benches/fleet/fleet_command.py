@@ -33,7 +33,7 @@ from benches.run import environment
 from benches.run.interrupts import deferred_interrupt
 from benches.run.journal import JournalError
 from benches.run.order import DEFAULT_SEED, shuffled
-from benches.run.resume import SHARD, SURVEY
+from benches.run.resume import SHARD, SURVEY, by_import
 from benches.run.run import Request, RunError, default_run_dir
 from benches.run.workers import POINT_TIMEOUT_S, Workers, settings_of
 from benches.shards.split import point_seconds
@@ -48,6 +48,7 @@ from kernels.imports import add_option as add_import_option
 NEEDS = "ray is not installed: pip install 'ray>=2.60' on this machine and on every node"
 NOT_COMPLETE, FAILED, DONE = 3, 1, 0
 NAMED = 5
+NOT = "not imported"
 OPTIONS = ("mode", "device", "seed", "cache", "regime", "energy", "point_timeout", "node_dir")  # which a resumed run has from its beginning
 
 
@@ -199,10 +200,21 @@ def make_plan(given: argparse.Namespace) -> Plan:
     imports = load_imports(specs(given.imports))
     run_dir = (given.resume or given.out or default_run_dir()).absolute()
     sweep = load_sweep(given.sweep or run_dir / "sweep.yaml")
-    return Plan(run_dir, sweep, before or fresh(given), imports, before is not None, given.retry_failed)
+    recorded = [one.recorded() for one in imports]
+    if before is not None:
+        old, new = by_import(before.imports), by_import(recorded)
+        changes = [f"{name}: {old.get(name, NOT)} → {new.get(name, NOT)}" for name in sorted(old | new) if old.get(name) != new.get(name)]
+        refuse_changes(given.resume, changes)
+    return Plan(run_dir, sweep, before or fresh(given, recorded), imports, before is not None, given.retry_failed)
 
 
-def fresh(given: argparse.Namespace) -> FleetFile:
+def refuse_changes(run_dir: Path, changes: Sequence[str]) -> None:
+    """Raises Refusal where something changed since the run began."""
+    if changes:
+        raise Refusal(f"error: {run_dir} cannot be resumed, since this changed: {'; '.join(changes)}")
+
+
+def fresh(given: argparse.Namespace, imports: list[dict[str, str]]) -> FleetFile:
     commit, _ = environment.commit()
     settings = {name: value for name in ("cache", "regime", "energy") if (value := getattr(given, name)) is not None}
     return FleetFile(
@@ -215,6 +227,7 @@ def fresh(given: argparse.Namespace) -> FleetFile:
         point_timeout_s=given.point_timeout or POINT_TIMEOUT_S,
         commit=commit,
         dirty=environment.dirty(),
+        imports=imports,
     )
 
 
@@ -228,9 +241,7 @@ def begun(given: argparse.Namespace) -> FleetFile:
     except (OSError, ValueError) as e:
         raise Refusal(f"error: --resume {given.resume}: not a run of `fleet` to continue ({e})") from None
     now = {"commit": environment.commit()[0], "dirty": environment.dirty()}
-    changed = [f"{name}: {getattr(before, name)} → {new}" for name, new in now.items() if new != getattr(before, name)]
-    if changed:
-        raise Refusal(f"error: {given.resume} cannot be resumed, since this changed: {'; '.join(changed)}")
+    refuse_changes(given.resume, [f"{name}: {getattr(before, name)} → {new}" for name, new in now.items() if new != getattr(before, name)])
     return before
 
 

@@ -39,6 +39,7 @@ class FleetFile(BaseModel):
     point_timeout_s: float = Field(description="The seconds after which a point is given up.")
     commit: str | None = Field(default=None, description="The commit of this repository.")
     dirty: bool | None = Field(default=None, description="Whether a tracked file differs from the commit.")
+    imports: list[dict[str, str]] = Field(default=[], description="Other people's files and modules: `spec`, `path` and `sha256`.")
     left_out: list[LeftOut] = Field(default=[], description="GPUs that measured nothing in the last part of the run.")
 
 

@@ -17,6 +17,7 @@ from reports.survey.healthy import LEAST_GPUS, Healthy, healthy
 from reports.survey.thresholds import Thresholds
 from reports.verdict.robust import MAD_EFFICIENCY, TO_SIGMA, Array, medians, moderated
 
+Index = NDArray[np.int64]
 FINE, WATCH, SLOW, UNUSABLE = "fine", "watch", "slow", "unusable"
 STATES = (SLOW, UNUSABLE, WATCH, FINE)  # from the worst
 KIND = ("model", "driver", "cuda_runtime", "torch", "triton")  # GPUs that differ in one of these are judged apart
@@ -135,7 +136,7 @@ def _known(rows: pd.DataFrame, boards: pd.DataFrame | None) -> pd.DataFrame:
     kind = [name for name in KIND if name in boards]
     known = boards[["gpu", *kind]].astype(object).reset_index(drop=True)
     for name in kind[1:]:
-        usual = known.groupby("model", sort=False)[name].agg(lambda values: next(iter(values.value_counts().index), None))
+        usual = {model: next(iter(some[name].value_counts().index), None) for model, some in known.groupby("model", sort=False)}
         known[name] = known[name].where(known[name].notna(), known["model"].map(usual))
     return known
 
@@ -254,7 +255,7 @@ def states(names: NDArray[np.object_], relative: Array, tested: Mapping[str, Tes
     return table.assign(p=p, worst=worst, families=pd.Series(families, dtype=object))
 
 
-def _failures(line: Array, column: Array, status: Array, timed: Array, gpus: int) -> Array:
+def _failures(line: Index, column: Index, status: NDArray[np.object_], timed: NDArray[np.bool_], gpus: int) -> Index:
     """How many points each GPU fails that most of the GPUs that have a row of them time."""
     points = int(column.max(initial=-1)) + 1
     rows, good = np.bincount(column, minlength=points), np.bincount(column[timed], minlength=points)
@@ -263,7 +264,7 @@ def _failures(line: Array, column: Array, status: Array, timed: Array, gpus: int
     return np.bincount(line[failed], minlength=gpus)
 
 
-def _explained(gpus: pd.DataFrame, rows: Array, points: int) -> pd.DataFrame:
+def _explained(gpus: pd.DataFrame, rows: Index, points: int) -> pd.DataFrame:
     """With `reason`, why a GPU could not be judged; None for the others. rows: of each GPU."""
     lines = zip(gpus["state"], rows, gpus["points"], strict=True)
     reasons = [_why(int(have), int(used), points) if state == UNUSABLE else None for state, have, used in lines]

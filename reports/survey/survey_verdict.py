@@ -12,6 +12,7 @@ from benches.run.journal import NAME as JOURNAL
 from benches.run.survey_file import NAME, is_survey
 from kernels.listed import first_of
 from reports.refusal import RunError
+from reports.survey.fleet_history import NO_HISTORY, FleetHistory, of_surveys
 from reports.survey.judge import Judged, doubted, judge
 from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_history import add_survey, before, surveys
@@ -32,6 +33,7 @@ class SurveyVerdict:
     differences: dict[str, list[str]]
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["judged", "slow"]))
     notes: tuple[str, ...] = ()
+    past: FleetHistory = NO_HISTORY  # the surveys up to this one
 
 
 def judge_survey(
@@ -49,7 +51,8 @@ def judge_survey(
         return verdict
     survey = add_survey(history, run, judged)
     lines, notes = surveys(history)
-    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes))
+    past = of_surveys(lines[(lines["survey"] <= survey) & (lines["device_kind"] == run.file.device_kind)])
+    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes), past)
 
 
 def _check_is_survey(run_dir: Path) -> None:

@@ -22,11 +22,9 @@ def missed(healthy: Healths, planted: Founds) -> list[str]:
         if world != WIDE and (accused := float(np.mean([one.accused for one in scores]))) > ACCUSED
     ]
     for world, scores in planted.items():
-        least = PLANTED[world].least
-        for kind, some in by_kind(scores).items():
-            share = share_found(some)
-            if least is not None and share < least:
-                lines.append(f"{world}: {share:.1%} of those slow in {kind} found, of {least:.0%}")
+        least, share = PLANTED[world].least, share_found(scores)
+        if least is not None and share < least:
+            lines.append(f"{world}: {share:.1%} of the slow ones found, of {least:.0%}")
     return lines
 
 

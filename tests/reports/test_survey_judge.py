@@ -226,7 +226,8 @@ def test_thresholds_decide() -> None:
 
 
 def test_shares_of_healthy_gpus() -> None:
-    """0.3 of 1,024 GPUs, and of a node's eight one in 1,000."""
+    """0.3 of 1,024 GPUs and of 4,096; of 64, a sixteenth of 1,024, an eighth of that."""
     assert SHIPPED.accused_share(1024) == pytest.approx(0.3 / 1024)
-    assert SHIPPED.accused_share(8) == 1e-3
-    assert SHIPPED.watched_share(8) == 2e-2
+    assert SHIPPED.accused_share(4096) == pytest.approx(0.3 / 4096)
+    assert SHIPPED.accused_share(64) == pytest.approx(0.3 / 8 / 64)
+    assert SHIPPED.watched_share(64) == pytest.approx(2 / 8 / 64)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -67,9 +68,12 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     set_variables("auto")
-    found = Nodes(tmp_path_factory.mktemp("spool"))
-    yield found
-    found.cluster.shutdown()
+    # A short path, as names of sockets have to be; not /tmp/ray, where the address of a cluster in use may stand.
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        found = Nodes(tmp_path_factory.mktemp("spool"))
+        yield found
+        found.cluster.shutdown()
 
 
 @pytest.fixture

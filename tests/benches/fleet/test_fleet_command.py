@@ -73,6 +73,16 @@ def test_a_run_of_another_commit_is_not_continued(tmp_path: Path, capsys: pytest
     assert said.startswith(f"error: {tmp_path} cannot be resumed, since this changed: commit: abc → ")
 
 
+def test_a_run_with_another_import_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = {"commit": environment.commit()[0], "dirty": environment.dirty()}
+    (tmp_path / "sweep.yaml").write_text(
+        "name: s\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: 1, n: 1, k: 1}}\n", encoding="utf-8"
+    )
+    write_fleet(tmp_path, FILE.model_copy(update=now | {"imports": [{"spec": "o.py", "path": "/o.py", "sha256": "ab" * 32}]}))
+    said = refused(capsys, "--resume", tmp_path)
+    assert said.endswith("since this changed: --import /o.py: abababababababab → not imported")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
