@@ -126,15 +126,14 @@ def _run(argv: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "kernels", *argv])
     from kernels.inspect import run
 
-    code, findings = run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only, arguments.dims)
-    return compare(arguments, findings) if arguments.against else code
+    code, records = run(arguments.ops, arguments.gpu, arguments.jobs, arguments.json, arguments.only, arguments.dims)
+    return compare(arguments, records) if arguments.against else code
 
 
-def compare(arguments: argparse.Namespace, findings: Sequence[Any]) -> int:
+def compare(arguments: argparse.Namespace, after: Sequence[dict[str, Any]]) -> int:
     """Prints what became of the other commit's kernels. 1: something became worse; 2: that commit cannot be compiled."""
     from kernels.console import open_console
     from kernels.inspect_against import RefError, as_markdown, changes, records_at, show
-    from kernels.inspect_report import record
     from kernels.writing import not_written, write_text
 
     asked = ["--gpu", arguments.gpu_given, "--jobs", str(arguments.jobs)]
@@ -145,7 +144,6 @@ def compare(arguments: argparse.Namespace, findings: Sequence[Any]) -> int:
     except RefError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    after = [record(finding) for finding in findings]
     found = changes(before, after)
     compared = len({one["id"] for one in before} & {one["id"] for one in after})
     if arguments.markdown:

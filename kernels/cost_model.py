@@ -77,7 +77,7 @@ def predict(points: Sequence[Point], ceilings: Ceilings, cache: Cache = "cold") 
     distinct = [points[i] for i in found]
     with collector_paused():  # costs and parts form no cycles, and searching for them takes a third of the time
         costs = [OPS[point.op].cost(point, where_of(ceilings)) for point in distinct]
-        return _predict(distinct, costs, ceilings, np.full(len(distinct), cache == "hot")).take(where)
+        return _predict(distinct, costs, np.full(len(distinct), cache == "hot"), ceilings).take(where)
 
 
 def _work(point: Point) -> tuple[Hashable, ...]:
@@ -106,11 +106,15 @@ def predict_rows(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> Pr
 
     Works on a DataFrame. The costs are the rows' own. A row whose op or dims this version no longer knows has no calibrated level.
     """
+    return _predict(*_read(columns), ceilings)
+
+
+def _read(columns: Mapping[str, Sequence[Any]]) -> tuple[list[Point], list[Cost], NDArray[np.bool_]]:
+    """Points, costs and whether the caches were hot, of each row."""
     costs = [Cost(*c) for c in zip(*(columns[name] for name in COST_COLUMNS), strict=True)]
     impls = columns["impl"] if "impl" in columns else [""] * len(costs)
     points = [_point(*row) for row in zip(impls, *(columns[name] for name in ("op", "precision", "dims", "options")), strict=True)]
-    hot = np.array([cache == "hot" for cache in columns["cache"]] if "cache" in columns else [False] * len(points), bool)
-    return _predict(points, costs, ceilings, hot)
+    return points, costs, np.array([cache == "hot" for cache in columns["cache"]] if "cache" in columns else [False] * len(points), bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +132,10 @@ def predict_terms(columns: Mapping[str, Sequence[Any]], ceilings: Ceilings) -> T
 
     Each is what the time falls by without it: the launches are taken away first, then the traffic.
     """
-    every = predict_rows(columns, ceilings)
-    free = _without_launches(ceilings)
-    no_launch = predict_rows(columns, free).predicted_s
-    computing = predict_rows(columns, _without_traffic(free)).predicted_s
+    rows, free = _read(columns), _without_launches(ceilings)
+    every = _predict(*rows, ceilings)
+    no_launch = _predict(*rows, free).predicted_s
+    computing = _predict(*rows, _without_traffic(free)).predicted_s
     return Terms(every.napkin_s, computing - every.napkin_s, no_launch - computing, every.predicted_s - no_launch)
 
 
@@ -175,7 +179,7 @@ def _point(impl: str, op: str, precision: str, dims: Mapping[str, int | None], o
     return found or Point("", op, "", precision, {}, {}, label=UNKNOWN)
 
 
-def _predict(points: Sequence[Point], costs: Sequence[Cost], ceilings: Ceilings, hot: NDArray[np.bool_]) -> Prediction:
+def _predict(points: Sequence[Point], costs: Sequence[Cost], hot: NDArray[np.bool_], ceilings: Ceilings) -> Prediction:
     flops, read, written, held = (
         np.array([getattr(c, f) for c in costs]) for f in ("flops", "bytes_read", "bytes_written", "memory_bytes")
     )

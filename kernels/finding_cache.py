@@ -22,6 +22,7 @@ from kernels.gpus import Gpu
 from kernels.kernel_bound import Occupancy
 from kernels.loop_work import Bound
 from kernels.machine_code_cache import as_plain, from_plain
+from kernels.record_cache import tools
 
 if TYPE_CHECKING:
     from kernels.ahead_of_time import Finding
@@ -33,8 +34,7 @@ JUDGING = ("kernels.ahead_of_time:build", "kernels.ahead_of_time:examine", "kern
 @cache
 def rules() -> str:
     """The hash of the source of all that a verdict comes from, and of the tools that read machine code."""
-    tools = (triton.knobs.nvidia.cuobjdump, triton.knobs.nvidia.nvdisasm)
-    return digest("\n".join([closure(JUDGING), *(f"{tool.path} {tool.version}" for tool in tools)]).encode())
+    return digest(f"{closure(JUDGING)}\n{tools()}".encode())
 
 
 def entry(asked: str, compilation: Compilation, gpu: Gpu) -> Path:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import triton
 from rich.table import Table
 
-from kernels.ahead_of_time import Finding
 from kernels.gpus import Gpu
-from kernels.machine_code import MachineCode
-from kernels.machine_loop import FLOAT_MATRIX, Loop
+from kernels.record_cache import Record
 
+if TYPE_CHECKING:
+    from kernels.ahead_of_time import Finding
+    from kernels.machine_loop import Loop
+
+IDENTITY = ("op", "impl", "precision", "variant", "config")
 LOADS = ("LDGSTS", "UTMALDG", "LDG")
-SHOWN = (*FLOAT_MATRIX, "FFMA", "FFMA2", *LOADS)
+MATRIX = ("HGMMA", "QGMMA", "HMMA", "QMMA", "UTCHMMA", "UTCQMMA")
+SHOWN = (*MATRIX, "FFMA", "FFMA2", *LOADS)
 
 
-def to_json(findings: list[Finding], gpu: Gpu) -> dict[str, Any]:
+def to_json(records: Sequence[Record], gpu: Gpu) -> dict[str, Any]:
     """Plain data: for what and with what was compiled, and one flat record a compilation; null where there is no machine code."""
     return {
         "gpu": gpu.name,
         "compute_capability": list(gpu.compute_capability),
         "shared_memory_per_block_bytes": gpu.shared_memory_per_block_bytes,
         "triton": triton.__version__,
-        "kernels": [record(f) for f in findings],
+        "kernels": list(records),
     }
 
 
-def record(finding: Finding) -> dict[str, Any]:
+def record(finding: Finding) -> Record:
     """One compilation and its verdict; `reason` is empty where it passed."""
     c, code = finding.compilation, finding.code
     return {
@@ -68,6 +72,7 @@ def loop_record(loop: Loop | None) -> dict[str, Any] | None:
     return {
         "matrix": list(loop.shapes),
         "matrix_count": len(loop.matrix),
+        "products": _products(loop),
         "multiply_adds": loop.multiply_adds,
         "instructions": len(loop.path),
         "others_each": None if loop.others is None else round(loop.others, 2),
@@ -78,39 +83,42 @@ def loop_record(loop: Loop | None) -> dict[str, Any] | None:
     }
 
 
-Column = tuple[str, Callable[[Finding, MachineCode], str]]
+def _products(loop: Loop) -> dict[str, int]:
+    """The matrix instructions by name and shape; without any, the multiply-adds by name."""
+    shapes = Counter(".".join(one.opcode.split(".")[:2]) for one in loop.matrix)
+    return dict(shapes) or {name: loop.counts[name] for name in ("FFMA", "FFMA2") if loop.counts[name]}
+
+
+Column = tuple[str, Callable[[Record], str]]
 COLUMNS: tuple[Column, ...] = (
-    ("regs", lambda finding, code: str(code.registers)),
-    ("spills", lambda finding, code: str(code.spills)),
-    ("KiB", lambda finding, code: f"{code.shared_bytes / 1024:.0f}"),
-    ("blocks", lambda finding, code: str(finding.occupancy.blocks) if finding.occupancy else ""),
-    ("main loop", lambda finding, code: _in_loop(code.loop) if code.loop else ""),
-    ("others", lambda finding, code: f"{code.loop.others:.1f}" if code.loop and code.loop.others is not None else ""),
-    ("loads", lambda finding, code: " ".join(f"{kind}×{n}" for kind, n in code.loop.loads.items()) if code.loop else ""),
-    ("bound", lambda finding, code: f"{finding.bound.fraction:.0%} {finding.bound.limited_by.split()[0]}" if finding.bound else ""),
+    ("regs", lambda record: str(record["registers"])),
+    ("spills", lambda record: str(record["spills"])),
+    ("KiB", lambda record: f"{record['shared_bytes'] / 1024:.0f}"),
+    ("blocks", lambda record: str(record["blocks_per_sm"] or "")),
+    ("main loop", lambda record: _counts(record["loop"], "products")),
+    ("others", lambda record: "" if (others := (record["loop"] or {}).get("others_each")) is None else f"{others:.1f}"),
+    ("loads", lambda record: _counts(record["loop"], "loads")),
+    ("bound", lambda record: f"{record['bound']:.0%} {record['bound_limited_by'].split()[0]}" if record["bound"] else ""),
 )
 TO_THE_LEFT = ("main loop", "loads", "bound")
 
 
-def _in_loop(loop: Loop) -> str:
-    shapes = Counter(".".join(one.opcode.split(".")[:2]) for one in loop.matrix)
-    shapes += Counter({name: loop.counts[name] for name in ("FFMA", "FFMA2") if not loop.matrix and loop.counts[name]})
-    return " ".join(f"{shape}×{n}" for shape, n in shapes.items())
+def _counts(loop: Record | None, name: str) -> str:
+    return " ".join(f"{kind}×{n}" for kind, n in loop[name].items()) if loop else ""
 
 
-def table(findings: list[Finding], gpu: Gpu) -> Table:
-    """One line a compilation."""
+def table(records: Sequence[Record], gpu: Gpu, long_configs: bool) -> Table:
+    """One line a compilation. long_configs: some are every compile-time argument of a recorded launch, and are folded."""
     major, minor = gpu.compute_capability
     result = Table(title=f"Triton {triton.__version__} for {gpu.name} (compute capability {major}.{minor})", pad_edge=False)
-    for name in ("op", "impl", "precision", "variant", "config"):
-        long = name == "config" and any(f.compilation.expects == "recorded" for f in findings)  # every compile-time argument
-        result.add_column(name, no_wrap=not long, overflow="fold")
+    for name in IDENTITY:
+        result.add_column(name, no_wrap=name != "config" or not long_configs, overflow="fold")
     for name, _ in COLUMNS:
         result.add_column(name, justify="left" if name in TO_THE_LEFT else "right")
     result.add_column("verdict", no_wrap=True)
     colours = {"pass": "green", "fail": "red", "unsupported": "yellow"}
-    for f in findings:
-        c = f.compilation
-        cells = [show(f, f.code) if f.code else "" for _, show in COLUMNS]
-        result.add_row(c.op, c.impl, c.precision, c.variant, c.config, *cells, f"[{colours[f.status]}]{f.status}")
+    for record in records:
+        cells = ["" if record["registers"] is None else show(record) for _, show in COLUMNS]
+        status = record["status"]
+        result.add_row(*(record[name] for name in IDENTITY), *cells, f"[{colours[status]}]{status}")
     return result

@@ -59,6 +59,8 @@ def recording(record: Record) -> Iterator[None]:
     def tuned(self: Autotuner, *args: Any, **kwargs: Any) -> None:
         self.nargs = dict(zip(self.arg_names, args, strict=False))
         for config in self.prune_configs(kwargs):
+            if config.pre_hook:  # such as one that gives descriptors this configuration's blocks
+                config.pre_hook({**self.nargs, **kwargs, **config.all_kwargs()})
             self.fn.run(*args, **kwargs | {"warmup": True}, **config.all_kwargs())  # which the interpreter does not run
         if isinstance(innermost(self), InterpretedFunction):
             tune(self, *args, **kwargs)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benches.run.journal import NAME as JOURNAL
-from benches.run.survey_file import is_survey, read_survey
+from benches.run.survey_file import is_survey
 from kernels.writing import write_text
 from reports.neighbours import neighbour_lines
 from reports.page import page
@@ -21,6 +21,7 @@ from reports.store import write_tables
 
 NAME = "report.html"
 TITLE = "H100 microbenchmarks"
+EVERY_PAGE = 16  # GPUs of a survey up to which each has a page; the others' are a command away
 SCRIPTS = ("theme", "data", "copy", "charts", "detail", "table", "main")  # in the order in which they need one another
 
 OF_AN_H100 = ("mfu", "mfu_at_clock")  # which measured an H100's peak against a CPU; rows.parquet has them in any run
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; a survey has a page for each GPU.
+    """`python -m reports html RUN_DIR [-o FILE]`: prints the page's path; a survey's GPUs have pages of their own.
 
     Raises RunError where there is nothing to build it from.
     """
@@ -94,18 +95,29 @@ def run(given: argparse.Namespace) -> int:
 
 
 def run_survey(given: argparse.Namespace) -> int:
-    """Makes the page of each GPU's run directory; 2 where one could not be made, after the others."""
-    if given.out:
-        raise RunError(f"{given.run_dir}: -o names one page, and a survey has one for each GPU: leave -o out")
+    """Makes the survey's page, RUN/report.html unless -o names another place, after those of its GPUs: of all on a node, of more GPUs those
+    that need a look. 2 where a GPU's page could not be made, after the others."""
+    from reports.survey.survey_page import needs_a_look, write_page  # which takes half a second to import
+    from reports.survey.survey_verdict import judge_survey
+
+    check_folder(given.out)
+    verdict = judge_survey(given.run_dir)
+    gpus = verdict.run.file.gpus
+    looked_at = {gpu.uuid for gpu in gpus} if len(gpus) <= EVERY_PAGE else needs_a_look(verdict.judged)
+    measured = [gpu for gpu in gpus if gpu.uuid in looked_at and (given.run_dir / gpu.directory / JOURNAL).is_file()]
+    codes = [_gpu_page(given.run_dir / gpu.directory) for gpu in measured]
+    out = given.out or given.run_dir / NAME
+    with writing(out):
+        write_page(verdict.run, verdict.judged, out, verdict.past)
+    for problem in verdict.notes:
+        print(f"warning: {problem}", file=sys.stderr)
+    print(out)
+    return max(codes, default=0)
+
+
+def _gpu_page(folder: Path) -> int:
     try:
-        folders = [given.run_dir / gpu.directory for gpu in read_survey(given.run_dir).gpus]
-    except (OSError, ValueError) as error:
-        raise RunError(str(error)) from error
-    code = 0 if folders else 2
-    for folder in folders:
-        try:
-            code = max(code, run(argparse.Namespace(run_dir=folder, out=None)))
-        except RunError as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = 2
-    return code
+        return run(argparse.Namespace(run_dir=folder, out=None))
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

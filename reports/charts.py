@@ -97,6 +97,7 @@ def label(x: float, y: float, text: str, where: str) -> go.Scatter:
     return go.Scatter(x=[x], y=[y], mode="text", text=[text], textposition=where, textfont={"size": 11}, hoverinfo="skip")
 
 
+HOVER = {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font": {"color": "#ffffff", "size": 12}}
 BARE = {"template": None, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}  # the page shows through
 
 
@@ -146,7 +147,7 @@ def figure(traces: Sequence[go.Scatter], x: Axis, y: Axis) -> go.Figure:
         **BARE,
         "showlegend": False,
         "hovermode": "closest",
-        "hoverlabel": {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font": {"color": "#ffffff", "size": 12}},
+        "hoverlabel": HOVER,
         "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
         "xaxis": x.layout(),
         "yaxis": y.layout(),

@@ -55,8 +55,8 @@ def neighbour_lines(frame: pd.DataFrame, ceilings: Ceilings | None) -> list[list
     if ceilings is None:
         return [[] for _ in range(len(frame))]
     timed = frame[(frame["median_s"] > 0) & (frame["predicted_s"] > 0)]
-    # Implementations of one case are predicted alike.
-    points = {key: point_of(rows.iloc[0]) for key, rows in timed.groupby(CASE, sort=False)}
+    cases = timed[[*CASE, "impl"]].dropna(subset=CASE).drop_duplicates(CASE)  # implementations of one case are predicted alike
+    points = {tuple(row[name] for name in CASE): point_of(row) for row in cases.to_dict("records")}
     known = {key: point for key, point in points.items() if point is not None}
     found = dict(zip(known, neighbours(list(known.values()), ceilings), strict=True))
     keys = zip(*(frame[name] for name in CASE), strict=True)

@@ -79,6 +79,14 @@ OUTCOMES: dict[str, tuple[Tone, str]] = {
     "fine": ("good", "✓"),
     "not judged": ("neutral", "–"),
 }
+# What a survey says of a GPU, in the order that deserves attention.
+SURVEYED: dict[str, tuple[Tone, str]] = {
+    "slow": ("bad", "▲"),
+    "failing": ("bad", "✕"),
+    "unusable": ("caution", "–"),
+    "watch": ("caution", "!"),
+    "fine": ("good", "✓"),
+}
 VERDICT_COLOURS = {"slower": "#d55e00", "faster": "#009e73", "unclear": "#e09a12", "same": "#3c9fdc"}
 
 

@@ -87,14 +87,18 @@ def report(run_dir: Path, config: pytest.Config) -> str:
 
 
 def survey_summary(run_dir: Path, config: pytest.Config) -> tuple[str, str]:
-    """Returns the verdict on a survey as text, and a line with the command that prints it again. Where it cannot be judged,
-    the summaries of its GPUs stay, and the line says why."""
+    """Makes the survey's page, and returns the verdict on it as text and lines with the page and the command that prints it again. Where it
+    cannot be judged, the summaries of its GPUs stay, and the line says why."""
     again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
     try:
+        from reports.build import NAME
+        from reports.survey.survey_page import write_page
         from reports.survey.survey_text import survey_text
         from reports.survey.survey_verdict import judge_survey
 
-        return survey_text(judge_survey(run_dir), has_colour(config)), one_line(f"survey: {again}")
+        verdict = judge_survey(run_dir)
+        write_page(verdict.run, verdict.judged, run_dir / NAME)
+        return survey_text(verdict, has_colour(config)), f"{one_line(f'report: {run_dir / NAME}')}\n{one_line(f'survey: {again}')}"
     except ModuleNotFoundError as e:  # on a node that only measures
         return config.stash.get(
             SUMMARY, ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,3 +29,15 @@ def check_folder(path: Path | None) -> None:
     """Raises RunError where the folder of a file to be written does not exist: before the work, not after it."""
     if path is not None and not os.path.isdir(path.parent):
         raise RunError(f"{path.parent}: no such directory")
+
+
+def attempt(what: str, write: Callable[[], Path]) -> Path | None:
+    """What was written, or None, said on stderr: the other files are written all the same."""
+    try:
+        return write()
+    except OSError as error:
+        print(f"error: {what} was not written: {error.strerror or error}", file=sys.stderr)
+    except Exception:  # ours, or a damaged history: the verdict stands all the same
+        print(f"error: {what} was not written:", file=sys.stderr)
+        traceback.print_exc()
+    return None

@@ -127,3 +127,8 @@ def compact(value: float, digits: int = DIGITS) -> str:
         return text.rstrip("0").rstrip(".") if "." in text else text
     power = _exponent(value, digits) // 3 * 3
     return f"{compact(value / 10.0**power, digits)}e{power}"
+
+
+def megahertz(hz: float) -> str:
+    """A clock in MHz whatever its size, as nvidia-smi shows it: 1,755 MHz."""
+    return f"{hz / 1e6:,.0f} MHz"

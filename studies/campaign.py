@@ -76,7 +76,7 @@ def run(sweep: Path, run_dir: Path, faults: str, kill_at: int | None, kept: list
     """Starts or resumes the run; kills it once `kill_at` rows are there, or lets it end. Returns the whole lines then in the journal."""
     target = ["--resume", str(run_dir)] if run_dir.exists() else ["--sweep", str(sweep), "--run-dir", str(run_dir)]
     options = ["--benchmark-only", "--device", "simulated", "--point-timeout", str(POINT_TIMEOUT_S), "-qq", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", "benches/", *options, *target]
+    command = [sys.executable, "-m", "pytest", "benches/", "-p", "no:reports.pytest_plugin", *options, *target]  # no page
     log = (run_dir.parent / "pytest.log").open("ab")
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "MICROBENCH_FAULTS": faults}, stdout=log, stderr=log)
     journal, deadline = run_dir / NAME, time.monotonic() + RUN_LIMIT_S

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studies.crossvalidate import VARIABLE
-from tests.conftest import missing_timings, pytest_runtest_setup
+from tests.conftest import PLACES, missing_timings, pytest_runtest_setup
 
 CASES = """
 import pytest
@@ -54,3 +54,7 @@ def test_what_is_not_checked_without_the_timings_is_said(value: str | None, monk
     missing = missing_timings()
     assert (missing is None) == bool(value)
     assert missing is None or "the errors that docs/evidence.md states" in missing.reason
+
+
+def test_the_files_that_are_started_first_exist() -> None:
+    assert [str(path) for path in PLACES if not path.is_file()] == []

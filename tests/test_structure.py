@@ -267,7 +267,7 @@ ROOMS: dict[str, set[str]] = {
     "napkin": set(),
     "nightly": {"compare", "history", "survey", "verdict"},
     "page": set(),
-    "reference": {"napkin", "verdict"},
+    "reference": {"napkin", "survey", "verdict"},
     "sections": set(),
     "survey": {"history", "verdict"},
     "validation": {"calibrate"},

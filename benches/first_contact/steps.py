@@ -161,7 +161,7 @@ def compiled_ahead(contact: Contact, gpu: Gpu) -> Iterator[Check]:
 
 def compilation_names() -> list[str]:
     """In a worker: the first compilation of each op and precision."""
-    from kernels.inspect import gather
+    from kernels.inspect_gather import gather
 
     found = gather(OPS.values())
     return list({(compilation.op, compilation.precision): compilation.id for compilation in reversed(found)}.values())
@@ -170,7 +170,7 @@ def compilation_names() -> list[str]:
 def build_ahead(name: str, gpu: Gpu) -> float | str:
     """In a worker: seconds to compile, or why it is not supported. Raises RuntimeError where it does not compile."""
     from kernels.ahead_of_time import Finding, build
-    from kernels.inspect import gather
+    from kernels.inspect_gather import gather
 
     (compilation,) = [found for found in gather(OPS.values()) if found.id == name]
     built = build(compilation, gpu)

@@ -64,7 +64,8 @@ def ended(tune: Path, points: Iterable[Point]) -> str:
         found = tunable & {choice.case for choice in read_tuned(tune).choices}
     except (OSError, ValueError) as e:
         return f"note: --tune {tune}: {e}"
-    return f"tuned: {tune} has choices for {len(found)} of the run's {len(tunable)} cases of Triton's matmul"
+    why = "; worker.log has the reasons for the others" if len(found) < len(tunable) else ""
+    return f"tuned: {tune} has choices for {len(found)} of the run's {len(tunable)} cases of Triton's matmul{why}"
 
 
 def _read(option: str, path: Path) -> TunedFile:

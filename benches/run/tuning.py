@@ -46,8 +46,10 @@ def tune_into(path: Path, point: Point, device: Device, seed: int) -> None:
 def tune(point: Point, device: Device, seed: int, refuses: Refuses) -> TunedChoice | None:
     """Returns the fastest of a point's configs that are not refused and compute what they should; None where no config does, or the data
     sheet of the GPU is not known. The log has each that is left out. The rule chooses again afterwards."""
-    gpu = device.gpu
-    if gpu is None or refuse(point, device):
+    gpu, refusal = device.gpu, refuse(point, device)
+    if gpu is None or refusal:
+        cause = refusal[1] if refusal else f"no file of configs/gpus describes {device.describe()['device_name']}"
+        print(f"tuning {point.id}: no config is timed: {cause}", file=sys.stderr)
         return None
     named = {str(one): one for one in choice.candidates(point, gpu.sm_count, device.platform("triton"))}
     settings, case = device.settings, choice.case_of(point)

@@ -13,16 +13,18 @@ from typing import Any
 
 import torch
 
-from kernels.compilation import Compilation, sm_count_of
+from kernels.compilation import Compilation, platform_of, sm_count_of
 from kernels.einsum import reduction
 from kernels.einsum.data import make_inputs
 from kernels.einsum.grouping import Strides, group, is_product
 from kernels.einsum.grouping import reduction as reduce_group
 from kernels.einsum.spec import OP, Step, expand, path, stored_shapes
 from kernels.matmul import triton_impl as matmul
+from kernels.matmul.choice import HOPPER
 from kernels.matmul.product import Product, row_major
 from kernels.op import Dims, Inputs, Kernel, Point
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 from kernels.tensors import dtype_of
 
 
@@ -56,10 +58,10 @@ def strided(point: Point) -> Iterator[tuple[Step, tuple[Strides, ...]]]:
         live = step.after(live, result)
 
 
-def config_of(launch: Launch, precision: str, sm_count: int) -> Any:
+def config_of(launch: Launch, precision: str, sm_count: int, platform: Platform = HOPPER) -> Any:
     """The config of one step on a GPU with so many SMs."""
     if launch.kind == "product":
-        return matmul.choose_product(launch.product, precision, sm_count)
+        return matmul.choose_product(launch.product, precision, sm_count, capability=platform.capability)
     return reduction.choose(launch.product, PRECISIONS[precision].bytes, sm_count)
 
 
@@ -68,8 +70,8 @@ def build(point: Point, inputs: Inputs) -> Kernel:
 
     The path and the configs are those of the point's dims, the shapes those of the tensors.
     """
-    sm_count = sm_count_of(inputs.out)
-    chosen = [config_of(launch, point.precision, sm_count) for launch in launches(point)]
+    sm_count, platform = sm_count_of(inputs.out), platform_of(inputs.out)
+    chosen = [config_of(launch, point.precision, sm_count, platform) for launch in launches(point)]
     of_step: list[list[Any]] = [[] for _ in chosen]
     runs = [
         bind(launch, tensors, point.precision, config, ran)
@@ -146,7 +148,7 @@ def compilations() -> Iterator[Compilation]:
         for variant, (equation, dims) in CLASSES.items():
             point = OP.point("triton", precision, dims, {"equation": equation})
             ((launch, (a, b, out)),) = bound(point, make_inputs(point, "meta", None))
-            config = config_of(launch, precision, sm_count_of(out))
+            config = config_of(launch, precision, sm_count_of(out), platform_of(out))
             yield matmul.describe_product(OP.name, precision, config, variant, launch.product, a, b, out=out)
     for variant, (equation, dims) in REDUCTIONS.items():
         point = OP.point("triton", "bf16", dims, {"equation": equation})

@@ -1,24 +1,24 @@
 """The copies of layout in Triton: one kernel that takes a tile from any strides and lays it out row-major.
 
-Where rows are read across (a transposed operand), Triton gives loads and stores thread layouts of their own, each along the elements
-that lie side by side, and turns the tile between them in shared memory.
+Where rows are read across (a transposed operand), Triton turns each tile in shared memory, so that loads and stores are both wide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import Compilation, describe
+from kernels.compilation import ALIGNMENT, Compilation, describe, platform_of
 from kernels.layout.data import make_inputs
 from kernels.layout.spec import OP, sizes
 from kernels.layout.strided import FUNCTIONS
 from kernels.op import Inputs, Kernel, Point
+from kernels.support import Platform
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # integer as wide as an element: no number is made of the bits
 
@@ -52,22 +52,34 @@ def copy_kernel(
 
 @dataclass(frozen=True)
 class Config:
-    """Rows and columns of a tile, and its warps. Chosen so that a thread moves 128 bits at a time; not yet tuned on a GPU."""
+    """Rows and columns of a tile, its warps, and the most registers that a thread may have (0: ptxas' own limit). Chosen so that a thread
+    moves 128 bits at a time; not yet tuned on a GPU."""
 
     rows: int
     columns: int
     warps: int = 4
+    registers: int = 0
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns} w{self.warps}"
+        return f"{self.rows}x{self.columns} w{self.warps}" + (f" r{self.registers}" if self.registers else "")
+
+    @property
+    def compile_options(self) -> dict[str, int]:
+        """What Triton is given besides warps."""
+        return {"maxnreg": self.registers} if self.registers else {}
 
 
-def choose(source: torch.Tensor) -> Config:
-    """Square where the source is read across its rows, so that both sides move whole sectors; else long rows."""
+def choose(source: torch.Tensor, platform: Platform) -> Config:
+    """Square where the source is read across its rows, so that both sides move whole sectors; else long rows.
+
+    On Blackwell ptxas stops at 72 registers and spills where rows are copied element by element, unless it may use all that there are.
+    """
     if source.stride(0) == 1 and source.stride(1) > 1:
         side = 128 if source.element_size() == 1 else 64
         return Config(side, side)
-    return Config(1 if source.shape[0] == 1 else 4, 4096 // source.element_size())
+    by_element = source.shape[1] % ALIGNMENT != 0
+    registers = 255 if platform.capability[0] == 10 and by_element else 0
+    return Config(1 if source.shape[0] == 1 else 4, 4096 // source.element_size(), registers=registers)
 
 
 def pieces(point: Point, inputs: Inputs) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -85,13 +97,13 @@ def pieces(point: Point, inputs: Inputs) -> list[tuple[torch.Tensor, torch.Tenso
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The copy into `inputs.out`, in one launch, or two for cat; the shapes are those of the tensors."""
     shape = OP.point(point.impl, point.precision, dims_of(point, inputs), point.options)
-    config = choose(pieces(point, make_inputs(point, "meta", None))[0][0])
+    config = choose(pieces(point, make_inputs(point, "meta", None))[0][0], platform_of(inputs.out))
     calls = [call(source, target, config) for source, target in pieces(shape, inputs)]
     grids = [(triton.cdiv(t.shape[0], config.rows) * triton.cdiv(t.shape[1], config.columns),) for _, t in pieces(shape, inputs)]
 
     def run() -> torch.Tensor:
         for (arguments, settings), grid in zip(calls, grids, strict=True):
-            copy_kernel[grid](**arguments, **settings, num_warps=config.warps)
+            copy_kernel[grid](**arguments, **settings, num_warps=config.warps, **config.compile_options)
         return inputs.out
 
     return Kernel(run, str(config))
@@ -130,8 +142,9 @@ def compilation(precision: str, name: str, dims: dict[str, int], prefix: str = "
     """Of the first launch."""
     point = OP.point("triton", precision, dims, {"function": name})
     source, target = pieces(point, make_inputs(point, "meta", None))[0]
-    config = choose(source)
+    config = choose(source, platform_of(source))
     arguments, settings = call(source, target, config)
     wide = not prefix and name != "column_copy"  # whose elements lie a row apart
-    variant, warps = prefix + name, config.warps
-    return describe(copy_kernel, arguments, settings, OP.name, precision, variant, str(config), warps, 1, "wide" if wide else "any")
+    variant, expects = prefix + name, "wide" if wide else "any"
+    described = describe(copy_kernel, arguments, settings, OP.name, precision, variant, str(config), config.warps, 1, expects)
+    return replace(described, options=config.compile_options)

@@ -15,10 +15,9 @@ from kernels.matmul.tiles import tile_at
 
 
 @triton.jit
-def load_tile(
-    tiles: tl.tensor_descriptor, lead: tl.tensor, row: tl.tensor, column: tl.tensor, TRANSPOSED: tl.constexpr, UPCAST: tl.constexpr
-) -> tl.tensor:
-    """The tile at (row, column) of a matrix that may be stored transposed; of the matrix `lead`, where the descriptor has three dims."""
+def load_tile(tiles: tl.tensor_descriptor, lead: tl.tensor, row: tl.tensor, column: tl.tensor, TRANSPOSED: tl.constexpr) -> tl.tensor:
+    """The tile at (row, column) of a matrix that may be stored transposed, as it is stored; of the matrix `lead`, where the descriptor has
+    three dims."""
     if TRANSPOSED:
         first = column
         second = row
@@ -26,12 +25,40 @@ def load_tile(
         first = row
         second = column
     if len(tiles.block_shape) == 3:
-        tile = tiles.load([lead, first, second]).reshape(tiles.block_shape[1], tiles.block_shape[2])
-    else:
-        tile = tiles.load([first, second])
+        return tiles.load([lead, first, second]).reshape(tiles.block_shape[1], tiles.block_shape[2])
+    else:  # Triton needs both branches of a constexpr
+        return tiles.load([first, second])
+
+
+@triton.jit
+def as_multiplied(tile: tl.tensor, TRANSPOSED: tl.constexpr, UPCAST: tl.constexpr) -> tl.tensor:
+    """A tile as it was loaded, turned where it is stored transposed."""
     if TRANSPOSED:
         tile = tile.T
     return tile.to(tl.float32) if UPCAST else tile
+
+
+@triton.jit
+def scales_of_step(
+    scale_a: tl.tensor,
+    scale_b: tl.tensor,
+    lead_a: tl.tensor,
+    lead_b: tl.tensor,
+    row: tl.tensor,
+    column: tl.tensor,
+    step: tl.tensor,
+    m: tl.tensor,
+    n: tl.tensor,
+    k: tl.tensor,
+    BLOCK_M: tl.constexpr,
+) -> tl.tensor:
+    """(BLOCK_M,) fp32: A's scales of a step of 128 along k, (lead, k / 128, m), times B's one, (lead, n / 128, k / 128 padded to a multiple
+    of 4); 0 past the last row."""
+    steps = tl.cdiv(k, 128)
+    rows = row + tl.arange(0, BLOCK_M)
+    of_a = tl.load(scale_a + (lead_a * steps + step).to(tl.int64) * m + rows, mask=rows < m, other=0.0)
+    of_b = tl.load(scale_b + (lead_b * tl.cdiv(n, 128) + column // 128).to(tl.int64) * (tl.cdiv(steps, 4) * 4) + step)
+    return of_a * of_b
 
 
 @triton.jit
@@ -131,9 +158,17 @@ def tma_kernel(
         which, row, column = tile_at(tile, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
         sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for done in range(0, k, BLOCK_K):
-            x = load_tile(a, which, row, done, A_TRANSPOSED, UPCAST)
-            y = load_tile(b, 0 if B_SHARED else which, done, column, B_TRANSPOSED, UPCAST)
-            sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
+            # Both are loaded before either is turned: only then does Triton wait for them at one barrier.
+            x = load_tile(a, which, row, done, A_TRANSPOSED)
+            y = load_tile(b, 0 if B_SHARED else which, done, column, B_TRANSPOSED)
+            x = as_multiplied(x, A_TRANSPOSED, UPCAST)
+            y = as_multiplied(y, B_TRANSPOSED, UPCAST)
+            if SCALING == "block":
+                part = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
+                which_b = 0 if B_SHARED else which
+                sums += part * scales_of_step(scale_a, scale_b, which, which_b, row, column, done // BLOCK_K, m, n, k, BLOCK_M)[:, None]
+            else:
+                sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         if FLATTEN:
             # A counter of the stores' own: sharing the loads' would keep both from being in flight at the same time.
             which, row, column = tile_at(stored, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
@@ -143,7 +178,7 @@ def tma_kernel(
 
 
 @triton.jit
-def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel each once compiled)
+def specialized_kernel(
     a: tl.tensor,  # as stored, contiguous along rows: (lead · m, k), or (lead · k, m) where A_TRANSPOSED
     b: tl.tensor,
     c: tl.tensor,  # (lead · m, n)
@@ -193,17 +228,22 @@ def specialized_kernel(  # noqa: PLR0912 (the constexpr branches are one kernel 
     for tile in tl.range(tl.program_id(0), lead * tiles_m * tiles_n, PROGRAMS, warp_specialize=True):
         which, row, column = tile_at(tile, tiles_m, tiles_n, BLOCK_M, BLOCK_N, GROUP_M)
         which_b = 0 if B_SHARED else which
+        # Rows of A and B, as stored, of the products before this one.
+        a_m = 0 if A_TRANSPOSED else which * m
+        a_k = which * k if A_TRANSPOSED else 0
+        b_k = 0 if B_TRANSPOSED else which_b * k
+        b_n = which_b * n if B_TRANSPOSED else 0
         sums = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for done in range(0, k, BLOCK_K):
-            if A_TRANSPOSED:
-                x = load_tile(a_tiles, 0, row, which * k + done, True, UPCAST)
+            x = load_tile(a_tiles, 0, a_m + row, a_k + done, A_TRANSPOSED)
+            y = load_tile(b_tiles, 0, b_k + done, b_n + column, B_TRANSPOSED)
+            x = as_multiplied(x, A_TRANSPOSED, UPCAST)
+            y = as_multiplied(y, B_TRANSPOSED, UPCAST)
+            if SCALING == "block":
+                part = tl.dot(x, y, max_num_imprecise_acc=IMPRECISE)
+                sums += part * scales_of_step(scale_a, scale_b, which, which_b, row, column, done // BLOCK_K, m, n, k, BLOCK_M)[:, None]
             else:
-                x = load_tile(a_tiles, 0, which * m + row, done, False, UPCAST)
-            if B_TRANSPOSED:
-                y = load_tile(b_tiles, 0, done, which_b * n + column, True, UPCAST)
-            else:
-                y = load_tile(b_tiles, 0, which_b * k + done, column, False, UPCAST)
-            sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
+                sums = tl.dot(x, y, sums, input_precision=INPUT_PRECISION, max_num_imprecise_acc=IMPRECISE)
         sums = scaled_sums(sums, scale_a, scale_b, which, which_b, row, column, m, n, SCALING)
         if STORE == "pointer":
             store_tile(c, sums, which, row, column, m, n, STORE)

@@ -22,6 +22,8 @@ class Config:
 
     resident: blocks that an SM holds at once. split: blocks that share one tile, each with its part of k; a second kernel adds their sums.
     kernel: pointer, tma or warp_specialized; the name of a pointer kernel's config leaves it out.
+    copied: the operands, "a", "b" or "ab", that another kernel first copies so that they are contiguous along k.
+    registers: the most that a thread may have; 0 leaves the limit to ptxas.
     """
 
     block_m: int
@@ -32,14 +34,22 @@ class Config:
     resident: int = 1
     split: int = 1
     kernel: str = "pointer"
+    copied: str = ""
+    registers: int = 0
 
     def __str__(self) -> str:
         tile = f"{self.block_m}x{self.block_n}x{self.block_k} w{self.warps} s{self.stages}"
         named = tile if self.kernel == "pointer" else f"{self.kernel} {tile}"
-        return named + (f" k{self.split}" if self.split > 1 else "")
+        named += f" r{self.registers}" if self.registers else ""
+        return named + (f" k{self.split}" if self.split > 1 else "") + (f" copy_{self.copied}" if self.copied else "")
+
+    @property
+    def compile_options(self) -> dict[str, int]:
+        """What Triton is given besides warps and stages."""
+        return {"maxnreg": self.registers} if self.registers else {}
 
 
-NAME = re.compile(r"(?:(tma|warp_specialized) )?(\d+)x(\d+)x(\d+) w(\d+) s(\d+)(?: k(\d+))?")
+NAME = re.compile(r"(?:(tma|warp_specialized) )?(\d+)x(\d+)x(\d+) w(\d+) s(\d+)(?: r(\d+))?(?: k(\d+))?(?: copy_(ab?|b))?")
 
 
 def named(name: str) -> Config | None:
@@ -48,7 +58,9 @@ def named(name: str) -> Config | None:
     if found is None:
         return None
     block_m, block_n, block_k, warps, stages = map(int, found.groups()[1:6])
-    return Config(block_m, block_n, block_k, warps, stages, split=int(found[7] or 1), kernel=found[1] or "pointer")
+    split, registers = int(found[8] or 1), int(found[7] or 0)
+    kernel = found[1] or "pointer"
+    return Config(block_m, block_n, block_k, warps, stages, split=split, kernel=kernel, copied=found[9] or "", registers=registers)
 
 
 # From the largest tile, which loads least for each FLOP, to the smallest, which spreads a small result over the most SMs.
@@ -67,6 +79,10 @@ TENSOR_CORE = {
     )
     for size in (1, 2, 4)
 }
+# tf32 summed over three or more dims: with the larger tiles of 8 warps, ptxas lets each product end before the next one starts under
+# Triton 3.6 (`python -m kernels inspect`).
+TF32_MANY_DIMS = (Config(128, 128, 32, 4, 3, resident=2), *TENSOR_CORE[4][2:])
+MANY_DIMS = 3  # of k
 # Where A or B is not aligned, its elements are loaded one by one (8- and 16-bit ones not even asynchronously): with an address and a
 # predicate each, larger tiles than these spill (`python -m kernels inspect`).
 UNALIGNED = (Config(128, 128, 32, 8, 4), Config(64, 64, 32, 4, 4))
@@ -99,16 +115,79 @@ BULK = {
 }
 
 
-def bulk_configs(kernel: str, precision: str, small: bool = False) -> tuple[Config, ...]:
+# Blackwell keeps sums in a memory of their own, and the code that moves them from there to the result needs more: in tf32 and fp8 shared
+# memory for a whole tile of the result, and warp-specialised so many registers for addresses that they do not suffice for 128 × 128.
+BLACKWELL_STAGES = {("tma", 1): 3, ("tma", 4): 2}  # of the 128 × 256 tiles
+BLACKWELL_NARROW = {size: (Config(128, 64, 128 // size, 4, 3 if size == 4 else 4, kernel="warp_specialized"),) for size in (1, 2, 4)}
+
+# ptxas guesses how many registers a thread may have. For these configs it stops at 64 to 128 and puts some values on the stack, which it
+# does not once it may use all that there are. By major compute capability; no config is stinted on Hopper.
+MOST_REGISTERS = 255
+STINTED = {
+    8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4", "64x128x16 w8 s3"),
+    10: ("64x128x16 w8 s3", "64x64x16 w4 s3", "64x32x16 w4 s4", "tma 128x128x32 w8 s4", "tma 64x64x32 w4 s4"),
+}
+SPILLING = {8: ("128x256x32 w8 s4",)}  # with all registers, under Triton 3.6: tf32, whose tiles lie in registers before Hopper
+HOPPER = (9, 0)
+# Bytes of shared memory that a block can have, by compute capability: CUDA C++ Programming Guide, table of technical specifications. Others
+# are taken to have as much as Hopper.
+SHARED_BYTES = {(7, 0): 98_304, (7, 5): 65_536, (8, 0): 166_912, (8, 6): 101_376, (8, 7): 166_912, (8, 9): 101_376, (12, 0): 101_376}
+MOST_SHARED_BYTES = 232_448
+
+
+def fitting(found: tuple[Config, ...], precision: str, capability: tuple[int, int]) -> tuple[Config, ...]:
+    """The configs that fit into a block's shared memory and registers, at least the last; with registers where ptxas stints them."""
+    size, limit = PRECISIONS[precision].bytes, SHARED_BYTES.get(capability, MOST_SHARED_BYTES)
+    fit = [c for c in found if stages_bytes(c, size, capability) <= limit and str(c) not in SPILLING.get(capability[0], ())] or found[-1:]
+    stinted = STINTED.get(capability[0], ())
+    return tuple(replace(c, registers=MOST_REGISTERS) if str(c) in stinted else c for c in fit)
+
+
+def stages_bytes(config: Config, size: int, capability: tuple[int, int]) -> int:
+    """Shared memory that the stages of a block take, for elements of `size` bytes. Before Hopper the tile that is multiplied is in
+    registers, which is one stage less."""
+    stages = config.stages if capability >= HOPPER else config.stages - 1
+    return stages * (config.block_m + config.block_n) * config.block_k * size
+
+
+def bulk_configs(
+    kernel: str,
+    precision: str,
+    small: bool = False,
+    capability: tuple[int, int] = HOPPER,
+    rows: bool = False,
+    addresses: bool = False,
+) -> tuple[Config, ...]:
     """The shipped configs of a kernel that copies in bulk, largest tile first. small: those whose threads have registers left for a second
-    set of sums, as slow fp8 sums need it, or for the addresses of a result that is stored through pointers."""
-    return tuple(c for c in BULK[kernel, PRECISIONS[precision].bytes] if not small or c.block_m * c.block_n <= 128 * 128)
+    set of sums, as slow fp8 sums and block scales need it, or for the addresses of a result that is stored through pointers.
+
+    rows: of products with row scales. addresses: of products with block scales, or whose result is stored through pointers.
+    """
+    size, blackwell = PRECISIONS[precision].bytes, capability[0] == 10
+    found = BULK[kernel, size]
+    if blackwell and kernel == "warp_specialized" and addresses:
+        found = BLACKWELL_NARROW[size]
+    elif small or (blackwell and kernel == "warp_specialized" and rows):
+        found = tuple(c for c in found if c.block_m * c.block_n <= 128 * 128)
+    if blackwell and (stages := BLACKWELL_STAGES.get((kernel, size))):
+        found = tuple(replace(c, stages=stages) if (c.block_m, c.block_n) == (128, 256) else c for c in found)
+    return fitting(found, precision, capability)
 
 
-def choose_bulk(kernel: str, precision: str, m: int, n: int, batch: int, sm_count: int, small: bool = False) -> Config:
+def choose_bulk(
+    kernel: str,
+    precision: str,
+    m: int,
+    n: int,
+    batch: int,
+    sm_count: int,
+    small: bool = False,
+    capability: tuple[int, int] = HOPPER,
+    **case: bool,
+) -> Config:
     """The largest tile that still fills every SM, and of which m and n fill more than half; else the smallest. Several warp-specialised
-    products at once are cut into whole tiles."""
-    shipped = bulk_configs(kernel, precision, small)
+    products at once are cut into whole tiles. case: `rows` and `addresses` of bulk_configs."""
+    shipped = bulk_configs(kernel, precision, small, capability, **case)
     for config in shipped[:-1]:
         if kernel == "warp_specialized" and batch > 1 and (m % config.block_m or n % config.block_n):
             continue
@@ -118,27 +197,50 @@ def choose_bulk(kernel: str, precision: str, m: int, n: int, batch: int, sm_coun
     return shipped[-1]
 
 
-def configs(precision: str, aligned: bool = True, scaling: str = "tensor", slow: bool = False) -> tuple[Config, ...]:
-    """The shipped configs of a precision, largest tile first."""
+def configs(
+    precision: str,
+    aligned: bool = True,
+    scaling: str = "tensor",
+    slow: bool = False,
+    capability: tuple[int, int] = HOPPER,
+    summed_dims: int = 1,
+) -> tuple[Config, ...]:
+    """The shipped configs of a precision on GPUs of a compute capability, largest tile first. summed_dims: of k."""
+    return fitting(_configs(precision, aligned, scaling, slow, summed_dims), precision, capability)
+
+
+def _configs(precision: str, aligned: bool, scaling: str, slow: bool, summed_dims: int) -> tuple[Config, ...]:
     if scaling == "block":
         return BLOCK_SCALED if aligned else BLOCK_SCALED_UNALIGNED
     if slow and aligned:
         return TENSOR_CORE[1][1:]  # two sets of sums in registers: those of 128 × 256 spill
     if precision == "fp32":
         return FP32 if aligned else FP32_UNALIGNED
+    if precision == "tf32" and aligned and summed_dims >= MANY_DIMS:
+        return TF32_MANY_DIMS
     return TENSOR_CORE[PRECISIONS[precision].bytes] if aligned else UNALIGNED
 
 
 def choose(
-    precision: str, m: int, n: int, k: int, batch: int, aligned: bool, sm_count: int, scaling: str = "tensor", slow: bool = False
+    precision: str,
+    m: int,
+    n: int,
+    k: int,
+    batch: int,
+    aligned: bool,
+    sm_count: int,
+    scaling: str = "tensor",
+    slow: bool = False,
+    capability: tuple[int, int] = HOPPER,
+    summed_dims: int = 1,
 ) -> Config:
     """The largest tile that still fills every one of the GPU's SMs, if need be with k split, and of which m and n fill more than half; else
     the smallest.
 
     k: size of the dim that may be split, 0 where none may be. aligned: whether A and B can be loaded 128 bits at a time. scaling, slow:
-    the fp8 recipe.
+    the fp8 recipe. summed_dims: of k.
     """
-    shipped = configs(precision, aligned, scaling, slow)
+    shipped = configs(precision, aligned, scaling, slow, capability, summed_dims)
     for config in shipped:
         tiles = batch * math.ceil(m / config.block_m) * math.ceil(n / config.block_n)
         if 2 * m <= config.block_m or 2 * n <= config.block_n:

@@ -65,6 +65,11 @@ def runs_along(group: Group, tensor: Tensor) -> bool:
     return bool(group) and getattr(group[-1], tensor) == 1 and group[-1].size % ALIGNMENT == 0
 
 
+def is_along_k(p: Product, tensor: Tensor) -> bool:
+    """Whether an operand is contiguous along the innermost dim of k; one that has no k, or one element along it, counts as so."""
+    return not p.k or getattr(p.k[-1], tensor) == 1
+
+
 def aligned(dims: Iterable[Dim], tensor: Tensor) -> bool:
     """Whether every other stride of the tensor is a multiple of 16."""
     return all(getattr(dim, tensor) % ALIGNMENT == 0 for dim in dims if getattr(dim, tensor) != 1)

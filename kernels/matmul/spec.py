@@ -114,23 +114,27 @@ def scale_shapes(point: Point) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*lead, m, blocks), (*b_lead, math.ceil(blocks / SCALE_PAD) * SCALE_PAD, math.ceil(n / SCALE_BLOCK))
 
 
-def product(point: Point) -> Product:
-    """The point's product as the sizes and strides of its operands."""
+def product(point: Point, copied: str = "") -> Product:
+    """The point's product as the sizes and strides of its operands. copied: those ("a", "b") that are first copied along k."""
     m, n, k = (point.dims[d] for d in "mnk")
     lead = leading_shape(point.dims)
     layout = point.options["layout"]
     a, b = (row_major(shape) for shape in stored_shapes(point))
     a = a if layout[0] == "n" else (*a[:-2], a[-1], a[-2])
     b = b if layout[1] == "n" else (*b[:-2], b[-1], b[-2])
+    a_rows, b_rows = ((*held[:-2], rows, k) for held, rows in zip(stored_shapes(point), (m, n), strict=True))
+    a = row_major(a_rows) if "a" in copied else a
+    b = (*(row_major(b_rows)[:-2]), 1, k) if "b" in copied else b
     b = (*(0 for _ in range(len(lead) + 2 - len(b))), *b)
     return batched((*lead, m, n), k, a, b, row_major((*lead, m, n)))
 
 
 def folded(options: Options, leading: tuple[int, ...], m: int) -> tuple[int, int]:
     """(products, rows of each) of the kernels that copy in bulk. Leading dims that share B are rows of one product, unless A is stored
-    transposed: then its rows do not lie one after the other."""
+    transposed, or its scales are of blocks: then rows, or scales, of two products do not lie one after the other."""
     batch = math.prod(leading)
-    return (1, batch * m) if options["rhs"] == "shared" and options["layout"][0] == "n" else (batch, m)
+    one = options["rhs"] == "shared" and options["layout"][0] == "n" and options["scaling"] != "block"
+    return (1, batch * m) if one else (batch, m)
 
 
 def cost(point: Point, device: DeviceKind = "cuda") -> Cost:
@@ -210,8 +214,6 @@ def bulk_unsupported(point: Point, platform: Platform) -> str | None:
         return f"kernel {kernel} spills registers in fp32, which no matrix unit multiplies: kernel pointer does not"
     if size != 2 and layout != "nt":
         return f"kernel {kernel} multiplies {point.precision} in layout nt only: matrix units read it along k alone"
-    if point.options["scaling"] == "block":
-        return f"kernel {kernel} has no block scales: kernel pointer has"
     for name, shape in zip("AB", stored_shapes(point), strict=True):
         if shape[-1] * size % BULK_BYTES:
             return f"bulk copies need rows that are multiples of {BULK_BYTES} bytes; those of {name} as stored have {shape[-1] * size}"
@@ -230,9 +232,9 @@ def tma_is_faster(point: Point) -> bool:
     docs/validation/2026-11-27-h100_sxm5-triton-beside-torch, an H100 with Triton 3.6: all results were right, and of 13 products with
     results of 4096² and 8192² tma took 2 to 18% less time in 12; at 2048² and 1024² it took 5 and 31% more. So tma is faster for results
     of at least 4096 rows and columns and k of at least 256, in whole tiles of contiguous operands, without leading dims: in 16 bits in any
-    layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²) and slow
-    sums of rows with scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code of fp16 and of
-    fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
+    layout, in tf32 and fp8 in layout nt. Left out are the 13th product (fp8, one scale a tensor, fast sums: 2% slower at 8192²), slow
+    sums of rows with scales, and block scales, which tma was not timed with. What was timed is bf16, tf32 and fp8_e4m3: the machine code
+    of fp16 and of fp8_e5m2 is the same but for the format that its products name. Sizes above 8192 are taken to be as those at 8192.
     """
     size, scaling = PRECISIONS[point.precision].bytes, point.options["scaling"]
     slow = point.options["accumulation"] == "slow"
@@ -244,8 +246,8 @@ def tma_is_faster(point: Point) -> bool:
     m, n, k = (point.dims[d] for d in "mnk")
     if min(m, n) < TMA_LARGE or k < TMA_DEEP or m % TMA_TILE[0] or n % TMA_TILE[1] or k * size % TMA_TILE[2]:
         return False
-    if size == 1 and scaling == "row":
-        return not slow
+    if size == 1 and scaling != "tensor":
+        return scaling == "row" and not slow
     return size != 1 or slow or m * n < TMA_SLOWER_FP8
 
 
@@ -266,6 +268,17 @@ def eager_allocates(point: Point) -> bool:
     return PRECISIONS[point.precision].bytes == 1
 
 
+def triton_left_behind(point: Point) -> int:
+    """Bytes of the operands that Triton's pointer kernel may first copy along k (choice.py): tf32 and fp8 that do not lie so."""
+    if point.options["kernel"] in BULK_KERNELS or not (support.is_fp8(point.precision) or point.precision == "tf32"):
+        return 0
+    m, n, k = (point.dims[d] for d in "mnk")
+    batch = math.prod(leading_shape(point.dims))
+    columns = n * (batch if point.options["rhs"] == "batched" else 1)
+    layout = point.options["layout"]
+    return PRECISIONS[point.precision].bytes * k * (batch * m * (layout[0] == "t") + columns * (layout[1] == "n"))
+
+
 OP = Op.define(
     "kernels.matmul",
     "matmul",
@@ -282,6 +295,6 @@ OP = Op.define(
         Impl("torch", "torch_impl:eager", torch_unsupported, eager_allocates),
         Impl("torch_compile", "torch_impl:compiled", torch_unsupported, always, compiled=True),
         Impl("torch_compile_autotune", "torch_impl:autotuned", torch_unsupported, always, compiled=True, on_request=True),
-        Impl("triton", "triton_impl:build", triton_unsupported, language="triton"),
+        Impl("triton", "triton_impl:build", triton_unsupported, language="triton", left_behind=triton_left_behind),
     ),
 )

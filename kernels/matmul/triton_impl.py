@@ -1,7 +1,7 @@
 """matmul in Triton: one strided, batched kernel for every layout and precision; the einsums use it too.
 
 Accumulated in fp32. The groups batch, m, n and k are any number of dims each (kernels/matmul/product.py), so layouts, leading dims and
-whole equations are nothing but sizes and strides, and no operand is copied.
+whole equations are nothing but sizes and strides. Only tf32 and fp8 operands of matmul are copied, where that takes less time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe, platform_of, sm_count_of
-from kernels.matmul import bulk
+from kernels.matmul import along_k, bulk
 from kernels.matmul.choice import choice_of, choose_for, choose_product
 from kernels.matmul.configs import GROUP_M, Config, configs
 from kernels.matmul.data import make_inputs
@@ -281,11 +281,34 @@ def build(point: Point, inputs: Inputs) -> Kernel:
     if config.kernel in BULK_KERNELS:
         return bulk.build(point, inputs)
     compiled: list[Any] = []
-    a, b, *scales = inputs.operands
-    p = product_of(a, b, inputs.out)
-    recipe = recipe_of(point)
-    run = bind(p, a, b, *scales, out=inputs.out, precision=point.precision, config=config, compiled=compiled, recipe=recipe)
+    run = bind_copied(inputs, point.precision, config, compiled, recipe_of(point))
     return Kernel(run, str(config), config_origin=origin, compiled=compiled)
+
+
+def bind_copied(inputs: Inputs, precision: str, config: Config, compiled: list[Any], recipe: Recipe) -> Callable[[], torch.Tensor]:
+    """A call that copies the config's `copied` operands along k, then writes the product to `inputs.out`, and returns it. The copies are
+    made anew each time, into memory that is allocated here."""
+    a, b, *scales = inputs.operands
+    factors = copied_along_k(a, b, config)
+    of_product: list[Any] = []
+    p = product_of(*factors, inputs.out)
+    multiply = bind(p, *factors, *scales, out=inputs.out, precision=precision, config=config, compiled=of_product, recipe=recipe)
+    # B as its columns: (…, n, k).
+    pairs = [pair for name, *pair in (("a", a, factors[0]), ("b", b.mT, factors[1].mT)) if name in config.copied]
+    copies = [along_k.bind(operand, target) for operand, target in pairs]
+
+    def run() -> torch.Tensor:
+        ran = [copy() for copy in copies]
+        result = multiply()
+        compiled[:] = ran + of_product
+        return result
+
+    return run
+
+
+def copied_along_k(a: torch.Tensor, b: torch.Tensor, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """A and B, with memory for a copy in the place of each that the config copies."""
+    return along_k.copied(a) if "a" in config.copied else a, along_k.copied(b.mT).mT if "b" in config.copied else b
 
 
 def product_of(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Product:
@@ -320,7 +343,7 @@ def bind(
     add = add_parts_kernel[(math.ceil(out.numel() / ADD_BLOCK),)]
 
     def run() -> torch.Tensor:
-        ran = [launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages)]
+        ran = [launch(**tensors, **settings, num_warps=config.warps, num_stages=config.stages, **config.compile_options)]
         if config.split > 1:
             ran.append(add(target, written, out.numel(), config.split, ADD_BLOCK))
         compiled[:] = ran
@@ -399,28 +422,44 @@ RECIPES = (Recipe("row"), Recipe("row", slow=True), Recipe("block"))
 
 def compilations() -> Iterator[Compilation]:
     """Every precision × shipped config × layout at an aligned shape; the configs of ragged shapes at one, in the usual layouts; fp8 recipes
-    in layout nt; k split.
+    in layout nt; k split; operands that are copied along k.
 
     fp16 and fp8_e5m2 load ragged operands as bf16 and fp8_e4m3 do, so those stand for them.
     """
+    capability = platform_of(torch.empty(1, device="meta")).capability
     for precision in PRECISIONS:
-        for config in configs(precision):
+        for config in configs(precision, capability=capability):
             for layout in OP.options["layout"].choices:
                 yield compilation(precision, config, ALIGNED, layout, layout)
         if precision in ("fp16", "fp8_e5m2"):
             continue
-        yield compilation(precision, configs(precision)[0], EDGE, "nt", "edge_nt")
-        for config in configs(precision, aligned=False):
+        yield compilation(precision, configs(precision, capability=capability)[0], EDGE, "nt", "edge_nt")
+        for config in configs(precision, aligned=False, capability=capability):
             for layout in ("nn", "nt"):
                 yield compilation(precision, config, RAGGED, layout, f"ragged_{layout}")
     for recipe in RECIPES:
-        for config in configs("fp8_e4m3", scaling=recipe.scaling, slow=recipe.slow):
+        for config in configs("fp8_e4m3", scaling=recipe.scaling, slow=recipe.slow, capability=capability):
             yield compilation("fp8_e4m3", config, ALIGNED, "nt", "nt", recipe)
-    for config in configs("fp8_e4m3", aligned=False, scaling="block"):
+    for config in configs("fp8_e4m3", aligned=False, scaling="block", capability=capability):
         yield compilation("fp8_e4m3", config, RAGGED, "nt", "ragged_nt", Recipe("block"))
-    yield compilation("bf16", replace(configs("bf16")[-1], split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
-    yield compilation("bf16", configs("bf16")[-1], {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
+    smallest = configs("bf16", capability=capability)[-1]
+    yield compilation("bf16", replace(smallest, split=4), {"m": 16, "n": 1024, "k": 4096}, "nt", "few_rows_nt")
+    yield compilation("bf16", smallest, {"m": 1, "n": 8192, "k": 8192}, "nn", "one_row_nn")
+    yield from copying_compilations()
     yield from bulk.compilations()
+
+
+def copying_compilations() -> Iterator[Compilation]:
+    """The products whose operands are copied along k, with the config of the rule, and the copy; none where the rule copies nothing."""
+    for precision in ("tf32", "fp8_e4m3", "fp8_e5m2"):
+        for layout in ("nn", "tn", "tt"):
+            point = OP.point("triton", precision, ALIGNED, {"layout": layout})
+            inputs = make_inputs(point, "meta", None)
+            config = choose_for(point, sm_count_of(inputs.out), platform_of(inputs.out))
+            if config.copied:
+                yield describe_point(point, config, layout)
+            if config.copied == "ab":
+                yield along_k.describe_copy(inputs.operands[0], OP.name, precision, "copy_along_k")
 
 
 def compilation(
@@ -435,11 +474,12 @@ def compilation(
 
 
 def describe_point(point: Point, config: Config, variant: str) -> Compilation:
-    """What `build` would compile for a point with this config, under the name of a variant."""
+    """The product that `build` would compile for a point with this config, under the name of a variant."""
     if config.kernel in BULK_KERNELS:
         return bulk.describe_point(point, config, variant)
     inputs = make_inputs(point, "meta", None)
     a, b, *scales = inputs.operands
+    a, b = copied_along_k(a, b, config)
     p = product_of(a, b, inputs.out)
     return describe_product(OP.name, point.precision, config, variant, p, a, b, *scales, out=inputs.out, recipe=recipe_of(point))
 
@@ -460,4 +500,5 @@ def describe_product(
     c = torch.empty((config.split, *out.shape), device="meta") if config.split > 1 else out
     tensors = arguments(p, a, b, c, config, *scales)
     settings = constants(p, precision, config, recipe)
-    return describe(matmul_kernel, tensors, settings, op, precision, variant, str(config), config.warps, config.stages, "dot")
+    described = describe(matmul_kernel, tensors, settings, op, precision, variant, str(config), config.warps, config.stages, "dot")
+    return replace(described, options=config.compile_options)

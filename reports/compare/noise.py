@@ -114,20 +114,22 @@ def spreads(pairs: pd.DataFrame, assumed: Assumed) -> dict[Hashable, Spread]:
     pairs = pairs[pairs["single"]]
     seen = pairs[pairs["seen"]]
     whole = seen.groupby(["op", "impl", "size"])["log_ratio"]
-    many = whole.transform("size") >= ENOUGH
+    size = whole.transform("size")
+    many = size >= ENOUGH
     residuals = pd.DataFrame(
         {
             "residual": seen["log_ratio"] - whole.transform("median").where(many, seen["log_ratio"].median()),
             "within_var": seen["within_var"],
-            "spent": (1 / whole.transform("size")).where(many, 1 / max(1, len(seen))),  # of a median, a pair's share
+            "spent": (1 / size).where(many, 1 / max(1, len(seen))),  # of a median, a pair's share
         }
     )
-    everywhere = _lean(residuals, 2 * assumed.between**2)
+    everywhere = _lean(residuals, _variance(residuals), 2 * assumed.between**2)
     found: dict[Hashable, Spread] = {}
     for key, group in pairs.groupby(["op", "size"], sort=True):
         mine = residuals.loc[residuals.index.intersection(group.index)]
-        op, size = map(str, key)
-        found[key] = Spread(op, size, len(mine), math.sqrt(_variance(mine)), math.sqrt(_lean(mine, everywhere)))
+        op, sizes = map(str, key)
+        own = _variance(mine)
+        found[key] = Spread(op, sizes, len(mine), math.sqrt(own), math.sqrt(_lean(mine, own, everywhere)))
     return found
 
 
@@ -144,8 +146,9 @@ def _free(residuals: pd.DataFrame) -> float:
     return len(residuals) - float(residuals["spent"].sum())
 
 
-def _lean(residuals: pd.DataFrame, prior: float) -> float:
-    own, weight = _variance(residuals), _free(residuals)
+def _lean(residuals: pd.DataFrame, own: float, prior: float) -> float:
+    """The residuals' own variance, shrunk toward a prior one: the more, the fewer they are."""
+    weight = _free(residuals)
     return prior if math.isnan(own) else (own * weight + prior * PRIOR_PAIRS) / (weight + PRIOR_PAIRS)
 
 

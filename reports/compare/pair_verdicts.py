@@ -21,6 +21,7 @@ from reports.compare.noise import TAIL_DF, Assumed, Spread, freedom, two_sided
 FALSE_DISCOVERY = 0.01
 LEVEL = 0.95  # of the intervals shown
 Z_LEVEL = 1.96
+JUDGED_BY = ["log_ratio", "low", "high", "q", "doubt", "apart", "single"]
 
 
 def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assumed) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
         q=q,
         at_least=np.where(np.isnan(reach), 1.0, np.exp(nearest)),
     )
-    verdicts = [_verdict(row, assumed) for row in found.to_dict("records")]
+    verdicts = [_verdict(row, assumed) for row in found[JUDGED_BY].to_dict("records")]
     return found.assign(verdict=[verdict for verdict, _ in verdicts], why=[why for _, why in verdicts])
 
 

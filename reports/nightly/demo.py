@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benches.row import Row, new_row
 from benches.run import environment
 from benches.run.sentinels import NAME as SENTINELS
 from benches.run.sentinels import Reading
-from benches.sweep.load import load_sweep
+from benches.sweep.load import Sweep, load_sweep
 from kernels.console import open_console
 from kernels.cost_model import predict
 from kernels.gpus import DEFAULT_GPU, load_gpu
@@ -89,9 +90,15 @@ def run(given: argparse.Namespace) -> int:
     return last.judged.verdict.exit_code
 
 
+@cache
+def sweep() -> Sweep:
+    """Returns the nightly sweep. Expanding it takes a tenth of a second, and every night of both GPUs needs it."""
+    return load_sweep("nightly")
+
+
 def points() -> list[Point]:
     """Returns SERIES points, evenly spaced over the nightly sweep, so that every family is among them."""
-    every = [p for p in load_sweep("nightly").points if p.op in ("matmul", "elementwise", "einsum") and p.precision != "tf32"]
+    every = [p for p in sweep().points if p.op in ("matmul", "elementwise", "einsum") and p.precision != "tf32"]
     return [every[i] for i in np.linspace(0, len(every) - 1, SERIES).astype(int)]
 
 
@@ -110,7 +117,7 @@ def add_run_dir(runs: Path, history: Path, night: int, gpu: int) -> Path:
     fields = fields_of(night, gpu, started)
     rng = np.random.default_rng([SEED, night, gpu])
     environment.write(folder, fields)
-    (folder / "sweep.yaml").write_text(load_sweep("nightly").resolved, encoding="utf-8")
+    (folder / "sweep.yaml").write_text(sweep().resolved, encoding="utf-8")
     rows = list(rows_of(night, gpu, rng))
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
     told = "".join(json.dumps(asdict(one)) + "\n" for one in sentinels_of(night, gpu, started, rng))

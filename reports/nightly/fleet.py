@@ -13,7 +13,7 @@ import pandas as pd
 from reports.history.schema import SENTINEL
 from reports.nightly import nights as read
 from reports.nightly.night_verdict import Judged
-from reports.verdict.robust import Array, medians
+from reports.survey.fleet_history import against_fleet, of_nights, trend_words, trends
 
 CONDITIONS = ("sm_clock_hz", "temperature_c", "power_w", "duty")  # medians over tonight's points
 
@@ -28,6 +28,8 @@ class GpuTonight:
     timed: int  # series, tonight
     shift: float  # of all its series tonight; a ratio
     against_fleet: float  # median over tonight's series of its time over the median of all GPUs
+    change: float  # of that over the nights, as a ratio: by the line through them (reports.survey.fleet_history)
+    becoming: str | None  # in words, where it is becoming slower
     throttled: int
     sm_clock_hz: float
     temperature_c: float
@@ -47,6 +49,7 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, calendar: read.Ca
     moved = read.sentinel_moves(read.sentinels(database, tonight, calendar), judged.verdict.night)
     times = judged.nights.times
     ratios = against_fleet(times[:, -1]) if times.shape[1] else np.full(times.shape[2], np.nan)
+    over_nights = trends(of_nights(times, judged.nights.nights, judged.nights.gpus)).to_dict("records")
     shift = {one.gpu: one.unusual for one in judged.verdict.shifts if one.night == judged.verdict.night}
     found = []
     for i, gpu in enumerate(judged.nights.gpus):
@@ -60,22 +63,14 @@ def fleet(database: duckdb.DuckDBPyConnection, judged: Judged, calendar: read.Ca
                 timed=int(np.count_nonzero(seen[:, -1])),
                 shift=shift.get(gpu, np.nan),
                 against_fleet=float(ratios[i]),
+                change=float(over_nights[i]["change"]),
+                becoming=trend_words(over_nights[i], "nights") if over_nights[i]["becoming"] else None,
                 throttled=int(line.get("throttled", 0)),
                 **{name: float(line.get(name, np.nan)) for name in CONDITIONS},
                 sentinels=tuple(moved.get(gpu, ())),
             )
         )
     return found
-
-
-def against_fleet(tonight: Array) -> Array:
-    """tonight: log seconds [series, GPUs], NaN where not timed. Of each GPU the median ratio to the median over the GPUs, over the series
-    that at least two of them timed; NaN where there is none."""
-    shared = np.count_nonzero(~np.isnan(tonight), axis=1) > 1
-    if not shared.any():
-        return np.full(tonight.shape[1], np.nan)
-    away = tonight[shared] - medians(tonight[shared])[:, None]
-    return np.exp(medians(away.T))
 
 
 def _conditions(database: duckdb.DuckDBPyConnection, tonight: dict[str, Any], calendar: read.Calendar, night: str) -> pd.DataFrame:

@@ -13,9 +13,8 @@ from reports.columns import Column
 from reports.nightly import index
 from reports.nightly.model import NodeShift, Verdict
 from reports.nightly.night_charts import shift_chart
-from reports.nightly.night_page import relative
 from reports.nightly.nights import Calendar
-from reports.page import page, render
+from reports.page import page, relative, render
 from reports.palette import OUTCOMES
 from reports.payload import libraries, pack, payload
 from reports.section import Section

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from reports.charts import BARE, Chart, View
+from reports.charts import BARE, HOVER, Chart, View
 from reports.nightly.model import NodeShift
 from reports.palette import GUIDE
 from reports.units import show
@@ -17,7 +17,6 @@ HUES = ("#1a73c8", "#d55e00", "#009e73", "#b5659a", "#e09a12", "#3c9fdc")  # aft
 DASHES = ("solid", "dash", "dot")
 LINES = 8  # GPUs up to which each has its line; more make a heat map
 SCALE = [[0.0, "#009e73"], [0.5, "#e9ecef"], [1.0, "#d55e00"]]
-HOVER = {"align": "left", "bgcolor": "#1d2530", "bordercolor": "#1d2530", "font": {"color": "#ffffff", "size": 12}}
 
 
 def shift_chart(shifts: Sequence[NodeShift]) -> Chart:

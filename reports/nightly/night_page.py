@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2.utils import url_quote
 
 from benches.run.journal import NAME as JOURNAL
 from kernels.writing import write_text
@@ -17,7 +15,7 @@ from reports.nightly.night_verdict import Judged
 from reports.nightly.sections import about, changes, earlier, node, statuses, summary, unusual
 from reports.nightly.series import COLUMNS, GROUPS, column, series_frame
 from reports.nightly.trends import bundles
-from reports.page import page, render
+from reports.page import page, relative, render
 from reports.palette import NIGHTLY
 from reports.payload import libraries, pack, payload
 from reports.section import Section
@@ -70,11 +68,6 @@ def html(judged: Judged, gpus: Sequence[GpuTonight] = (), links: Sequence[tuple[
         simulated=verdict.simulated,
         problems=verdict.suspect,
     )
-
-
-def relative(path: Path, folder: Path) -> str:
-    """The address of a file from a page in `folder`, the same wherever both are moved together."""
-    return url_quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
 
 
 def _series(frame: pd.DataFrame) -> Section:

@@ -25,7 +25,7 @@ from reports.nightly.night_verdict import Judged
 from reports.nightly.nights import EACH_RUN, night_from
 from reports.nightly.verdict_text import show
 from reports.nightly.words import summary
-from reports.refusal import check_folder
+from reports.refusal import attempt, check_folder
 from reports.verdict.accepted import load_accepted
 from reports.verdict.rule import DEFAULT
 from reports.verdict.thresholds import load_thresholds
@@ -79,18 +79,6 @@ def run(given: argparse.Namespace) -> int:
     if page_at:
         print(f"page: {page_at}" if given.webhook_text else page_at)
     return judged.verdict.exit_code or (0 if all(written) else 2)  # the verdict stands
-
-
-def attempt(what: str, write: Callable[[], Path]) -> Path | None:
-    """What was written, or None, said on stderr: the other files are written all the same."""
-    try:
-        return write()
-    except OSError as error:
-        print(f"error: {what} was not written: {error.strerror or error}", file=sys.stderr)
-    except Exception:  # ours, or a damaged history: the verdict stands all the same
-        print(f"error: {what} was not written:", file=sys.stderr)
-        traceback.print_exc()
-    return None
 
 
 def days(text: str) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import url_quote
 from markupsafe import Markup
 
 from reports import palette, units
@@ -68,3 +70,8 @@ def page(
         source=source,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def relative(path: Path, folder: Path) -> str:
+    """The address of a file from a page in `folder`, the same wherever both are moved together."""
+    return url_quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))

@@ -20,6 +20,7 @@ SKEW, TAIL = 0.2, 0.08  # what is expected of the logarithm of a skew (standard 
 LEAST_TAIL, MOST_TAIL = 0.002, 0.6  # 1/degrees of freedom: nearly normal; heavier than a Cauchy's square root of variance allows
 MOST_SKEW = 1.5
 BEGIN_TAIL = 0.05  # where the search begins
+ENOUGH = {"ftol": 1e-7}  # of the log-likelihood: far less than what one GPU contributes
 FREEDOM = 0.6  # of n - 1: what a scale is worth that was estimated with a skew and a tail
 LEAST_GPUS = 3  # of two, nothing tells which is slow
 GROUP, LEAST_GROUP = 0.02, 2  # share of the fleet, and GPUs, that are a group rather than the end of a tail
@@ -108,7 +109,9 @@ def estimate(values: Array, near: Healthy | None = None) -> Healthy:
         start = np.array([(near.mode - middle) / scale, logs.mean(), (logs[1] - logs[0]) / 2, np.log(near.tail)])
     limits = [(-5.0, 5.0), (-5.0, 6.0), (-MOST_SKEW, MOST_SKEW), (np.log(LEAST_TAIL), np.log(MOST_TAIL))]
     start = np.clip(start, *np.transpose(limits))
-    mode, log_scale, skew, log_tail = minimize(_unlikely, start, ((values - middle) / scale,), "L-BFGS-B", jac=True, bounds=limits).x
+    mode, log_scale, skew, log_tail = minimize(
+        _unlikely, start, ((values - middle) / scale,), "L-BFGS-B", jac=True, bounds=limits, options=ENOUGH
+    ).x
     fast, slow = (max(float(scale * np.exp(log_scale + sign * skew)), FLOOR) for sign in (-1, 1))
     return Healthy(float(middle + scale * mode), fast, slow, float(np.exp(log_tail)), n)
 

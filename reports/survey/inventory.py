@@ -61,7 +61,8 @@ def places(boards: pd.DataFrame, inventory: pd.DataFrame) -> tuple[pd.DataFrame,
     boards: `gpu` (UUID), `host`, `index`. A host's name counts to its first dot where the whole does not match.
     """
     names = [name for name in inventory if name not in REQUIRED]
-    by_key = {(line.host.lower(), line.gpu.lower()): i for i, line in enumerate(inventory.itertuples())}
+    pairs = zip(inventory["host"].str.lower(), inventory["gpu"].str.lower(), strict=True)
+    by_key = {pair: i for i, pair in enumerate(pairs)}
     by_uuid = [(gpu.lower(), i) for i, gpu in enumerate(inventory["gpu"]) if gpu.lower().startswith("gpu-")]
 
     def line_of(uuid: str, host: str, index: int) -> int | None:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from reports.survey.boards import SLOWED
-from reports.verdict.robust import TO_SIGMA, Array, medians
+from reports.units import megahertz
+from reports.verdict.robust import TO_SIGMA, Mask, medians
 
 FAR = 4.0  # robust standard deviations from which a number is another one
 RARE = 0.25  # share of the GPUs below which a word is a minority's
@@ -43,8 +44,8 @@ class _Fact:
     counter: bool = False  # counts, of which most are 0
 
 
-def _mhz(hz: float) -> str:
-    return f"{hz / 1e6:,.0f} MHz"
+def _clock(what: str, when: str = "") -> Callable[[float, float], str]:
+    return lambda own, others: f"{what} {megahertz(own)}{when}; the others {megahertz(others)}"
 
 
 def _count(name: str) -> Callable[[float, float], str]:
@@ -56,9 +57,9 @@ def _share(what: str) -> Callable[[float, float], str]:
 
 
 NUMBERS: dict[str, _Fact] = {
-    "sm_clock_hz": _Fact("the clock", lambda own, o: f"SM clock {_mhz(own)} under load; the others {_mhz(o)}", 0.005, ratio=True),
-    "memory_clock_hz": _Fact("the clock", lambda own, o: f"memory clock {_mhz(own)} under load; the others {_mhz(o)}", 0.005, ratio=True),
-    "sm_clock_max_hz": _Fact("the clock", lambda own, o: f"SM clock limited to {_mhz(own)}; the others {_mhz(o)}", 0.005, ratio=True),
+    "sm_clock_hz": _Fact("the clock", _clock("SM clock", " under load"), 0.005, ratio=True),
+    "memory_clock_hz": _Fact("the clock", _clock("memory clock", " under load"), 0.005, ratio=True),
+    "sm_clock_max_hz": _Fact("the clock", _clock("SM clock limited to"), 0.005, ratio=True),
     "power_limit_w": _Fact("the clock", lambda own, o: f"power limited to {own:,.0f} W; the others {o:,.0f} W", 0.01, ratio=True),
     "heat_slowed": _Fact("the clock", _share("slowed by heat or hardware"), 0.02),
     "power_capped": _Fact("the clock", _share("at its power cap"), 0.1),
@@ -101,7 +102,7 @@ def conditions(rows: pd.DataFrame, boards: pd.DataFrame) -> pd.DataFrame:
     the fleet's median of each point. rows, boards: of SurveyRun.
     """
     found = boards.set_index("gpu")
-    places = found.index.get_indexer(rows["gpu"].astype(str))
+    places = found.index.get_indexer(pd.Index(rows["gpu"].astype(str)))
     gpus, points = len(found), pd.factorize(rows["point"])[0]
     wide = np.full((gpus, points.max() + 1 if len(rows) else 0), np.nan)
     measured = {}
@@ -126,7 +127,7 @@ def differing(table: pd.DataFrame, gpu: str) -> list[Difference]:
     alike = table[table["model"] == table.at[gpu, "model"]]
     if len(alike) < LEAST_GPUS:
         return []
-    place = alike.index.get_loc(gpu)
+    place = int(np.flatnonzero(alike.index == gpu)[0])
     host = (alike["host"] == alike["host"].iloc[place]).to_numpy()
     found = [_number(name, fact, alike, place, host) for name, fact in NUMBERS.items()]
     found += [_slowed(str(name), alike, place, host) for name in alike if str(name).startswith(SLOWED)]
@@ -142,7 +143,7 @@ def _without_echoes(found: list[Difference]) -> list[Difference]:
     return [one for one in found if f"{one.fact}_grown" not in names]
 
 
-def _number(name: str, fact: _Fact, alike: pd.DataFrame, place: int, host: Array) -> Difference | None:
+def _number(name: str, fact: _Fact, alike: pd.DataFrame, place: int, host: Mask) -> Difference | None:
     if name not in alike:
         return None
     values = pd.to_numeric(alike[name], errors="coerce").to_numpy(float)
@@ -164,7 +165,7 @@ def _number(name: str, fact: _Fact, alike: pd.DataFrame, place: int, host: Array
     return Difference(name, fact.cause, fact.words(own, middle), float(far[place]), _whole(same_way, host))
 
 
-def _slowed(name: str, alike: pd.DataFrame, place: int, host: Array) -> Difference | None:
+def _slowed(name: str, alike: pd.DataFrame, place: int, host: Mask) -> Difference | None:
     """Seconds for which a cause slowed the board. The power cap slows every board that works hard."""
     cause = name.removeprefix(SLOWED)
     fact = _Fact("the clock", lambda own, o: f"slowed for {own:,.0f} s by {cause}; the others {o:,.0f} s", 1.0)
@@ -173,7 +174,7 @@ def _slowed(name: str, alike: pd.DataFrame, place: int, host: Array) -> Differen
     return found if found is not None and values.iloc[place] > values.median() else None
 
 
-def _flag(name: str, alike: pd.DataFrame, place: int, host: Array) -> Difference | None:
+def _flag(name: str, alike: pd.DataFrame, place: int, host: Mask) -> Difference | None:
     cause, words = FLAGS[name]
     found = _minority(name, alike, place, host)
     if found is None or (own := bool(alike[name].iloc[place])) not in words:
@@ -181,14 +182,14 @@ def _flag(name: str, alike: pd.DataFrame, place: int, host: Array) -> Difference
     return Difference(name, cause, words[own], found[1], found[2])
 
 
-def _word(name: str, alike: pd.DataFrame, place: int, host: Array) -> Difference | None:
+def _word(name: str, alike: pd.DataFrame, place: int, host: Mask) -> Difference | None:
     found = _minority(name, alike, place, host)
     if found is None:
         return None
     return Difference(name, "a version", f"{WORDS[name]} {alike[name].iloc[place]} instead of {found[0]}", found[1], found[2])
 
 
-def _minority(name: str, alike: pd.DataFrame, place: int, host: Array) -> tuple[object, float, bool] | None:
+def _minority(name: str, alike: pd.DataFrame, place: int, host: Mask) -> tuple[object, float, bool] | None:
     """The value that most have, how rare this GPU's is, and whether its whole host has it; None where it has what many have."""
     if name not in alike or pd.isna(own := alike[name].iloc[place]):
         return None
@@ -200,6 +201,6 @@ def _minority(name: str, alike: pd.DataFrame, place: int, host: Array) -> tuple[
     return most, float(-np.log(share)), _whole((alike[name] == own).to_numpy(bool), host)
 
 
-def _whole(unlike: Array, host: Array) -> bool:
+def _whole(unlike: Mask, host: Mask) -> bool:
     """Whether every GPU of the host is unlike the others, of several."""
     return bool(np.count_nonzero(host) > 1 and unlike[host].all() and not unlike[~host].all())

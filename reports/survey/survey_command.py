@@ -13,11 +13,10 @@ from pathlib import Path
 from kernels.console import open_console
 from kernels.strict_yaml.problems import SweepError
 from kernels.writing import write_text
-from reports.nightly.nightly_command import attempt
-from reports.refusal import RunError, check_folder
+from reports.refusal import RunError, attempt, check_folder
 from reports.survey.survey_files import to_json
 from reports.survey.survey_text import show_survey
-from reports.survey.survey_verdict import judge_survey
+from reports.survey.survey_verdict import SurveyVerdict, judge_survey
 from reports.survey.thresholds import load_thresholds
 
 
@@ -32,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thresholds", type=Path, metavar="FILE", help="YAML of what counts as slow (configs/verdicts/survey/default.yaml)"
     )
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="the page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the verdict as JSON")
     parser.set_defaults(run=run)
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """The exit code of the module's docstring."""
     check_folder(given.json)
+    check_folder(given.out)
     try:
         thresholds = load_thresholds(given.thresholds) if given.thresholds else load_thresholds()
         verdict = judge_survey(given.run_dir, given.inventory, given.history, thresholds)
@@ -52,11 +53,19 @@ def run(given: argparse.Namespace) -> int:
     except Exception:  # Python's own exit code would be 1, which here is a slow GPU
         traceback.print_exc()
         return 2
-    written = given.json is None or attempt(str(given.json), lambda: _write(given.json, to_json(verdict)))
+    written = [given.json is None or attempt(str(given.json), lambda: _write(given.json, to_json(verdict)))]
+    written += [given.out is None or attempt(str(given.out), lambda: _write_page(verdict, given.out))]
     show_survey(verdict, open_console())
-    return verdict.judged.exit_code or (0 if written else 2)  # the verdict stands
+    return verdict.judged.exit_code or (0 if all(written) else 2)  # the verdict stands
 
 
 def _write(path: Path, text: str) -> Path:
     write_text(path, text)
+    return path
+
+
+def _write_page(verdict: SurveyVerdict, path: Path) -> Path:
+    from reports.survey.survey_page import write_page  # Plotly takes half a second to import
+
+    write_page(verdict.run, verdict.judged, path, verdict.past)
     return path

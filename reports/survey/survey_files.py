@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.survey.families import FAMILIES
+from reports.survey.fleet_history import trends
 from reports.survey.survey_verdict import SurveyVerdict
 from reports.survey.words import common_place, headline, tested_families, whereof
 
@@ -54,10 +55,12 @@ def _gpus(verdict: SurveyVerdict) -> list[dict[str, Any]]:
     boards = {str(line["gpu"]): line for line in _lines(verdict.run.boards)}
     tested = {group: tested_families(verdict.judged, group) for group in verdict.judged.groups["group"]}
     found = []
+    over_surveys = trends(verdict.past)
+    before = {str(name): line for name, line in verdict.history.to_dict("index").items()}
     for _, gpu in verdict.judged.gpus.iterrows():
         uuid, named = str(gpu["gpu"]), tuple(gpu["families"])
         calls = gpu["state"] in ("slow", "watch")
-        earlier = verdict.history.loc[uuid] if uuid in verdict.history.index else None
+        earlier = before.get(uuid)
         found.append(
             {
                 "gpu": uuid,
@@ -66,10 +69,18 @@ def _gpus(verdict: SurveyVerdict) -> list[dict[str, Any]]:
                 "families": {name: plain(gpu[f"slower {name}"]) for name in FAMILIES if name in tested[gpu["group"]]},
                 "slow_in": whereof(named, tested[gpu["group"]]).removeprefix("in ") if calls else None,
                 "differs": verdict.differences.get(uuid),
+                "trend": _trend(over_surveys, uuid),
                 "before": None if earlier is None else {name: int(earlier[name]) for name in ("judged", "slow")},
             }
         )
     return found
+
+
+def _trend(over_surveys: pd.DataFrame, gpu: str) -> dict[str, Any] | None:
+    """How a GPU's slowness changed over the surveys of the history; None without one."""
+    if gpu not in over_surveys.index:
+        return None
+    return {name: plain(over_surveys.at[gpu, name]) for name in ("times", "first", "last", "change", "p", "becoming")}
 
 
 def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:

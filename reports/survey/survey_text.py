@@ -17,7 +17,7 @@ from kernels.listed import and_more
 from reports.run_text import WIDTH
 from reports.survey.judge import KIND, SLOW, STATES, WATCH
 from reports.survey.survey_verdict import SurveyVerdict
-from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness
+from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness, trend_lines
 from reports.units import cut, show
 
 ACCUSED, WATCHED, SUSPECT, GROUPS, NOTES = 4, 3, 4, 2, 3  # of each list
@@ -53,6 +53,7 @@ def show_survey(verdict: SurveyVerdict, console: Console) -> None:
         _spreads(group, verdict, console)
     _more(len(judged.groups) - GROUPS, console)
     _lines("watch", _watched(verdict), WATCHED, console)
+    _lines("trend", trend_lines(verdict.past, verdict.run.boards), WATCHED, console)
     _lines("note", verdict.notes, NOTES, console)
 
 
@@ -84,7 +85,8 @@ def before_words(verdict: SurveyVerdict, gpu: str) -> str:
     """Whether earlier surveys called a GPU slow; empty without a history, or where none judged it."""
     if gpu not in verdict.history.index:
         return ""
-    slow, judged = (int(verdict.history.at[gpu, name]) for name in ("slow", "judged"))
+    earlier = verdict.history.to_dict("index")[gpu]
+    slow, judged = int(earlier["slow"]), int(earlier["judged"])
     surveys = f"{judged} earlier survey{'s' if judged > 1 else ''}"
     return f"slow before as well ({slow} of {surveys})" if slow else f"not slow in {surveys}"
 
@@ -100,21 +102,21 @@ def _spreads(group: int, verdict: SurveyVerdict, console: Console) -> None:
     spreads = verdict.judged.spreads[verdict.judged.spreads["group"] == group]
     if spreads.empty:
         return
-    line = verdict.judged.groups.set_index("group").loc[group]
+    line = verdict.judged.groups.set_index("group").to_dict("index")[group]
     kind = ", ".join(
         f"{name} {line[name]}" if name != "model" else str(line[name]) for name in KIND if name in line and pd.notna(line[name])
     )
-    console.print(escape(cut(f"{int(line['gpus']):,} GPUs: {kind}", WIDTH)), highlight=False, style="dim")
+    console.print(escape(cut(f"{line['gpus']:,} GPUs: {kind}", WIDTH)), highlight=False, style="dim")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for title in COLUMNS:
         table.add_column(title, justify="left" if title == COLUMNS[0] else "right", no_wrap=True)
-    for one in spreads.itertuples():
+    for one in spreads.to_dict("records"):
         table.add_row(
-            str(one.family),
-            f"{one.points:,}",
-            show(float(one.spread), "fraction"),
-            f"{show(float(one.q05), 'change')} to {show(float(one.q95), 'change')}",
-            *(show(float(ratio), "change") for ratio in (one.most, one.limit, one.detectable)),
+            str(one["family"]),
+            f"{one['points']:,}",
+            show(one["spread"], "fraction"),
+            f"{show(one['q05'], 'change')} to {show(one['q95'], 'change')}",
+            *(show(one[name], "change") for name in ("most", "limit", "detectable")),
         )
     console.print(table)
 
@@ -129,7 +131,7 @@ def _lines(title: str, lines: Iterable[str], most: int, console: Console) -> Non
 def _hanging(title: str, text: str) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(width=7, no_wrap=True, style="yellow")
-    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row(title, escape(text))
     return table
 

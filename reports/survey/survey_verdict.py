@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from benches.run.journal import NAME as JOURNAL
+from benches.run.survey_file import NAME, is_survey
 from kernels.listed import first_of
+from reports.refusal import RunError
+from reports.survey.fleet_history import NO_HISTORY, FleetHistory, of_surveys
 from reports.survey.judge import Judged, doubted, judge
 from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_history import add_survey, before, surveys
@@ -29,6 +33,7 @@ class SurveyVerdict:
     differences: dict[str, list[str]]
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["judged", "slow"]))
     notes: tuple[str, ...] = ()
+    past: FleetHistory = NO_HISTORY  # the surveys up to this one
 
 
 def judge_survey(
@@ -36,6 +41,7 @@ def judge_survey(
 ) -> SurveyVerdict:
     """Reads and judges a survey, and adds it to the history. Raises RunError where it is not one, OSError for a history that cannot be
     written."""
+    _check_is_survey(run_dir)
     run = read_run(run_dir, inventory)
     judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
     table = conditions(run.rows, run.boards)
@@ -45,7 +51,22 @@ def judge_survey(
         return verdict
     survey = add_survey(history, run, judged)
     lines, notes = surveys(history)
-    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes))
+    past = of_surveys(lines[(lines["survey"] <= survey) & (lines["device_kind"] == run.file.device_kind)])
+    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes), past)
+
+
+def _check_is_survey(run_dir: Path) -> None:
+    """Raises RunError, which says what to do, for a folder that holds something else."""
+    if is_survey(run_dir):
+        return
+    if not run_dir.is_dir():
+        raise RunError(f"{run_dir}: no such directory")
+    if (run_dir / JOURNAL).exists():
+        raise RunError(
+            f"{run_dir}: a run, and a survey needs several GPUs that measured the same points: measure with --gpus all, or judge this run "
+            "with `python -m reports nightly`"
+        )
+    raise RunError(f"{run_dir}: holds no {NAME}: name the folder that `pytest benches/ --gpus all` or `python -m benches fleet` wrote")
 
 
 def _ended(run: SurveyRun) -> Iterator[str]:

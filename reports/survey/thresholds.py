@@ -15,12 +15,12 @@ from reports.verdict.thresholds import FOLDER, LEAST, MOST
 KEYS = {  # all but `families` must be given; what each holds, which the reference pages print
     "slower": "The least slowness that matters, as a fraction of the time: of all points, and of a family that `families` does not name.",
     "families": f"The same by family: {', '.join(FAMILIES)}. Default: none.",
-    "accused": "How many healthy GPUs a survey may call slow, on average; at most one in 1,000 of them.",
-    "watched": "How many healthy GPUs a survey may call `watch`, on average; at most one in 50 of them; more than `accused`.",
+    "accused": "How many healthy GPUs a survey of 1,024 or more may call slow, on average; a smaller one fewer, by the power 3/4.",
+    "watched": "The same of `watch`; more than `accused`.",
 }
 DEFAULT = FOLDER / "survey" / "default.yaml"
 LEAST_ACCUSED, MOST_ACCUSED = 1e-3, 100.0
-MOST_SHARE = {"accused": 1e-3, "watched": 2e-2}  # of healthy GPUs, however few there are
+LARGE, POWER = 1024, 0.75  # GPUs from which the number accused no longer grows, and how it does below
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Thresholds:
         return self.families.get(family, self.slower)
 
     def accused_share(self, gpus: int) -> float:
-        """The probability with which a healthy one of so many GPUs may be called slow."""
-        return min(self.accused / gpus, MOST_SHARE["accused"])
+        """The probability with which a healthy one of so many GPUs may be called slow: with few GPUs, none is found by a small one."""
+        return self.accused * min(gpus / LARGE, 1.0) ** POWER / gpus
 
     def watched_share(self, gpus: int) -> float:
         """The same of `watch`."""
-        return min(self.watched / gpus, MOST_SHARE["watched"])
+        return self.watched * min(gpus / LARGE, 1.0) ** POWER / gpus
 
 
 def load_thresholds(path: Path = DEFAULT) -> Thresholds:

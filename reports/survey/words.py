@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.survey.families import ALL, FAMILIES
+from reports.survey.fleet_history import FleetHistory, becoming, trend_words, trends
 from reports.survey.judge import UNUSABLE, Judged
 from reports.survey.survey_run import SurveyRun
 from reports.units import SPACE, show
@@ -86,6 +87,8 @@ def _nothing(judged: Judged, every: str) -> str:
         return f"No verdict: none of {every} could be compared with the others."
     unjudged = int((judged.gpus["state"] == UNUSABLE).sum())
     rest = f"{unjudged:,} could not be judged; " if unjudged else ""
+    if over_all["detectable"].isna().any():
+        return f"No slow GPU among {every}: {rest}so few that one which is slow may not be found."
     return f"No slow GPU among {every}: {rest}one that is {slower(float(over_all['detectable'].max()))} slower is found in 95% of cases."
 
 
@@ -106,3 +109,10 @@ def common_place(boards: pd.DataFrame, gpus: Sequence[str]) -> str:
 def place(board: Any) -> str:
     """Rack and slot, as far as the inventory names them."""
     return ", ".join(f"{name} {board[name]}" for name in ("rack", "slot") if name in board and pd.notna(board[name]))
+
+
+def trend_lines(past: FleetHistory, boards: pd.DataFrame) -> list[str]:
+    """Which GPUs are becoming slower over the surveys of a history, the largest change first. boards: of the survey that is shown."""
+    label = {str(board["gpu"]): name_of(board) for board in boards.to_dict("records")}
+    found = becoming(trends(past))
+    return [f"{label[gpu]} {trend_words(trend, 'surveys')}" for gpu, trend in found.to_dict("index").items() if gpu in label]

@@ -109,7 +109,7 @@ def spread(base: Array, current: Mask, apart: float, floor: float, most: float) 
     here = kept & current
     nights = np.count_nonzero(here, axis=1)
     level = centre[:, 0] + np.where(here, deviations, 0.0).sum(axis=1) / np.maximum(nights, 1)
-    correlation = _correlation(np.where(kept, deviations - mean[:, None], np.nan)[:: max(1, len(base) // POOLED)])
+    correlation = lag_correlation(np.where(kept, deviations - mean[:, None], np.nan)[:: max(1, len(base) // POOLED)])
     return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
 
 
@@ -118,7 +118,7 @@ def _cut_variance(apart: float) -> float:
     return 1 - 2 * apart * norm.pdf(apart) / (2 * norm.cdf(apart) - 1)
 
 
-def _correlation(deviations: Array) -> float:
+def lag_correlation(deviations: Array) -> float:
     """Lag 1, pooled over the series: each by itself has too few nights to tell. From 0 to 0.9; a level that is estimated from the same
     nights biases it by about -1/n."""
     products = deviations[:, 1:] * deviations[:, :-1]

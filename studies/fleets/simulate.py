@@ -45,12 +45,12 @@ class Fleet:
     def rows(self) -> pd.DataFrame:
         """What reports.survey.judge reads."""
         gpus, points = self.log_s.shape
-        names = pd.Categorical.from_codes(np.repeat(np.arange(gpus), points), [f"GPU-{i:08x}" for i in range(gpus)])
+        names = pd.Categorical.from_codes(np.repeat(np.arange(gpus), points), pd.Index([f"GPU-{i:08x}" for i in range(gpus)]))
         every = pd.DataFrame(
             {
                 "gpu": names,
-                "model": pd.Categorical.from_codes(np.zeros(gpus * points, int), ["simulated"]),
-                "point": pd.Categorical.from_codes(np.tile(np.arange(points), gpus), [f"point-{i}" for i in range(points)]),
+                "model": pd.Categorical.from_codes(np.zeros(gpus * points, int), pd.Index(["simulated"])),
+                "point": pd.Categorical.from_codes(np.tile(np.arange(points), gpus), pd.Index([f"point-{i}" for i in range(points)])),
                 "family": np.tile(self.family, gpus),
                 "status": "ok",
                 "median_s": np.exp(self.log_s).ravel(),

@@ -43,9 +43,10 @@ PLANTED: Mapping[str, Planting] = {
     "spread 0.5%, slow by what is printed": Planting(World(spread=0.005), None),
     "spread 2%, slow by what is printed": Planting(World(), None),
     "spread 10%, slow by what is printed": Planting(World(spread=0.10), None),
-    "t with 4 degrees of freedom, 2%, slow by what is printed": Planting(World(tails=4.0), None),
+    "t with 4 degrees of freedom, 2%, slow by what is printed": Planting(World(tails=4.0), None, least=None),
     "memory 0.1%, tensor cores 1%, launch 5%, slow by what is printed": Planting(World(own=UNEQUAL), None),
     "1 GPU in 8, spread 0.5%, slow by 5%": Planting(World(spread=0.005), 0.05, (EVERYTHING,), 128),
-    "64 GPUs, spread 0.5%, slow by what is printed": Planting(World(gpus=64, spread=0.005), None, KINDS, 1),
-    "8 GPUs, spread 0.5%, slow by what is printed": Planting(World(gpus=8, spread=0.005), None, (EVERYTHING,), 1),
+    "64 GPUs, spread 0.5%, slow by what is printed": Planting(World(gpus=64, spread=0.005), None, least=None),
+    "8 GPUs, spread 0.5%, slow by what is printed": Planting(World(gpus=8, spread=0.005), None, (EVERYTHING,), least=None),
 }
+ACCUSED = 1.0  # healthy GPUs a fleet, at most, on average

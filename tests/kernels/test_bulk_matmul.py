@@ -45,6 +45,9 @@ SHAPES: tuple[tuple[str, Dims, dict[str, str]], ...] = (
     ("bf16", {"b1": 3, "b2": 2, "m": 128, "n": 128, "k": 64}, {"layout": "nt", "operands": "sliced"}),
     ("fp8_e4m3", {"b": 2, "m": 128, "n": 128, "k": 128}, {"layout": "nt", "scaling": "row"}),
     ("bf16", {"b": 2, "m": 128, "n": 128, "k": 64}, {"layout": "tn", "rhs": "shared"}),
+    ("fp8_e4m3", {"m": 127, "n": 131, "k": 272}, {"layout": "nt", "scaling": "block"}),
+    ("fp8_e5m2", {"b": 2, "m": 128, "n": 256, "k": 256}, {"layout": "nt", "scaling": "block"}),
+    ("fp8_e4m3", {"b": 2, "m": 128, "n": 128, "k": 256}, {"layout": "nt", "scaling": "block", "rhs": "shared"}),
 )
 BATCHES: tuple[tuple[str, Dims, dict[str, str]], ...] = (
     ("bf16", {"b": 3, "m": 67, "n": 71, "k": 40}, {"layout": "nt"}),
@@ -88,6 +91,43 @@ def test_every_config(config: Config) -> None:
     assert is_right(p, config) == str(config)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [config for kernel in BULK_KERNELS for config in bulk_configs(kernel, "fp8_e4m3", small=True)], ids=str)
+def test_block_scales_with_every_config(config: Config) -> None:
+    p = point(config.kernel, "fp8_e4m3", {"m": 257, "n": 264, "k": 272}, layout="nt", scaling="block")
+    assert is_right(p, config) == str(config)
+
+
+@pytest.mark.parametrize(
+    ("version", "kernel", "capability", "lacks"),
+    [
+        ("3.6.0", "warp_specialized", (10, 0), True),
+        ("3.7.1", "warp_specialized", (10, 0), False),
+        ("3.10.0+git", "warp_specialized", (10, 0), False),
+        ("3.6.0", "warp_specialized", (9, 0), False),
+        ("3.6.0", "tma", (10, 0), False),
+    ],
+)
+def test_what_an_older_triton_cannot_compile(
+    version: str, kernel: str, capability: tuple[int, int], lacks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk.triton, "__version__", version)
+    why = bulk.not_compiled(bulk_configs(kernel, "bf16")[-1], Platform("cuda", capability))
+    assert why.startswith(f"Triton {version} cannot compile kernel warp_specialized") is lacks
+    assert bool(why) is lacks
+
+
+NARROW = bulk_configs("warp_specialized", "fp8_e4m3", True, (10, 0), addresses=True)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "scaling"), [(208, "block"), (131, "tensor")])
+def test_the_narrow_tile_of_blackwell(n: int, scaling: str) -> None:
+    """Two of its tiles share a block of B's scales; a result that is stored through pointers."""
+    p = point("warp_specialized", "fp8_e4m3", {"m": 129, "n": n, "k": 272}, layout="nt", scaling=scaling)
+    assert is_right(p, NARROW) == "warp_specialized 128x64x128 w4 s4"
+
+
 @pytest.mark.parametrize("kernel", BULK_KERNELS)
 def test_what_is_checked_on_a_cpu_is_supported_and_small(kernel: str) -> None:
     """The interpreter runs a small shape of each point: one that this kernel takes as well."""
@@ -111,7 +151,7 @@ FULL = {"m": 512, "n": 512, "k": 512}
         ("tma", "fp32", FULL, {}, (9, 0), "spills registers in fp32"),
         ("tma", "tf32", FULL, {"layout": "nn"}, (9, 0), "in layout nt only"),
         ("warp_specialized", "fp8_e4m3", FULL, {"layout": "tn"}, (9, 0), "in layout nt only"),
-        ("warp_specialized", "fp8_e4m3", FULL, {"layout": "nt", "scaling": "block"}, (9, 0), "no block scales"),
+        ("warp_specialized", "fp8_e4m3", FULL, {"layout": "nt", "scaling": "block"}, (9, 0), None),
         ("warp_specialized", "bf16", {"b": 2, **FULL, "k": 96}, {}, (9, 0), "k must be a multiple of 64"),
         ("tma", "bf16", FULL, {}, (8, 0), "needs compute capability 9.0 or later"),
         ("pointer", "bf16", FULL, {}, (8, 0), None),
@@ -182,16 +222,30 @@ def test_ids_of_compilations_are_distinct() -> None:
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    """The first config of each kernel in bf16, layout nt; and one with 8 warps, which Triton gives no warps of their own."""
+    """The first config of each kernel in bf16, layout nt, and with block scales in fp8; and one with 8 warps, which Triton gives no warps
+    of their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "INTERPRETED", False)  # what is compiled is what a GPU runs
         found = [bulk.compilation("bf16", bulk_configs(kernel, "bf16")[0], bulk.ALIGNED, "nt", "nt") for kernel in BULK_KERNELS]
+        blocks = [
+            bulk.compilation("fp8_e4m3", bulk_configs(kernel, "fp8_e4m3", small=True)[0], bulk.ALIGNED, "nt", "nt", scaling="block")
+            for kernel in BULK_KERNELS
+        ]
     planted = replace(found[-1], num_warps=8)
-    return dict(zip((*BULK_KERNELS, "planted"), examine_all([*found, planted], H100, 1), strict=True))
+    names = (*BULK_KERNELS, *(f"{kernel}, block scales" for kernel in BULK_KERNELS), "planted")
+    return dict(zip(names, examine_all([*found, *blocks, planted], H100, 1), strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kernel", "others", "registers"), [("tma", 26, 169), ("warp_specialized", 13.5, 168)])
+@pytest.mark.parametrize(
+    ("kernel", "others", "registers"),
+    [
+        ("tma", 26, 169),
+        ("warp_specialized", 13.5, 168),
+        ("tma, block scales", 42, 169),
+        ("warp_specialized, block scales", 34, 168),
+    ],
+)
 def test_the_machine_code(findings: dict[str, Finding], kernel: str, others: float, registers: int) -> None:
     found = findings[kernel]
     assert (found.status, found.reasons) == ("pass", [])

@@ -19,7 +19,7 @@ from triton.compiler import make_backend
 from kernels.code_rules import expected_instructions, judge, unsupported
 from kernels.compilation import Compilation, specialise
 from kernels.gpus import Gpu, load_gpu
-from kernels.inspect import gather
+from kernels.inspect_gather import gather
 from kernels.machine_code import MachineCode, parse_machine_code
 from kernels.precisions import PRECISIONS
 from kernels.registry import OPS

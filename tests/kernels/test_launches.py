@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import triton
 
 from benches.row import Row, new_row
 from kernels import interpreter
@@ -22,7 +23,7 @@ from kernels.code_rules import dot_precisions, judge_dots
 from kernels.compilation import Compilation, Function
 from kernels.example_launches import example_points, launches_of
 from kernels.gpus import load_gpu
-from kernels.inspect import gather_launches
+from kernels.inspect_gather import gather_launches
 from kernels.launches import recorded_launches
 from kernels.machine_code import MachineCode
 from kernels.op import Impl, Inputs, Kernel, Op, Point, Unsupported
@@ -54,6 +55,16 @@ def test_every_configuration_of_an_autotuned_kernel(n: int, dtype: torch.dtype) 
         assert c.aligned == (("x", "out", "n") if n % 16 == 0 else ("x", "out"))
         assert c.problem == ""
     assert found[1].config == f"B=256 EVEN={n % 16 == 0} w8 s2"
+
+
+def test_a_configurations_pre_hook_runs_before_its_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Triton's autotuner calls it: it may give descriptors their blocks."""
+    seen: list[tuple[int, float]] = []
+    tuned = theirs.scale_kernel
+    hooked = [triton.Config(c.kwargs, pre_hook=lambda given: seen.append((given["B"], given["factor"]))) for c in tuned.configs]
+    monkeypatch.setattr(tuned, "configs", hooked)
+    launch(theirs.scale, torch.ones(127), 0.5)
+    assert seen[:2] == [(128, 0.5), (256, 0.5)]
 
 
 def test_the_interpreter_runs_what_is_recorded() -> None:

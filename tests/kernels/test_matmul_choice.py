@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from benches.run.journal import read_journal
+from kernels.gpus import load_gpu
 from kernels.guard import ROOT
 from kernels.matmul import choice
+from kernels.matmul.configs import MOST_SHARED_BYTES, SHARED_BYTES, bulk_configs, configs, named
 from kernels.matmul.spec import OP, tma_is_faster
 from kernels.op import Dims, Point
 from kernels.registry import point_of
@@ -40,7 +42,7 @@ def by_the_rule() -> Iterator[None]:
         (point("bf16", {"b": 3, "m": 136, "n": 136, "k": 64}), {"pointer", "tma"}),  # a batch that is not cut into whole tiles
         (point("fp32", SQUARE), {"pointer"}),
         (point("tf32", SQUARE, layout="tn"), {"pointer"}),
-        (point("fp8_e4m3", SQUARE, layout="nt", scaling="block"), {"pointer"}),
+        (point("fp8_e4m3", SQUARE, layout="nt", scaling="block"), {"pointer", "tma", "warp_specialized"}),
         (point("fp8_e4m3", {"m": 1, "n": 1024, "k": 4096}, layout="nt", accumulation="slow"), {"pointer", "tma", "warp_specialized"}),
     ],
     ids=lambda value: getattr(value, "id", None),
@@ -141,3 +143,84 @@ def test_a_tuned_pointer_config_is_used_in_the_place_of_tma() -> None:
     p = point("bf16", SQUARE, layout="nt")
     choice.use({choice.case_of(p): "128x256x64 w8 s4"})
     assert [str(part) for part in choice.choice_of(p, H100_SMS)] == ["128x256x64 w8 s4", "tuned"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dims", "options", "gpu", "expected"),
+    [
+        ("fp8_e4m3", SQUARE, {"layout": "nt"}, "h100_sxm5", ""),
+        ("fp8_e4m3", SQUARE, {"layout": "nn"}, "h100_sxm5", "b"),
+        ("fp8_e5m2", SQUARE, {"layout": "tn"}, "h100_sxm5", "ab"),
+        ("tf32", SQUARE, {"layout": "tt"}, "h200_sxm", "a"),
+        ("bf16", SQUARE, {"layout": "tn"}, "h100_sxm5", ""),  # 16-bit units read either way
+        ("fp8_e4m3", SQUARE, {"layout": "tn"}, "b200", ""),  # so do Blackwell's in fp8
+        ("tf32", SQUARE, {"layout": "tn"}, "b200", "ab"),
+        ("tf32", SQUARE, {"layout": "tn"}, "a100_sxm4_80gb", ""),
+        ("fp8_e4m3", SQUARE | {"m": 64}, {"layout": "nn"}, "h100_sxm5", ""),  # one row of tiles reads B
+        ("fp8_e4m3", SQUARE | {"m": 128}, {"layout": "nn"}, "h100_sxm5", "b"),  # two rows of tiles of 64
+        ("fp8_e4m3", SQUARE | {"m": 1}, {"layout": "tn"}, "h100_sxm5", ""),
+        ("fp8_e4m3", SQUARE | {"m": 131}, {"layout": "tn"}, "h100_sxm5", "ab"),  # whose rows as stored are not aligned
+        ("fp8_e4m3", SQUARE | {"k": 4097}, {"layout": "nn"}, "h100_sxm5", ""),  # loads along k would not be wide
+        ("fp8_e4m3", {"b": 8, **SQUARE, "m": 64}, {"layout": "nn", "rhs": "shared"}, "h100_sxm5", "b"),  # 512 rows
+        ("fp8_e4m3", {"b": 8, **SQUARE, "m": 64}, {"layout": "nn"}, "h100_sxm5", ""),
+        ("fp8_e4m3", SQUARE, {"layout": "nn", "scaling": "block"}, "h100_sxm5", "b"),
+    ],
+)
+def test_operands_are_copied_along_k_where_each_tile_would_turn_them(
+    precision: str, dims: Dims, options: dict[str, str], gpu: str, expected: str
+) -> None:
+    found_on, p = load_gpu(gpu), point(precision, dims, kernel="pointer", **options)
+    on = found_on.sm_count, Platform("cuda", found_on.compute_capability)
+    chosen = choice.rule(p, *on)
+    assert chosen.copied == expected
+    assert str(chosen).partition(" copy_")[2] == expected
+    found = choice.candidates(p, *on)
+    assert chosen in found
+    assert {config.copied for config in found} == {"", expected}
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "expected"),
+    [
+        ((9, 0), "bf16", ["128x256x64 w8 s4", "128x128x64 w4 s3", "128x128x64 w8 s4", "64x64x64 w4 s4", "64x32x128 w4 s4"]),
+        ((8, 0), "bf16", ["128x256x64 w8 s4", "128x128x64 w4 s3", "128x128x64 w8 s4 r255", "64x64x64 w4 s4", "64x32x128 w4 s4 r255"]),
+        ((8, 0), "tf32", ["128x128x32 w8 s4", "64x64x32 w4 s4", "64x32x64 w4 s4 r255"]),
+        ((8, 9), "bf16", ["128x128x64 w4 s3", "128x128x64 w8 s4 r255", "64x64x64 w4 s4", "64x32x128 w4 s4 r255"]),  # 99 KiB a block
+        ((7, 5), "fp32", ["128x128x16 w8 s3", "64x128x16 w8 s3", "64x64x16 w4 s3", "64x32x16 w4 s4"]),
+        ((10, 0), "fp32", ["128x128x16 w8 s3", "64x128x16 w8 s3 r255", "64x64x16 w4 s3 r255", "64x32x16 w4 s4 r255"]),
+    ],
+)
+def test_configs_fit_the_gpu(capability: tuple[int, int], precision: str, expected: list[str]) -> None:
+    found = configs(precision, capability=capability)
+    assert list(map(str, found)) == expected
+    assert [named(str(config)) for config in found] == [replace(config, resident=1) for config in found]
+
+
+@pytest.mark.parametrize("gpu", ["a100_sxm4_80gb", "a100_pcie", "h100_sxm5", "h200_sxm", "b200"])
+def test_shared_memory_is_that_of_the_described_gpus(gpu: str) -> None:
+    found = load_gpu(gpu)
+    assert SHARED_BYTES.get(found.compute_capability, MOST_SHARED_BYTES) == found.shared_memory_per_block_bytes
+
+
+ADDRESSES = {"small": True, "addresses": True}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "precision", "case", "hopper", "blackwell"),
+    [
+        ("tma", "bf16", {}, "tma 128x256x64 w8 s4", "tma 128x256x64 w8 s4"),
+        ("tma", "tf32", {}, "tma 128x256x32 w8 s3", "tma 128x256x32 w8 s2"),
+        ("tma", "fp8_e4m3", {"rows": True}, "tma 128x256x128 w8 s4", "tma 128x256x128 w8 s3"),
+        ("tma", "tf32", ADDRESSES, "tma 128x128x32 w8 s4", "tma 128x128x32 w8 s4 r255"),
+        ("warp_specialized", "fp8_e4m3", {}, "warp_specialized 128x256x128 w4 s3", "warp_specialized 128x256x128 w4 s3"),
+        ("warp_specialized", "fp8_e4m3", {"rows": True}, "warp_specialized 128x256x128 w4 s3", "warp_specialized 128x128x128 w4 s4"),
+        ("warp_specialized", "bf16", ADDRESSES, "warp_specialized 128x128x64 w4 s4", "warp_specialized 128x64x64 w4 s4"),
+    ],
+)
+def test_the_largest_tile_of_bulk_copies_by_gpu(kernel: str, precision: str, case: dict[str, bool], hopper: str, blackwell: str) -> None:
+    found = [str(bulk_configs(kernel, precision, capability=capability, **case)[0]) for capability in ((9, 0), (10, 0))]
+    assert found == [hopper, blackwell]
+
+
+def test_tf32_summed_over_three_dims_takes_tiles_that_ptxas_does_not_serialise() -> None:
+    assert [str(configs("tf32", summed_dims=dims)[0]) for dims in (1, 2, 3)] == ["128x256x32 w8 s4"] * 2 + ["128x128x32 w4 s3"]

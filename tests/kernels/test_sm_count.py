@@ -19,7 +19,7 @@ from kernels.elementwise import configs as elementwise
 from kernels.elementwise.triton_impl import element_sizes
 from kernels.gpus import load_gpu
 from kernels.guard import ROOT
-from kernels.inspect import gather
+from kernels.inspect_gather import gather
 from kernels.matmul import configs as matmul
 from kernels.matmul import triton_impl
 from kernels.op import Point

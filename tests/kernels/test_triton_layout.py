@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benches.correctness import check
+from kernels.compilation import platform_of
 from kernels.layout import triton_impl
 from kernels.layout.strided import FUNCTIONS
 from kernels.op import Inputs, Kernel
@@ -72,7 +73,7 @@ def test_64_bit_indices_copy_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_2_to_the_31_elements_take_64_bit_indices(rows: int, long: bool) -> None:
     p = OP.point("triton", "fp8_e4m3", {"m": rows, "n": 65536}, {"function": "contiguous"})
     source, target = triton_impl.pieces(p, triton_impl.make_inputs(p, "meta", None))[0]
-    _, settings = triton_impl.call(source, target, triton_impl.choose(source))
+    _, settings = triton_impl.call(source, target, triton_impl.choose(source, platform_of(source)))
     assert settings["LONG"] is long
 
 

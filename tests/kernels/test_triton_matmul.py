@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benches.correctness import check
-from kernels.matmul import triton_impl
+from kernels.matmul import along_k, triton_impl
 from kernels.matmul.configs import Config, bulk_configs, choose, configs
 from kernels.matmul.spec import OP, product, tma_is_faster
 from kernels.op import Dims, Inputs, Kernel, Options, Point, Unsupported
@@ -143,6 +143,55 @@ def test_k_split_among_blocks(precision: str, k: int, parts: int) -> None:
         assert verdict.ok, f"{p.id}: {verdict.problem}"
 
 
+COPIED: tuple[tuple[str, Dims, Options], ...] = (
+    ("fp8_e4m3", {"m": 67, "n": 31, "k": 137}, {"layout": "nn"}),
+    ("fp8_e4m3", {"m": 129, "n": 31, "k": 131}, {"layout": "tn", "scaling": "row"}),
+    ("fp8_e5m2", {"b": 3, "m": 127, "n": 1, "k": 31}, {"layout": "tt", "operands": "sliced"}),
+    ("fp8_e5m2", {"b": 2, "m": 17, "n": 131, "k": 128}, {"layout": "tn", "rhs": "shared", "scaling": "block"}),
+    ("tf32", {"b1": 1, "b2": 2, "m": 65, "n": 7, "k": 17}, {"layout": "tn"}),
+    ("tf32", {"b": 3, "m": 5, "n": 33, "k": 67}, {"layout": "nn", "rhs": "shared", "operands": "sliced"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dims", "options", "expected"),
+    [
+        ("fp8_e4m3", {"m": 3, "n": 5, "k": 7}, {"layout": "nt"}, 0),
+        ("fp8_e4m3", {"m": 3, "n": 5, "k": 7}, {"layout": "nn"}, 5 * 7),
+        ("tf32", {"m": 3, "n": 5, "k": 7}, {"layout": "tn"}, 4 * (3 * 7 + 5 * 7)),
+        ("tf32", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "tt"}, 4 * 2 * 3 * 7),
+        ("fp8_e5m2", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "tn", "rhs": "shared"}, 2 * 3 * 7 + 5 * 7),
+        ("fp8_e5m2", {"b": 2, "m": 3, "n": 5, "k": 7}, {"layout": "nn", "rhs": "batched"}, 2 * 5 * 7),
+        ("bf16", {"m": 3, "n": 5, "k": 7}, {"layout": "tn"}, 0),
+        ("tf32", {"m": 3, "n": 5, "k": 8}, {"layout": "nt", "kernel": "tma"}, 0),
+    ],
+)
+def test_memory_of_copies(precision: str, dims: Dims, options: Options, expected: int) -> None:
+    """What is held at most besides operands and result: each copied operand once."""
+    assert OP.impls["triton"].left_behind(point(precision, dims, **options)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "dims", "options"), COPIED)
+def test_operands_copied_along_k(precision: str, dims: Dims, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layout that is turned, leading dims, wider parents, recipes; a launch with other numbers in place copies these."""
+    real = along_k.call
+    if "b" in dims:
+        monkeypatch.setattr(along_k, "call", lambda *tensors: (real(*tensors)[0], real(*tensors)[1] | {"LONG": True}))
+    p = point(precision, dims, **options)
+    copied = ("a" if p.options["layout"][0] == "t" else "") + ("b" if p.options["layout"][1] == "n" else "")
+    config = replace(configs(precision, scaling=p.options["scaling"])[-1], copied=copied)
+    inputs = triton_impl.make_inputs(p, DEVICE, 7)
+    ran: list[object] = []
+    kernel = Kernel(triton_impl.bind_copied(inputs, precision, config, ran, triton_impl.recipe_of(p)), str(config), compiled=ran)
+    for _ in range(2):
+        verdict = check(OP, p, kernel, inputs)
+        assert verdict.ok, f"{p.id} {config}: {verdict.problem}"
+        bits = inputs.operands[0].view(along_k.BITS[inputs.operands[0].element_size()])
+        bits.copy_(bits.clone().flip(-1))
+    assert len(ran) == len(copied) + 1
+
+
 RECIPES = [("row", "fast"), ("row", "slow"), ("tensor", "slow"), ("block", "fast")]
 
 
@@ -261,7 +310,7 @@ def test_choice_is_deterministic_and_shipped() -> None:
     for p in points():
         config = triton_impl.choose_for(p, H100_SMS)
         shipping = bulk_configs("tma", p.precision) if config.kernel == "tma" else shipped(p.precision)
-        assert replace(config, split=1) in shipping, p.id
+        assert replace(config, split=1, copied="") in shipping, p.id
         assert config == triton_impl.choose_for(point(p.precision, p.dims, **p.options), H100_SMS), p.id
 
 

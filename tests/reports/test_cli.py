@@ -72,14 +72,13 @@ def test_neither_torch_nor_triton_is_imported(make_run: Callable[..., Path]) -> 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_survey_has_a_page_for_each_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_survey_that_has_no_rows_has_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gpus = [{"uuid": f"GPU-{i}", "host": "h", "index": i, "name": "n", "directory": f"h-gpu{i}"} for i in range(2)]
     about = {"device_kind": "simulated", "sweeps": ["s"], "seed": 1, "started_utc": "2026-11-27T00:00:00+00:00"}
     (tmp_path / "survey.json").write_text(json.dumps({**about, "gpus": gpus}), encoding="utf-8")
-    assert main(["html", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 2
-    assert "a survey has one for each GPU: leave -o out" in capsys.readouterr().err
-    assert main(["html", str(tmp_path)]) == 2  # no GPU has a run yet: a line for each
-    assert [f"h-gpu{i}: no such run directory" in line for i, line in enumerate(capsys.readouterr().err.splitlines())] == [True, True]
+    assert main(["html", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
+    assert "No verdict: none of 2 GPUs could be compared" in (tmp_path / "report.html").read_text(encoding="utf-8")
     (tmp_path / "survey.json").write_text("{}", encoding="utf-8")
     assert main(["html", str(tmp_path)]) == 2
     assert "survey.json: device_kind: Field required" in capsys.readouterr().err

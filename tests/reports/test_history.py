@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benches.run.journal import read_journal
+from kernels.guard import ROOT
 from reports.history.foreign import benchmark_table
 from reports.history.record import UnusableRun, run_fields, run_id, run_table, started_utc
 from reports.history.schema import MARK, SCHEMA, VERSION
@@ -154,21 +156,19 @@ def test_a_damaged_page_behind_a_good_footer_is_found_by_reading(make_run: MakeR
     assert open_history(tmp_path).runs == 0
 
 
-def _add(history: Path, run: Path) -> None:
-    for _ in range(5):
-        add_run(history, run)
+ADD = """import sys
+from pathlib import Path
+from reports.history.store import add_run
+for _ in range(5):
+    add_run(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
 
 
 @pytest.mark.slow
 def test_two_at_a_time(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("cuda", "a"), make_run("cpu", "b")]
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add, args=(tmp_path / "history", run)) for run in (*runs, *runs)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * 4
+    processes = [subprocess.Popen([sys.executable, "-c", ADD, tmp_path / "history", run], cwd=ROOT) for run in (*runs, *runs)]
+    assert [process.wait(120) for process in processes] == [0] * 4
     assert count(tmp_path / "history") == (2, sum(len(read_journal(run).rows) for run in runs))
     assert {path.suffix for path in (tmp_path / "history").iterdir()} == {".parquet"}
 

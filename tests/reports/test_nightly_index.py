@@ -10,8 +10,8 @@ import pytest
 from reports.history.store import open_history
 from reports.nightly import index, index_page
 from reports.nightly.model import NodeShift, Verdict
-from reports.nightly.night_page import relative
 from reports.nightly.nights import night_from
+from reports.page import relative
 from tests.reports.nights import FIRST, NIGHTS, POINTS, Night, last_night
 from tests.reports.test_nightly_page import bundle
 

@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 
 from reports.__main__ import main
-from reports.nightly.fleet import against_fleet
 from reports.nightly.model import NodeShift
 from reports.nightly.night_charts import shift_chart
 from reports.nightly.night_page import html
@@ -25,6 +24,7 @@ from reports.nightly.nights import sentinel_moves
 from reports.nightly.series import series_frame
 from reports.nightly.trends import by_gpu_rows, levels
 from reports.nightly.words import change_line, change_words, rerun_command
+from reports.survey.fleet_history import against_fleet
 from tests.reports.nights import BETTER, GONE, NIGHTS, POINTS, SLOW, STEP_NIGHT, Night, last_night, names
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"

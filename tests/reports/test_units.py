@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.units import FORMATS, MISSING, SPACE, billions, microseconds, show, tera, tick
+from reports.units import FORMATS, MISSING, SPACE, billions, megahertz, microseconds, show, tera, tick
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ def test_one_unit_whatever_the_size() -> None:
     assert [microseconds(seconds) for seconds in (5e-9, 1.23456e-4, 2.0)] == ["0.005 us", "123.5 us", "2e+06 us"]
     assert microseconds(1.23456e-4, 3) == "123 us"
     assert [tera(8.5e14, "FLOP/s"), tera(3.3512e12, "B/s", 3)] == ["850 TFLOP/s", "3.35 TB/s"]
+    assert [megahertz(1.755e9), megahertz(4.1e8)] == ["1,755 MHz", "410 MHz"]
     assert [billions(40e9), billions(1.2345e12)] == ["40.0 B", "1,234.5 B"]
 
 

@@ -52,6 +52,9 @@ def sweep(tmp_path: Path) -> Path:
     return path
 
 
+NO_PAGE = ("-p", "no:reports.pytest_plugin")  # it takes two seconds, as long as the run
+
+
 def run(tmp_path: Path, *arguments: str | Path, faults: str = "") -> subprocess.CompletedProcess[str]:
     options = ["--benchmark-only", "--device", "simulated", "-p", "no:cacheprovider", *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
@@ -70,7 +73,7 @@ def run(tmp_path: Path, *arguments: str | Path, faults: str = "") -> subprocess.
 )
 def test_what_a_plug_in_raises_costs_one_point(sweep: Path, tmp_path: Path, error: str, exit_code: int) -> None:
     (tmp_path / "impatient.py").write_text(IMPATIENT.format(error=error, point=HANGING), encoding="utf-8")
-    done = run(tmp_path, "-p", "impatient", "--sweep", sweep, "--run-dir", tmp_path / "run", faults=f"hang:{HANGING}")
+    done = run(tmp_path, "-p", "impatient", "--sweep", sweep, "--run-dir", tmp_path / "run", *NO_PAGE, faults=f"hang:{HANGING}")
     assert done.returncode == exit_code, done.stdout + done.stderr
     rows = {row.point: row for row in read_journal(tmp_path / "run").rows}
     assert len(rows) == 3
@@ -92,7 +95,7 @@ def test_what_ends_the_session_leaves_a_row_and_a_resumed_run_measures_the_point
     (lost,) = (row for row in read_journal(tmp_path / "run").rows if row.point == HANGING)
     assert (lost.status, lost.cause) == ("error", INTERRUPTED)
     assert environment.read(tmp_path / "run")["interrupted"] is True
-    again = run(tmp_path, "--resume", tmp_path / "run")
+    again = run(tmp_path, "--resume", tmp_path / "run", *NO_PAGE)
     assert again.returncode == pytest.ExitCode.OK, again.stdout + again.stderr
     assert {row.status for row in read_journal(tmp_path / "run").rows} <= set(TIMED)
 
@@ -111,7 +114,7 @@ def test_a_plug_in_that_fails_at_the_end_costs_neither_the_page_nor_how_the_run_
 @pytest.mark.slow
 def test_whole_errors_are_kept_in_a_file_of_their_point(sweep: Path, tmp_path: Path) -> None:
     crashing = HANGING.replace("3x", "4x")
-    run(tmp_path, "--sweep", sweep, "--run-dir", tmp_path / "run", faults=f"error:{HANGING},crash:{crashing}")
+    run(tmp_path, "--sweep", sweep, "--run-dir", tmp_path / "run", *NO_PAGE, faults=f"error:{HANGING},crash:{crashing}")
     rows = {row.point: row for row in read_journal(tmp_path / "run").rows}
     raised, crashed = (tmp_path / "run" / str(rows[name].error_file) for name in (HANGING, crashing))
     assert raised.name == f"{HANGING}.txt"
@@ -124,7 +127,7 @@ def test_whole_errors_are_kept_in_a_file_of_their_point(sweep: Path, tmp_path: P
 @pytest.mark.slow
 def test_points_that_another_plug_in_skips_fail_the_session(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "skipper.py").write_text(SKIPPING, encoding="utf-8")
-    done = run(tmp_path, "-p", "skipper", "-k", "bf16  and torch", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    done = run(tmp_path, "-p", "skipper", "-k", "bf16  and torch", "--sweep", sweep, "--run-dir", tmp_path / "run", *NO_PAGE)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert f"error: 1 selected point has no row: {HANGING}\n" in done.stdout
     assert len(read_journal(tmp_path / "run").rows) == 2

@@ -30,6 +30,7 @@ from kernels.registry import OPS
 
 SWEEP = "name: four\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 4, 1]}, n: 512, k: 512}}\n"
 H100 = [NodeGpu(i, f"GPU-{i}", "NVIDIA H100 80GB HBM3") for i in range(2)]
+PLANTED = "board:3.pcie_width=8,board:3.ecc_corrected=5"
 L4 = NodeGpu(2, "GPU-2", "NVIDIA L4")
 
 
@@ -59,7 +60,7 @@ def sweep(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_eight_gpus_in_one_session(sweep: Path, tmp_path: Path) -> None:
-    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run", "-k", "1x512x512 or 2x512x512", *NO_PAGES)
+    done = run("--gpus", "all", "--sweep", sweep, "--run-dir", tmp_path / "run", "-k", "1x512x512 or 2x512x512", *NO_PAGES, faults=PLANTED)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
     survey = read_survey(tmp_path / "run")
@@ -71,7 +72,10 @@ def test_eight_gpus_in_one_session(sweep: Path, tmp_path: Path) -> None:
         rows = read_journal(folder).rows
         assert sorted(row.dims["m"] for row in rows) == [1, 2]
         assert {(row.gpu_index, row.device_uuid) for row in rows} == {(gpu.index, gpu.uuid)}
-        assert json.loads((folder / "environment.json").read_text(encoding="utf-8"))["device_uuid"] == gpu.uuid
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        assert environment["device_uuid"] == gpu.uuid
+        facts = [(environment["board"][moment]["pcie_width"], environment["board"][moment]["ecc_corrected"]) for moment in ("start", "end")]
+        assert facts == ([(8, 0), (8, 5)] if gpu.index == 3 else [(16, 0), (16, 0)])
         samples |= {(row.point, *row.samples_s) for row in rows}
     assert len(samples) == 8 * 2  # each board has noise of its own
 
@@ -102,7 +106,11 @@ def test_after_a_kill_each_point_and_gpu_is_once_in_the_end(mode: str, sweep: Pa
         assert Counter((line["dims"]["m"], line["gpu_index"]) for line in lines) == {(m, gpu): 1 for m in (1, 2, 3, 4) for gpu in (0, 1)}
         survey = read_survey(run_dir)
         assert {gpu.status for gpu in survey.gpus} == {"finished"}
-        assert done.stdout.splitlines()[-2:] == [f"report: {run_dir / gpu.directory / 'report.html'}" for gpu in survey.gpus]
+        *_, one, two, page, verdict = done.stdout.splitlines()
+        assert page == f"report: {run_dir / 'report.html'}"
+        assert [one, two] == [f"report: {run_dir / gpu.directory / 'report.html'}" for gpu in survey.gpus]
+        assert verdict == f"survey: python -m reports survey {run_dir}"
+        assert "which of 2 GPUs is slow cannot be judged" in done.stdout
     else:
         assert Counter(line["dims"]["m"] for line in lines) == {1: 1, 2: 1, 3: 1, 4: 1}
         assert {line["gpu_index"] for line in lines} <= {0, 1}

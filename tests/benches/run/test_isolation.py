@@ -23,6 +23,7 @@ from kernels.registry import OPS
 from studies.campaign import campaign
 
 SIZES = range(1, 9)
+NO_PAGE = ("-p", "no:reports.pytest_plugin")  # it takes two seconds, as long as the run
 
 
 SWEEP = "name: eight\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 8, 1]}, n: 512, k: 512}}\n"
@@ -40,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, to be copied."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "eight.yaml").write_text(SWEEP)
-    done = run("--sweep", folder / "eight.yaml", "--run-dir", folder / "run")
+    done = run("--sweep", folder / "eight.yaml", "--run-dir", folder / "run", *NO_PAGE)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
 
@@ -64,7 +65,7 @@ def point(m: int) -> str:
 def test_each_fault_costs_its_point_and_no_other(sweep: Path, tmp_path: Path) -> None:
     planted = {1: "crash", 2: "abort", 3: "exit", 4: "hang", 5: "kill", 6: "oom", 7: "sticky"}
     faults = ",".join(f"{fault}:{point(m)}" for m, fault in planted.items())
-    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", "--point-timeout", "10", faults=faults)
+    done = run("--sweep", sweep, "--run-dir", tmp_path / "run", "--point-timeout", "10", *NO_PAGE, faults=faults)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     rows = by_size(tmp_path / "run")
     assert {m: row.status for m, row in rows.items()} == {
@@ -99,7 +100,7 @@ def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep
     before = by_size(run_dir)
     assert before[4].status == "error"
     assert json.loads((run_dir / "environment.json").read_text())["interrupted"] is True
-    again = run("--resume", run_dir, "--retry-failed")
+    again = run("--resume", run_dir, "--retry-failed", *NO_PAGE)
     assert again.returncode == 0, again.stdout + again.stderr
     after = by_size(run_dir)
     assert set(after) == set(SIZES)
@@ -112,7 +113,7 @@ def test_resume_measures_only_what_has_no_row_and_repairs_a_torn_line(whole: Pat
     run_dir = shutil.copytree(whole, tmp_path / "run")
     lines = (run_dir / NAME).read_bytes().splitlines(keepends=True)
     (run_dir / NAME).write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])
-    done = run("--resume", run_dir)
+    done = run("--resume", run_dir, *NO_PAGE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the last line was torn" in done.stdout
     after = (run_dir / NAME).read_bytes().splitlines(keepends=True)
@@ -278,7 +279,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do_and_loses_no_row(sweep: Path, 
     assert "Traceback" not in output
     whole = [line for line in (run_dir / NAME).read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     assert whole
-    again = run("--resume", run_dir)
+    again = run("--resume", run_dir, *NO_PAGE)
     assert again.returncode == 0, again.stdout + again.stderr
     assert (run_dir / NAME).read_bytes().startswith(b"".join(whole))
     assert set(by_size(run_dir)) == set(SIZES)

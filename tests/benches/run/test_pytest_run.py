@@ -114,7 +114,7 @@ def test_mistakes_in_a_sweep_are_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_run_directory_is_not_overwritten(sweep: Path, tmp_path: Path) -> None:
-    arguments = ("benches/", "-m", "elementwise", "--sweep", sweep, "--run-dir", tmp_path / "run")
+    arguments = ("benches/", "-m", "elementwise", "--sweep", sweep, "--run-dir", tmp_path / "run", "-p", "no:reports.pytest_plugin")
     assert run(*arguments).returncode == 0
     before = (tmp_path / "run" / "rows.jsonl").read_bytes()
     again = run(*arguments)

@@ -160,12 +160,31 @@ sweeps:
 """
 
 
+@pytest.mark.parametrize(
+    ("p", "described", "reason"),
+    [
+        (P, False, "no file of configs/gpus describes an unknown board"),
+        (OP.point("triton", "bf16", {"m": 128, "n": 129, "k": 131}, {"kernel": "tma"}), True, "bulk copies need rows"),
+    ],
+)
+def test_a_point_that_cannot_be_tuned_is_named_with_the_reason(
+    p: Point, described: bool, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = SimulatedDevice()
+    if not described:
+        monkeypatch.setattr(SimulatedDevice, "describe", lambda self: {"device_name": "an unknown board"})
+        monkeypatch.setattr(tuning, "refuse", lambda point, device: None)
+        device.gpu = None  # type: ignore[assignment]
+    assert tuning.tune(p, device, 1, lambda *_: pytest.fail("nothing is compiled")) is None
+    assert f"tuning {p.id}: no config is timed: {reason}" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_that_tunes_and_one_that_uses_it(tmp_path: Path) -> None:
     """With the compiler, whose code `inspect` judges; then the same file with another GPU's choice."""
     sweep, tuned = tmp_path / "small.yaml", tmp_path / "tuned.json"
     sweep.write_text(SWEEP, encoding="utf-8")
-    options = ("benches/", "--sweep", sweep, "--no-inspect", "-q")
+    options = ("benches/", "--sweep", sweep, "--no-inspect", "-q", "-p", "no:reports.pytest_plugin")
     done = run(*options, "--run-dir", tmp_path / "a", "--tune", tuned)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"tuned: {tuned} has choices for 1 of the run's 1 cases of Triton's matmul" in done.stdout

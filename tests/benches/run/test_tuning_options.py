@@ -76,4 +76,7 @@ def test_the_last_line_counts_cases(tmp_path: Path) -> None:
     path, square = tmp_path / "tuned.json", {"m": 64, "n": 64, "k": 64}
     write_tuned(path, EMPTY)
     points = [OP.point(impl, "bf16", square, {"data": data}) for impl in ("torch", "triton") for data in ("normal", "zeros")]
-    assert ended(path, points) == f"tuned: {path} has choices for 0 of the run's 1 cases of Triton's matmul"
+    assert (
+        ended(path, points)
+        == f"tuned: {path} has choices for 0 of the run's 1 cases of Triton's matmul; worker.log has the reasons for the others"
+    )

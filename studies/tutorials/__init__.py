@@ -1,0 +1,1 @@
+"""The matmul kernels of Triton's own tutorials beside this suite's."""

@@ -1,0 +1,260 @@
+"""`python -m reports survey RUN`: what it prints, its exit codes and its JSON, on surveys written as `--gpus` writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benches.run.survey_file import SurveyFile, read_survey, write_survey
+from kernels.guard import ROOT
+from reports.__main__ import main
+from reports.survey.families import ALL, MEMORY
+from reports.survey.judge import judge
+from reports.survey.survey_files import to_json
+from reports.survey.survey_run import SurveyRun
+from reports.survey.survey_text import survey_text
+from reports.survey.survey_verdict import SurveyVerdict, judge_survey
+from reports.survey.thresholds import load_thresholds
+from reports.survey.words import whereof
+from studies.fleets.simulate import EVERYTHING, World, simulate
+from tests.reports.surveys import Planted, make_survey, uuid_of
+
+SLOW = {3: Planted({ALL: 1.2}, {"pcie_width": 8})}
+SCREEN = 45  # lines of a terminal
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_survey(tmp_path_factory.mktemp("survey") / "run", planted=SLOW)
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = main(["survey", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, out.replace("\u00a0", " "), err
+
+
+def test_the_answer_comes_first(eight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, eight)
+    lines = out.splitlines()
+    assert (code, err) == (1, "")
+    assert lines[0].startswith("SIMULATED")
+    assert re.fullmatch(r"1 of 8 GPUs is slow: node-000 GPU 3, (19|20|21)\.\d% slower overall\.", lines[1])
+    assert re.fullmatch(r"slow +node-000 GPU 3 (19|20|21)\.\d% slower overall", lines[3].strip())
+    assert lines[4].strip() == uuid_of(3)
+    assert "PCIe x8 instead of x16" in out
+    assert [line.split()[0] for line in lines[-4:]] == ["all", "memory", "tensor", "launch"]
+
+
+def edited(run: Path, **fields: Any) -> None:
+    write_survey(run, SurveyFile(**{**read_survey(run).model_dump(), **fields}))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "planted", "lost", "fields", "code", "said"),
+    [
+        (5, {}, (), {}, 0, "No slow GPU among 5 GPUs: one that is"),
+        (3, {}, (), {}, 0, "No slow GPU among 3 GPUs: so few that one which is slow may not be found."),
+        (5, {}, (2,), {}, 3, "1 of 5 GPUs could not be judged: lost: CUDA error: GPU is lost"),
+        (5, {}, (), {"finished_utc": None}, 3, "the survey is not finished"),
+        (5, {}, (), {"interrupted": True}, 3, "the survey was interrupted"),
+        (5, SLOW, (), {"finished_utc": None}, 1, "the survey is not finished"),
+        (2, {}, (), {}, 3, "which of 2 GPUs is slow cannot be judged"),
+        (1, {}, (), {}, 3, "a GPU that is the only one of its kind cannot be judged"),
+        (6, {1: Planted(environment={"driver": "535.1"})}, (), {}, 3, "driver differs among GPUs of one model"),
+    ],
+)
+def test_exit_codes(
+    gpus: int,
+    planted: Mapping[int, Planted],
+    lost: tuple[int, ...],
+    fields: dict[str, Any],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = make_survey(tmp_path / "run", gpus, 3, planted, spread=0.001, lost=lost)
+    edited(run, **fields)
+    found, out, err = ran(capsys, run)
+    assert (found, err) == (code, "")
+    assert said in " ".join(out.split())
+    assert all(len(line.rstrip()) <= 80 for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (None, "", "no such directory"),
+        ("rows.jsonl", "", "a run, and a survey needs several GPUs that measured the same points: measure with --gpus all"),
+        ("notes.txt", "", "holds no survey.json: name the folder that `pytest benches/ --gpus all` or `python -m benches fleet` wrote"),
+        ("survey.json", "", "survey.json: "),
+        ("survey.json", "{", "survey.json: "),
+        ("survey.json", "[]", "survey.json: "),
+        ("survey.json", '{"schema_version": 9}', "of version 9, which a newer version of this suite wrote"),
+        ("survey.json", '{"device_kind": "cuda", "sweeps": [], "seed": 1, "started_utc": "", "gpus": []}', "names no GPU"),
+    ],
+)
+def test_what_is_not_a_survey_is_one_line(
+    name: str | None, text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    if name:
+        run.mkdir()
+        (run / name).write_text(text, encoding="utf-8")
+    code, out, err = ran(capsys, run)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_a_survey_without_rows_is_suspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 3, 2, lost=(0, 1, 2))
+    code, out, _ = ran(capsys, run)
+    assert code == 3
+    assert "No verdict: none of 3 GPUs could be compared with the others." in out
+
+
+def test_mistakes_in_options_are_one_line_each(eight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text("slower: 2%\naccused: 3\nwatched: 2\n", encoding="utf-8")
+    code, _, err = ran(capsys, eight, "--thresholds", tmp_path / "mine.yaml")
+    assert code == 2
+    assert err.splitlines() == [
+        f"{tmp_path}/mine.yaml:1: slower: '2%' is not a number (write it as 70e9, 0.5 or 1024)",
+        f"{tmp_path}/mine.yaml:3: watched: 2 must be larger than accused, 3",
+    ]
+    assert ran(capsys, eight, "--json", tmp_path / "none" / "x.json")[::2] == (2, f"error: {tmp_path}/none: no such directory\n")
+    assert ran(capsys, eight, "--inventory", tmp_path / "none.csv")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("slower: 0.02\n", "1: accused: missing"),
+        ("slower: 0.02\naccused: 0.1\nwatched: 1\nfamilies: {memry: 0.1}\n", "4: families.memry: unknown family (did you mean memory?)"),
+        ("slower: 0.02\naccused: 0.1\nwatched: 1\nfamilies: 3\n", "4: families: needs a mapping of families, not '3'"),
+        ("slower: 0.02\naccused: 0\nwatched: 1\n", "2: accused: '0' is too small: at least 0.001"),
+        ("slowr: 0.02\n", "1: slowr: unknown key in a thresholds file of surveys (did you mean slower?)"),
+    ],
+)
+def test_a_mistake_in_thresholds_names_its_line(
+    text: str, said: str, eight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    code, _, err = ran(capsys, eight, "--thresholds", tmp_path / "mine.yaml")
+    assert code == 2
+    assert f"{tmp_path}/mine.yaml:{said}" in err.splitlines()
+
+
+def test_places_from_the_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 24, 6, {3: Planted({ALL: 1.2}), 12: Planted({ALL: 1.3})}, hosts_of=4)
+    racks = "\n".join(f"node-{host:03d},,R{'1' if host in (0, 3) else '2'},{host}" for host in range(6))
+    (tmp_path / "hosts.csv").write_text(f"host,gpu,rack,slot\n{racks}\n", encoding="utf-8")
+    code, out, _ = ran(capsys, run, "--inventory", tmp_path / "hosts.csv")
+    assert code == 1
+    assert f"rack R1, slot 3; {uuid_of(12)}" in out
+    assert "All 2 are in rack R1." in out
+
+
+def test_a_history_knows_who_was_slow_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = tmp_path / "history"
+    for night, planted in (("25", SLOW), ("26", {}), ("27", SLOW)):
+        make_survey(tmp_path / night, 8, 3, planted, started=f"2026-11-{night}T02:00:00+00:00", spread=0.001)
+    assert "earlier" not in ran(capsys, tmp_path / "25", "--history", history)[1]
+    for _ in range(2):  # a survey that is added again counts once
+        ran(capsys, tmp_path / "26", "--history", history)
+    (history / "surveys" / "20200101T000000Z-bad.parquet").write_text("no", encoding="utf-8")
+    code, out, _ = ran(capsys, tmp_path / "27", "--history", history)
+    assert code == 1
+    assert f"{uuid_of(3)}; slow before as well (1 of 2 earlier surveys)" in " ".join(out.split())
+    assert "20200101T000000Z-bad.parquet: left out: damaged" in "".join(line.strip() for line in out.splitlines())
+    assert len(list((history / "surveys").iterdir())) == 4
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | set().union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+def test_the_json_holds_what_the_docs_describe(eight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "verdict.json"
+    assert ran(capsys, eight, "--json", path, "--history", tmp_path / "history")[0] == 1
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (found["version"], found["exit_code"], found["simulated"]) == (1, 1, True)
+    by_uuid = {gpu["gpu"]: gpu for gpu in found["gpus"]}
+    slow = by_uuid[uuid_of(3)]
+    assert (slow["state"], slow["slow_in"], slow["host"], slow["index"]) == ("slow", "overall", "node-000", 3)
+    assert slow["differs"] == ["PCIe x8 instead of x16"]
+    assert slow["slower_low"] < slow["slower"] < slow["slower_high"]
+    assert [gpu["state"] for gpu in found["gpus"]].count("fine") == 7
+    assert [family["family"] for family in found["groups"][0]["families"]] == ["all", "memory", "tensor cores", "launch"]
+    described = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    data = {"memory", "tensor cores", "launch", "other"}  # families are keys too
+    missing = {name for name in keys_of(found) - data if f"`{name}`" not in described and f"].{name}`" not in described}
+    assert not missing, "docs/fleet.md, JSON: describe these fields"
+
+
+def test_a_json_that_cannot_be_written_leaves_the_verdict(tmp_path: Path, eight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    code, out, err = ran(capsys, eight, "--json", tmp_path / "folder")
+    assert (code, "1 of 8 GPUs is slow" in out) == (1, True)
+    assert f"{tmp_path}/folder was not written" in err
+
+
+@pytest.mark.parametrize(
+    ("families", "tested", "said"),
+    [
+        ((), ("memory", "launch"), "overall"),
+        (("memory", "launch"), ("memory", "launch"), "overall"),
+        (("memory",), ("memory", "launch"), "in memory"),
+        (("memory", "launch"), ("memory", "tensor cores", "launch"), "in memory and launch"),
+        ((), ("memory",), "in memory"),
+        (("memory",), ("memory",), "in memory"),
+    ],
+)
+def test_what_a_gpu_is_slow_in(families: tuple[str, ...], tested: tuple[str, ...], said: str) -> None:
+    assert whereof(families, tested) == said
+
+
+def in_memory(gpus: int, slow: Mapping[int, tuple[str, float]], name: str = "host") -> SurveyVerdict:
+    """A verdict on a simulated fleet without files."""
+    rows = simulate(World(gpus=gpus, spread=0.005), 7).slowed(slow).rows()
+    uuids = list(rows["gpu"].cat.categories)
+    boards = pd.DataFrame(
+        {"gpu": uuids, "host": [f"{name}{i // 8:03d}" for i in range(gpus)], "index": np.arange(gpus) % 8, "model": "B200"}
+    )
+    about: dict[str, Any] = {"device_kind": "cuda", "sweeps": ["x"], "seed": 1, "started_utc": "2026-11-27T02:00:00+00:00", "gpus": []}
+    judged = judge(rows, load_thresholds(), boards)
+    run = SurveyRun(Path("run"), SurveyFile(**about, finished_utc="2026-11-27T03:00:00+00:00"), rows, boards)
+    return SurveyVerdict(run, judged, {gpu: [f"difference {i} of this GPU" for i in range(9)] for gpu in judged.accused["gpu"]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", [1, 2, 150])
+def test_a_thousand_gpus_are_a_screen_of_80_columns(slow: int) -> None:
+    verdict = in_memory(1024, {5 * i: ((EVERYTHING, MEMORY)[i % 2], 0.06) for i in range(slow)})
+    text = survey_text(verdict)
+    assert len(text.splitlines()) <= SCREEN
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{slow:,} of 1,024 GPUs" in text
+    assert len(json.loads(to_json(verdict))["gpus"]) == 1024
+
+
+def test_names_cannot_command_the_terminal() -> None:
+    text = survey_text(in_memory(9, {2: (EVERYTHING, 0.5)}, "[red]\x1b]0;x\x07host"))
+    assert "[red]" in text
+    assert "\x1b" not in text
+
+
+def test_the_readers_entry_takes_the_same_survey(eight: Path) -> None:
+    verdict = judge_survey(eight)
+    assert survey_text(verdict).startswith("SIMULATED")
+    assert "\x1b" in survey_text(verdict, colour=True)
