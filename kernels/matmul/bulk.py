@@ -18,8 +18,9 @@ from kernels.matmul.configs import GROUP_M, Config, bulk_configs
 from kernels.matmul.data import make_inputs
 from kernels.matmul.recipe import IMPRECISE_PRODUCTS, recipe_of
 from kernels.matmul.spec import BULK_BYTES, BULK_FROM, BULK_KERNELS, OP, folded
-from kernels.op import Inputs, Kernel, Point
+from kernels.op import Inputs, Kernel, Point, Unsupported
 from kernels.precisions import PRECISIONS
+from kernels.support import Platform
 
 Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its blocks, its arguments, its constants
 
@@ -27,6 +28,8 @@ Call = tuple[Any, int, dict[str, Any], dict[str, Any]]  # a jitted function, its
 def build(point: Point, inputs: Inputs) -> Kernel:
     """The product into `inputs.out`, with the config that is chosen for the point; the shapes are those of the tensors."""
     config, origin = choice_of(point, sm_count_of(inputs.out), platform_of(inputs.out))
+    if why := not_compiled(config, platform_of(inputs.out)):
+        raise Unsupported(why)
     # The interpreter writes fp32, and torch rounds: as for the pointer kernel.
     target = torch.empty(inputs.out.shape, device=inputs.out.device) if INTERPRETED else inputs.out
     kernel, blocks, arguments, constants = call(point, inputs, target, config)
@@ -40,6 +43,14 @@ def build(point: Point, inputs: Inputs) -> Kernel:
         return inputs.out.copy_(target) if INTERPRETED else inputs.out
 
     return Kernel(run, str(config), config_origin=origin, compiled=compiled)
+
+
+def not_compiled(config: Config, platform: Platform) -> str:
+    """Why this Triton cannot compile a config for a GPU; empty where it can, which `inspect` shows."""
+    older = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7)
+    if older and config.kernel == "warp_specialized" and platform.capability[0] == 10:
+        return f"Triton {triton.__version__} cannot compile kernel warp_specialized for compute capability 10.0: Triton 3.7 can"
+    return ""
 
 
 def scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
@@ -134,4 +145,5 @@ def describe_point(point: Point, config: Config, variant: str) -> Compilation:
     inputs = make_inputs(point, "meta", None)
     kernel, _, arguments, constants = call(point, inputs, inputs.out, config)
     described = describe(kernel, arguments, constants, OP.name, point.precision, variant, str(config), config.warps, config.stages, "dot")
-    return replace(described, since=BULK_FROM, options=config.compile_options)
+    problem = not_compiled(config, platform_of(inputs.out))
+    return replace(described, since=BULK_FROM, options=config.compile_options, problem=problem)

@@ -124,9 +124,10 @@ BLACKWELL_NARROW = {size: (Config(128, 64, 128 // size, 4, 3 if size == 4 else 4
 # does not once it may use all that there are. By major compute capability; no config is stinted on Hopper.
 MOST_REGISTERS = 255
 STINTED = {
-    8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4"),
-    10: ("64x128x16 w8 s3", "64x32x16 w4 s4", "tma 128x128x32 w8 s4", "tma 64x64x32 w4 s4"),
+    8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4", "64x128x16 w8 s3"),
+    10: ("64x128x16 w8 s3", "64x64x16 w4 s3", "64x32x16 w4 s4", "tma 128x128x32 w8 s4", "tma 64x64x32 w4 s4"),
 }
+SPILLING = {8: ("128x256x32 w8 s4",)}  # with all registers, under Triton 3.6: tf32, whose tiles lie in registers before Hopper
 HOPPER = (9, 0)
 # Bytes of shared memory that a block can have, by compute capability: CUDA C++ Programming Guide, table of technical specifications. Others
 # are taken to have as much as Hopper.
@@ -135,9 +136,9 @@ MOST_SHARED_BYTES = 232_448
 
 
 def fitting(found: tuple[Config, ...], precision: str, capability: tuple[int, int]) -> tuple[Config, ...]:
-    """Those of the configs whose stages fit into a block's shared memory, at least the last; with registers where ptxas stints them."""
+    """The configs that fit into a block's shared memory and registers, at least the last; with registers where ptxas stints them."""
     size, limit = PRECISIONS[precision].bytes, SHARED_BYTES.get(capability, MOST_SHARED_BYTES)
-    fit = [c for c in found if stages_bytes(c, size, capability) <= limit] or found[-1:]
+    fit = [c for c in found if stages_bytes(c, size, capability) <= limit and str(c) not in SPILLING.get(capability[0], ())] or found[-1:]
     stinted = STINTED.get(capability[0], ())
     return tuple(replace(c, registers=MOST_REGISTERS) if str(c) in stinted else c for c in fit)
 

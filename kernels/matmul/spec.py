@@ -275,8 +275,8 @@ def triton_left_behind(point: Point) -> int:
     m, n, k = (point.dims[d] for d in "mnk")
     batch = math.prod(leading_shape(point.dims))
     columns = n * (batch if point.options["rhs"] == "batched" else 1)
-    a, b = point.options["layout"]
-    return PRECISIONS[point.precision].bytes * k * (batch * m * (a == "t") + columns * (b == "n"))
+    layout = point.options["layout"]
+    return PRECISIONS[point.precision].bytes * k * (batch * m * (layout[0] == "t") + columns * (layout[1] == "n"))
 
 
 OP = Op.define(

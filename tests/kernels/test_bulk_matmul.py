@@ -98,6 +98,36 @@ def test_block_scales_with_every_config(config: Config) -> None:
     assert is_right(p, config) == str(config)
 
 
+@pytest.mark.parametrize(
+    ("version", "kernel", "capability", "lacks"),
+    [
+        ("3.6.0", "warp_specialized", (10, 0), True),
+        ("3.7.1", "warp_specialized", (10, 0), False),
+        ("3.10.0+git", "warp_specialized", (10, 0), False),
+        ("3.6.0", "warp_specialized", (9, 0), False),
+        ("3.6.0", "tma", (10, 0), False),
+    ],
+)
+def test_what_an_older_triton_cannot_compile(
+    version: str, kernel: str, capability: tuple[int, int], lacks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk.triton, "__version__", version)
+    why = bulk.not_compiled(bulk_configs(kernel, "bf16")[-1], Platform("cuda", capability))
+    assert why.startswith(f"Triton {version} cannot compile kernel warp_specialized") is lacks
+    assert bool(why) is lacks
+
+
+NARROW = bulk_configs("warp_specialized", "fp8_e4m3", True, (10, 0), addresses=True)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "scaling"), [(208, "block"), (131, "tensor")])
+def test_the_narrow_tile_of_blackwell(n: int, scaling: str) -> None:
+    """Two of its tiles share a block of B's scales; a result that is stored through pointers."""
+    p = point("warp_specialized", "fp8_e4m3", {"m": 129, "n": n, "k": 272}, layout="nt", scaling=scaling)
+    assert is_right(p, NARROW) == "warp_specialized 128x64x128 w4 s4"
+
+
 @pytest.mark.parametrize("kernel", BULK_KERNELS)
 def test_what_is_checked_on_a_cpu_is_supported_and_small(kernel: str) -> None:
     """The interpreter runs a small shape of each point: one that this kernel takes as well."""

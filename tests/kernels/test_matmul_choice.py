@@ -184,9 +184,10 @@ def test_operands_are_copied_along_k_where_each_tile_would_turn_them(
     [
         ((9, 0), "bf16", ["128x256x64 w8 s4", "128x128x64 w4 s3", "128x128x64 w8 s4", "64x64x64 w4 s4", "64x32x128 w4 s4"]),
         ((8, 0), "bf16", ["128x256x64 w8 s4", "128x128x64 w4 s3", "128x128x64 w8 s4 r255", "64x64x64 w4 s4", "64x32x128 w4 s4 r255"]),
+        ((8, 0), "tf32", ["128x128x32 w8 s4", "64x64x32 w4 s4", "64x32x64 w4 s4 r255"]),
         ((8, 9), "bf16", ["128x128x64 w4 s3", "128x128x64 w8 s4 r255", "64x64x64 w4 s4", "64x32x128 w4 s4 r255"]),  # 99 KiB a block
         ((7, 5), "fp32", ["128x128x16 w8 s3", "64x128x16 w8 s3", "64x64x16 w4 s3", "64x32x16 w4 s4"]),
-        ((10, 0), "fp32", ["128x128x16 w8 s3", "64x128x16 w8 s3 r255", "64x64x16 w4 s3", "64x32x16 w4 s4 r255"]),
+        ((10, 0), "fp32", ["128x128x16 w8 s3", "64x128x16 w8 s3 r255", "64x64x16 w4 s3 r255", "64x32x16 w4 s4 r255"]),
     ],
 )
 def test_configs_fit_the_gpu(capability: tuple[int, int], precision: str, expected: list[str]) -> None:
