@@ -49,7 +49,7 @@ def judged(fleet: Fleet) -> tuple[pd.DataFrame, Mapping[str, Tested]]:
 
 def health(world: World, seed: int) -> Health:
     gpus, tested = judged(simulate(world, seed))
-    return Health(int((gpus["state"] == SLOW).sum()), int((gpus["state"] == WATCH).sum()), _printed(tested, EVERYTHING))
+    return Health(int((gpus["state"] == SLOW).sum()), int((gpus["state"] == WATCH).sum()), printed(tested, EVERYTHING))
 
 
 def found(world: World, seed: int, kinds: Sequence[str], each: int, by: float | None) -> list[Found]:
@@ -58,23 +58,23 @@ def found(world: World, seed: int, kinds: Sequence[str], each: int, by: float | 
     sizes = dict.fromkeys(kinds, by)
     if by is None:
         _, before = judged(fleet)
-        sizes = {kind: _printed(before, kind) for kind in kinds}
+        sizes = {kind: printed(before, kind) for kind in kinds}
     chosen = np.random.default_rng(STRANGE + seed).choice(world.gpus, each * len(kinds), replace=False).reshape(len(kinds), each)
     slowness = {int(gpu): (kind, float(sizes[kind] or 0)) for kind, some in zip(kinds, chosen, strict=True) for gpu in some}
     gpus, _ = judged(fleet.slowed(slowness))
     slow = gpus["state"] == SLOW
     accused = int(slow.sum() - slow.iloc[list(slowness)].sum())
-    return [_score(kind, gpus.iloc[some], float(sizes[kind] or 0), accused) for kind, some in zip(kinds, chosen, strict=True)]
+    return [score(kind, gpus.iloc[some], float(sizes[kind] or 0), accused) for kind, some in zip(kinds, chosen, strict=True)]
 
 
-def _score(kind: str, gpus: pd.DataFrame, by: float, accused: int) -> Found:
+def score(kind: str, gpus: pd.DataFrame, by: float, accused: int) -> Found:
     slow = gpus[gpus["state"] == SLOW]
     one_family = [len(names) == 1 for names in slow["families"]]
     named = [not one for one in one_family] if kind == EVERYTHING else [names == (kind,) for names in slow["families"]]
     return Found(kind, len(gpus), len(slow), sum(named), by, accused)
 
 
-def _printed(tested: Mapping[str, Tested], kind: str) -> float:
+def printed(tested: Mapping[str, Tested], kind: str) -> float:
     """The slowness that the verdict says is found in 95% of cases."""
     return float(np.expm1(tested[ALL if kind == EVERYTHING else kind].detectable))
 
