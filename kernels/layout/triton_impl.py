@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.compilation import ALIGNMENT, Compilation, describe, platform_of
+from kernels.compilation import ALIGNMENT, Compilation, Expectation, describe, platform_of
 from kernels.layout.data import make_inputs
 from kernels.layout.spec import OP, sizes
 from kernels.layout.strided import FUNCTIONS
@@ -145,6 +145,7 @@ def compilation(precision: str, name: str, dims: dict[str, int], prefix: str = "
     config = choose(source, platform_of(source))
     arguments, settings = call(source, target, config)
     wide = not prefix and name != "column_copy"  # whose elements lie a row apart
-    variant, expects = prefix + name, "wide" if wide else "any"
+    expects: Expectation = "wide" if wide else "any"
+    variant = prefix + name
     described = describe(copy_kernel, arguments, settings, OP.name, precision, variant, str(config), config.warps, 1, expects)
     return replace(described, options=config.compile_options)

@@ -27,7 +27,7 @@ def stand_in(capability: tuple[int, int], sm_count: int) -> None:
     """Makes Triton and PyTorch of this process answer as if the GPU were there."""
     triton.runtime.driver.set_active(Driver(capability))
     torch.cuda.get_device_capability = lambda device=None: capability
-    torch.cuda.get_device_properties = lambda device=None: SimpleNamespace(multi_processor_count=sm_count)
+    torch.cuda.get_device_properties = lambda device=None: SimpleNamespace(multi_processor_count=sm_count)  # type: ignore
 
 
 def definitions(source: str) -> str:

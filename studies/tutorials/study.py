@@ -70,11 +70,13 @@ def short(config: str) -> str:
 
 def own(gpu: Gpu) -> list[Compilation]:
     """This suite's kernels at the same size, with the largest tile of each."""
+    on = gpu.compute_capability
     with compiling_for(gpu):
-        found = [triton_impl.compilation(PRECISION, configs(PRECISION, gpu.chip)[0], triton_impl.ALIGNED, "nt", "nt")]
-        if gpu.compute_capability >= (9, 0):
+        found = [triton_impl.compilation(PRECISION, configs(PRECISION, capability=on)[0], triton_impl.ALIGNED, "nt", "nt")]
+        if on >= (9, 0):
             for kernel in ("tma", "warp_specialized"):
-                found.append(bulk.compilation(PRECISION, bulk_configs(kernel, PRECISION, gpu.chip)[0], bulk.ALIGNED, "nt", "nt"))
+                config = bulk_configs(kernel, PRECISION, capability=on)[0]
+                found.append(bulk.compilation(PRECISION, config, bulk.ALIGNED, "nt", "nt"))
     return [replace(one, impl="this suite") for one in found]
 
 
