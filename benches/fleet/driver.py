@@ -1,4 +1,4 @@
-"""The driver of a fleet: gives points to stations, takes their rows, and decides what is lost. It knows nothing of Ray."""
+"""The driver of a fleet: gives points to agents, takes their rows, and decides what is lost. It knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from benches.fleet.books import Book
 from benches.fleet.fleet_file import LeftOut
 from benches.fleet.groups import groups
 from benches.fleet.messages import Batch, Ending, Opened, Refused, Sent, Slot
+from benches.fleet.run_writers import RunWriter
 from benches.fleet.schedule import Schedule
 from benches.row import DEVICE_LOST, FAILED
 from benches.run.interrupts import deferred_interrupt
@@ -22,38 +22,38 @@ from kernels.op import Point
 
 COMMIT_S = 0.1  # rows are gathered for so long, then brought to the disk
 GROUP_S = 60.0  # after the first GPU is open, to decide which are alike
-ENDING_S = CLOSING_S + 30.0  # for a station to end in the middle of a point
-RESTARTS = 1  # of a station whose process ended although its machine is there
+ENDING_S = CLOSING_S + 30.0  # for an agent to end in the middle of a point
+RESTARTS = 1  # of an agent whose process ended although its machine is there
 
 
-class StationLost(Exception):
-    """A station does not answer any more; the message says why."""
+class AgentLost(Exception):
+    """An agent does not answer any more; the message says why."""
 
 
 class HeadLost(Exception):
     """The cluster does not answer any more; the message says why."""
 
 
-class Stations(Protocol):
-    """The processes of a fleet, one a GPU, of which calls come back later. A slot's number names its station."""
+class Agents(Protocol):
+    """The processes of a fleet, one a GPU, of which calls come back later. A slot's number names its agent."""
 
     def open(self, number: int, slot: Slot) -> Any:
-        """Starts a station. The call gives Opened or Refused."""
+        """Starts an agent. The call gives Opened or Refused."""
 
     def exchange(self, number: int, points: Sequence[Point]) -> Any:
-        """Gives points to a station. The call gives a Batch as soon as there is a row, or empty after a while."""
+        """Gives points to an agent. The call gives a Batch as soon as there is a row, or empty after a while."""
 
     def finish(self, number: int, interrupted: bool, delete: bool) -> Any:
-        """Ends a station. The call gives its Ending. delete: the rows that its machine holds."""
+        """Ends an agent. The call gives its Ending. delete: the rows that its machine holds."""
 
     def kill(self, number: int) -> None:
-        """Ends the process of a station, whatever it does."""
+        """Ends the process of an agent, whatever it does."""
 
     def wait(self, calls: Sequence[Any], timeout_s: float) -> list[Any]:
         """Returns the calls that came back, once all have or after `timeout_s`. Raises HeadLost."""
 
     def result(self, call: Any) -> Any:
-        """Returns what a call gave. Raises StationLost."""
+        """Returns what a call gave. Raises AgentLost."""
 
     def is_up(self, slot: Slot) -> bool:
         """Whether the machine of a slot is still part of the cluster."""
@@ -67,7 +67,7 @@ class Place:
     restarts: int = 0
     gpu: SurveyGpu | None = None  # as far as it is known
     opened: Opened | None = None
-    heard_s: float = field(default_factory=time.monotonic)  # when a row came last, or points were given to an idle station
+    heard_s: float = field(default_factory=time.monotonic)  # when a row came last, or points were given to an idle agent
 
 
 @dataclass
@@ -95,21 +95,21 @@ class Progress:
 
 
 class Driver:
-    """Runs a schedule on stations and keeps the books. show: is called with the progress several times a second."""
+    """Runs a schedule on agents and keeps the run_writers. show: is called with the progress several times a second."""
 
     def __init__(
         self,
-        stations: Stations,
+        agents: Agents,
         slots: Sequence[Slot],
         points: Mapping[str, Point],
         schedule: Schedule,
-        book: Book,
+        writer: RunWriter,
         shared: bool,
         silent_s: float,
         show: Callable[[Progress], None] = lambda progress: None,
     ):
-        """silent_s: a station that measures is lost when it brings no row for so long."""
-        self._stations, self._points, self._schedule, self._book = stations, points, schedule, book
+        """silent_s: an agent that measures is lost when it brings no row for so long."""
+        self._agents, self._points, self._schedule, self._writer = agents, points, schedule, writer
         self._shared, self._silent_s, self._show = shared, silent_s, show
         self._places = {number: Place(slot) for number, slot in enumerate(slots)}
         self._calls: dict[Any, tuple[int, str]] = {}
@@ -126,7 +126,7 @@ class Driver:
     def run(self) -> None:
         """Measures until nothing is left that a GPU could do. Raises JournalError, HeadLost and KeyboardInterrupt; `stop` then ends it."""
         for number, place in self._places.items():
-            self._call(self._stations.open(number, place.slot), number, "open")
+            self._call(self._agents.open(number, place.slot), number, "open")
         while self._calls:
             self._step(COMMIT_S)
             self._decide()
@@ -135,7 +135,7 @@ class Driver:
                 self._top_up(number)
 
     def stop(self) -> None:
-        """Ends every station in the middle of its point, and commits what they have. Raises JournalError and HeadLost."""
+        """Ends every agent in the middle of its point, and commits what they have. Raises JournalError and HeadLost."""
         for number in list(self._joined - self._ending):
             self._end(number, interrupted=True)
         deadline = time.monotonic() + ENDING_S
@@ -147,10 +147,10 @@ class Driver:
 
     def _step(self, timeout_s: float) -> None:
         """Waits, and commits the rows that came together."""
-        ended = self._stations.wait(list(self._calls), timeout_s)
+        ended = self._agents.wait(list(self._calls), timeout_s)
         with deferred_interrupt():
             self._take(ended)
-        self._book.tick()
+        self._writer.tick()
         self._count()
 
     def _take(self, ended: Sequence[Any]) -> None:
@@ -160,16 +160,16 @@ class Driver:
         for call in ended:
             number, _ = self._calls.pop(call)
             try:
-                result = self._stations.result(call)
-            except StationLost as e:
+                result = self._agents.result(call)
+            except AgentLost as e:
                 result = e
             results.append((number, result))
             if isinstance(result, Batch | Ending):
                 rows += self._accepted(number, result.rows)
         if rows:
-            self._book.commit(rows)
+            self._writer.commit(rows)
         for number, result in results:
-            if isinstance(result, StationLost):
+            if isinstance(result, AgentLost):
                 self._lose(number, str(result))
             elif isinstance(result, Opened | Refused):
                 self._opened(number, result)
@@ -197,7 +197,7 @@ class Driver:
         if isinstance(result, Refused):
             place.gpu = result.gpu or place.gpu
             if place.gpu is not None:
-                self._book.lost(place.gpu, result.reason)
+                self._writer.lost(place.gpu, result.reason)
             self._leave_out(place.slot.host, place.gpu, result.reason)
             return
         self.notes += [f"{result.gpu.directory}: {note}" for note in result.notes]
@@ -223,22 +223,22 @@ class Driver:
     def _join(self, number: int) -> None:
         place = self._places[number]
         assert place.opened is not None
-        refusal = self._book.opened(place.opened)
+        refusal = self._writer.opened(place.opened)
         if refusal is not None:
             if not self._shared:
-                self._book.lost(place.opened.gpu, refusal)
+                self._writer.lost(place.opened.gpu, refusal)
             self._leave_out(place.slot.host, place.opened.gpu, refusal)
-            self._call(self._stations.finish(number, True, False), number, "finish")
+            self._call(self._agents.finish(number, True, False), number, "finish")
             return
         self._joined.add(number)
         place.heard_s = time.monotonic()
-        self._schedule.join(number, self._book.journal(place.opened.gpu), place.opened.held)
+        self._schedule.join(number, self._writer.journal(place.opened.gpu), place.opened.held)
 
     def _leave_out(self, host: str, gpu: SurveyGpu | None, reason: str) -> None:
         self.left_out.append(LeftOut(host=gpu.host if gpu else host, uuid=gpu.uuid if gpu else None, reason=reason))
 
     def _top_up(self, number: int) -> None:
-        """Gives a station points, asks it for rows, or ends it where nothing is left for it."""
+        """Gives an agent points, asks it for rows, or ends it where nothing is left for it."""
         if number in self._ending or any(of == number for of, _ in self._calls.values()):
             return
         busy = self._schedule.busy(number)
@@ -246,24 +246,24 @@ class Driver:
         if given or busy:
             if not busy:
                 self._places[number].heard_s = time.monotonic()
-            self._call(self._stations.exchange(number, [self._points[name] for name in given]), number, "exchange")
+            self._call(self._agents.exchange(number, [self._points[name] for name in given]), number, "exchange")
         elif self._schedule.finished(number):
             self._end(number, interrupted=False)
 
     def _end(self, number: int, interrupted: bool) -> None:
         self._ending.add(number)
-        self._call(self._stations.finish(number, interrupted, not interrupted), number, "finish")
+        self._call(self._agents.finish(number, interrupted, not interrupted), number, "finish")
 
     def _ended(self, number: int, ending: Ending) -> None:
         place = self._places[number]
         if number in self._joined and place.opened is not None:
-            missing = self._schedule.missing(self._book.journal(place.opened.gpu))
-            self._book.ended(place.opened.gpu, ending, interrupted=bool(missing))
+            missing = self._schedule.missing(self._writer.journal(place.opened.gpu))
+            self._writer.ended(place.opened.gpu, ending, interrupted=bool(missing))
             self._schedule.leave(number)
             self._joined.discard(number)
 
     def _watch(self) -> None:
-        """A station that measures and has brought nothing for too long is lost."""
+        """An agent that measures and has brought nothing for too long is lost."""
         now = time.monotonic()
         for number in list(self._joined - self._ending):
             silent = now - self._places[number].heard_s
@@ -271,7 +271,7 @@ class Driver:
                 self._lose(number, f"no row for {silent:.0f} s", process=False)
 
     def _lose(self, number: int, reason: str, process: bool = True) -> None:
-        """What a station was given goes to the others. process: its process ended, which is started once more where its machine is up."""
+        """What an agent was given goes to the others. process: its process ended, which is started once more where its machine is up."""
         place = self._places[number]
         self._calls = {call: (of, what) for call, (of, what) in self._calls.items() if of != number}
         self._schedule.leave(number)
@@ -280,25 +280,25 @@ class Driver:
             self._undecided.remove(number)
         if number in self._ending:  # its rows are safe: it was ending
             if place.opened is not None:
-                self._book.ended(
-                    place.opened.gpu, Ending([]), interrupted=bool(self._schedule.missing(self._book.journal(place.opened.gpu)))
+                self._writer.ended(
+                    place.opened.gpu, Ending([]), interrupted=bool(self._schedule.missing(self._writer.journal(place.opened.gpu)))
                 )
             return
-        self._stations.kill(number)
-        if process and place.restarts < RESTARTS and self._stations.is_up(place.slot):
+        self._agents.kill(number)
+        if process and place.restarts < RESTARTS and self._agents.is_up(place.slot):
             again = max(self._places) + 1
             self._places[again] = Place(place.slot, place.restarts + 1, place.gpu)
             self.notes.append(f"{place.slot.host}: {reason}; started again")
-            self._call(self._stations.open(again, place.slot), again, "open")
+            self._call(self._agents.open(again, place.slot), again, "open")
             return
         if place.gpu is not None:
-            self._book.lost(place.gpu, reason)
+            self._writer.lost(place.gpu, reason)
         self._leave_out(place.slot.host, place.gpu, reason)
         self.progress.lost += 1
 
     def _count(self) -> None:
         progress = self.progress
-        journals = self._book.journals()
+        journals = self._writer.journals()
         progress.gpus = len(self._joined)
         progress.waiting = sum(what == "open" for _, what in self._calls.values())
         progress.done = sum(len(self._schedule.done.get(journal, ())) for journal in journals)
@@ -308,7 +308,7 @@ class Driver:
 
 
 def silent_limit_s(point_timeout_s: float, processes: int = 1) -> float:
-    """Returns how long a station may bring no row: a point that is given up, by a worker that opens its device first, and a minute."""
+    """Returns how long an agent may bring no row: a point that is given up, by a worker that opens its device first, and a minute."""
     return processes * point_timeout_s + OPENING_S + CLOSING_S + 60.0
 
 

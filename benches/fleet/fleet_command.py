@@ -21,11 +21,11 @@ from typing import Any
 from rich.console import Console
 
 from benches.devices.node_gpus import GpuChoiceError
-from benches.fleet.books import Book, SharedBook, SurveyBook
-from benches.fleet.driver import Driver, HeadLost, Stations, described, silent_limit_s
+from benches.fleet.driver import Agents, Driver, HeadLost, described, silent_limit_s
 from benches.fleet.fleet_file import FleetFile, read_fleet, write_fleet
 from benches.fleet.messages import Order, Slot
 from benches.fleet.ray_variables import LOCAL, set_variables
+from benches.fleet.run_writers import RunWriter, ShardWriter, SurveyWriter
 from benches.fleet.schedule import Schedule
 from benches.fleet.shipping import ship
 from benches.fleet.shown import Shown
@@ -72,7 +72,7 @@ class Plan:
         return self.file.mode == SHARD
 
     def order(self) -> Order:
-        """What stations are told. Raises Refusal."""
+        """What agents are told. Raises Refusal."""
         settings = settings_of(self.file.device_kind, self.file.settings, self.file.point_timeout_s)
         request = Request(
             resolved=self.sweep.resolved,
@@ -142,28 +142,28 @@ def run(given: argparse.Namespace) -> int:
         if find_spec("ray") is None:
             raise Refusal(f"error: {NEEDS}")
         set_variables(given.address)
-        from benches.fleet import ray_stations
+        from benches.fleet import ray_agents
 
         try:
-            ray_stations.connect(given.address)
+            ray_agents.connect(given.address)
         except Exception as e:  # Ray raises ConnectionError, RuntimeError and ValueError, each for much
             raise Refusal(f"error: --address {given.address}: {no_cluster(e)}") from None
         try:
-            slots = ray_stations.slots(plan.file.device_kind, given.max_gpus)
+            slots = ray_agents.slots(plan.file.device_kind, given.max_gpus)
             if not slots:
                 raise Refusal(
                     f"error: --address {given.address}: the cluster has no GPU: start Ray where GPUs are, or use --device simulated"
                 )
             order = plan.order()
-            stations = ray_stations.RayStations(given.address, order)
-            code = measured(plan, slots, order, stations, open_console())
-            if stations.head_lost:
-                ray_stations.end_without_head(code)
+            agents = ray_agents.RayAgents(given.address, order)
+            code = measured(plan, slots, order, agents, open_console())
+            if agents.head_lost:
+                ray_agents.end_without_head(code)
             return code
         except GpuChoiceError as e:
             raise Refusal(f"error: {e}") from None
         finally:
-            ray_stations.disconnect()
+            ray_agents.disconnect()
     except SweepError as e:
         return refuse(*e.problems)
     except Refusal as e:
@@ -245,18 +245,20 @@ def begun(given: argparse.Namespace) -> FleetFile:
     return before
 
 
-def measured(plan: Plan, slots: Sequence[Slot], order: Order, stations: Stations, console: Console, shown: Shown | None = None) -> int:
+def measured(plan: Plan, slots: Sequence[Slot], order: Order, agents: Agents, console: Console, shown: Shown | None = None) -> int:
     """Measures, writes the run and prints how it ended. Returns the exit code. Raises RunError. shown: the progress, if not as usual."""
     points = {point.id: point for point in plan.sweep.points}
-    book: Book = SharedBook(plan.dir, order.request) if plan.shared else SurveyBook(plan.dir, order.request, plan.file.device_kind)
+    writer: RunWriter = (
+        ShardWriter(plan.dir, order.request) if plan.shared else SurveyWriter(plan.dir, order.request, plan.file.device_kind)
+    )
     write_fleet(plan.dir, plan.file)
-    schedule = Schedule(plan.ordered(), plan.shared, book.done)
-    say(console, *(f"note: {note}" for note in book.notes))
+    schedule = Schedule(plan.ordered(), plan.shared, writer.done)
+    say(console, *(f"note: {note}" for note in writer.notes))
     say(console, f"{len(points):,} points, {len(slots)} {'GPU' if len(slots) == 1 else 'GPUs'}, run: {plan.dir}")
     cut: str | None = None
     with shown or Shown(console) as show:
         silent_s = silent_limit_s(plan.file.point_timeout_s)
-        driver = Driver(stations, slots, points, schedule, book, plan.shared, silent_s, show)
+        driver = Driver(agents, slots, points, schedule, writer, plan.shared, silent_s, show)
         try:
             driver.run()
         except (KeyboardInterrupt, HeadLost, JournalError) as e:
@@ -267,8 +269,8 @@ def measured(plan: Plan, slots: Sequence[Slot], order: Order, stations: Stations
                 except (KeyboardInterrupt, HeadLost, JournalError) as again:
                     cut = str(again) or cut
     with deferred_interrupt():
-        missing = sum(len(schedule.missing(journal)) for journal in book.journals())
-        book.close(interrupted=cut is not None or bool(missing))
+        missing = sum(len(schedule.missing(journal)) for journal in writer.journals())
+        writer.close(interrupted=cut is not None or bool(missing))
         write_fleet(plan.dir, plan.file.model_copy(update={"left_out": driver.left_out}))
     return ending(plan, driver, missing, cut, console)
 

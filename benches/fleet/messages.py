@@ -1,4 +1,4 @@
-"""What a fleet's driver and its stations send one another: plain data."""
+"""What a fleet's driver and its agents send one another: plain data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benches.run.workers import Workers
 
 @dataclass(frozen=True)
 class Order:
-    """What every station of a run is told."""
+    """What every agent of a run is told."""
 
     run_id: str
     request: Request
@@ -25,7 +25,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Opened:
-    """A station that may be given points. held: points of which its machine has rows of an earlier part of the run."""
+    """An agent that may be given points. held: points of which its machine has rows of an earlier part of the run."""
 
     gpu: SurveyGpu
     environment: dict[str, Any]
@@ -53,14 +53,14 @@ class Sent(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The rows since the last batch; and why the station measures no more, where it does not."""
+    """The rows since the last batch; and why the agent measures no more, where it does not."""
 
     rows: list[Sent]
     ended: str | None = None
 
 
 class Ending(NamedTuple):
-    """The last rows of a station, the readings of its sentinels, and what its board reported then, as environment.json has it."""
+    """The last rows of an agent, the readings of its sentinels, and what its board reported then, as environment.json has it."""
 
     rows: list[Sent]
     sentinels: bytes = b""
@@ -68,7 +68,7 @@ class Ending(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """Where a station is to be: a node of the cluster, and of simulated GPUs the one that it has. host: the node's name or address."""
+    """Where an agent is to be: a node of the cluster, and of simulated GPUs the one that it has. host: the node's name or address."""
 
     node: str
     host: str

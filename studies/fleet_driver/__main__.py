@@ -55,8 +55,8 @@ class Timed(Shown):
 def figures(gpus: int, points: int) -> dict[str, Any]:
     """Runs a survey of so many GPUs and points in this process."""
     set_variables(LOCAL)
-    from benches.fleet import ray_stations
-    from studies.fleet_driver.ready import ReadyStations
+    from benches.fleet import ray_agents
+    from studies.fleet_driver.ready import ReadyAgents
 
     with tempfile.TemporaryDirectory(prefix="fleet-driver-") as folder:
         sweep_file = Path(folder, "sweep.yaml")
@@ -64,17 +64,17 @@ def figures(gpus: int, points: int) -> dict[str, Any]:
         sweep_file.write_text(f"name: ready\nsweeps:\n  - {{op: matmul, impl: torch, precision: bf16, dims: {dims}}}\n", encoding="utf-8")
         file = FleetFile(run_id="r", mode="survey", device_kind="simulated", node_dir="", seed=1, settings={}, point_timeout_s=300.0)
         plan = fleet_command.Plan(Path(folder, "run"), load_sweep(sweep_file), file, (), False, False)
-        ray_stations.connect(LOCAL)
+        ray_agents.connect(LOCAL)
         shown = Timed(Console(file=io.StringIO()))
         begin = time.perf_counter()
         try:
             order = plan.order()
-            stations = ReadyStations(LOCAL, order, ACTORS, ROW_BYTES)
+            agents = ReadyAgents(LOCAL, order, ACTORS, ROW_BYTES)
             slots = [Slot("", "") for _ in range(gpus)]
-            code = fleet_command.measured(plan, slots, order, stations, Console(file=io.StringIO()), shown)
+            code = fleet_command.measured(plan, slots, order, agents, Console(file=io.StringIO()), shown)
             end = time.perf_counter()
         finally:
-            ray_stations.disconnect()
+            ray_agents.disconnect()
         sizes = [path.stat().st_size for path in plan.dir.rglob(JOURNAL)]
     return {
         "gpus": gpus,

@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benches.devices.node_gpus import simulated_gpus
 from benches.fleet.messages import Batch, Ending, Opened, Order, Sent, Slot
-from benches.fleet.ray_stations import RayStations
+from benches.fleet.ray_agents import RayAgents
 from benches.row import Row, new_row
 from benches.run import environment
 from benches.run.journal import line_of
@@ -69,8 +69,8 @@ class ReadyActor:
         return Ending([])
 
 
-class ReadyStations(RayStations):
-    """As the stations of a fleet, of which several are in one actor."""
+class ReadyAgents(RayAgents):
+    """As the agents of a fleet, of which several are in one actor."""
 
     def __init__(self, address: str, order: Order, actors: int, row_bytes: int):
         super().__init__(address, order)

@@ -147,7 +147,7 @@ def test_a_node_that_dies_is_lost_and_another_one_continues(nodes: Nodes, run_di
 
 
 def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a station whose process is killed is started again."""
+    """And an agent whose process is killed is started again."""
     monkeypatch.setenv("MICROBENCH_FAULTS", HANG)
     added = [nodes.add(), nodes.add(MICROBENCH_SIMULATED_DRIVER="999.1"), nodes.add(spool="/dev/full")]
     killed = when(lambda: count(run_dir) >= 2, lambda: actors()[0].kill())  # noqa: PLW0108 - they are not there yet

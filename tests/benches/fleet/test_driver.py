@@ -1,4 +1,4 @@
-"""A fleet's driver with stations that only pretend: who is lost, who takes over, and what is said in the end."""
+"""A fleet's driver with agents that only pretend: who is lost, who takes over, and what is said in the end."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rich.console import Console
 
 from benches.devices.node_gpus import NodeGpu, simulated_gpus
 from benches.fleet import driver as driving
-from benches.fleet.driver import HeadLost, Progress, StationLost, described
+from benches.fleet.agent import Agent
+from benches.fleet.driver import AgentLost, HeadLost, Progress, described
 from benches.fleet.fleet_command import Plan, measured
 from benches.fleet.fleet_file import FleetFile, LeftOut, read_fleet
 from benches.fleet.messages import Batch, Ending, Opened, Order, Refused, Sent, Slot
 from benches.fleet.shown import line_of
-from benches.fleet.station import Station
 from benches.row import DEVICE_LOST, new_row
 from benches.run.journal import NAME as JOURNAL
 from benches.run.journal import Journal, JournalError
@@ -45,7 +45,7 @@ def row_of(point: Point, **fields: Any) -> Sent:
 
 
 class Pretending:
-    """Stations whose calls come back at once. gpus: what each does besides: `refused`, `dies` or `lost` after so many rows, `silent`,
+    """Agents whose calls come back at once. gpus: what each does besides: `refused`, `dies` or `lost` after so many rows, `silent`,
     `driver`, `closed` (it cannot be started), `held`."""
 
     def __init__(self, gpus: Sequence[dict[str, Any]], up: bool = False):
@@ -70,7 +70,7 @@ class Pretending:
         does = self.gpus[i]
         gpu = surveyed(GPUS[i])
         if "closed" in does:
-            return self._call(StationLost("the node is full"))
+            return self._call(AgentLost("the node is full"))
         if "refused" in does:
             return self._call(Refused(does["refused"], gpu))
         about = {
@@ -91,7 +91,7 @@ class Pretending:
         for point in points:
             if self.rows[i] == does.get("dies"):
                 self.rows[i] += 1
-                return self._call(StationLost("the process is gone"))
+                return self._call(AgentLost("the process is gone"))
             lost = self.rows[i] == does.get("lost")
             self.rows[i] += 1
             self.measured.append((i, point.id))
@@ -117,7 +117,7 @@ class Pretending:
 
     def result(self, call: int) -> Any:
         result = self.calls.pop(call)
-        if isinstance(result, StationLost):
+        if isinstance(result, AgentLost):
             raise result
         return result
 
@@ -135,13 +135,13 @@ def fleet_file(mode: str, node_dir: str = "") -> FleetFile:
     return FleetFile(run_id="r", mode=mode, device_kind="simulated", node_dir=node_dir, seed=1, settings={}, point_timeout_s=9.0)  # type: ignore[arg-type]
 
 
-def fleet(sweep: Sweep, mode: str, stations: Any, resuming: bool = False) -> tuple[int, str, Path]:
+def fleet(sweep: Sweep, mode: str, agents: Any, resuming: bool = False) -> tuple[int, str, Path]:
     """Measures, and returns the exit code, what was printed, and the run."""
     run_dir = sweep.path.parent / "run"
     plan = Plan(run_dir, sweep, fleet_file(mode), (), resuming, False)
-    slots = [Slot(str(i), f"host{i}") for i in range(len(stations.gpus))]
+    slots = [Slot(str(i), f"host{i}") for i in range(len(agents.gpus))]
     out = io.StringIO()
-    return measured(plan, slots, plan.order(), stations, Console(file=out, width=200)), out.getvalue(), run_dir
+    return measured(plan, slots, plan.order(), agents, Console(file=out, width=200)), out.getvalue(), run_dir
 
 
 def points(run_dir: Path) -> list[str]:
@@ -149,24 +149,24 @@ def points(run_dir: Path) -> list[str]:
 
 
 def test_gpus_share_the_points_of_a_run(sweep: Sweep) -> None:
-    stations = Pretending([{}, {}, {}])
-    code, said, run_dir = fleet(sweep, "shard", stations)
+    agents = Pretending([{}, {}, {}])
+    code, said, run_dir = fleet(sweep, "shard", agents)
     assert (code, sorted(points(run_dir))) == (0, sorted(point.id for point in sweep.points))
     assert "13 of 13 rows, 0 failed" in said
-    assert len({i for i, _ in stations.measured}) == 3
-    assert sorted(stations.finished) == [(i, False, True) for i in range(3)]  # and the machines' rows are removed
+    assert len({i for i, _ in agents.measured}) == 3
+    assert sorted(agents.finished) == [(i, False, True) for i in range(3)]  # and the machines' rows are removed
 
 
 @pytest.mark.parametrize("how", ["dies", "lost", "silent"])
 def test_points_of_a_lost_gpu_go_to_the_others(how: str, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benches.fleet.fleet_command.silent_limit_s", lambda seconds: 0.05)
-    stations = Pretending([{how: 1}, {}])
-    code, said, run_dir = fleet(sweep, "shard", stations)
+    agents = Pretending([{how: 1}, {}])
+    code, said, run_dir = fleet(sweep, "shard", agents)
     assert (code, sorted(points(run_dir))) == (1, sorted(point.id for point in sweep.points))
     why = {"dies": "the process is gone", "lost": "off the bus", "silent": "no row for 0 s"}[how]
     assert f"left out: {GPUS_HOST} {GPUS[0].uuid}: {why}" in said
     assert [one.reason for one in read_fleet(run_dir).left_out] == [why]
-    assert stations.killed[:1] == [0]
+    assert agents.killed[:1] == [0]
 
 
 def test_a_survey_names_what_is_missing_and_continues(sweep: Sweep) -> None:
@@ -179,10 +179,10 @@ def test_a_survey_names_what_is_missing_and_continues(sweep: Sweep) -> None:
     ]
     assert "left out: host3: the node is full" in said
     assert f"--resume {run_dir}" in said
-    stations = Pretending([{}, {}, {}])
-    code, said, _ = fleet(sweep, "survey", stations, resuming=True)
+    agents = Pretending([{}, {}, {}])
+    code, said, _ = fleet(sweep, "survey", agents, resuming=True)
     assert (code, Counter(points(run_dir))) == (0, {point.id: 3 for point in sweep.points})
-    assert Counter(i for i, _ in stations.measured)[0] == 0
+    assert Counter(i for i, _ in agents.measured)[0] == 0
     assert {gpu.status for gpu in read_survey(run_dir).gpus} == {"finished"}
 
 
@@ -194,17 +194,17 @@ def test_a_gpu_that_is_not_there_any_more_is_still_missing(sweep: Sweep) -> None
 
 
 def test_a_process_that_ends_is_started_once_more_where_its_machine_is_up(sweep: Sweep) -> None:
-    stations = Pretending([{"dies": 2}], up=True)
-    code, said, run_dir = fleet(sweep, "survey", stations)
+    agents = Pretending([{"dies": 2}], up=True)
+    code, said, run_dir = fleet(sweep, "survey", agents)
     assert (code, len(points(run_dir))) == (0, 13)
     assert "note: host0: the process is gone; started again" in said
 
 
 def test_only_the_largest_group_of_gpus_that_are_alike_shares(sweep: Sweep) -> None:
-    stations = Pretending([{"driver": "1"}, {"driver": "2"}, {"driver": "2"}])
-    code, said, run_dir = fleet(sweep, "shard", stations)
+    agents = Pretending([{"driver": "1"}, {"driver": "2"}, {"driver": "2"}])
+    code, said, run_dir = fleet(sweep, "shard", agents)
     assert (code, len(points(run_dir))) == (1, 13)
-    assert {i for i, _ in stations.measured} == {1, 2}
+    assert {i for i, _ in agents.measured} == {1, 2}
     assert f"left out: {GPUS_HOST} {GPUS[0].uuid}: unlike the GPUs that share the points: driver: 2 → 1" in said
 
 
@@ -217,22 +217,22 @@ def test_a_survey_measures_gpus_of_several_drivers(sweep: Sweep) -> None:
 
 def test_rows_that_a_machine_kept_are_asked_of_it(sweep: Sweep) -> None:
     held = [point.id for point in sweep.points[5:9]]
-    stations = Pretending([{}, {"held": held}])
-    fleet(sweep, "shard", stations)
-    assert {i for i, name in stations.measured if name in held} == {1}
+    agents = Pretending([{}, {"held": held}])
+    fleet(sweep, "shard", agents)
+    assert {i for i, name in agents.measured if name in held} == {1}
 
 
 @pytest.mark.parametrize(
     ("attribute", "said_why"), [("interrupted_after", "error: interrupted"), ("head_lost_after", "error: the head no longer")]
 )
 def test_an_interrupted_run_says_how_to_continue(attribute: str, said_why: str, sweep: Sweep) -> None:
-    stations = Pretending([{}, {"silent": 1}])
-    setattr(stations, attribute, 4)
-    code, said, run_dir = fleet(sweep, "survey", stations)
+    agents = Pretending([{}, {"silent": 1}])
+    setattr(agents, attribute, 4)
+    code, said, run_dir = fleet(sweep, "survey", agents)
     assert code == 3
     assert said_why in said
     assert f"13 rows are missing: python -m benches fleet --resume {run_dir} --address" in said
-    assert (1, True, False) in stations.finished or attribute == "head_lost_after"
+    assert (1, True, False) in agents.finished or attribute == "head_lost_after"
     assert read_survey(run_dir).interrupted
     assert len(points(run_dir)) == 13
 
@@ -262,15 +262,15 @@ class Pretender:
     def close(self) -> None: ...
 
 
-def station(order: Order, gpu: NodeGpu) -> Station:
-    return Station(order, gpu, lambda folder, gpu: Pool([Worker(Pretender(), gpu)], threads=True))  # type: ignore[arg-type]
+def agent(order: Order, gpu: NodeGpu) -> Agent:
+    return Agent(order, gpu, lambda folder, gpu: Pool([Worker(Pretender(), gpu)], threads=True))  # type: ignore[arg-type]
 
 
 def order_of(sweep: Sweep, node_dir: Path) -> Order:
     return Plan(node_dir / "run", sweep, fleet_file("survey", str(node_dir)), (), False, False).order()
 
 
-def all_rows(one: Station, points: Sequence[Point]) -> list[Sent]:
+def all_rows(one: Agent, points: Sequence[Point]) -> list[Sent]:
     rows: list[Sent] = []
     given = list(points)
     while len(rows) < len(points):
@@ -279,15 +279,15 @@ def all_rows(one: Station, points: Sequence[Point]) -> list[Sent]:
     return rows
 
 
-def test_a_station_has_rows_on_its_disk_and_gives_them_again(sweep: Sweep, tmp_path: Path) -> None:
+def test_an_agent_has_rows_on_its_disk_and_gives_them_again(sweep: Sweep, tmp_path: Path) -> None:
     order = order_of(sweep, tmp_path)
-    first = station(order, GPUS[0])
+    first = agent(order, GPUS[0])
     folder = tmp_path / "r" / first.opened.gpu.directory
     rows = all_rows(first, sweep.points[:5])
     assert [row.point for row in rows] == [point.id for point in sweep.points[:5]]
     assert (folder / JOURNAL).read_bytes() == b"".join(row.line for row in rows)
     first.finish(interrupted=True, delete=False)
-    second = station(order, GPUS[0])
+    second = agent(order, GPUS[0])
     assert set(second.opened.held) == {point.id for point in sweep.points[:5]}
     assert {(row.point, row.line) for row in all_rows(second, sweep.points[3:7])} >= {(row.point, row.line) for row in rows[3:]}
     assert len((folder / JOURNAL).read_bytes().splitlines()) == 7
@@ -296,8 +296,8 @@ def test_a_station_has_rows_on_its_disk_and_gives_them_again(sweep: Sweep, tmp_p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_station_whose_disk_is_full_says_so(sweep: Sweep, tmp_path: Path) -> None:
-    one = station(order_of(sweep, tmp_path), GPUS[0])
+def test_an_agent_whose_disk_is_full_says_so(sweep: Sweep, tmp_path: Path) -> None:
+    one = agent(order_of(sweep, tmp_path), GPUS[0])
     one._run.journal.close()
     one._run.journal = Journal(Path("/dev"), "full")
     batch = one.exchange(sweep.points[:2], 30.0)

@@ -57,12 +57,12 @@ def test_without_ray_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.ray
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
 def test_an_address_without_a_cluster_is_a_line(address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from benches.fleet import ray_stations
+    from benches.fleet import ray_agents
 
     def no(address: str) -> None:
         raise ConnectionError("Could not find any running Ray instance.\nPlease specify one.")
 
-    monkeypatch.setattr(ray_stations, "connect", no)
+    monkeypatch.setattr(ray_agents, "connect", no)
     said = refused(capsys, "smoke", "--device", "simulated", "--address", address)
     assert said.startswith(f"error: --address {address}: no cluster to join (Could not find any running Ray instance.)")
 
@@ -159,8 +159,8 @@ GPUS = [NodeGpu(i, f"GPU-{i}aa", "NVIDIA H100 80GB HBM3", i // 2) for i in range
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_station_measures_on_the_gpu_that_ray_keeps_for_it() -> None:
-    from benches.fleet.ray_stations import kept_gpu
+def test_an_agent_measures_on_the_gpu_that_ray_keeps_for_it() -> None:
+    from benches.fleet.ray_agents import kept_gpu
 
     assert kept_gpu(GPUS, {"CUDA_VISIBLE_DEVICES": "2"}) == GPUS[2]  # its index is that of the machine
     assert kept_gpu(GPUS, {"CUDA_VISIBLE_DEVICES": "GPU-3aa"}) == GPUS[3]
@@ -181,12 +181,12 @@ NODES: list[dict[str, Any]] = [
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_slot_for_each_gpu_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benches.fleet import ray_stations
+    from benches.fleet import ray_agents
 
-    monkeypatch.setattr(ray_stations, "ray", SimpleNamespace(nodes=lambda: NODES))
-    assert [slot.node for slot in ray_stations.slots("cuda", None)] == ["a", "b", "b"]
-    assert [slot.node for slot in ray_stations.slots("cuda", 2)] == ["a", "b"]
-    simulated = ray_stations.slots("simulated", None, {"MICROBENCH_SIMULATED_GPUS": "3"})
+    monkeypatch.setattr(ray_agents, "ray", SimpleNamespace(nodes=lambda: NODES))
+    assert [slot.node for slot in ray_agents.slots("cuda", None)] == ["a", "b", "b"]
+    assert [slot.node for slot in ray_agents.slots("cuda", 2)] == ["a", "b"]
+    simulated = ray_agents.slots("simulated", None, {"MICROBENCH_SIMULATED_GPUS": "3"})
     assert [(slot.node, slot.gpu.index) for slot in simulated if slot.gpu] == [("a", 0), ("a", 1), ("a", 2), ("b", 3), ("b", 4), ("b", 5)]
 
 
@@ -195,7 +195,7 @@ def test_a_slot_for_each_gpu_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_ray_says_of_a_lost_actor_is_a_line() -> None:
     from ray.exceptions import RayActorError, RayTaskError
 
-    from benches.fleet.ray_stations import first_line
+    from benches.fleet.ray_agents import first_line
 
     text = "The actor died unexpectedly before finishing this task.\n\tclass_name: Actor\n\tactor_id: 12"
     assert first_line(RayActorError(error_msg=text)) == "The actor died unexpectedly before finishing this task."

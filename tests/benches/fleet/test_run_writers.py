@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benches.devices.node_gpus import simulated_gpus
-from benches.fleet import books
-from benches.fleet.books import ARRIVALS, SharedBook, SurveyBook, add_readings, parse_arrival, recover
+from benches.fleet import run_writers
 from benches.fleet.messages import Ending, Opened, Sent
+from benches.fleet.run_writers import ARRIVALS, ShardWriter, SurveyWriter, add_readings, parse_arrival, recover
 from benches.row import new_row
 from benches.run import environment
 from benches.run.journal import NAME as JOURNAL
@@ -41,10 +41,10 @@ def resuming(retry: bool = False) -> Request:
     return Request("the sweep\n", ["s"], 1, {}, mode="survey", resuming=True, retry=retry)
 
 
-def survey(folder: Path, request: Request = REQUEST, gpus: int = 2) -> SurveyBook:
-    book = SurveyBook(folder, request, "simulated")
-    assert [book.opened(opened(i)) for i in range(gpus)] == [None] * gpus
-    return book
+def survey(folder: Path, request: Request = REQUEST, gpus: int = 2) -> SurveyWriter:
+    writer = SurveyWriter(folder, request, "simulated")
+    assert [writer.opened(opened(i)) for i in range(gpus)] == [None] * gpus
+    return writer
 
 
 def names(folder: Path) -> list[int]:
@@ -52,12 +52,12 @@ def names(folder: Path) -> list[int]:
 
 
 def test_a_survey_has_a_run_directory_for_each_gpu(tmp_path: Path) -> None:
-    book = survey(tmp_path)
-    book.commit([(GPUS[0].directory, sent(1)), (GPUS[1].directory, sent(1)), (GPUS[0].directory, sent(2))])
+    writer = survey(tmp_path)
+    writer.commit([(GPUS[0].directory, sent(1)), (GPUS[1].directory, sent(1)), (GPUS[0].directory, sent(2))])
     board = {"start": {"ecc": 0}, "end": {"ecc": 1}}
-    book.ended(GPUS[0], Ending([], b'{"a": 1}\n', board), interrupted=False)
-    book.lost(GPUS[1], "it fell over")
-    book.close(interrupted=False)
+    writer.ended(GPUS[0], Ending([], b'{"a": 1}\n', board), interrupted=False)
+    writer.lost(GPUS[1], "it fell over")
+    writer.close(interrupted=False)
     assert [(gpu.index, gpu.status, gpu.reason) for gpu in read_survey(tmp_path).gpus] == [
         (0, "finished", None),
         (1, "lost", "it fell over"),
@@ -71,18 +71,18 @@ def test_a_survey_has_a_run_directory_for_each_gpu(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_brought_to_the_disk_once_however_many_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = survey(tmp_path)
+    writer = survey(tmp_path)
     synced: list[int] = []
     monkeypatch.setattr("benches.run.journal.SYNC", synced.append)
-    monkeypatch.setattr(books, "SYNC", synced.append)
-    book.commit([(GPUS[i % 2].directory, sent(m)) for i, m in enumerate((1, 1, 2, 2, 3))])
+    monkeypatch.setattr(run_writers, "SYNC", synced.append)
+    writer.commit([(GPUS[i % 2].directory, sent(m)) for i, m in enumerate((1, 1, 2, 2, 3))])
     assert len(synced) == 1
-    monkeypatch.setattr(books, "CHECKPOINT_BYTES", 1)
-    book.commit([(GPUS[0].directory, sent(4))])
+    monkeypatch.setattr(run_writers, "CHECKPOINT_BYTES", 1)
+    writer.commit([(GPUS[0].directory, sent(4))])
     assert len(synced) == 1 + 1 + 2 + 1  # the batch, both journals, the emptied file
     assert (tmp_path / ARRIVALS).stat().st_size == 0
-    book.commit([(GPUS[0].directory, sent(5))])
-    book.close(interrupted=False)
+    writer.commit([(GPUS[0].directory, sent(5))])
+    writer.close(interrupted=False)
     assert names(tmp_path / GPUS[0].directory) == [1, 2, 3, 4, 5]
 
 
@@ -97,9 +97,9 @@ def test_a_batch_is_brought_to_the_disk_once_however_many_gpus(tmp_path: Path, m
     ids=["empty", "torn", "gone", "whole"],
 )
 def test_after_a_loss_of_power_journals_are_made_whole(damage: Callable[[Path], object], tmp_path: Path) -> None:
-    book = survey(tmp_path)
-    book.commit([(GPUS[0].directory, sent(m)) for m in (1, 2, 3)])
-    book._lock.close()  # as a killed process leaves it
+    writer = survey(tmp_path)
+    writer.commit([(GPUS[0].directory, sent(m)) for m in (1, 2, 3)])
+    writer._lock.close()  # as a killed process leaves it
     damage(tmp_path / GPUS[0].directory / JOURNAL)
     with (tmp_path / ARRIVALS).open("ab") as file:
         file.write(b'{"directory":"' + GPUS[0].directory.encode() + b'","row":{"poi')
@@ -122,56 +122,56 @@ def test_nothing_to_recover(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_changed_since_does_not_go_on(tmp_path: Path) -> None:
-    book = survey(tmp_path, gpus=1)
-    book.commit([(GPUS[0].directory, sent(1))])
-    book.close(interrupted=True)
-    again = SurveyBook(tmp_path, resuming(), "simulated")
+    writer = survey(tmp_path, gpus=1)
+    writer.commit([(GPUS[0].directory, sent(1))])
+    writer.close(interrupted=True)
+    again = SurveyWriter(tmp_path, resuming(), "simulated")
     assert again.opened(opened(0, driver="2")) == "it cannot go on, since this changed: driver: 1 → 2"
     assert again.opened(opened(1, driver="2")) is None  # a survey records GPUs of several drivers
     again.close(interrupted=True)
 
 
 def test_failed_points_are_measured_again_on_request(tmp_path: Path) -> None:
-    book = survey(tmp_path, gpus=1)
+    writer = survey(tmp_path, gpus=1)
     failed = sent(2)._replace(status="error")
     line = json.dumps(json.loads(failed.line) | {"status": "error", "reason": "off"}).encode() + b"\n"
-    book.commit([(GPUS[0].directory, sent(1)), (GPUS[0].directory, failed._replace(line=line))])
-    book.close(interrupted=True)
+    writer.commit([(GPUS[0].directory, sent(1)), (GPUS[0].directory, failed._replace(line=line))])
+    writer.close(interrupted=True)
     for retry, count in ((False, 2), (True, 1)):
-        again = SurveyBook(tmp_path, resuming(retry), "simulated")
+        again = SurveyWriter(tmp_path, resuming(retry), "simulated")
         assert len(again.done[GPUS[0].directory]) == count
         again.close(interrupted=True)
 
 
 def test_a_shared_run_has_one_journal_and_names_its_gpus(tmp_path: Path) -> None:
-    book = SharedBook(tmp_path, REQUEST)
-    assert [book.opened(opened(0)), book.opened(opened(1, driver="2")), book.opened(opened(2))] == [
+    writer = ShardWriter(tmp_path, REQUEST)
+    assert [writer.opened(opened(0)), writer.opened(opened(1, driver="2")), writer.opened(opened(2))] == [
         None,
         "unlike the GPUs that share the points: driver: 1 → 2",
         None,
     ]
-    book.commit([(GPUS[0].directory, sent(1)._replace(error=("errors/x.txt", "all of it"))), (GPUS[2].directory, sent(2))])
-    book.ended(GPUS[0], Ending([], b"{}\n", {"start": {}, "end": {}}), interrupted=False)
-    book.close(interrupted=False)
+    writer.commit([(GPUS[0].directory, sent(1)._replace(error=("errors/x.txt", "all of it"))), (GPUS[2].directory, sent(2))])
+    writer.ended(GPUS[0], Ending([], b"{}\n", {"start": {}, "end": {}}), interrupted=False)
+    writer.close(interrupted=False)
     about = environment.read(tmp_path)
     assert "board" not in about
     assert (about["device_uuid"], about["driver"], [gpu["uuid"] for gpu in about["gpus"]]) == (None, "1", [GPUS[0].uuid, GPUS[2].uuid])
     assert names(tmp_path) == [1, 2]
     assert (tmp_path / "errors" / "x.txt").read_text(encoding="utf-8") == "all of it"
-    again = SharedBook(tmp_path, resuming())
+    again = ShardWriter(tmp_path, resuming())
     assert again.done == {"": [POINTS[0].id, POINTS[1].id]}
     assert again.opened(opened(1, driver="2")) is not None  # the run is of the first driver, whoever comes first now
     again.close(interrupted=False)
     assert len(environment.read(tmp_path)["gpus"]) == 2
 
 
-@pytest.mark.parametrize("make", [SharedBook, lambda folder, request: SurveyBook(folder, request, "cuda")])
+@pytest.mark.parametrize("make", [ShardWriter, lambda folder, request: SurveyWriter(folder, request, "cuda")])
 def test_a_directory_that_cannot_be_used_is_a_line(make: Callable[..., Any], tmp_path: Path) -> None:
-    book = make(tmp_path / "run", REQUEST)
+    writer = make(tmp_path / "run", REQUEST)
     with pytest.raises(RunError, match="another run is writing there"):
         make(tmp_path / "run", resuming())
-    book.close(interrupted=True)
-    if isinstance(book, SurveyBook):
+    writer.close(interrupted=True)
+    if isinstance(writer, SurveyWriter):
         with pytest.raises(RunError, match="already holds a run"):
             make(tmp_path / "run", REQUEST)
     changed = Request("another sweep\n", ["s"], 1, {}, resuming=True)
@@ -184,14 +184,14 @@ def test_a_directory_that_cannot_be_used_is_a_line(make: Callable[..., Any], tmp
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    book = survey(tmp_path, gpus=1)
+    writer = survey(tmp_path, gpus=1)
     journal = tmp_path / GPUS[0].directory / JOURNAL
     journal.unlink()
     journal.symlink_to("/dev/full")
     with pytest.raises(JournalError, match=r"No space left on device; make room and run again"):
-        book.commit([(GPUS[0].directory, sent(1))])
+        writer.commit([(GPUS[0].directory, sent(1))])
     journal.unlink()
-    book._lock.close()
+    writer._lock.close()
     again = survey(tmp_path, resuming(), gpus=1)  # the row had arrived
     assert again.done[GPUS[0].directory] == [POINTS[0].id]
 

@@ -35,7 +35,7 @@ SURVEY_EVERY_S = 1.0  # at most so often survey.json is written, of a thousand G
 Rows = Sequence[tuple[str, Sent]]  # each with the directory of its GPU
 
 
-class Book(Protocol):
+class RunWriter(Protocol):
     """A run directory that the driver writes."""
 
     done: dict[str, list[str]]  # points that have a row, by journal
@@ -109,7 +109,7 @@ class Directory:
         return {**before, "resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
 
 
-class SharedBook(Directory):
+class ShardWriter(Directory):
     """One journal, whose rows say where they were measured."""
 
     def __init__(self, run_dir: Path, request: Request):
@@ -159,7 +159,7 @@ class SharedBook(Directory):
         self._lock.close()
 
 
-class SurveyBook(Directory):
+class SurveyWriter(Directory):
     """A run directory for each GPU, and survey.json."""
 
     def __init__(self, run_dir: Path, request: Request, kind: str):

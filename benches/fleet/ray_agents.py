@@ -1,4 +1,4 @@
-"""The stations of a fleet as actors of Ray, one a GPU. Only this module imports Ray: call ray_variables.set_variables before."""
+"""The agents of a fleet as actors of Ray, one a GPU. Only this module imports Ray: call ray_variables.set_variables before."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benches.devices import visible
 from benches.devices.node_gpus import GpuChoiceError, NodeGpu, choose, listed_gpus, simulated_gpus
-from benches.fleet.driver import HeadLost, StationLost
+from benches.fleet.agent import Agent, open_agent
+from benches.fleet.driver import AgentLost, HeadLost
 from benches.fleet.messages import Batch, Ending, Opened, Order, Refused, Slot
 from benches.fleet.ray_variables import LOCAL
 from benches.fleet.shipping import EXCLUDES
-from benches.fleet.station import Station, open_station
 from kernels import interpreter
 from kernels.guard import ROOT
 from kernels.imports import VARIABLE as IMPORT_VARIABLE
 from kernels.op import Point
 
 CLIENT = "ray://"
-EXCHANGE_S = 5.0  # for which a station waits for a row, before it answers without any
+EXCHANGE_S = 5.0  # for which an agent waits for a row, before it answers without any
 HEAD_EVERY_S, HEAD_TRIES, HEAD_ANSWER_S = 2.0, 4, 3.0  # Ray ends a driver a minute after it lost its head
 STORE_BYTES = 200_000_000  # of a local cluster's object store: batches of rows
 THREADS = "OMP_NUM_THREADS"
 
 
 class Actor:
-    """A station in a process of Ray's on the machine of its GPU."""
+    """An agent in a process of Ray's on the machine of its GPU."""
 
     def __init__(self) -> None:
         as_a_shell_starts_it()
-        self._station: Station | None = None
+        self._agent: Agent | None = None
 
     def open(self, order: Order, gpu: NodeGpu | None) -> Opened | Refused:
         """gpu: a simulated one; None: that which Ray keeps for this process."""
         interpreter.choose(order.workers.kind)
         try:
-            found = open_station(order, gpu or kept_gpu(listed_gpus(), os.environ))
+            found = open_agent(order, gpu or kept_gpu(listed_gpus(), os.environ))
         except GpuChoiceError as e:
             return Refused(str(e))
         if isinstance(found, Refused):
             return found
-        self._station = found
+        self._agent = found
         return found.opened
 
     def exchange(self, points: Sequence[Point]) -> Batch:
-        assert self._station is not None
-        return self._station.exchange(points, EXCHANGE_S)
+        assert self._agent is not None
+        return self._agent.exchange(points, EXCHANGE_S)
 
     def finish(self, interrupted: bool, delete: bool) -> Ending:
-        assert self._station is not None
-        return self._station.finish(interrupted, delete)
+        assert self._agent is not None
+        return self._agent.finish(interrupted, delete)
 
 
 def as_a_shell_starts_it() -> None:
@@ -84,8 +84,8 @@ def kept_gpu(gpus: Sequence[NodeGpu], environ: Mapping[str, str]) -> NodeGpu:
     return choose(found[0].uuid, found)[0]
 
 
-class RayStations:
-    """Implements Stations. With `connect` as a context manager."""
+class RayAgents:
+    """Implements Agents. With `connect` as a context manager."""
 
     def __init__(self, address: str, order: Order):
         self._address = address
@@ -98,7 +98,7 @@ class RayStations:
     def open(self, number: int, slot: Slot) -> Any:
         gpus = 1 if self._kind == "cuda" else 0
         where = NodeAffinitySchedulingStrategy(slot.node, soft=False)
-        # Three calls at once: one that waits for a row, one that ends the station, and one more.
+        # Three calls at once: one that waits for a row, one that ends the agent, and one more.
         actor = self._class.options(num_cpus=0, num_gpus=gpus, max_concurrency=3, scheduling_strategy=where).remote()
         self._actors[number] = actor
         return actor.open.remote(self._order, slot.gpu)
@@ -123,9 +123,9 @@ class RayStations:
         try:
             return ray.get(call, timeout=60.0)
         except GetTimeoutError:
-            raise StationLost("its answer did not arrive within 60 s") from None
+            raise AgentLost("its answer did not arrive within 60 s") from None
         except RayError as e:
-            raise StationLost(first_line(e)) from None
+            raise AgentLost(first_line(e)) from None
 
     def is_up(self, slot: Slot) -> bool:
         return any(node["Alive"] and node["NodeID"] == slot.node for node in ray.nodes())
@@ -169,7 +169,7 @@ def first_line(error: RayError) -> str:
 
 
 def ours(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the suite's own variables, which the stations get too; files to import travel by another way."""
+    """Returns the suite's own variables, which the agents get too; files to import travel by another way."""
     return {name: value for name, value in environ.items() if name.startswith("MICROBENCH_") and name != IMPORT_VARIABLE}
 
 

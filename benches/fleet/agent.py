@@ -1,4 +1,4 @@
-"""A station measures on one GPU of a fleet: an ordinary run in a folder of the GPU's own machine, where rows are on disk before they are
+"""An agent measures on one GPU of a fleet: an ordinary run in a folder of the GPU's own machine, where rows are on disk before they are
 sent."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ERROR_BYTES = 200_000  # of an error's whole message
 BATCH_ROWS = 256
 
 
-class Station:
+class Agent:
     """Measures points in a thread of its own, and keeps their rows until they are asked for. open_pool: the worker of the GPU."""
 
     def __init__(self, order: Order, gpu: NodeGpu, open_pool: Callable[[Path, NodeGpu], Pool] | None = None):
@@ -122,10 +122,10 @@ class Station:
         return taken
 
 
-def open_station(order: Order, gpu: NodeGpu) -> Station | Refused:
-    """Returns the station of a GPU, or why it cannot be measured."""
+def open_agent(order: Order, gpu: NodeGpu) -> Agent | Refused:
+    """Returns the agent of a GPU, or why it cannot be measured."""
     try:
-        return Station(order, gpu)
+        return Agent(order, gpu)
     except (RunError, JournalError, NoDevice, WorkerError, ImportProblem) as e:
         return Refused(str(e), surveyed(gpu))
     except OSError as e:
