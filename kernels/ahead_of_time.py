@@ -52,8 +52,8 @@ class Cubin:
     elf: bytes
     shared_bytes: int  # a block
     seconds: float  # that compiling took
+    warps: int  # of a block, those among them that Triton adds to what was asked for: warps that only load
     dots: tuple[str, ...] = ()  # the precisions that its `tl.dot`s multiply in
-    warps: int = 0  # of a block, those among them that Triton adds to what was asked for: warps that only load
     wait_depth: int | None = None  # groups of warpgroup products that Triton lets run on where it waits; None: it never waits
     specialises: bool = False  # asked for warps that only load
     entry: Path | None = None  # where its verdict is kept
@@ -153,7 +153,7 @@ def build(compilation: Compilation, gpu: Gpu) -> Cubin | Finding:
     seconds, ttir, ptx = time.perf_counter() - start, compiled.asm["ttir"], compiled.asm["ptx"]
     dots, wait_depth, specialises = dot_precisions(ttir), requested_wait(ptx), specialises_warps(ttir)
     metadata = compiled.metadata
-    return Cubin(compilation, compiled.asm["cubin"], metadata.shared, seconds, dots, metadata.num_warps, wait_depth, specialises, entry)
+    return Cubin(compilation, compiled.asm["cubin"], metadata.shared, seconds, metadata.num_warps, dots, wait_depth, specialises, entry)
 
 
 def examine(built: Sequence[Cubin | Finding], gpu: Gpu) -> list[Finding]:

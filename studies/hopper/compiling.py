@@ -26,6 +26,7 @@ class Compiled:
     shared_bytes: int = 0
     error: str = ""
     seconds: float = 0.0
+    warps: int = 0  # of a block, with those that Triton adds
 
 
 def compile_variant(variant: Variant, case: Case, stub: bool) -> Compiled:
@@ -65,7 +66,9 @@ def compile_variant(variant: Variant, case: Case, stub: bool) -> Compiled:
         with suppress(Exception):  # the launch builds it again, and shows what is wrong
             CudaUtils()
             CudaLauncher(compiled.src, compiled.metadata)
-    return Compiled(variant, case, compiled.asm["cubin"], compiled.metadata.shared, "", time.perf_counter() - start)
+    return Compiled(
+        variant, case, compiled.asm["cubin"], compiled.metadata.shared, "", time.perf_counter() - start, compiled.metadata.num_warps
+    )
 
 
 def lines(compiled: Sequence[Compiled]) -> list[str]:
@@ -78,7 +81,7 @@ def lines(compiled: Sequence[Compiled]) -> list[str]:
     for one in compiled:
         v, case = one.variant, one.case
         named = Compilation("matmul", case.precision, case.layout, v.name, "", {}, {}, (), v.warps, v.stages, "dot")
-        built.append(Cubin(named, one.elf, one.shared_bytes, one.seconds))
+        built.append(Cubin(named, one.elf, one.shared_bytes, one.seconds, one.warps))
     judged = iter(examine([cubin for cubin in built if cubin.elf], load_gpu("h100_sxm5")))
     result = []
     for one in compiled:
