@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benches.devices.cpu import cpu_model
 from benches.fleet import fleet_command
 from benches.fleet.driver import Progress
@@ -32,6 +30,7 @@ from benches.fleet.ray_variables import LOCAL, set_variables
 from benches.fleet.shown import Shown
 from benches.run.journal import NAME as JOURNAL
 from benches.sweep.load import load_sweep
+from kernels.console import text_console
 from kernels.guard import ROOT
 
 ACTORS, ROW_BYTES = 16, 2500
@@ -65,13 +64,14 @@ def figures(gpus: int, points: int) -> dict[str, Any]:
         file = FleetFile(run_id="r", mode="survey", device_kind="simulated", node_dir="", seed=1, settings={}, point_timeout_s=300.0)
         plan = fleet_command.Plan(Path(folder, "run"), load_sweep(sweep_file), file, (), False, False)
         ray_agents.connect(LOCAL)
-        shown = Timed(Console(file=io.StringIO()))
+        quiet = text_console(io.StringIO(), 80, colour=False)
+        shown = Timed(quiet)
         begin = time.perf_counter()
         try:
             order = plan.order()
             agents = ReadyAgents(LOCAL, order, ACTORS, ROW_BYTES)
             slots = [Slot("", "") for _ in range(gpus)]
-            code = fleet_command.measured(plan, slots, order, agents, Console(file=io.StringIO()), shown)
+            code = fleet_command.measured(plan, slots, order, agents, quiet, shown)
             end = time.perf_counter()
         finally:
             ray_agents.disconnect()
