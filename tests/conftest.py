@@ -25,6 +25,7 @@ from studies.crossvalidate import VARIABLE as H100_TIMINGS
 STEERS_PYTEST = ("PYTEST_XDIST", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 STEERS_OUTPUT = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_STEP_SUMMARY")
 STEERS_US = ("MICROBENCH_",)
+STEERS_TRITON = ("TRITON_INTERPRET", "TRITON_DISABLE_LINE_INFO")
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"  # as on a node without development tools; importing it takes each run half a second
 COLUMNS = "80"  # as where no terminal says otherwise; Rich would ask the terminal that pytest runs in
 
@@ -52,6 +53,18 @@ def quick_interpreter() -> None:
         from kernels.interpreter_fixes import quicken_interpreter
 
         quicken_interpreter()
+
+
+@pytest.fixture(autouse=True)
+def own_choice_of_interpreter() -> Iterator[None]:
+    """A command that a test runs in this process chooses whether Triton interprets or compiles; the next test has what was there before."""
+    before = {name: os.environ.get(name) for name in STEERS_TRITON}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from benches.plan import TORCH_COMPILE_S, TRITON_COMPILE_S, make_plan
 from benches.row import Row, new_row
 from benches.sweep.load import Sweep
 from benches.timing.measure import measure
-from kernels import inspect
+from kernels import inspect_gather
 from kernels.gpus import Ceilings, load_gpu
 from kernels.guard import NAMES, ROOT
 from kernels.op import Impl, Op, Point
@@ -60,7 +60,7 @@ def test_it_needs_a_gpu_or_the_interpreter_and_then_a_compiler(mine: Point) -> N
 
 
 def test_inspect_compiles_it_under_its_name(mine: Point) -> None:
-    found = inspect.gather([OPS[mine.op]])
+    found = inspect_gather.gather([OPS[mine.op]])
     assert {c.impl for c in found} == {"mine"}
     assert found[0].id.startswith("elementwise-mine-")
 
@@ -69,8 +69,8 @@ def test_inspect_names_what_it_cannot_compile(mine: Point) -> None:
     bare = replace(
         OPS[mine.op], impls={"bare": Impl("bare", "kernels.elementwise.data:reference", lambda point, platform: None, language="triton")}
     )
-    assert inspect.gather([bare]) == []
-    (line,) = inspect.unlisted([bare, OPS[mine.op]])
+    assert inspect_gather.gather([bare]) == []
+    (line,) = inspect_gather.unlisted([bare, OPS[mine.op]])
     assert line.startswith("FAIL elementwise-bare: kernels.elementwise.data has no compilations()")
 
 
