@@ -163,8 +163,17 @@ def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_di
         nodes.remove(node)
 
 
+# `python -m benches`, which hears Ctrl-C also where this process was started to ignore it, as shells start what runs in the background.
+HEARING_CTRL_C = """
+import runpy, signal
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    runpy.run_module("benches", run_name="__main__", alter_sys=True)
+"""
+
+
 def start(nodes: Nodes, run_dir: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benches", *arguments(nodes, run_dir)]
+    command = [sys.executable, "-c", HEARING_CTRL_C, *arguments(nodes, run_dir)]
     environment = {**os.environ, "MICROBENCH_FAULTS": HANG}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
 

@@ -76,7 +76,7 @@ class Same:
     closed = False
 
     def describe(self) -> dict[str, Any]:
-        return {}
+        return {"device_kind": "cpu"}
 
     def close(self) -> None:
         self.closed = True
