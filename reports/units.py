@@ -44,7 +44,7 @@ def _scaled(unit: str, lowest: int, highest: int) -> Callable[[float], str]:
 
 def _percent(value: float) -> str:
     share = 100 * value
-    return f"{share:.1f}%" if abs(share) >= 0.95 or share == 0 else f"{significant(share, 2)}%"
+    return f"{share:z.1f}%" if abs(share) >= 0.95 or share == 0 else f"{significant(share, 2)}%"
 
 
 def _ratio(value: float) -> str:
@@ -55,7 +55,7 @@ def _plain(unit: str) -> Callable[[float], str]:
     return lambda value: f"{significant(value)}{SPACE}{unit}"
 
 
-# Unit of a column, as reports/columns.py names it -> how its values are shown.
+# Unit of a column, as reports/columns.py names it -> how its values are shown. `z`: a value that rounds to zero has no minus sign.
 FORMATS: dict[str, Callable[[float], str]] = {
     "s": _scaled("s", -9, 0),
     "FLOP": _scaled("FLOP", 0, 15),
@@ -69,9 +69,9 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "°C": _plain("°C"),
     "fraction": _percent,
     "ratio": _ratio,
-    "change": lambda value: f"{100 * (value - 1):+.1f}%",  # of a ratio
-    "sigma": lambda value: f"{value:+.1f}{SPACE}σ",
-    "count": lambda value: f"{value:,.0f}",
+    "change": lambda value: f"{100 * (value - 1):+z.1f}%",  # of a ratio
+    "sigma": lambda value: f"{value:+z.1f}{SPACE}σ",
+    "count": lambda value: f"{value:z,.0f}",
     "probability": lambda value: significant(value, 2) if value >= 1e-3 or value == 0 else f"{value:.1e}",
 }
 

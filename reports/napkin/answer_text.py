@@ -71,7 +71,7 @@ def _sensitivity(answer: Answer) -> Table:
     longest = max(one.largest for one in answer.sensitivity)
     for one in answer.sensitivity:
         bar = "█" * max(1, round(BAR * one.largest / longest))
-        table.add_row(escape(one.key), f"{100 * one.less:+.1f}%", f"{100 * one.more:+.1f}%", bar)
+        table.add_row(escape(one.key), f"{100 * one.less:+z.1f}%", f"{100 * one.more:+z.1f}%", bar)
     return table
 
 

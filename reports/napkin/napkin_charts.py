@@ -141,7 +141,7 @@ def _changes(answer: Answer, name: str) -> Titled:
         ("10% less", STAGE_COLOURS[1], [one.less for one in found]),
         ("10% more", STAGE_COLOURS[3], [one.more for one in found]),
     ):
-        hover = [f"{one.key}, {text}: {100 * value:+.1f}% {what}" for one, value in zip(found, values, strict=True)]
+        hover = [f"{one.key}, {text}: {100 * value:+z.1f}% {what}" for one, value in zip(found, values, strict=True)]
         traces.append(
             go.Bar(
                 x=[100 * value for value in values],
@@ -159,7 +159,7 @@ def _changes(answer: Answer, name: str) -> Titled:
     layout = {**BARE, "barmode": "overlay", "bargap": 0.35, "xaxis": axis, "yaxis": {"automargin": True}}
     drawn = _with_legend(go.Figure(traces, layout))
     alt = f"Change of {what} by 10% of each assumption: " + "; ".join(
-        f"{one.key} {100 * one.less:+.1f}% and {100 * one.more:+.1f}%" for one in answer.sensitivity
+        f"{one.key} {100 * one.less:+z.1f}% and {100 * one.more:+z.1f}%" for one in answer.sensitivity
     )
     height = 160 + 36 * len(found)
     return Titled("Effect of changing each assumption by 10%", Chart(name, f"{alt}.", [View("changes", drawn, height)], legend=False))

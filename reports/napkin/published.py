@@ -93,4 +93,4 @@ def markdown(runs: Sequence[Published]) -> str:
 def cells(run: Published) -> tuple[str, ...]:
     """The cells of a run in a table."""
     value, answered = (f"{compact(number_)} {run.unit}".strip() for number_ in (run.value, run.answered))
-    return f"{run.source}, {run.place}", run.quantity, value, answered, f"{100 * run.deviation:+.1f}%", run.cause, run.read
+    return f"{run.source}, {run.place}", run.quantity, value, answered, f"{100 * run.deviation:+z.1f}%", run.cause, run.read

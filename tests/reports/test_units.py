@@ -24,7 +24,13 @@ from reports.units import FORMATS, MISSING, SPACE, billions, megahertz, microsec
         (0.512, "fraction", "51.2%"),
         (0.0000123, "fraction", "0.0012%"),
         (0.0, "fraction", "0.0%"),
+        (-0.0, "fraction", "0.0%"),
         (1.234, "ratio", "1.23×"),
+        (1.051, "change", "+5.1%"),
+        (0.949, "change", "-5.1%"),
+        (0.99998, "change", "+0.0%"),  # no minus sign on what rounds to zero
+        (-0.04, "sigma", "+0.0 σ"),
+        (-0.2, "count", "0"),
         (1000, "count", "1,000"),
         (341.3333, "FLOP/B", "341.3 FLOP/B"),
         (-2.5e-6, "s", "-2.500 µs"),
