@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels.strict_yaml.nodes import Map, describe, read_text, read_yaml
-from kernels.strict_yaml.problems import Problems, Spot, valid_names
+from kernels.strict_yaml.nodes import read_text, read_yaml
+from kernels.strict_yaml.problems import Problems, Spot
 from kernels.strict_yaml.values import known_keys, missing, number
 from reports.survey.families import FAMILIES
-from reports.verdict.thresholds import FOLDER, LEAST, MOST
+from reports.verdict.thresholds import FOLDER, LEAST, MOST, fractions_by_name
 
 KEYS = {  # all but `families` must be given; what each holds, which the reference pages print
     "slower": "The least slowness that matters, as a fraction of the time: of all points, and of a family that `families` does not name.",
@@ -59,22 +59,6 @@ def load_thresholds(path: Path = DEFAULT) -> Thresholds:
     accused, watched = values.get("accused"), values.get("watched")
     if accused is not None and watched is not None and watched <= accused:
         problems.add(root.items["watched"].value.spot, "watched", f"{watched:g} must be larger than accused, {accused:g}")
-    families = _families(root, problems)
+    families = fractions_by_name(root, "families", "family", "families", FAMILIES, problems)
     problems.check()
     return Thresholds(values["slower"] or 0.0, families, accused or 0.0, watched or 0.0)
-
-
-def _families(root: Map, problems: Problems) -> dict[str, float]:
-    item = root.items.get("families")
-    if item is None:
-        return {}
-    if not isinstance(item.value, Map):
-        problems.add(item.value.spot, "families", f"needs a mapping of families, not {describe(item.value)}")
-        return {}
-    found = {}
-    for name, given in item.value.items.items():
-        if name not in FAMILIES:
-            problems.add(given.spot, f"families.{name}", f"unknown family{valid_names(name, FAMILIES)}")
-        elif (value := number(given.value, f"families.{name}", problems, LEAST, MOST)) is not None:
-            found[name] = value
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from kernels.guard import ROOT
 from kernels.registry import OPS
 from kernels.strict_yaml.nodes import Map, describe, read_text, read_yaml
 from kernels.strict_yaml.problems import Problems, Spot, valid_names
-from kernels.strict_yaml.values import integer, known_keys, number
+from kernels.strict_yaml.values import integer, known_keys, missing, number
 
 FOLDER = ROOT / "configs" / "verdicts"
 KEYS = {  # all must be given; what each holds, which the reference pages print
@@ -44,25 +44,30 @@ def load_thresholds(path: Path = FOLDER / "default.yaml") -> Thresholds:
     values = {key: number(item.value, key, problems, LEAST, MOST) for key, item in root.items.items() if key in ("default", "node")}
     start = root.items.get("night_starts_utc")
     hour = integer(start.value, "night_starts_utc", problems, 0, 23) if start else None
-    by_op = _by_op(root, problems)
+    by_op = fractions_by_name(root, "thresholds", "op", "ops", OPS, problems)
     for key in KEYS:
         if key not in root.items:
-            problems.add(root.spot, key, "missing")
+            missing(root.spot, key, (), problems)
     problems.check()
     return Thresholds(values["default"] or 0.0, by_op, values["node"] or 0.0, hour or 0)
 
 
-def _by_op(root: Map, problems: Problems) -> dict[str, float]:
-    item = root.items.get("thresholds")
+def fractions_by_name(root: Map, key: str, one: str, several: str, valid: Collection[str], problems: Problems) -> dict[str, float]:
+    """Returns the fractions of a time that the mapping `key` of a thresholds file gives by name; empty where the file has no such key.
+
+    one, several: the words for what has the names, such as `op` and `ops`. valid: the names that there are. Adds every mistake to
+    `problems`.
+    """
+    item = root.items.get(key)
     if item is None:
         return {}
     if not isinstance(item.value, Map):
-        problems.add(item.value.spot, "thresholds", f"needs a mapping of ops, not {describe(item.value)}")
+        problems.add(item.value.spot, key, f"needs a mapping of {several}, not {describe(item.value)}")
         return {}
     found = {}
-    for op, given in item.value.items.items():
-        if op not in OPS:
-            problems.add(given.spot, f"thresholds.{op}", f"unknown op{valid_names(op, OPS)}")
-        elif (value := number(given.value, f"thresholds.{op}", problems, LEAST, MOST)) is not None:
-            found[op] = value
+    for name, given in item.value.items.items():
+        if name not in valid:
+            problems.add(given.spot, f"{key}.{name}", f"unknown {one}{valid_names(name, valid)}")
+        elif (value := number(given.value, f"{key}.{name}", problems, LEAST, MOST)) is not None:
+            found[name] = value
     return found
