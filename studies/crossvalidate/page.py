@@ -12,6 +12,7 @@ from kernels.registry import OPS
 from reports.calibrate.quality import Quality
 from studies.crossvalidate import problems
 from studies.crossvalidate.study import Result, extrapolated
+from studies.marked import replace_between
 
 PAGE = ROOT / "docs" / "cost_model.md"
 BEGIN, END = "<!-- made by python -m studies.crossvalidate --write -->", "<!-- end -->"
@@ -65,7 +66,4 @@ def tables(results: Sequence[Result]) -> list[str]:
 
 def write_page(results: Sequence[Result]) -> Path:
     """Replaces what stands between the two marks of docs/cost_model.md. Raises ValueError where they are missing."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(tables(results)) + f"\n{END}{after}", encoding="utf-8")
-    return PAGE
+    return replace_between(PAGE, BEGIN, END, tables(results))

@@ -32,6 +32,7 @@ from benches.run.journal import NAME as JOURNAL
 from benches.sweep.load import load_sweep
 from kernels.console import text_console
 from kernels.guard import ROOT
+from studies.marked import replace_between
 
 ACTORS, ROW_BYTES = 16, 2500
 LEAST_ROWS_PER_S, MOST_BYTES = 2000, 2e9
@@ -119,8 +120,7 @@ def main(arguments: list[str]) -> int:
     made = f"{table(found)}\n\n{about}, {os.cpu_count()} cores that other work shared."
     print(made)
     if given.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        replace_between(PAGE, BEGIN, END, [made])
     last = found[-1]
     met = last["complete"] and last["rows"] / last["rows_s"] >= LEAST_ROWS_PER_S and last["driver_bytes"] <= MOST_BYTES
     return 0 if met else 1

@@ -22,6 +22,7 @@ from studies.fleets.goals import found_table, health_table, missed
 from studies.fleets.score import Found, Health, found, health
 from studies.fleets.triage import TRIALS, missed_by_triage, triage_table, trial
 from studies.fleets.worlds import HEALTHY, PLANTED
+from studies.marked import replace_between
 
 PAGE = ROOT / "docs" / "fleet.md"
 BEGIN, END = "<!-- made by python -m studies.fleets --write -->", "<!-- end of fleets -->"
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         slow = {world: pool.map(partial(planted_fleet, world), seeds[: options.slow], chunksize=5) for world in PLANTED}
         healthy = {world: list(scores) for world, scores in sound.items()}
         planted = {world: [one for scores in fleets for one in scores] for world, fleets in slow.items()}
-    return told([*health_table(healthy), "", *found_table(planted)], missed(healthy, planted), (BEGIN, END), seeds, options.write)
+    return shown([*health_table(healthy), "", *found_table(planted)], missed(healthy, planted), (BEGIN, END), seeds, options.write)
 
 
 def triage(seeds: range, jobs: int, write: bool) -> int:
@@ -64,10 +65,10 @@ def triage(seeds: range, jobs: int, write: bool) -> int:
     with ProcessPoolExecutor(jobs) as pool:
         every = {name: pool.map(partial(trial, name), seeds, chunksize=5) for name in TRIALS}
         outcomes = {name: list(fleets) for name, fleets in every.items()}
-    return told(triage_table(outcomes), missed_by_triage(outcomes), TRIAGE_MARKS, seeds, write)
+    return shown(triage_table(outcomes), missed_by_triage(outcomes), TRIAGE_MARKS, seeds, write)
 
 
-def told(tables: Sequence[str], wrong: Sequence[str], marks: tuple[str, str], seeds: range, write: bool) -> int:
+def shown(tables: Sequence[str], wrong: Sequence[str], marks: tuple[str, str], seeds: range, write: bool) -> int:
     """The exit code, after the tables and what is not reached are printed, and the tables written where that is asked for."""
     print("\n".join([*tables, "", *(wrong or ["all that is to be reached is reached"])]))
     if write:
@@ -77,12 +78,9 @@ def told(tables: Sequence[str], wrong: Sequence[str], marks: tuple[str, str], se
 
 
 def write_page(tables: Sequence[str], seeds: range, marks: tuple[str, str] = (BEGIN, END)) -> None:
-    """Replaces what stands between two marks of docs/fleet.md. Raises ValueError where they are missing."""
-    begin, end = marks
-    before, rest = PAGE.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
+    """Puts the tables, after a line on how they were made, between two marks of docs/fleet.md. Raises ValueError where one is missing."""
     made = f"Made {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, seeds {seeds.start} to {seeds.stop - 1}."
-    PAGE.write_text(f"{before}{begin}\n" + "\n".join([made, "", *tables]) + f"\n{end}{after}", encoding="utf-8")
+    replace_between(PAGE, *marks, [made, "", *tables])
 
 
 if __name__ == "__main__":

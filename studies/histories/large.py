@@ -30,6 +30,7 @@ from reports.nightly.night_verdict import judge
 from reports.nightly.nights import details, night_from, run_line
 from reports.verdict.thresholds import load_thresholds
 from studies.histories.page import PAGE
+from studies.marked import replace_between
 
 BEGIN, END = "<!-- made by python -m studies.histories.large --write -->", "<!-- end of size -->"
 FIRST = datetime(2024, 1, 1, 2, 30, tzinfo=UTC)
@@ -134,8 +135,7 @@ def main(arguments: list[str]) -> int:
     planted = -(-options.points // 500)
     print("\n".join([*lines, "", f"{measured.confirmed} changes confirmed; {planted} steps of 5% planted, three nights old"]))
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        replace_between(PAGE, BEGIN, END, lines)
     return 0 if all(getattr(measured, name) <= limit for name, limit in LIMITS.items()) else 1
 
 

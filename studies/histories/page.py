@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from kernels.guard import ROOT
 from studies.histories.goals import Goal
 from studies.histories.score import Score
+from studies.marked import replace_between
 
 PAGE = ROOT / "docs" / "verdicts.md"
 BEGIN, END = "<!-- made by python -m studies.histories --write -->", "<!-- end -->"
@@ -48,9 +49,6 @@ def table_text(table: Table, goals: Sequence[Goal]) -> str:
 
 def write_page(table: Table, goals: Sequence[Goal], seeds: range) -> str:
     """Replaces what stands between the two marks of docs/verdicts.md. Raises ValueError where they are missing."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
     made = f"Made {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, seeds {seeds.start} to {seeds.stop - 1}."
     parts = [made, "", *goals_table(goals), "", *worlds_table(table)]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")
-    return str(PAGE)
+    return str(replace_between(PAGE, BEGIN, END, parts))

@@ -12,6 +12,7 @@ import triton
 from kernels.gpus import Gpu
 from kernels.guard import ROOT
 from studies.liger.study import SHAPES, Result
+from studies.marked import replace_between
 
 PAGE = ROOT / "docs" / "liger.md"
 COLUMNS = {  # and whether they hold numbers
@@ -59,12 +60,9 @@ def problems(results: Sequence[Result]) -> list[str]:
 
 def write_page(results: Sequence[Result], gpu: Gpu) -> Path:
     """Replaces what stands between the two marks of docs/liger.md. Raises ValueError where they are missing."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
     versions = f"liger-kernel {version('liger-kernel')} and Triton {triton.__version__}"
     made = f"Made {datetime.now(UTC):%Y-%m-%d} with {versions}, compiled for {gpu.name}."
     passed = sum(result.passed for result in results)
     count = f"{passed} of {len(results)} are right in the interpreter and compiled without a complaint."
     parts = [made, count, *(f"- {line}" for line in problems(results)), "", *table(results)]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")
-    return PAGE
+    return replace_between(PAGE, BEGIN, END, parts)

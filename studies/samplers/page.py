@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benches.devices.cpu import cpu_model
 from kernels.guard import ROOT
+from studies.marked import replace_between
 from studies.samplers.goals import NVBENCH, OURS, Goal
 from studies.samplers.rules import RULES
 from studies.samplers.trial import Outcome
@@ -65,11 +66,8 @@ def table_text(outcomes: Sequence[Outcome], goals: Sequence[Goal]) -> str:
 
 def write_page(outcomes: Sequence[Outcome], goals: Sequence[Goal], seeds: int, peer_seeds: int) -> Path:
     """Replaces what stands between the two marks of docs/samplers.md. Raises ValueError where they are missing."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
     when = f"Made {datetime.now(UTC):%Y-%m-%d} on {cpu_model()}, Python {platform.python_version()}; time is virtual, so the machine "
     made = f"{when}does not matter. Seeds 0 to {seeds - 1} for ours and 0 to {peer_seeds - 1} for the others."
     ours = ["### Ours", "", *ours_table(outcomes)]
     parts = [made, "", *goals_table(goals), "", *ours, "", "### All, bias and device time", "", *peers_table(outcomes)]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")
-    return PAGE
+    return replace_between(PAGE, BEGIN, END, parts)
