@@ -43,26 +43,25 @@ def distribution(shown: Shown) -> Chart:
 
 def _by_family(shown: Shown) -> go.Figure:
     columns = {"all points": "slower"} | {name: SLOWER + name for name in shown.families}
+    beside = {name: swarm(shown.gpus[name]) for name in columns.values()}
     traces: list[go.Scatter] = []
     marked = shown.gpus.index[shown.gpus["status"].isin(ATTENTION)]
     for state, (colour, symbol) in STATE_MARKS.items():
         here = shown.gpus["status"] == state
         x, y, rows = [], [], []
         for place, name in enumerate(columns.values()):
-            offsets = swarm(shown.gpus[name])
             known = here & shown.gpus[name].notna()
-            x.append(place + offsets[known.to_numpy()])
+            x.append(place + beside[name][known.to_numpy()])
             y.append(_percent(shown.gpus.loc[known, name]))
             rows.append(shown.gpus.index[known])
         if sum(map(len, rows)):
             traces.append(_marks(np.concatenate(x), np.concatenate(y), np.concatenate(rows), state, colour, symbol))
     for place, name in enumerate(columns.values()):
         named = shown.gpus.loc[marked, name].dropna().nlargest(LABELLED // 2)
-        beside = pd.Series(swarm(shown.gpus[name]), shown.gpus.index)
         far = named[named > 1 + 2 * shown.scale]
         traces.append(
             go.Scatter(
-                x=place + beside[far.index],
+                x=place + beside[name][shown.gpus.index.get_indexer(far.index)],
                 y=_percent(far),
                 text=["  " + html.escape(str(shown.gpus.at[i, "point"])) for i in far.index],
                 **{"mode": "text", "textposition": "middle right", "textfont": {"size": 11}, "hoverinfo": "skip", "showlegend": False},

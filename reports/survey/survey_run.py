@@ -76,9 +76,9 @@ def _rows(found: Rows, boards: pd.DataFrame, of_machines: dict[str, Environment]
 
 def _limits(rows: pd.DataFrame, objects: Objects, line: np.ndarray, ceilings: list[Ceilings | None]) -> dict[str, pd.Series]:
     """`bound`, `family` and `predicted_s` of each row, computed once for a point and a model of boards."""
-    kinds: dict[str, int] = {}
-    kind = np.array([kinds.setdefault("" if one is None else one.model_dump_json(), len(kinds)) for one in ceilings])[line]
-    known = dict(zip(kind.tolist(), (ceilings[i] for i in line), strict=True)) if len(line) else {}
+    kinds = pd.factorize(np.array(["" if one is None else one.model_dump_json() for one in ceilings], dtype=object))[0]
+    known = dict(zip(kinds.tolist(), ceilings, strict=True))
+    kind = kinds[line]
     way = rows.groupby([kind, *(rows[name] for name in WAY)], observed=True, dropna=False, sort=False).ngroup().to_numpy()
     _, first = np.unique(way, return_index=True)
     bound, seconds = np.full(len(first), None, dtype=object), np.full(len(first), np.nan)

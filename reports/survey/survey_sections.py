@@ -208,7 +208,7 @@ def past_surveys(shown: Shown, past: FleetHistory) -> Section | None:
         f"The time of each GPU over the fleet's, over {len(past.times)} surveys. A GPU is becoming slower where the line through its times "
         f"rises by more than chance explains, and by {show(LEAST_CHANGE, 'fraction')} or more; {LEAST_TIMES} surveys are needed."
     )
-    body = render("survey_past.html.j2", chart=chart, lines=trend_lines(past, shown.run.boards), enough=len(past.times) >= LEAST_TIMES)
+    body = render("survey_past.html.j2", chart=chart, lines=trend_lines(found, shown.run.boards), enough=len(past.times) >= LEAST_TIMES)
     return Section("past", "Over the surveys", lead, body, [chart])
 
 

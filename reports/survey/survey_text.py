@@ -15,6 +15,7 @@ from rich.table import Table
 from kernels.console import text_console
 from kernels.listed import and_more
 from reports.run_text import WIDTH
+from reports.survey.fleet_history import trends
 from reports.survey.judge import KIND, SLOW, STATES, WATCH
 from reports.survey.survey_verdict import SurveyVerdict
 from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness, trend_lines
@@ -53,7 +54,7 @@ def show_survey(verdict: SurveyVerdict, console: Console) -> None:
         _spreads(group, verdict, console)
     _more(len(judged.groups) - GROUPS, console)
     _lines("watch", _watched(verdict), WATCHED, console)
-    _lines("trend", trend_lines(verdict.past, verdict.run.boards), WATCHED, console)
+    _lines("trend", trend_lines(trends(verdict.past), run.boards), WATCHED, console)
     _lines("note", verdict.notes, NOTES, console)
 
 
@@ -85,8 +86,7 @@ def before_words(verdict: SurveyVerdict, gpu: str) -> str:
     """Whether earlier surveys called a GPU slow; empty without a history, or where none judged it."""
     if gpu not in verdict.history.index:
         return ""
-    earlier = verdict.history.to_dict("index")[gpu]
-    slow, judged = int(earlier["slow"]), int(earlier["judged"])
+    slow, judged = (int(verdict.history[name].loc[gpu]) for name in ("slow", "judged"))
     surveys = f"{judged} earlier survey{'s' if judged > 1 else ''}"
     return f"slow before as well ({slow} of {surveys})" if slow else f"not slow in {surveys}"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from reports.survey.families import ALL, FAMILIES
-from reports.survey.fleet_history import FleetHistory, becoming, trend_words, trends
-from reports.survey.judge import UNUSABLE, Judged
+from reports.survey.fleet_history import becoming, trend_words
+from reports.survey.judge import SLOW, UNUSABLE, Judged
 from reports.survey.survey_run import SurveyRun
 from reports.units import SPACE, show
 
@@ -35,6 +35,7 @@ def whereof(families: Sequence[str], tested: Sequence[str]) -> str:
 
 
 def tested_families(judged: Judged, group: int) -> list[str]:
+    """Returns the families in which GPUs of a group were compared, in the order of FAMILIES."""
     spreads = judged.spreads[judged.spreads["group"] == group]
     return [name for name in FAMILIES if (spreads["family"] == name).any()]
 
@@ -70,7 +71,7 @@ def headline(run: SurveyRun, judged: Judged) -> str:
         return _nothing(judged, every)
     names = run.boards.set_index("gpu")
     worst = accused.iloc[0]
-    slow = int((accused["state"] == "slow").sum())
+    slow = int((accused["state"] == SLOW).sum())
     told = failing(worst) or slowness(judged, worst)
     what = f"{slow:,} of {every} {'is' if slow == 1 else 'are'} slow" if slow else ""
     fails = int((accused["failed"] > 0).sum())
@@ -111,8 +112,8 @@ def place(board: Any) -> str:
     return ", ".join(f"{name} {board[name]}" for name in ("rack", "slot") if name in board and pd.notna(board[name]))
 
 
-def trend_lines(past: FleetHistory, boards: pd.DataFrame) -> list[str]:
-    """Which GPUs are becoming slower over the surveys of a history, the largest change first. boards: of the survey that is shown."""
+def trend_lines(found: pd.DataFrame, boards: pd.DataFrame) -> list[str]:
+    """Returns a line for each GPU that is becoming slower over the surveys of a history, the largest change first. found: of `trends`;
+    boards: of the survey that is shown, whose GPUs alone are named."""
     label = {str(board["gpu"]): name_of(board) for board in boards.to_dict("records")}
-    found = becoming(trends(past))
-    return [f"{label[gpu]} {trend_words(trend, 'surveys')}" for gpu, trend in found.to_dict("index").items() if gpu in label]
+    return [f"{label[gpu]} {trend_words(trend, 'surveys')}" for gpu, trend in becoming(found).to_dict("index").items() if gpu in label]

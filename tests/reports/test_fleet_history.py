@@ -103,8 +103,8 @@ def test_a_trend_in_words() -> None:
     assert words.startswith("became ")
     assert words.endswith("% slower against the fleet over 20 surveys, 2026-01-01 to 2026-01-20")
     boards = pd.DataFrame({"gpu": ["GPU-0", "GPU-1"], "host": "node-1", "index": [0, 1]})
-    assert trend_lines(past, boards) == [f"node-1 GPU\xa00 {words}"]
-    assert trend_lines(past, boards.iloc[1:]) == []
+    assert trend_lines(table, boards) == [f"node-1 GPU\xa00 {words}"]
+    assert trend_lines(table, boards.iloc[1:]) == []
 
 
 @pytest.mark.parametrize(("gpus", "lines"), [(5, ["a", "1", "2", "3", "4"]), (40, ["90% of the GPUs", "50% of the GPUs", "a"])])
