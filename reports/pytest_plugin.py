@@ -90,6 +90,7 @@ def survey_summary(run_dir: Path, config: pytest.Config) -> tuple[str, str]:
     """Makes the survey's page, and returns the verdict on it as text and lines with the page and the command that prints it again. Where it
     cannot be judged, the summaries of its GPUs stay, and the line says why."""
     again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
+    summaries = config.stash.get(SUMMARY, "")
     try:
         from reports.build import NAME
         from reports.survey.survey_page import write_page
@@ -100,11 +101,9 @@ def survey_summary(run_dir: Path, config: pytest.Config) -> tuple[str, str]:
         write_page(verdict.run, verdict.judged, run_dir / NAME)
         return survey_text(verdict, has_colour(config)), f"{one_line(f'report: {run_dir / NAME}')}\n{one_line(f'survey: {again}')}"
     except ModuleNotFoundError as e:  # on a node that only measures
-        return config.stash.get(
-            SUMMARY, ""
-        ), f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}"
+        return summaries, f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}"
     except Exception as e:  # the rows are safe in the journals
-        return config.stash.get(SUMMARY, ""), one_line(f"no verdict on the survey ({type(e).__name__}: {e}); try: {again}")
+        return summaries, one_line(f"no verdict on the survey ({type(e).__name__}: {e}); try: {again}")
 
 
 def has_colour(config: pytest.Config) -> bool:

@@ -17,6 +17,7 @@ from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH, Judged
 from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_run import SurveyRun
 from reports.survey.words import failing
+from reports.verdict.robust import TO_SIGMA
 
 STATE, WHERE, SHOWS, HEALTH = "State", "Where it is", "Under load", "Health and versions"
 GROUPS = (STATE, WHERE, SHOWS, HEALTH)
@@ -170,4 +171,4 @@ def column(name: str) -> Column:
 def spread(slower: pd.Series) -> float:
     """The robust standard deviation of ratios, relative; 0 where there are none."""
     values = slower.dropna().to_numpy(float)
-    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
+    return TO_SIGMA * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0

@@ -11,6 +11,7 @@ import pandas as pd
 
 from reports.survey.families import FAMILIES
 from reports.survey.fleet_history import trends
+from reports.survey.judge import SLOW, WATCH
 from reports.survey.survey_verdict import SurveyVerdict
 from reports.survey.words import common_place, headline, tested_families, whereof
 
@@ -59,7 +60,7 @@ def _gpus(verdict: SurveyVerdict) -> list[dict[str, Any]]:
     before = {str(name): line for name, line in verdict.history.to_dict("index").items()}
     for _, gpu in verdict.judged.gpus.iterrows():
         uuid, named = str(gpu["gpu"]), tuple(gpu["families"])
-        calls = gpu["state"] in ("slow", "watch")
+        calls = gpu["state"] in (SLOW, WATCH)
         earlier = before.get(uuid)
         found.append(
             {

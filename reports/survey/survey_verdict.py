@@ -13,14 +13,12 @@ from benches.run.survey_file import NAME, is_survey
 from kernels.listed import first_of
 from reports.refusal import RunError
 from reports.survey.fleet_history import NO_HISTORY, FleetHistory, of_surveys
-from reports.survey.judge import Judged, doubted, judge
+from reports.survey.judge import NAMED, Judged, doubted, judge
 from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_history import add_survey, before, surveys
 from reports.survey.survey_run import SurveyRun, read_run
 from reports.survey.thresholds import Thresholds, load_thresholds
 from reports.survey.words import name_of
-
-NAMED = 4  # GPUs in a sentence
 
 
 @dataclass(frozen=True)
