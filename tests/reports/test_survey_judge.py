@@ -205,12 +205,20 @@ def test_models_are_judged_apart_and_not_suspect() -> None:
     assert (judged.exit_code, judged.suspect, len(judged.groups)) == (0, (), 2)
 
 
-def test_a_lost_gpu_is_named_with_its_reason() -> None:
+@pytest.mark.parametrize("driver", ["575", None])  # None: it was lost before its environment.json was written
+def test_a_lost_gpu_is_named_with_its_reason(driver: str | None) -> None:
     rows = fleet(5)
-    lost = boards(5, status=["finished"] * 4 + ["lost"], reason=[None] * 4 + ["fell off the bus"])
+    lost = boards(5, status=["finished"] * 4 + ["lost"], reason=[None] * 4 + ["fell off the bus"], driver=["575"] * 4 + [driver])
     judged = judge(rows[rows["gpu"] != "4"], SHIPPED, lost)
     assert judged.suspect == ("1 of 5 GPUs could not be judged: lost: fell off the bus",)
     assert judged.gpus.set_index("gpu").at["4", "reason"] == "lost: fell off the bus"
+    assert judged.groups[["driver", "gpus"]].values.tolist() == [["575", 5]]
+
+
+def test_an_unknown_driver_mixes_nothing() -> None:
+    """A GPU that was lost after its rows were written, and of which no driver was recorded, is judged among the others."""
+    judged = judge(fleet(5, {4: by(EVERY, 1.2)}), SHIPPED, boards(5, status=["finished"] * 4 + ["lost"], driver=["575"] * 4 + [None]))
+    assert (judged.suspect, states(judged)[SLOW], len(judged.groups)) == ((), ["4"], 1)
 
 
 def test_no_rows_are_no_verdict() -> None:
