@@ -108,7 +108,7 @@ def conditions(rows: pd.DataFrame, boards: pd.DataFrame) -> pd.DataFrame:
     measured = {}
     for name, ratio in UNDER_LOAD.items():
         values = wide.copy()
-        values[places, points] = np.log(rows[name]) if ratio else rows[name]
+        values[places, points] = np.log(rows[name].where(rows[name] > 0)) if ratio else rows[name]  # a sensor that fails may show 0
         middle = medians(values.T)
         usual = medians(middle[None, :])[0] if len(middle) else np.nan
         own = medians(values - middle[None, :]) + usual if values.size else np.full(gpus, np.nan)

@@ -133,6 +133,13 @@ def test_why_a_gpu_was_slowed(tmp_path: Path, reasons: str | None, heat: float, 
     assert found["power_capped"].tolist() == [capped] * 3
 
 
+def test_a_sensor_that_shows_nothing_is_not_known(tmp_path: Path) -> None:
+    run = read_run(make_survey(tmp_path / "run", gpus=3, count=3))
+    found = conditions(run.rows.assign(power_w=0.0), run.boards)
+    assert found["power_w"].isna().all()
+    assert found["temperature_c"].notna().all()
+
+
 def test_a_survey_without_rows_has_boards_all_the_same(tmp_path: Path) -> None:
     run = read_run(make_survey(tmp_path / "run", gpus=3, count=3, lost=[0, 1, 2]))
     found = conditions(run.rows, run.boards)
