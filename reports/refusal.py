@@ -32,7 +32,8 @@ def check_folder(path: Path | None) -> None:
 
 
 def attempt(what: str, write: Callable[[], Path]) -> Path | None:
-    """What was written, or None, said on stderr: the other files are written all the same."""
+    """Returns the path that was written; None, after an error on stderr, where it could not be, so that the caller's other files are
+    written all the same. what: the name that the error gives it."""
     try:
         return write()
     except OSError as error:

@@ -20,7 +20,7 @@ LEAST_TIMES = 8  # of a GPU: of fewer, a step and a trend look alike
 LEAST_CHANGE = 0.01  # over the whole history: less is of no consequence
 ACCUSED = 0.05  # GPUs that one look at a healthy fleet may call so, on average
 MOST_PRIOR = 12.0  # times that the other GPUs' noise may weigh at most
-LINE_EFFICIENCY = 0.9  # a Theil-Sen slope's variance, beside that of least squares
+LINE_EFFICIENCY = 0.9  # variance of a least squares slope over a Theil-Sen one's: 0.88 for 8 normal values, 3/pi for many (Sen, 1968)
 FLOOR = 5e-4  # least noise that is believed: medians have steps
 
 
@@ -38,8 +38,10 @@ NO_HISTORY = FleetHistory([], [], np.empty(0), np.empty((0, 0)))
 
 
 def against_fleet(tonight: Array) -> Array:
-    """tonight: log seconds [series, GPUs], NaN where not timed. Of each GPU the median ratio to the median over the GPUs, over the series
-    that at least two of them timed; NaN where there is none."""
+    """Returns each GPU's median ratio to the median over the GPUs.
+
+    tonight: log seconds [series, GPUs], NaN where not timed. A series counts that at least two GPUs timed; NaN where there is none.
+    """
     shared = np.count_nonzero(~np.isnan(tonight), axis=1) > 1
     if not shared.any():
         return np.full(tonight.shape[1], np.nan)
@@ -48,13 +50,15 @@ def against_fleet(tonight: Array) -> Array:
 
 
 def of_nights(times: Array, nights: Sequence[str], gpus: Sequence[str]) -> FleetHistory:
-    """times: log seconds [series, nights, GPUs], as the nightly verdict has them; a night's name begins with its date."""
+    """Returns the history over nights. times: log seconds [series, nights, GPUs], as the nightly verdict has them; a night's name begins
+    with its date."""
     logs = np.log(np.array([against_fleet(times[:, night]) for night in range(times.shape[1])]).reshape(len(nights), len(gpus)))
     return FleetHistory(list(gpus), list(nights), _days(pd.to_datetime(pd.Series(list(nights), dtype=object))), logs.T)
 
 
 def of_surveys(lines: pd.DataFrame) -> FleetHistory:
-    """lines: a line a survey and GPU, with `survey`, `started_utc`, `gpu` and `slower`, the ratio to the fleet; in the order of time."""
+    """Returns the history over surveys. lines: a line a survey and GPU in the order of time, with `survey`, `started_utc`, `gpu` and
+    `slower`, the ratio to the fleet."""
     surveys = lines.drop_duplicates("survey")
     wide = lines.pivot_table(index="gpu", columns="survey", values="slower", aggfunc="last", sort=False, dropna=False)
     logs = np.log(wide.reindex(columns=surveys["survey"]).to_numpy(float)) if len(lines) else np.empty((0, 0))
@@ -125,11 +129,11 @@ def _span(history: FleetHistory) -> Array:
 
 
 def becoming(found: pd.DataFrame) -> pd.DataFrame:
-    """Those of `trends` that are becoming slower, the largest change first."""
+    """Returns the lines of `trends` whose GPUs are becoming slower, the largest change first."""
     return found[found["becoming"]].sort_values("change", ascending=False)
 
 
 def trend_words(trend: Mapping[Any, Any], of: str) -> str:
-    """What a line of `trends` says, without the GPU's name. of: what a time is: surveys, nights."""
+    """Returns a line of `trends` in words, without the GPU's name. of: the plural of what a time is, such as surveys or nights."""
     change = show(float(trend["change"]) - 1, "fraction")
     return f"became {change} slower against the fleet over {trend['times']:,} {of}, {trend['first']} to {trend['last']}"

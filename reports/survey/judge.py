@@ -104,8 +104,11 @@ class Tested:
 
 
 def judge(rows: pd.DataFrame, thresholds: Thresholds, boards: pd.DataFrame | None = None) -> Judged:
-    """rows: a line a GPU and point: `gpu`, `model`, `point`, `family`, `status`, `median_s`. boards: a line a GPU, with KIND's columns, and
-    `status` and `reason` of survey.json; None: GPUs differ by model only, and each has rows."""
+    """Returns the verdict on a survey.
+
+    rows: a line a GPU and point: `gpu`, `model`, `point`, `family`, `status`, `median_s`. boards: a line a GPU, with KIND's columns, and
+    `status` and `reason` of survey.json; None: GPUs differ by model only, and each has rows.
+    """
     known = _known(rows, boards)
     kind = [name for name in KIND if name in known]
     numbers = known.groupby(kind, dropna=False, sort=False).ngroup().to_numpy()
@@ -328,7 +331,7 @@ def _ratio(log_ratio: float) -> float:
 
 
 def _suspect(gpus: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
-    """Why the verdict is not to be trusted, as far as the rows and boards tell."""
+    """Why the verdict is not to be trusted, as far as the rows and boards show."""
     lines = []
     for _, models in groups.groupby("model", dropna=False, sort=False) if "model" in groups else ():
         lines += [_mixed(name, models) for name in KIND[1:] if name in models and len(models[name].unique()) > 1]

@@ -120,7 +120,7 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
             if all(isinstance(about[name], dict) for name in ("stamps", "problems", "objects")):
                 return table, about
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
-        pass
+        pass  # not there yet, damaged, or another program's: nothing is lost, since all of it is made again from the journals
     return SCHEMA.empty_table(), {"stamps": {}, "problems": {}, "objects": {}}
 
 

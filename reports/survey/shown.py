@@ -109,6 +109,7 @@ class Shown:
         return next((step for step in STEPS if step >= 2 * spread(self.gpus["slower"])), STEPS[-1])
 
     def count(self, *states: str) -> int:
+        """Returns how many GPUs are in any of these states."""
         return int(self.gpus["status"].isin(states).sum())
 
     def in_state(self, *states: str) -> pd.DataFrame:
@@ -164,7 +165,7 @@ def names(boards: pd.DataFrame) -> list[str]:
 
 
 def column(name: str) -> Column:
-    """Of the table: COLUMNS, and the inventory's own ones."""
+    """Returns a column of the table by its name: one of COLUMNS, or one of the inventory's own."""
     return BY_NAME.get(name) or Column(name, name, "", WHERE, "from the inventory", True, True)
 
 

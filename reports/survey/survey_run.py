@@ -41,7 +41,7 @@ class SurveyRun:
 
 
 def read_run(run: Path, inventory: Path | None = None) -> SurveyRun:
-    """Raises RunError where the directory holds no survey that this version reads, or the inventory is none."""
+    """Reads a survey's directory. Raises RunError where it holds no survey that this version reads, or the inventory is not one."""
     places_of = None if inventory is None else read_inventory(inventory)
     try:
         survey = read_survey(run)

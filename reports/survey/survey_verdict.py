@@ -1,4 +1,4 @@
-"""A survey, judged: the verdict on its rows, and what its files tell of how it ended."""
+"""A survey, judged: the verdict on its rows, and what its files show of how it ended."""
 
 from __future__ import annotations
 

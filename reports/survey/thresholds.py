@@ -46,7 +46,7 @@ class Thresholds:
 
 
 def load_thresholds(path: Path = DEFAULT) -> Thresholds:
-    """Raises SweepError with a line for every mistake."""
+    """Returns the thresholds of a file. Raises SweepError with a line for every mistake."""
     problems = Problems()
     file = str(path)
     root = read_yaml(read_text(path, Spot(file, 1), "thresholds", problems), file, problems, "thresholds file of surveys")

@@ -29,10 +29,12 @@ def missed(healthy: Healths, planted: Founds) -> list[str]:
 
 
 def share_found(scores: Sequence[Found]) -> float:
+    """Returns the fraction of the slow GPUs that was found."""
     return sum(one.found for one in scores) / sum(one.planted for one in scores)
 
 
 def health_table(healthy: Healths) -> list[str]:
+    """Returns the lines of a Markdown table: how many GPUs are accused, or watched, in fleets of healthy ones."""
     lines = [
         "| healthy fleets | fleets | accused a fleet | most in one | `watch` a fleet | found in 95%, printed |",
         "|---|---:|---:|---:|---:|---:|",
@@ -46,6 +48,7 @@ def health_table(healthy: Healths) -> list[str]:
 
 
 def found_table(planted: Founds) -> list[str]:
+    """Returns the lines of a Markdown table: how many of the slow GPUs are found, and named by what they are slow in."""
     lines = [
         "| slow GPUs | slow in | slower by | found | of | named rightly | healthy accused a fleet |",
         "|---|---|---:|---:|---:|---:|---:|",

@@ -48,6 +48,7 @@ def judged(fleet: Fleet) -> tuple[pd.DataFrame, Mapping[str, Tested]]:
 
 
 def health(world: World, seed: int) -> Health:
+    """Returns the verdict's counts on a fleet in which no GPU is slow."""
     gpus, tested = judged(simulate(world, seed))
     return Health(int((gpus["state"] == SLOW).sum()), int((gpus["state"] == WATCH).sum()), printed(tested, EVERYTHING))
 
@@ -68,6 +69,7 @@ def found(world: World, seed: int, kinds: Sequence[str], each: int, by: float | 
 
 
 def score(kind: str, gpus: pd.DataFrame, by: float, accused: int) -> Found:
+    """Returns what was found of the slow GPUs of one kind. gpus: their lines of the verdict; accused: healthy GPUs called slow."""
     slow = gpus[gpus["state"] == SLOW]
     one_family = [len(names) == 1 for names in slow["families"]]
     named = [not one for one in one_family] if kind == EVERYTHING else [names == (kind,) for names in slow["families"]]

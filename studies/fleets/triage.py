@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from reports.survey.families import ALL
 from reports.survey.judge import MEDIAN_VARIANCE, SLOW, Level, Tested, levels, states
 from reports.verdict.robust import Array, medians
+from studies.fleets.goals import share_found
 from studies.fleets.score import STRANGE, Found, judged, printed, score
 from studies.fleets.simulate import Fleet, World, simulate
 from studies.fleets.worlds import ACCUSED, KINDS, UNEQUAL
@@ -148,6 +149,7 @@ def again_p(one: Tested, level: Level, again: NDArray[np.bool_]) -> Array:
 
 
 def triage_table(outcomes: Mapping[str, Sequence[Mapping[str, Outcome]]]) -> list[str]:
+    """Returns the lines of a Markdown table: what each policy costs and finds on each kind of fleet."""
     lines = [
         "| fleets, and slow GPUs | policy | GPU-minutes | healthy accused a fleet | found | least of a kind | named rightly |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -158,21 +160,17 @@ def triage_table(outcomes: Mapping[str, Sequence[Mapping[str, Outcome]]]) -> lis
             finds = [one for outcome in some for one in outcome.found]
             named = sum(one.named for one in finds) / max(sum(one.found for one in finds), 1)
             accused, cost = np.mean([one.accused for one in some]), np.mean([one.cost for one in some])
-            least = min((share([one for one in finds if one.kind == kind]), kind) for kind in KINDS)
+            least = min((share_found([one for one in finds if one.kind == kind]), kind) for kind in KINDS)
             worst = f"{least[0]:.0%} ({least[1]})"
-            lines.append(f"| {name} | {policy} | {cost:.0%} | {accused:.2f} | {share(finds):.1%} | {worst} | {named:.0%} |")
+            lines.append(f"| {name} | {policy} | {cost:.0%} | {accused:.2f} | {share_found(finds):.1%} | {worst} | {named:.0%} |")
     return lines
-
-
-def share(finds: Sequence[Found]) -> float:
-    return sum(one.found for one in finds) / sum(one.planted for one in finds)
 
 
 def missed_by_triage(outcomes: Mapping[str, Sequence[Mapping[str, Outcome]]]) -> list[str]:
     """What triage does not reach, a line each."""
     lines = []
     for name, fleets in outcomes.items():
-        of = {policy: share([one for fleet in fleets for one in fleet[policy].found]) for policy in POLICIES}
+        of = {policy: share_found([one for fleet in fleets for one in fleet[policy].found]) for policy in POLICIES}
         least = TRIALS[name].least
         least = of[FULL] - 0.02 if least is None else least
         accused, cost = (float(np.mean([getattr(fleet[TRIAGE], what) for fleet in fleets])) for what in ("accused", "cost"))
