@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,21 +148,8 @@ def _racks(shown: Shown) -> list[tuple[str, list[dict[str, object]]]]:
 
 def natural(text: str) -> list[tuple[int, int, str]]:
     """A key that sorts numbers in names by their values: node-2 before node-10."""
-    parts: list[tuple[int, int, str]] = []
-    for is_number, part in _runs(text):
-        parts.append((0, int(part), "") if is_number else (1, 0, part))
-    return parts
-
-
-def _runs(text: str) -> list[tuple[bool, str]]:
-    found: list[tuple[bool, str]] = []
-    for character in text:
-        is_number = character.isascii() and character.isdigit()
-        if found and found[-1][0] == is_number:
-            found[-1] = (is_number, found[-1][1] + character)
-        else:
-            found.append((is_number, character))
-    return found
+    parts = re.split("([0-9]+)", text)  # every second one is a number
+    return [(0, int(part), "") if i % 2 else (1, 0, part) for i, part in enumerate(parts) if part]
 
 
 def _host(name: str, gpus: Sequence[Mapping[str, Any]], step: float) -> dict[str, object]:
