@@ -21,7 +21,7 @@ from reports.environment import Environment, load_environment
 CHECKS = TypeAdapter(list[Check])
 FIELDS = tuple(field.name for field in fields(Check))
 VERDICTS = get_args(Verdict)
-PRIVATE = ("host", "device_uuid", "variables", "load_1m", "board")  # of environment.json: whose machine it was, and paths on it
+PRIVATE = ("host", "device_uuid", "variables", "load_1m", "board")  # of environment.json: whose machine it was, serial numbers, and paths
 
 
 class ContactError(Exception):
