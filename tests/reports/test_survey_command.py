@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ import pytest
 from benches.run.survey_file import SurveyFile, read_survey, write_survey
 from kernels.guard import ROOT
 from reports.__main__ import main
+from reports.pytest_plugin import SUMMARY, survey_summary
 from reports.survey.families import ALL, MEMORY
 from reports.survey.judge import judge
 from reports.survey.survey_files import to_json
@@ -258,3 +262,23 @@ def test_the_readers_entry_takes_the_same_survey(eight: Path) -> None:
     verdict = judge_survey(eight)
     assert survey_text(verdict).startswith("SIMULATED")
     assert "\x1b" in survey_text(verdict, colour=True)
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        (None, "no verdict on the survey (RunError: "),
+        ("reports.survey.survey_text", "no verdict on the survey (reports.survey.survey_text is not installed): pip install -r"),
+    ],
+)
+def test_a_run_of_which_no_verdict_can_be_made_keeps_its_summaries(
+    missing: str | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash()))
+    config.stash[SUMMARY] = "the table of each GPU"
+    text, shown = survey_summary(tmp_path / "run", config)
+    assert text == "the table of each GPU"
+    assert shown.startswith(line)
+    assert shown.endswith(f"python -m reports survey {shlex.quote(str(tmp_path / 'run'))}")
