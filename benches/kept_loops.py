@@ -40,8 +40,8 @@ def _readers() -> str:
 
 
 def entry(point: Point, gpu: Gpu) -> Path | None:
-    """The file that holds the loops of a point and of all others of its implementation; None where the implementation's source is not found,
-    so that a change of it would not be noticed."""
+    """The file that holds the loops of a point and of all others of its implementation; None where the implementation's source is not
+    found, so that a change of it would not be noticed."""
     code = source_hash(OPS[point.op], point.impl)
     if code is None:
         return None
