@@ -29,7 +29,7 @@ Loops = dict[str, tuple[LoopWork, ...]]  # by the id of a point; none where no k
 
 
 def folder() -> Path:
-    """Where Triton keeps what it compiled, as its own variables say, in a process that does not import it."""
+    """The folder in Triton's cache, by the environment variables that Triton reads: this process does not import it."""
     home = Path(os.environ.get("TRITON_HOME") or Path.home(), ".triton", "cache")
     return Path(os.environ.get("TRITON_CACHE_DIR") or home, FOLDER)
 
