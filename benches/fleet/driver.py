@@ -95,7 +95,7 @@ class Progress:
 
 
 class Driver:
-    """Runs a schedule on agents and keeps the run_writers. show: is called with the progress several times a second."""
+    """Runs a schedule on agents and has their rows written. show: is called with the progress several times a second."""
 
     def __init__(
         self,
@@ -131,7 +131,8 @@ class Driver:
             self._step(COMMIT_S)
             self._decide()
             self._watch()
-            for number in list(self._joined):  # last: whoever is left takes over what others had
+            answering = {number for number, _ in self._calls.values()}
+            for number in sorted(self._joined - self._ending - answering):  # last: whoever is left takes over what others had
                 self._top_up(number)
 
     def stop(self) -> None:
@@ -154,7 +155,7 @@ class Driver:
         self._count()
 
     def _take(self, ended: Sequence[Any]) -> None:
-        """Commits the rows of calls, then acts on what else they say."""
+        """Commits the rows that calls brought, then acts on the rest of their results."""
         results: list[tuple[int, Any]] = []
         rows: list[tuple[str, Sent]] = []
         for call in ended:
@@ -239,8 +240,6 @@ class Driver:
 
     def _top_up(self, number: int) -> None:
         """Gives an agent points, asks it for rows, or ends it where nothing is left for it."""
-        if number in self._ending or any(of == number for of, _ in self._calls.values()):
-            return
         busy = self._schedule.busy(number)
         given = self._schedule.give(number)
         if given or busy:
@@ -280,9 +279,8 @@ class Driver:
             self._undecided.remove(number)
         if number in self._ending:  # its rows are safe: it was ending
             if place.opened is not None:
-                self._writer.ended(
-                    place.opened.gpu, Ending([]), interrupted=bool(self._schedule.missing(self._writer.journal(place.opened.gpu)))
-                )
+                missing = self._schedule.missing(self._writer.journal(place.opened.gpu))
+                self._writer.ended(place.opened.gpu, Ending([]), interrupted=bool(missing))
             return
         self._agents.kill(number)
         if process and place.restarts < RESTARTS and self._agents.is_up(place.slot):

@@ -29,11 +29,11 @@ from benches.fleet.run_writers import RunWriter, ShardWriter, SurveyWriter
 from benches.fleet.schedule import Schedule
 from benches.fleet.shipping import ship
 from benches.fleet.shown import Shown
-from benches.run import environment
+from benches.run import environment, resume
 from benches.run.interrupts import deferred_interrupt
 from benches.run.journal import JournalError
 from benches.run.order import DEFAULT_SEED, shuffled
-from benches.run.resume import SHARD, SURVEY, by_import
+from benches.run.resume import SHARD, SURVEY
 from benches.run.run import Request, RunError, default_run_dir
 from benches.run.workers import POINT_TIMEOUT_S, Workers, settings_of
 from benches.shards.split import point_seconds
@@ -48,7 +48,6 @@ from kernels.imports import add_option as add_import_option
 NEEDS = "ray is not installed: pip install 'ray>=2.60' on this machine and on every node"
 NOT_COMPLETE, FAILED, DONE = 3, 1, 0
 NAMED = 5
-NOT = "not imported"
 OPTIONS = ("mode", "device", "seed", "cache", "regime", "energy", "point_timeout", "node_dir")  # which a resumed run has from its beginning
 
 
@@ -69,10 +68,11 @@ class Plan:
 
     @property
     def shared(self) -> bool:
+        """Whether GPUs share the points."""
         return self.file.mode == SHARD
 
     def order(self) -> Order:
-        """What agents are told. Raises Refusal."""
+        """Returns what every agent is given. Raises Refusal."""
         settings = settings_of(self.file.device_kind, self.file.settings, self.file.point_timeout_s)
         request = Request(
             resolved=self.sweep.resolved,
@@ -202,19 +202,18 @@ def make_plan(given: argparse.Namespace) -> Plan:
     sweep = load_sweep(given.sweep or run_dir / "sweep.yaml")
     recorded = [one.recorded() for one in imports]
     if before is not None:
-        old, new = by_import(before.imports), by_import(recorded)
-        changes = [f"{name}: {old.get(name, NOT)} → {new.get(name, NOT)}" for name in sorted(old | new) if old.get(name) != new.get(name)]
-        refuse_changes(given.resume, changes)
+        refuse_changes(given.resume, {"imports": before.imports}, {"imports": recorded})
     return Plan(run_dir, sweep, before or fresh(given, recorded), imports, before is not None, given.retry_failed)
 
 
-def refuse_changes(run_dir: Path, changes: Sequence[str]) -> None:
+def refuse_changes(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises Refusal where something changed since the run began."""
-    if changes:
+    if changes := resume.differences(before, now):
         raise Refusal(f"error: {run_dir} cannot be resumed, since this changed: {'; '.join(changes)}")
 
 
 def fresh(given: argparse.Namespace, imports: list[dict[str, str]]) -> FleetFile:
+    """Returns what fleet.json holds of a run that begins."""
     commit, _ = environment.commit()
     settings = {name: value for name in ("cache", "regime", "energy") if (value := getattr(given, name)) is not None}
     return FleetFile(
@@ -241,7 +240,7 @@ def begun(given: argparse.Namespace) -> FleetFile:
     except (OSError, ValueError) as e:
         raise Refusal(f"error: --resume {given.resume}: not a run of `fleet` to continue ({e})") from None
     now = {"commit": environment.commit()[0], "dirty": environment.dirty()}
-    refuse_changes(given.resume, [f"{name}: {getattr(before, name)} → {new}" for name, new in now.items() if new != getattr(before, name)])
+    refuse_changes(given.resume, {"commit": before.commit, "dirty": before.dirty}, now)
     return before
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from benches.run.json_file import read_json
+from benches.run.json_file import read_versioned
 from kernels.writing import write_text
 
 NAME = "fleet.json"
@@ -45,17 +45,7 @@ class FleetFile(BaseModel):
 
 def read_fleet(run_dir: Path) -> FleetFile:
     """Raises OSError, and ValueError with one line where the file is not of this version."""
-    path = run_dir / NAME
-    found = read_json(path)
-    if isinstance(found, dict) and isinstance(found.get("schema_version"), int) and found["schema_version"] > VERSION:
-        raise ValueError(
-            f"{path}: of version {found['schema_version']}, which a newer version of this suite wrote: resume it with that version"
-        )
-    try:
-        return FleetFile.model_validate(found)
-    except ValidationError as e:
-        first = e.errors(include_input=False, include_url=False)[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return read_versioned(run_dir / NAME, FleetFile, VERSION, "resume")
 
 
 def write_fleet(run_dir: Path, fleet: FleetFile) -> None:

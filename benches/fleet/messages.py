@@ -14,7 +14,7 @@ from benches.run.workers import Workers
 
 @dataclass(frozen=True)
 class Order:
-    """What every agent of a run is told."""
+    """What every agent of a run is given."""
 
     run_id: str
     request: Request

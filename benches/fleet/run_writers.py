@@ -63,7 +63,7 @@ class RunWriter(Protocol):
         """Writes what has changed besides rows, now and then."""
 
     def close(self, interrupted: bool) -> None:
-        """Says in the run directory how the run ended."""
+        """Records in the run directory how the run ended."""
 
 
 class Directory:
@@ -252,9 +252,8 @@ class SurveyWriter(Directory):
 
     def close(self, interrupted: bool) -> None:
         now = environment.now_utc()
-        with suppress(
-            OSError, JournalError
-        ):  # on a full disk what is measured is safe, and that the run has no end says that it was cut off
+        # On a full disk what is measured is safe, and a run without an end shows that it was cut off.
+        with suppress(OSError, JournalError):
             self._checkpoint()
             for gpu in self._gpus.values():
                 if gpu.status == "running":

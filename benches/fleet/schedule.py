@@ -86,11 +86,6 @@ class Schedule:
             return not self._waiting and not any(self._given.values()) and not any(self._own.values())
         return not self._own[place] and not self._given[place]
 
-    def left(self) -> int:
-        """Returns the number of rows that the places which measure are still to bring, and in a shared run those that nobody brings."""
-        shared = len(self._waiting)
-        return shared + sum(map(len, self._own.values())) + sum(map(len, self._given.values()))
-
     def missing(self, journal: str = ONE_JOURNAL) -> list[str]:
         """Returns the points of a journal that have no row."""
         return [name for name in self._points if name not in self.done.get(journal, ())]

@@ -83,9 +83,7 @@ class Request:
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
     tuned: str | None = None  # the file of tuned choices
-    source: tuple[str | None, bool | None] | None = (
-        None  # commit and `dirty` of this code, where the machine that runs it has no repository
-    )
+    source: tuple[str | None, bool | None] | None = None  # commit and `dirty` of this code, on a machine without its repository
 
     def recorded(self) -> dict[str, Any]:
         """Its part of environment.json."""

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from benches.run.json_file import read_json
+from benches.run.json_file import read_versioned
 from kernels.writing import write_text
 
 NAME = "survey.json"
@@ -54,19 +54,7 @@ class SurveyFile(BaseModel):
 def read_survey(run_dir: Path) -> SurveyFile:
     """Raises OSError, and ValueError with one line where the file is not a survey of this version."""
     path = run_dir / NAME
-    try:
-        found = read_json(path)
-    except ValueError as e:
-        raise ValueError(f"{path}: not JSON: {e}") from None
-    if isinstance(found, dict) and isinstance(found.get("schema_version"), int) and found["schema_version"] > VERSION:
-        raise ValueError(
-            f"{path}: of version {found['schema_version']}, which a newer version of this suite wrote: read it with that version"
-        )
-    try:
-        survey = SurveyFile.model_validate(found)
-    except ValidationError as e:
-        first = e.errors(include_input=False, include_url=False)[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    survey = read_versioned(path, SurveyFile, VERSION, "read")
     for gpu in survey.gpus:
         if Path(gpu.directory).name != gpu.directory or gpu.directory in ("", ".", ".."):
             raise ValueError(f"{path}: {gpu.directory!r} is not the name of a folder beside this file")

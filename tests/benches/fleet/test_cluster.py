@@ -43,14 +43,14 @@ class Nodes:
 
         quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
         quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-        self._folder = folder
+        self.folder = folder
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": quiet | quick}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self.cluster.address
 
     def add(self, spool: str | None = None, **variables: str) -> Any:
         """A node with simulated GPUs."""
-        given = {"FLEET_SPOOL": spool or str(self._folder), "OMP_NUM_THREADS": "1", **variables}
+        given = {"FLEET_SPOOL": spool or str(self.folder), "OMP_NUM_THREADS": "1", **variables}
         return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=given)
 
     def remove(self, node: Any) -> None:
@@ -119,13 +119,11 @@ def count(run_dir: Path) -> int:
     return len(rows_of(run_dir)) if run_dir.exists() else 0
 
 
-def actors() -> list[psutil.Process]:
-    """The processes of Ray that measure, below this one or not."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any("ray::Actor" in word for word in process.info["cmdline"] or ()):
-            found.append(process)
-    return found
+def actors(nodes: Nodes) -> list[psutil.Process]:
+    """The processes that measure on these nodes: other clusters of this machine have some of the same name."""
+    own = {"FLEET_SPOOL": str(nodes.folder)}.items()
+    named = [process for process in psutil.process_iter(["cmdline", "environ"]) if "ray::Actor" in " ".join(process.info["cmdline"] or ())]
+    return [process for process in named if own <= (process.info["environ"] or {}).items()]
 
 
 def test_a_node_that_dies_is_lost_and_another_one_continues(nodes: Nodes, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +148,7 @@ def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_di
     """And an agent whose process is killed is started again."""
     monkeypatch.setenv("MICROBENCH_FAULTS", HANG)
     added = [nodes.add(), nodes.add(MICROBENCH_SIMULATED_DRIVER="999.1"), nodes.add(spool="/dev/full")]
-    killed = when(lambda: count(run_dir) >= 2, lambda: actors()[0].kill())  # noqa: PLW0108 - they are not there yet
+    killed = when(lambda: count(run_dir) >= 2, lambda: actors(nodes)[0].kill())  # noqa: PLW0108 - they are not there yet
     assert main(arguments(nodes, run_dir, "--mode", "shard", "--point-timeout", "8")) == 1
     killed.join()
     assert {row["point"]: row["status"] for row in rows_of(run_dir)} == dict.fromkeys(POINTS, "ok") | {HANGING: "timeout"}
