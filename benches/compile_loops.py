@@ -59,5 +59,5 @@ def _launches(point: Point) -> list[Compilation]:
 
 
 def _key(launch: Compilation) -> str:
-    """What is compiled."""
+    """Equal for launches that compile to the same code."""
     return repr((launch.kernel, launch.signature, launch.constexprs, launch.aligned, launch.num_warps, launch.num_stages, launch.options))

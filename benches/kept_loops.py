@@ -29,7 +29,7 @@ Loops = dict[str, tuple[LoopWork, ...]]  # by the id of a point; none where no k
 
 
 def folder() -> Path:
-    """Where Triton keeps what it compiled, as its own variables say, in a process that does not import it."""
+    """The folder in Triton's cache, by the environment variables that Triton reads: this process does not import it."""
     home = Path(os.environ.get("TRITON_HOME") or Path.home(), ".triton", "cache")
     return Path(os.environ.get("TRITON_CACHE_DIR") or home, FOLDER)
 
@@ -39,9 +39,12 @@ def _readers() -> str:
     return digest(b"".join((ROOT / "kernels" / f"{name}.py").read_bytes() for name in READERS))
 
 
-def entry(point: Point, gpu: Gpu) -> Path:
-    """The file that holds the loops of a point and of all others of its implementation."""
+def entry(point: Point, gpu: Gpu) -> Path | None:
+    """The file that holds the loops of a point and of all others of its implementation; None where the implementation's source is not
+    found, so that a change of it would not be noticed."""
     code = source_hash(OPS[point.op], point.impl)
+    if code is None:
+        return None
     asked = (point.op, point.impl, code, package_versions()["triton"], gpu.model_dump(exclude={"sources", "model"}), _readers())
     return folder() / f"{digest(repr(asked).encode())}.json"
 
@@ -66,13 +69,15 @@ def store(points: Iterable[Point], gpu: Gpu, loops: Mapping[str, Sequence[LoopWo
 
 
 def _by_file(points: Iterable[Point], gpu: Gpu) -> dict[Path, list[Point]]:
-    files: dict[tuple[str, str], Path] = {}
+    files: dict[tuple[str, str], Path | None] = {}
     found: dict[Path, list[Point]] = {}
     for point in points:
         if impl_of(point).language == "triton":
             which = point.op, point.impl
-            files[which] = files.get(which) or entry(point, gpu)
-            found.setdefault(files[which], []).append(point)
+            if which not in files:
+                files[which] = entry(point, gpu)
+            if path := files[which]:
+                found.setdefault(path, []).append(point)
     return found
 
 

@@ -41,7 +41,7 @@ def occupancy(registers: int, shared_bytes: int, num_warps: int, gpu: Gpu) -> Oc
     if gpu.compute_capability not in SM:
         return None
     warps, shared = SM[gpu.compute_capability]
-    a_warp = -(-max(1, registers) * 32 // REGISTER_UNIT) * REGISTER_UNIT
+    a_warp = -(-max(1, registers) * WARP // REGISTER_UNIT) * REGISTER_UNIT
     limits = {
         "shared memory": shared // (shared_bytes + RESERVED),
         "registers": REGISTERS // a_warp // num_warps,

@@ -43,7 +43,7 @@ class Bound:
 
     @property
     def fraction(self) -> float:
-        """Of the peak, at best."""
+        """The largest fraction of the peak that the loop can reach, 0 to 1."""
         return self.matrix / max(self.matrix, self.issue, self.shared, self.loads)
 
     @property
@@ -72,7 +72,10 @@ def bound_of(work: LoopWork, blocks: int, precision: str, gpu: Gpu) -> Bound | N
 
 
 def flops_a_clock(precision: str, gpu: Gpu) -> float | None:
-    """Of one SM. The peak of fp32, on no matrix unit, is quoted at the highest clock: 67e12 = 132 SMs × 256 × 1.98 GHz."""
+    """FLOPs of one SM a clock; None where the peak is not known.
+
+    The peak of fp32, on no matrix unit, is quoted at the highest clock: 67e12 = 132 SMs × 256 × 1.98 GHz.
+    """
     peak = gpu.peak_flops_per_s.get(precision)
     clock = (precision == "fp32" and gpu.max_clock_hz) or gpu.boost_clock_hz
     return peak / (gpu.sm_count * clock) if peak else None

@@ -32,7 +32,7 @@ SOURCES = (("kernels", "*.py"), ("configs", "*.yaml"))
 
 
 def entry(ops: Sequence[str], gpu: Gpu, only: Sequence[str] | None) -> Path | None:
-    """The file that keeps the records of these ops' shipped kernels; None where Triton is told to keep nothing. only: as in `inspect`."""
+    """The file of the records of these ops' shipped kernels; None where Triton is asked to compile always. only: as in `inspect`."""
     if triton.knobs.compilation.always_compile or triton.knobs.compilation.override:
         return None
     backend = make_backend(GPUTarget("cuda", gpu.compute_capability[0] * 10 + gpu.compute_capability[1], 32))
@@ -70,6 +70,6 @@ def load(path: Path) -> list[Record] | None:
 
 
 def store(path: Path, records: Sequence[Record]) -> None:
-    """Writes an entry, where the folder can be written. A kernel that did not compile, which has no code, is tried again: then none is."""
+    """Writes an entry, where the folder can be written, unless a kernel did not compile: that one is tried again the next time."""
     if all(record["registers"] is not None or record["status"] == "unsupported" for record in records):
         kept_json.store(path, {"kernels": records})

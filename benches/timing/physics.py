@@ -1,5 +1,7 @@
-"""The least time that a point can take. A median below it is a measuring error, whatever its interval says. And the least that the
-compiled kernel which runs it can take: what to hold a Triton kernel's own time against."""
+"""The least time that a point can take, and the least that the compiled kernels which run it can take.
+
+A median below the first is a measuring error, whatever its interval says. The second is what a Triton kernel's own time is compared with.
+"""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ import triton
 import triton.language as tl
 
 from kernels.compilation import INTERPRETED, Compilation, describe, sm_count_of
+from kernels.matmul.pointer_kernels import advance, count, offsets, wrapped, zeros
 from kernels.matmul.product import ALIGNMENT, Dim, Product, size_of
-from kernels.matmul.triton_impl import advance, count, offsets, steps, wrapped, zeros
+from kernels.matmul.triton_impl import steps
 
 TILE_BYTES = 8192  # of A that a block loads at a time: four 128-bit loads a thread
 ROW_BYTES = 2048  # one 128-bit load a thread

@@ -139,7 +139,7 @@ def compilations() -> Iterator[Compilation]:
 
 
 def compilation(precision: str, name: str, dims: dict[str, int], prefix: str = "") -> Compilation:
-    """Of the first launch."""
+    """The first launch of a function at one shape, by name, for `inspect`."""
     point = OP.point("triton", precision, dims, {"function": name})
     source, target = pieces(point, make_inputs(point, "meta", None))[0]
     config = choose(source, platform_of(source))

@@ -101,7 +101,7 @@ def as_stored(operand: torch.Tensor, letter: str, batch: int) -> torch.Tensor:
 
 
 def descriptor(matrices: torch.Tensor, block: tuple[int, int], batch: int) -> TensorDescriptor:
-    """Of (batch or 1, rows, columns); where the product has no batch, of two dims, which takes fewer instructions."""
+    """The descriptor of matrices (batch or 1, rows, columns); without a batch it has two dims, which takes fewer instructions."""
     if batch == 1:
         return TensorDescriptor(matrices, list(matrices.shape[1:]), [matrices.stride(1), 1], list(block))
     return TensorDescriptor(matrices, list(matrices.shape), [matrices.stride(0), matrices.stride(1), 1], [1, *block])

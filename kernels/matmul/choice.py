@@ -157,7 +157,7 @@ def small_only(point: Point) -> bool:
 
 
 def bulk_case(point: Point) -> dict[str, bool]:
-    """What of a point decides which tiles have registers enough on Blackwell."""
+    """The arguments `rows` and `addresses` of bulk_configs, which decide which tiles have registers enough on Blackwell."""
     scaling = recipe_of(point).scaling
     return {"rows": scaling == "row", "addresses": scaling == "block" or not bulk_rows(point)}
 

@@ -121,7 +121,7 @@ BLACKWELL_STAGES = {("tma", 1): 3, ("tma", 4): 2}  # of the 128 × 256 tiles
 BLACKWELL_NARROW = {size: (Config(128, 64, 128 // size, 4, 3 if size == 4 else 4, kernel="warp_specialized"),) for size in (1, 2, 4)}
 
 # ptxas guesses how many registers a thread may have. For these configs it stops at 64 to 128 and puts some values on the stack, which it
-# does not once it may use all that there are. By major compute capability; no config is stinted on Hopper.
+# does not once it may use all that there are. By major compute capability; no config needs this on Hopper.
 MOST_REGISTERS = 255
 STINTED = {
     8: ("128x128x64 w8 s4", "64x32x128 w4 s4", "64x32x64 w4 s4", "64x128x16 w8 s3"),
@@ -136,7 +136,8 @@ MOST_SHARED_BYTES = 232_448
 
 
 def fitting(found: tuple[Config, ...], precision: str, capability: tuple[int, int]) -> tuple[Config, ...]:
-    """The configs that fit into a block's shared memory and registers, at least the last; with registers where ptxas stints them."""
+    """The configs that fit into a block's shared memory and registers, or else the last alone; those for which ptxas guesses too few
+    registers may use all."""
     size, limit = PRECISIONS[precision].bytes, SHARED_BYTES.get(capability, MOST_SHARED_BYTES)
     fit = [c for c in found if stages_bytes(c, size, capability) <= limit and str(c) not in SPILLING.get(capability[0], ())] or found[-1:]
     stinted = STINTED.get(capability[0], ())

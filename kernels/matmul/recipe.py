@@ -17,7 +17,9 @@ class Recipe:
 
 
 UNSCALED = Recipe()
-IMPRECISE_PRODUCTS = 128  # of slow sums: as many as cuBLAS sums without use_fast_accum, and as a step along k of fp8 has
+# With slow sums, how many products the tensor core adds up by itself: as many as cuBLAS does without use_fast_accum, and as a step along k
+# of fp8 has.
+IMPRECISE_PRODUCTS = 128
 
 
 def recipe_of(point: Point) -> Recipe:

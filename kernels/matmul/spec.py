@@ -63,7 +63,7 @@ OPTIONS = {
 BULK_KERNELS = ("tma", "warp_specialized")
 BULK_BYTES = 16  # that the address of a matrix and of each of its rows are multiples of, for bulk copies
 BULK_FROM = (9, 0)  # compute capability of the first bulk copies of tensors: CUDA programming guide, "Tensor Memory Accelerator"
-# Of `tma_is_faster`: the smallest rows, columns and k, the results from which fp8 was slower, and the tile (elements, elements, bytes).
+# For `tma_is_faster`: the smallest rows, columns and k, the results from which fp8 was slower, and the tile (elements, elements, bytes).
 TMA_LARGE, TMA_DEEP, TMA_SLOWER_FP8 = 4096, 256, 8192 * 8192
 TMA_TILE = (128, 256, 128)
 WHOLE_TILES = 128  # rows and columns of the smallest warp-specialised tile; bytes along k of every one

@@ -11,6 +11,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.matmul import triton_impl
 from kernels.matmul.configs import GROUP_M, Config
+from kernels.matmul.pointer_kernels import matmul_kernel
 from kernels.precisions import PRECISIONS
 from studies.hopper.kernels import pointer_kernel, tma_kernel
 from studies.hopper.plan import SM_COUNT, Case, Variant
@@ -42,7 +43,7 @@ def call(variant: Variant, case: Case, tensors: Operands) -> Call:
         config = Config(variant.m, variant.n, block_k, variant.warps, variant.stages)
         product = triton_impl.product_of(a, b, c)
         named = triton_impl.arguments(product, a, b, c, config)
-        return triton_impl.matmul_kernel, tiles, named | triton_impl.constants(product, case.precision, config) | options
+        return matmul_kernel, tiles, named | triton_impl.constants(product, case.precision, config) | options
     arguments: dict[str, Any] = {"a": a, "b": b, "c": c, "m": case.m, "n": case.n, "k": case.k}
     constants: dict[str, Any] = {"BLOCK_M": variant.m, "BLOCK_N": variant.n, "BLOCK_K": block_k, "GROUP_M": GROUP_M}
     if variant.family == "pointer":

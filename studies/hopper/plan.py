@@ -17,7 +17,7 @@ SM_COUNT = load_gpu("h100_sxm5").sm_count
 class Variant:
     """One kernel with its tile; the tile's k is given in bytes, 128 being the widest swizzle of shared memory."""
 
-    family: str  # "cublas", "suite" (kernels/matmul/triton_impl.py), "pointer", "host" or "device": TMA by descriptors made there
+    family: str  # "cublas", "suite" (kernels/matmul/pointer_kernels.py), "pointer", "host" or "device": TMA by descriptors made there
     m: int = 0
     n: int = 0
     k_bytes: int = 128

@@ -238,10 +238,14 @@ def test_what_was_compiled_is_kept_for_the_same_code_and_gpu_only(triton_plan: P
     assert kept_loops.load([p for p in points if p.op == "elementwise"], gpu) == {"elementwise-triton-fp32-add-64x64": ()}
     assert kept_loops.load(points, load_gpu("h100_pcie")) == {}
     (file,) = {kept_loops.entry(p, gpu) for p in points if p.op == "elementwise" and p.impl == "triton"}
+    assert file is not None
     file.write_text('{"elementwise-triton-fp32-add-64x64": [{"flops": 1', encoding="utf-8")
     assert kept_loops.load(points, gpu).keys() == LOOPS.keys() - {"elementwise-triton-fp32-add-64x64"}
-    monkeypatch.setattr(kept_loops, "source_hash", lambda op, impl: "v2:of other code")
-    assert kept_loops.load(points, gpu) == {}
+    for code in ("v2:of other code", None):
+        monkeypatch.setattr(kept_loops, "source_hash", lambda op, impl, code=code: code)
+        assert kept_loops.load(points, gpu) == {}
+    kept_loops.store(points, gpu, LOOPS)
+    assert kept_loops.load(points, gpu) == {}, "code that is not found may change unseen"
 
 
 @pytest.mark.slow

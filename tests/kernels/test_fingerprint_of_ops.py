@@ -74,7 +74,7 @@ def test_an_edit_of_the_contract_that_no_kernel_runs_flips_none(old: str, new: s
     ("path", "old", "new", "flips"),
     [
         (
-            "matmul/triton_impl.py",
+            "matmul/pointer_kernels.py",
             "sums = tl.zeros((BLOCK_M",
             "sums = 1 + tl.zeros((BLOCK_M",
             {("matmul", "triton"), ("einsum", "triton")},

@@ -167,6 +167,7 @@ from kernels.elementwise import triton_impl as elementwise
 from kernels.ahead_of_time import compile_for
 from kernels.matmul import triton_impl as matmul
 from kernels.matmul.configs import configs
+from kernels.matmul.pointer_kernels import matmul_kernel
 
 class Driver:
     get_current_device = lambda self: 0
@@ -189,7 +190,7 @@ for precision, dims, layout in (("bf16", matmul.ALIGNED, "nt"), ("fp8_e4m3", mat
     product = matmul.product_of(a, b, inputs.out)
     tensors = matmul.arguments(product, a, b, inputs.out, config, *scales)
     compilation = matmul.compilation(precision, config, dims, layout, layout)
-    compare(compilation, matmul.matmul_kernel, tensors, matmul.constants(product, precision, config, matmul.recipe_of(point)))
+    compare(compilation, matmul_kernel, tensors, matmul.constants(product, precision, config, matmul.recipe_of(point)))
 for function in ("triu", "bias_gelu_residual"):
     point = elementwise.OP.point("triton", "bf16", elementwise.ALIGNED, {"function": function})
     config = elementwise.configs(2, 2)[0]
