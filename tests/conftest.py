@@ -27,6 +27,7 @@ STEERS_OUTPUT = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_
 STEERS_US = ("MICROBENCH_",)
 STEERS_TRITON = ("TRITON_INTERPRET", "TRITON_DISABLE_LINE_INFO")
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"  # as on a node without development tools; importing it takes each run half a second
+RECURSION_LIMIT = sys.getrecursionlimit()
 COLUMNS = "80"  # as where no terminal says otherwise; Rich would ask the terminal that pytest runs in
 
 # The same examples on every machine and in every run, however slow the machine; `--hypothesis-profile explore` looks for new ones.
@@ -53,6 +54,12 @@ def quick_interpreter() -> None:
         from kernels.interpreter_fixes import quicken_interpreter
 
         quicken_interpreter()
+
+
+@pytest.fixture(autouse=True)
+def own_recursion_limit() -> None:
+    """Each test has the limit of a fresh process, which PyTorch's compiler raises for good."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(autouse=True)
