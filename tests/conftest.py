@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -155,6 +156,21 @@ def pytest_collection() -> Generator[None, object, object]:
     full one, which took half a second."""
     with collector_paused(freeze=True):
         return (yield)
+
+
+MODULES = pytest.StashKey[int]()  # how many were imported when objects were last left out of garbage collections
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Leaves what a file's tests keep, and the modules that a test has imported, out of later garbage collections as well: PyTorch's
+    compiler alone makes a full collection take half a second, and each measurement of memory makes several."""
+    yield
+    imported = len(sys.modules)
+    if imported != item.session.stash.get(MODULES, 0) or nextitem is None or nextitem.path != item.path:
+        gc.collect()  # or what nothing refers to any more would stay for good
+        gc.freeze()
+        item.session.stash[MODULES] = imported
 
 
 @pytest.hookimpl(tryfirst=True)
