@@ -189,9 +189,13 @@ def test_wrong_kernels_fail_and_the_session_goes_on(sweep: Path, tmp_path: Path)
     plugin = tmp_path / "planted_fault.py"
     plugin.write_text(
         "from dataclasses import replace\n"
+        "from benches.devices import cpu\n"
         "from kernels.elementwise.functions import FUNCTIONS\n"
+        "from kernels.gpus import Ceilings\n"
         "def all_but_the_last_row(out, x, y):\n    out[:-1].copy_((x + y)[:-1])\n    return out\n"
-        "FUNCTIONS['add'] = replace(FUNCTIONS['add'], eager=all_but_the_last_row)\n",
+        "FUNCTIONS['add'] = replace(FUNCTIONS['add'], eager=all_but_the_last_row)\n"
+        "measured = Ceilings(peak_flops_per_s={'fp32': 1e11}, bandwidth_bytes_per_s=2e10)\n"  # in place of ten seconds of measuring
+        "cpu.measure_ceilings = lambda: measured\n",
         encoding="utf-8",
     )
     options = ("--isolation", "none", "-p", "planted_fault")  # a worker would not load the plugin
