@@ -90,7 +90,7 @@ def sentence(found: Sequence[Beside]) -> str:
 
 
 def read_ratios(run_dirs: Iterable[Path]) -> dict[str, dict[str, float]]:
-    """Returns the ratios of each GPU that has any, by its part of the run directory, or the directory's name where it has one of its own."""
+    """Returns the ratios of each GPU that has any, by its part of a run directory, or the directory's name where it has its own."""
     return {
         part or run_dir.name: found for run_dir in run_dirs for part, readings in read_parts(run_dir).items() if (found := ratios(readings))
     }
