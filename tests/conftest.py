@@ -141,10 +141,11 @@ PLACES = {Path(__file__).parent / name: place for place, name in enumerate(LONGE
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need what this machine lacks are skipped. Files that take long come first, then those with most slow tests: at the end,
     when a core has nothing left to do, the other one is not in a long file."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    marked = {item: {mark.name for mark in item.iter_markers()} for item in items}
+    slow = Counter(item.path for item in items if "slow" in marked[item])
     items.sort(key=lambda item: (PLACES.get(item.path, len(PLACES)), -slow[item.path]))
     for marker, find in MISSING.items():
-        needing = [item for item in items if item.get_closest_marker(marker)]
+        needing = [item for item in items if marker in marked[item]]
         if needing and (missing := find()):
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=missing.reason), append=False)
