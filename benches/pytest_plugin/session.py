@@ -24,7 +24,7 @@ from benches.run.narrowing import narrowed_by
 from benches.run.order import DEFAULT_SEED, shuffled
 from benches.run.pool import Pool, Worker
 from benches.run.replay import ReplayClock
-from benches.run.resume import SURVEY
+from benches.run.resume import SHARD, SURVEY
 from benches.run.run import Request, Run, RunError, default_run_dir
 from benches.run.survey import Survey
 from benches.run.workers import Workers, settings_of
@@ -190,12 +190,13 @@ OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
-    """Returns the environment of the run to resume; of a survey, what is known of all its runs. Raises pytest.UsageError where the
-    directory holds no run."""
+    """Returns the environment of the run to resume; of a survey, what is known of all its runs. The directory of one of a survey's GPUs is
+    continued as any run of one GPU. Raises pytest.UsageError where the directory holds no run."""
     try:
         if survey_file.is_survey(run_dir):
             return survey_file.read_survey(run_dir).model_dump() | {"mode": SURVEY}
-        return environment.read(run_dir)
+        found = environment.read(run_dir)
+        return found | ({"mode": SHARD} if found.get("mode") == SURVEY else {})
     except (OSError, ValueError) as e:
         raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
 
