@@ -17,8 +17,9 @@ import pytest
 
 from benches.run.survey_file import SurveyFile, read_survey, write_survey
 from kernels.guard import ROOT
+from reports import pytest_plugin
 from reports.__main__ import main
-from reports.pytest_plugin import SUMMARY, survey_summary
+from reports.pytest_plugin import NAMED, OTHERS, REPORT, SUMMARY, UNJUDGED, gpu_lines, survey_reports
 from reports.survey.families import ALL, MEMORY
 from reports.survey.judge import judge
 from reports.survey.survey_files import to_json
@@ -276,9 +277,47 @@ def test_a_run_of_which_no_verdict_can_be_made_keeps_its_summaries(
 ) -> None:
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
+
+    def made(folder: Path, config: pytest.Config) -> str:
+        config.stash[SUMMARY] = f"the table of {folder.name}"
+        return f"report: {folder}"
+
+    monkeypatch.setattr(pytest_plugin, "report", made)
     config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash()))
-    config.stash[SUMMARY] = "the table of each GPU"
-    text, shown = survey_summary(tmp_path / "run", config)
-    assert text == "the table of each GPU"
+    run = tmp_path / "run"
+    survey_reports(run, [run / f"gpu{i}" for i in range(UNJUDGED + 1)], config)
+    *pages, others, shown = config.stash[REPORT].splitlines()
+    assert pages == [f"report: {run / f'gpu{i}'}" for i in range(UNJUDGED)]
+    assert others == OTHERS
+    assert config.stash[SUMMARY].splitlines()[:2] == ["gpu0", "the table of gpu0"]
     assert shown.startswith(line)
-    assert shown.endswith(f"python -m reports survey {shlex.quote(str(tmp_path / 'run'))}")
+    assert shown.endswith(f"python -m reports survey {shlex.quote(str(run))}")
+
+
+@pytest.mark.parametrize(
+    ("made", "failed", "gpus", "lines"),
+    [
+        (8, 0, 8, ["of each GPU: run/*/report.html"]),
+        (2, 0, 64, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html", OTHERS]),
+        (5, 0, 64, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html, gpu2/report.html and 2 more", OTHERS]),
+        (0, 0, 64, [OTHERS]),
+        (7, 1, 8, [OTHERS, "no report (why)"]),
+        (1, 1, 64, ["of GPUs that need a look: gpu0/report.html", OTHERS, "no report (why)"]),
+    ],
+)
+def test_the_end_of_a_survey_is_a_few_lines_for_any_number_of_gpus(made: int, failed: int, gpus: int, lines: list[str]) -> None:
+    assert NAMED == 3
+    pages = [f"report: run/gpu{i}/report.html" for i in range(made)] + ["no report (why)"] * failed
+    assert gpu_lines(pages, Path("run"), gpus) == lines
+
+
+@pytest.mark.parametrize(
+    "command", [["nightly", "RUN", "--history", "{tmp}/h"], ["compare", "RUN", "RUN"], ["table", "RUN"], ["explain", "RUN", "x"]]
+)
+def test_a_command_for_a_run_names_what_a_survey_has_instead(
+    command: list[str], eight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([part.replace("RUN", str(eight)).format(tmp=tmp_path) for part in command]) == 2
+    error = capsys.readouterr().err
+    assert "the folder holds a survey: name the folder of one of its GPUs in it, or see `python -m reports survey`" in error
+    assert error.count("\n") == 1
