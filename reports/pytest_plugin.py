@@ -78,9 +78,10 @@ def report(run_dir: Path, config: pytest.Config) -> str:
 
 
 def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Config) -> None:
-    """Makes the survey's page and those of its GPUs, `gpu_dirs`: of all on a node, of more GPUs those that need a look. Leaves the verdict
-    as the terminal's summary and, for the end of the output, the survey's page before a line on those of its GPUs. Where the survey cannot be
-    judged, these are the summaries of its GPUs, and a line with the reason."""
+    """Makes the survey's page and those of its GPUs, `gpu_dirs`: of all on a node, of more GPUs those that need a look.
+
+    Leaves the verdict as the terminal's summary, and for the end of the output lines with the survey's page and those of its GPUs. Where
+    the survey cannot be judged, these are the summaries of its GPUs, and a line with the reason."""
     again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
     try:
         from reports.build import NAME, gpus_with_pages

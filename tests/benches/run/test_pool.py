@@ -281,6 +281,15 @@ def test_an_executor_without_threads_gives_what_was_raised() -> None:
             '"gpus": [{"uuid": "u", "host": "h", "index": 0, "name": "n", "directory": "../x"}]}',
             "'../x' is not the name of a folder",
         ),
+        *(
+            (
+                '{"device_kind": "cuda", "sweeps": [], "seed": 1, "started_utc": "u", "gpus": ['
+                f'{{"uuid": "{uuid}", "host": "h", "index": 0, "name": "n", "directory": "{folder}"}}, '
+                '{"uuid": "u", "host": "h", "index": 1, "name": "n", "directory": "x"}]}',
+                says,
+            )
+            for uuid, folder, says in [("u", "y", "uuid 'u' is listed twice"), ("v", "x", "directory 'x' is listed twice")]
+        ),
     ],
 )
 def test_a_survey_file_that_cannot_be_read_is_a_line(text: str, says: str, tmp_path: Path) -> None:
