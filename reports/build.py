@@ -124,7 +124,7 @@ def gpus_with_pages(verdict: SurveyVerdict) -> list[Path]:
     run, gpus = verdict.run, verdict.run.file.gpus
     looked_at = {gpu.uuid for gpu in gpus} if len(gpus) <= EVERY_PAGE else needs_a_look(verdict.judged)
     folders = [run.run_dir / gpu.directory for gpu in gpus if gpu.uuid in looked_at]
-    return [folder for folder in folders if (folder / JOURNAL).is_file()]
+    return [folder for folder in folders if (folder / JOURNAL).is_file() and (folder / JOURNAL).stat().st_size]
 
 
 def _gpu_page(folder: Path) -> int:

@@ -84,7 +84,7 @@ def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Confi
     the survey cannot be judged, these are the summaries of its GPUs, and a line with the reason."""
     again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
     try:
-        from reports.build import NAME, gpus_with_pages
+        from reports.build import EVERY_PAGE, NAME, gpus_with_pages
         from reports.survey.survey_page import write_page
         from reports.survey.survey_text import survey_text
         from reports.survey.survey_verdict import judge_survey
@@ -94,7 +94,7 @@ def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Confi
         pages = [report(folder, config) for folder in gpu_dirs if folder in wanted]
         write_page(verdict.run, verdict.judged, run_dir / NAME, verdict.past)  # after those of the GPUs, to which it has links
         config.stash[SUMMARY] = survey_text(verdict, has_colour(config))
-        lines = [f"report: {run_dir / NAME}", *gpu_lines(pages, run_dir, len(gpu_dirs)), f"survey: {again}"]
+        lines = [f"report: {run_dir / NAME}", *gpu_lines(pages, run_dir, len(verdict.run.file.gpus) <= EVERY_PAGE), f"survey: {again}"]
     except ModuleNotFoundError as e:  # on a node that only measures
         lines = [*summaries(gpu_dirs, config)]
         lines.append(f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}")
@@ -103,16 +103,15 @@ def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Confi
     config.stash[REPORT] = "\n".join(map(one_line, lines))
 
 
-def gpu_lines(pages: Sequence[str], run_dir: Path, gpus: int) -> list[str]:
+def gpu_lines(pages: Sequence[str], run_dir: Path, each: bool) -> list[str]:
     """Returns a line on the pages of a survey's GPUs, and the line of each that could not be made.
 
-    pages: a line a page, as `report` returns it. gpus: how many were measured."""
+    pages: a line a page, as `report` returns it. each: whether every GPU that has rows should have one."""
     made = [page.removeprefix(f"report: {run_dir}{os.sep}") for page in pages if page.startswith("report: ")]
     failed = [page for page in pages if not page.startswith("report: ")]
-    if len(made) == gpus:
-        return [f"of each GPU: {run_dir / '*' / 'report.html'}"]
-    named = [f"of GPUs that need a look: {first_of(made, NAMED)}"] if made and len(pages) < gpus else []
-    return [*named, OTHERS, *failed]
+    if each:
+        return [*([f"of each GPU: {run_dir / '*' / 'report.html'}"] if made else []), *failed]
+    return [*([f"of GPUs that need a look: {first_of(made, NAMED)}"] if made else []), OTHERS, *failed]
 
 
 def summaries(gpu_dirs: Sequence[Path], config: pytest.Config) -> list[str]:

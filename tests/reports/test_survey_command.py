@@ -295,20 +295,21 @@ def test_a_run_of_which_no_verdict_can_be_made_keeps_its_summaries(
 
 
 @pytest.mark.parametrize(
-    ("made", "failed", "gpus", "lines"),
+    ("made", "failed", "each", "lines"),
     [
-        (8, 0, 8, ["of each GPU: run/*/report.html"]),
-        (2, 0, 64, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html", OTHERS]),
-        (5, 0, 64, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html, gpu2/report.html and 2 more", OTHERS]),
-        (0, 0, 64, [OTHERS]),
-        (7, 1, 8, [OTHERS, "no report (why)"]),
-        (1, 1, 64, ["of GPUs that need a look: gpu0/report.html", OTHERS, "no report (why)"]),
+        (8, 0, True, ["of each GPU: run/*/report.html"]),
+        (7, 1, True, ["of each GPU: run/*/report.html", "no report (why)"]),
+        (0, 1, True, ["no report (why)"]),
+        (2, 0, False, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html", OTHERS]),
+        (5, 0, False, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html, gpu2/report.html and 2 more", OTHERS]),
+        (0, 0, False, [OTHERS]),
+        (1, 1, False, ["of GPUs that need a look: gpu0/report.html", OTHERS, "no report (why)"]),
     ],
 )
-def test_the_end_of_a_survey_is_a_few_lines_for_any_number_of_gpus(made: int, failed: int, gpus: int, lines: list[str]) -> None:
+def test_the_end_of_a_survey_is_a_few_lines_for_any_number_of_gpus(made: int, failed: int, each: bool, lines: list[str]) -> None:
     assert NAMED == 3
     pages = [f"report: run/gpu{i}/report.html" for i in range(made)] + ["no report (why)"] * failed
-    assert gpu_lines(pages, Path("run"), gpus) == lines
+    assert gpu_lines(pages, Path("run"), each) == lines
 
 
 @pytest.mark.parametrize(
