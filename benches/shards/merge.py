@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from benches.row import Row
-from benches.run import environment, resume
+from benches.run import board, environment, resume
 from benches.run.journal import NEWER, read_journal
 from benches.run.survey_file import is_survey
 from benches.shards.split import ShardError, parse_shard, point_seconds, split
@@ -198,12 +198,14 @@ def merged_environment(parts: Sequence[Part], narrowed_by: str | None) -> dict[s
 
 
 def shared_environment(abouts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the environment of GPUs that measured one run, from that of each: null for a host and a board that differ, and all GPUs."""
+    """Returns the environment of GPUs that measured one run, from that of each: null for a host and a board that differ, and all GPUs, each
+    with what its board reported."""
     first = {name: value for name, value in abouts[0].items() if name != "gpus"}
     for name in (*OWN, *resume.OF_A_BOARD):
         first[name] = abouts[0].get(name) if all(about.get(name) == abouts[0].get(name) for about in abouts) else None
     gpus = {gpu["uuid"]: gpu for about in abouts for gpu in about.get("gpus") or ()}
-    return first | ({"gpus": list(gpus.values())} if gpus else {})
+    unnamed = {"board": None} if len(abouts) > 1 and first.get("board") else {}  # of the first part, and perhaps not of the others
+    return first | ({"gpus": list(gpus.values())} if gpus else {}) | unnamed | board.joined(abouts)
 
 
 def journal_text(rows: Sequence[Row]) -> str:

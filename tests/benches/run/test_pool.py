@@ -12,6 +12,7 @@ import pytest
 
 from benches.devices.node_gpus import NodeGpu, simulated_gpus
 from benches.row import DEVICE_LOST, FAILED, INTERRUPTED, Row, Status, new_row
+from benches.run import environment
 from benches.run.isolation import Interrupted, WorkerError
 from benches.run.journal import read_journal
 from benches.run.pool import InThisThread, Pool, Worker, alike
@@ -105,6 +106,9 @@ def test_each_point_goes_to_one_worker_and_its_row_says_to_which(tmp_path: Path)
         assert {(r.gpu_index, r.device_uuid) for r in found if r.dims["m"] in one.measured} <= {(gpu.index, gpu.uuid)}
     assert all(one.closed for one in three)
     assert (run.environment["mode"], [gpu["index"] for gpu in run.environment["gpus"]]) == ("shard", [0, 1, 2])
+    boards = environment.read(tmp_path)["boards"]
+    assert {uuid: sorted(board) for uuid, board in boards.items()} == {gpu.uuid: ["end", "start"] for gpu in GPUS[:3]}
+    assert all(board["end"]["pcie_width"] == 16 for board in boards.values())
 
 
 def test_two_points_a_gpu_are_scheduled_ahead_and_no_more(tmp_path: Path) -> None:
@@ -177,6 +181,8 @@ def test_a_shared_run_is_resumed_on_other_gpus(tmp_path: Path) -> None:
     second.finish(interrupted=False)
     assert again.measured == [2, 3]
     assert [gpu["index"] for gpu in second.environment["gpus"]] == [0, 5]
+    about = environment.read(tmp_path)
+    assert (about["board"], list(about["boards"])) == (None, [GPUS[0].uuid, GPUS[5].uuid])
 
 
 def test_a_survey_measures_every_point_on_every_gpu(tmp_path: Path) -> None:
