@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,8 @@ class Session:
                 interpreter.compile_kernels()  # a simulated device too has its configs compiled, to be inspected
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
             if self.placement.survey:
-                self._run = Survey(run_dir, self.placement.gpus, self._pool_of, self._request(), self.device_kind)
+                request = replace(self._request(), within=run_dir)
+                self._run = Survey(run_dir, self.placement.gpus, self._pool_of, request, self.device_kind)
             else:
                 self._run = Run(run_dir, lambda: self._pool(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)

@@ -83,6 +83,7 @@ class Request:
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
     tuned: str | None = None  # the file of tuned choices
+    within: Path | None = None  # the survey's directory, which --resume takes, of a run that is one GPU of it
     source: tuple[str | None, bool | None] | None = None  # commit and `dirty` of this code, on a machine without its repository
 
     def recorded(self) -> dict[str, Any]:
@@ -218,7 +219,8 @@ class Run:
             raise e.__cause__ or e from None
         self._record(row)
         if row.cause == DEVICE_LOST:
-            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed", *self._imports()])
+            folder = str(self._request.within or self.dir)
+            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", folder, "--retry-failed", *self._imports()])
             self._lost = f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}"
             if not self._pool.lose(worker):
                 raise DeviceLostError(self._lost)

@@ -76,6 +76,5 @@ def _ended(run: SurveyRun) -> Iterator[str]:
     boards = run.boards
     with_rows = boards["gpu"].isin(run.rows["gpu"].astype(str).unique())
     lost = boards[(boards["status"] == "lost") & with_rows]
-    if len(lost):
-        names = [f"{name_of(gpu)} ({gpu['reason']})" for _, gpu in lost.iterrows()]
-        yield f"lost during the survey: {first_of(names, NAMED)}"
+    for reason, gpus in lost.groupby("reason", sort=False, dropna=False):
+        yield f"lost during the survey: {first_of([name_of(gpu) for _, gpu in gpus.iterrows()], NAMED)} ({reason})"

@@ -72,7 +72,8 @@ def edited(run: Path, **fields: Any) -> None:
         (5, {}, (), {"interrupted": True}, 3, "the survey was interrupted"),
         (5, SLOW, (), {"finished_utc": None}, 1, "the survey is not finished"),
         (2, {}, (), {}, 3, "which of 2 GPUs is slow cannot be judged"),
-        (1, {}, (), {}, 3, "a GPU that is the only one of its kind cannot be judged"),
+        (1, {}, (), {}, 3, "No verdict: one GPU has no others to be compared with. 1 unusable"),
+        (1, {}, (), {}, 3, "a GPU that is the only one of its kind cannot be judged: a verdict needs 3 of a kind (simulated NVIDIA H100"),
         (6, {1: Planted(environment={"driver": "535.1"})}, (), {}, 3, "driver differs among GPUs of one model"),
     ],
 )
@@ -263,6 +264,18 @@ def test_the_readers_entry_takes_the_same_survey(eight: Path) -> None:
     verdict = judge_survey(eight)
     assert survey_text(verdict).startswith("SIMULATED")
     assert "\x1b" in survey_text(verdict, colour=True)
+
+
+def test_gpus_that_were_lost_for_one_reason_share_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 6, 3, spread=0.001)
+    gpus = [gpu.model_dump() for gpu in read_survey(run).gpus]
+    reasons = {0: "fell off the bus", 1: "no answer", 4: "fell off the bus"}
+    edited(run, gpus=[gpu | ({"status": "lost", "reason": reasons[i]} if i in reasons else {}) for i, gpu in enumerate(gpus)])
+    code, out, _ = ran(capsys, run)
+    text = " ".join(out.split())
+    assert code == 3
+    assert "suspect lost during the survey: node-000 GPU 0, node-000 GPU 4 (fell off the bus) suspect lost" in text
+    assert "lost during the survey: node-000 GPU 1 (no answer)" in text
 
 
 @pytest.mark.parametrize(

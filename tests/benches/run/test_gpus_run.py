@@ -192,6 +192,12 @@ def test_where_points_go(
         ({"--gpus": "0"}, {"kind": "cpu"}, "the device is the CPU: leave --gpus out"),
         ({"--gpus": "0", "--isolation": "none"}, {}, "leave one of them out"),
         ({"--gpus": "0,1", "--mode": "survey"}, {"shard": "1/4"}, "where every GPU measures every point"),
+        (
+            {},
+            {"before": {"mode": "shard", "gpus": [{"uuid": "GPU-9"}]}},
+            "the GPUs of the run to resume, where --gpus names no others: 'GPU-9' is not a GPU here",
+        ),
+        ({"--gpus": ""}, {"before": BEFORE}, "--gpus : '' is not a GPU here"),
         ({"--mode": "shard"}, {"before": BEFORE}, "made with --mode survey: leave --mode out"),
     ],
 )

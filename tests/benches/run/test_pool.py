@@ -170,6 +170,14 @@ def test_the_last_lost_gpu_ends_the_run(tmp_path: Path) -> None:
     assert [r.cause for r in read_journal(tmp_path).rows] == [DEVICE_LOST]
 
 
+def test_a_lost_gpu_of_a_survey_names_the_survey_to_resume(tmp_path: Path) -> None:
+    for within, named in ((None, tmp_path / "gpu"), (tmp_path / "survey", tmp_path / "survey")):
+        run = run_of(tmp_path / "gpu", Pretender(lost(1)), within=within, resuming=within is not None, retry=True)
+        with pytest.raises(DeviceLostError, match=f"--resume {named} --retry-failed"):
+            run.row_of(POINTS[0])
+        run.finish(interrupted=True)
+
+
 def test_a_shared_run_is_resumed_on_other_gpus(tmp_path: Path) -> None:
     first = run_of(tmp_path, Pretender())
     first.row_of(POINTS[0])
