@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reports.refusal import RunError
 from reports.survey.boards import board_table, environments
 from reports.survey.families import family
 from reports.survey.inventory import places, read_inventory
+from reports.survey.neighbours import conditions
 from reports.survey.rows_file import OBJECTS, Objects, Rows, survey_rows
 
 WAY = ("point", "cache")  # what a prediction of one board's model depends on
@@ -41,6 +43,11 @@ class SurveyRun:
     @property
     def simulated(self) -> bool:
         return self.file.device_kind == "simulated"
+
+    @cached_property
+    def conditions(self) -> pd.DataFrame:
+        """What is known of each GPU's board and what its rows show under load (reports.survey.neighbours)."""
+        return conditions(self.rows, self.boards)
 
 
 def read_run(run: Path, inventory: Path | None = None) -> SurveyRun:

@@ -14,7 +14,7 @@ from kernels.listed import first_of
 from reports.refusal import RunError
 from reports.survey.fleet_history import NO_HISTORY, FleetHistory, of_surveys
 from reports.survey.judge import NAMED, Judged, doubted, judge
-from reports.survey.neighbours import conditions, differing
+from reports.survey.neighbours import differing
 from reports.survey.survey_history import add_survey, before, surveys
 from reports.survey.survey_run import SurveyRun, read_run
 from reports.survey.thresholds import Thresholds, load_thresholds
@@ -42,8 +42,7 @@ def judge_survey(
     _check_is_survey(run_dir)
     run = read_run(run_dir, inventory)
     judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
-    table = conditions(run.rows, run.boards)
-    differences = {gpu: [str(one) for one in differing(table, gpu)] for gpu in judged.accused["gpu"]}
+    differences = {gpu: [str(one) for one in differing(run.conditions, gpu)] for gpu in judged.accused["gpu"]}
     verdict = SurveyVerdict(run, judged, differences, notes=run.problems)
     if history is None:
         return verdict
