@@ -13,7 +13,7 @@ import pytest
 from benches.devices.node_gpus import NodeGpu, simulated_gpus
 from benches.row import DEVICE_LOST, FAILED, INTERRUPTED, Row, Status, new_row
 from benches.run import environment
-from benches.run.isolation import Interrupted, WorkerError
+from benches.run.isolation import Interrupted, Isolated, WorkerError
 from benches.run.journal import read_journal
 from benches.run.pool import InThisThread, Pool, Worker, alike
 from benches.run.run import DeviceLostError, Request, Run, RunError
@@ -176,6 +176,27 @@ def test_a_lost_gpu_of_a_survey_names_the_survey_to_resume(tmp_path: Path) -> No
         with pytest.raises(DeviceLostError, match=f"--resume {named} --retry-failed"):
             run.row_of(POINTS[0])
         run.finish(interrupted=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "says"),
+    [
+        (RuntimeError("no device"), None, "RuntimeError: no device"),
+        (RuntimeError(), OSError(12, "Cannot allocate memory"), "OSError: [Errno 12] Cannot allocate memory"),
+        (RuntimeError(), None, "RuntimeError: "),
+    ],
+)
+def test_a_pool_that_breaks_without_a_word_says_what_broke_it(
+    error: Exception, cause: Exception | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Isolated) -> dict[str, Any]:
+        raise error from cause
+
+    monkeypatch.setattr(Isolated, "_new_pool", lambda self: None)
+    monkeypatch.setattr(Isolated, "_open", broken)
+    with pytest.raises(WorkerError) as raised:
+        Isolated({}, tmp_path / "log", 1.0).describe()
+    assert str(raised.value) == f"the worker could not open the device: {says}"
 
 
 def test_a_shared_run_is_resumed_on_other_gpus(tmp_path: Path) -> None:
