@@ -40,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["smoke", "--point-timeout", "nan"], "error: --point-timeout nan: give more than 0 seconds"),
         (["smoke", "--retry-failed"], "it is for a run that is resumed: name that with --resume"),
         (["smokes"], "did you mean"),
-        (["smoke", "--resume", "nowhere"], "error: --resume nowhere: not a run of `fleet` to continue"),
+        (["smoke", "--resume", "nowhere"], "error: --resume nowhere: holds no fleet.json, which `fleet` writes; a run of pytest continues"),
         (["smoke", "--resume", "nowhere", "--mode", "shard", "--seed", "0"], "error: --mode, --seed with --resume: the run keeps what it"),
         (["smoke", "--import", "absent.py", "--device", "simulated"], "absent.py:1: there is no such file to import"),
     ],
