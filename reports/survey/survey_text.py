@@ -62,7 +62,9 @@ def _counts(verdict: SurveyVerdict) -> str:
     counts = verdict.judged.gpus["state"].value_counts()
     states = ", ".join(f"{counts[state]:,} {state}" for state in STATES if state in counts)
     points = int(verdict.judged.groups["points"].max()) if len(verdict.judged.groups) else 0
-    return escape(f"{states}; {points:,} point{'s' if points != 1 else ''} compared; begun {verdict.run.file.started_utc}")
+    measured = verdict.run.rows["point"].nunique()
+    compared = f"{points:,}{f' of {measured:,}' if measured > points else ''} point{'s' if max(points, measured) != 1 else ''} compared"
+    return escape(f"{states}; {compared}; begun {verdict.run.file.started_utc}")
 
 
 def _accused(gpu: Any, verdict: SurveyVerdict, console: Console, most: int) -> None:

@@ -266,6 +266,17 @@ def test_the_readers_entry_takes_the_same_survey(eight: Path) -> None:
     assert "\x1b" in survey_text(verdict, colour=True)
 
 
+def test_points_that_no_verdict_rests_on_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 5, 3, spread=0.001)
+    assert "5 fine; 3 points compared; begun" in ran(capsys, run)[1]
+    for gpu in read_survey(run).gpus:
+        journal = run / gpu.directory / "rows.jsonl"
+        first, *others = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        failed = first | {"status": "timeout", "reason": "late", "median_s": None, "ci_low_s": None, "ci_high_s": None, "samples_s": []}
+        journal.write_text("".join(json.dumps(row) + "\n" for row in [failed, *others]), encoding="utf-8")
+    assert "5 fine; 2 of 3 points compared; begun" in ran(capsys, run)[1]
+
+
 def test_gpus_that_were_lost_for_one_reason_share_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_survey(tmp_path / "run", 6, 3, spread=0.001)
     gpus = [gpu.model_dump() for gpu in read_survey(run).gpus]

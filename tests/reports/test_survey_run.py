@@ -200,7 +200,7 @@ def test_the_inventory_gives_each_gpu_its_place(survey: Path, tmp_path: Path) ->
         ["node-001", 0, "B2", "3", "shop"],
         ["node-001", 1, "B2", "3", "shop"],
     ]
-    assert run.problems == (f"{path}: 1 of 5 GPUs are not in the inventory: rack and slot are not known",)
+    assert run.problems == (f"{path}: 1 of 5 GPUs are not in the inventory, such as host node-000, gpu 1: rack and slot are not known",)
 
 
 @pytest.mark.parametrize(
