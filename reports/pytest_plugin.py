@@ -92,9 +92,13 @@ def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Confi
         verdict = judge_survey(run_dir)
         wanted = set(gpus_with_pages(verdict))
         pages = [report(folder, config) for folder in gpu_dirs if folder in wanted]
-        write_page(verdict.run, verdict.judged, run_dir / NAME, verdict.past)  # after those of the GPUs, to which it has links
         config.stash[SUMMARY] = survey_text(verdict, has_colour(config))
-        lines = [f"report: {run_dir / NAME}", *gpu_lines(pages, run_dir, len(verdict.run.file.gpus) <= EVERY_PAGE), f"survey: {again}"]
+        try:
+            write_page(verdict.run, verdict.judged, run_dir / NAME, verdict.past)  # after those of the GPUs, to which it has links
+            page = f"report: {run_dir / NAME}"
+        except OSError as e:  # a full disk: the verdict stands
+            page = f"no report ({type(e).__name__}: {e}); try: {shlex.join(['python', '-m', 'reports', 'html', str(run_dir)])}"
+        lines = [page, *gpu_lines(pages, run_dir, len(verdict.run.file.gpus) <= EVERY_PAGE), f"survey: {again}"]
     except ModuleNotFoundError as e:  # on a node that only measures
         lines = [*summaries(gpu_dirs, config)]
         lines.append(f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}")

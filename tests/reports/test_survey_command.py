@@ -20,6 +20,7 @@ from kernels.guard import ROOT
 from reports import pytest_plugin
 from reports.__main__ import main
 from reports.pytest_plugin import NAMED, OTHERS, REPORT, SUMMARY, UNJUDGED, gpu_lines, survey_reports
+from reports.survey import survey_page
 from reports.survey.families import ALL, MEMORY
 from reports.survey.judge import judge
 from reports.survey.survey_files import to_json
@@ -316,6 +317,22 @@ def test_a_run_of_which_no_verdict_can_be_made_keeps_its_summaries(
     assert config.stash[SUMMARY].splitlines()[:2] == ["gpu0", "the table of gpu0"]
     assert shown.startswith(line)
     assert shown.endswith(f"python -m reports survey {shlex.quote(str(run))}")
+
+
+def test_a_disk_without_room_for_the_page_costs_no_verdict(eight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(survey_page, "write_page", full)
+    monkeypatch.setattr(pytest_plugin, "report", lambda folder, config: f"report: {folder / 'report.html'}")
+    config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash(), pluginmanager=SimpleNamespace(get_plugin=lambda name: None)))
+    survey_reports(eight, [eight / gpu.directory for gpu in read_survey(eight).gpus], config)
+    assert "1 of 8 GPUs is slow" in config.stash[SUMMARY]
+    assert config.stash[REPORT].splitlines() == [
+        f"no report (OSError: [Errno 28] No space left on device); try: python -m reports html {shlex.quote(str(eight))}",
+        f"of each GPU: {eight}/*/report.html",
+        f"survey: python -m reports survey {shlex.quote(str(eight))}",
+    ]
 
 
 @pytest.mark.parametrize(
