@@ -100,20 +100,21 @@ def run(given: argparse.Namespace) -> int:
 
 def run_survey(given: argparse.Namespace) -> int:
     """Makes the survey's page, RUN/report.html unless -o names another place, after those of its GPUs: of all on a node, of more GPUs those
-    that need a look. 2 where a GPU's page could not be made, after the others."""
+    that need a look. Without -o 2 where a GPU's page could not be made, after the others."""
     from reports.survey.survey_page import write_page  # which takes half a second to import
     from reports.survey.survey_verdict import judge_survey
 
     check_folder(given.out)
     verdict = judge_survey(given.run_dir)
-    codes = [_gpu_page(folder) for folder in gpus_with_pages(verdict)]
+    # With -o the page that was asked for is another one, and the survey's directory may be read-only.
+    codes = [_gpu_page(folder, "error" if given.out is None else "note") for folder in gpus_with_pages(verdict)]
     out = given.out or given.run_dir / NAME
     with writing(out):
         write_page(verdict.run, verdict.judged, out, verdict.past)
     for problem in verdict.notes:
         print(f"warning: {problem}", file=sys.stderr)
     print(out)
-    return max(codes, default=0)
+    return max(codes, default=0) if given.out is None else 0
 
 
 def gpus_with_pages(verdict: SurveyVerdict) -> list[Path]:
@@ -127,9 +128,10 @@ def gpus_with_pages(verdict: SurveyVerdict) -> list[Path]:
     return [folder for folder in folders if (folder / JOURNAL).is_file() and (folder / JOURNAL).stat().st_size]
 
 
-def _gpu_page(folder: Path) -> int:
+def _gpu_page(folder: Path, failing: str) -> int:
+    """Makes the page of a GPU of a survey. failing: begins the line that says why it cannot be made."""
     try:
         return run(argparse.Namespace(run_dir=folder, out=None))
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{failing}: {error}", file=sys.stderr)
         return 2
