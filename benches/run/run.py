@@ -17,7 +17,7 @@ from typing import Any
 
 from benches.devices.node_gpus import NodeGpu
 from benches.row import DEVICE_LOST, TIMED, Row
-from benches.run import board, environment, resume, survey_file, tuned_file
+from benches.run import board, environment, resume, side_by_side, survey_file, tuned_file
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import CLOSING_S, Interrupted, Measurer
 from benches.run.journal import NAME, NEWER, Journal, read_journal
@@ -167,6 +167,16 @@ class Run:
         again = {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
         narrowed = together(before.get("narrowed_by"), self._request.narrowed_by)
         self.environment = before | again | {"narrowed_by": narrowed} | resume.joined_gpus(before, self.environment)
+
+    @property
+    def measurers(self) -> list[Measurer]:
+        """One a GPU."""
+        return [worker.measurer for worker in self._pool.workers]
+
+    def compare_side_by_side(self) -> str:
+        """Measures whether its GPUs disturb one another, before their first point. Returns what was found, as a sentence."""
+        side_by_side.measure_alone_and_together(self.measurers)
+        return side_by_side.sentence(side_by_side.compared(side_by_side.read_ratios(self.dirs)))
 
     @property
     def ahead(self) -> int:
