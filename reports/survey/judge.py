@@ -360,7 +360,7 @@ def _mixed(name: str, models: pd.DataFrame) -> str:
     return f"{name} differs among GPUs of one model: {told}; each is judged among its own"
 
 
-def kind_words(group: Mapping[str, Any]) -> str:
+def kind_words(group: Mapping[Any, Any]) -> str:
     """What the GPUs of a group have in common, as far as it is known. group: a line of Judged.groups."""
     known = {name: value for name in KIND if (value := group.get(name)) is not None and not pd.isna(value)}
     return ", ".join(str(value) if name == KIND[0] else f"{name.replace('_', ' ')} {value}" for name, value in known.items())
