@@ -34,7 +34,7 @@ def placement(config: pytest.Config, kind: str, before: Mapping[str, Any], shard
     text, mode = config.getoption("--gpus"), config.getoption("--mode")
     recorded = before.get("gpus") or ()
     if recorded and mode not in (None, before["mode"]):
-        raise pytest.UsageError(f"--mode {mode}: the run to resume was made with --mode {before['mode']}: leave --mode out")
+        raise pytest.UsageError(f"--mode {mode}: the run to resume continues with --mode {before['mode']}: leave --mode out")
     mode = before["mode"] if recorded else mode
     if text is None and not recorded:
         if mode is not None:

@@ -200,7 +200,7 @@ def test_where_points_go(
             "the GPUs of the run to resume, where --gpus names no others: 'GPU-9' is not a GPU here",
         ),
         ({"--gpus": ""}, {"before": BEFORE}, "--gpus : '' is not a GPU here"),
-        ({"--mode": "shard"}, {"before": BEFORE}, "made with --mode survey: leave --mode out"),
+        ({"--mode": "shard"}, {"before": BEFORE}, "continues with --mode survey: leave --mode out"),
     ],
 )
 def test_what_cannot_be_placed_is_a_line(options: dict[str, Any], more: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
