@@ -90,7 +90,7 @@ def test_healthy_fleets_are_not_accused(name: str) -> None:
 
 @pytest.mark.slow
 def test_few_gpus_are_accused_where_some_spread_more() -> None:
-    """Some 18 were in four fleets by a limit that the fast side has no part in."""
+    """Sixteen were, by a limit that the fast side has no part in."""
     assert sum(health(HEALTHY["1 GPU in 50 with five times the spread, 2%"], seed).accused for seed in range(10, 14)) <= 6
 
 
