@@ -140,11 +140,14 @@ def hashed(x: Tensor, seed: int) -> Tensor:
 def hashed_by_numpy(x: Tensor, seed: int) -> Tensor:
     numbers = np.atleast_1d(x.detach().numpy())
     z = numbers.view(np.uint64) + np.uint64(seed % 2**64)
+    right = np.empty_like(z)
     for shift, factor in MIXING:
-        z ^= z >> np.uint64(shift)
+        z ^= np.right_shift(z, np.uint64(shift), out=right)
         z *= np.uint64(factor)
-    z ^= z >> np.uint64(LAST_SHIFT)
-    return torch.from_numpy(z.view(np.int64) * 2.0**-63 * (numbers != 0)).view(x.shape)
+    z ^= np.right_shift(z, np.uint64(LAST_SHIFT), out=right)
+    noise = z.view(np.int64) * 2.0**-63
+    noise *= numbers != 0
+    return torch.from_numpy(noise).view(x.shape)
 
 
 def hashed_by_torch(x: Tensor, seed: int) -> Tensor:

@@ -116,12 +116,12 @@ def gradients(precision: str) -> Iterator[Point]:
 
 def transformers(precision: str) -> Iterator[Point]:
     op = OPS["transformer"]
-    block = {"batch": 2, "sequence": 37, "hidden": 40, "heads": 5, "feedforward": 61}
+    block = {"batch": 2, "sequence": 19, "hidden": 20, "heads": 5, "feedforward": 31}
     for kinds in product(("swiglu", "gelu"), ("rmsnorm", "layernorm"), ("sdpa", "plain")):
         options = dict(zip(("activation", "norm", "attention"), kinds, strict=True))
         for which in PASSES:
             yield op.point("torch", precision, block, {"scope": "block", "pass": which, **options})
-        yield op.point("torch", precision, {**block, "layers": 2, "vocab": 101}, {"scope": "model", "pass": "both", **options})
+        yield op.point("torch", precision, {**block, "layers": 2, "vocab": 53}, {"scope": "model", "pass": "both", **options})
     for data in ("zeros", "integers"):
         yield op.point("torch", precision, {**block, "batch": 1, "sequence": 1}, {"scope": "block", "pass": "both", "data": data})
 
