@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
-from scipy.stats import f, norm
+
+from reports.distributions import cut_normal_variance, f_exceeded
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -81,7 +82,7 @@ def shrink_variances(variances: Array, freedom: Array, typical: Prior) -> tuple[
     weight = np.full(len(variances), typical.freedom)
     if typical.freedom > 0:
         free, which = np.unique(freedom, return_inverse=True)
-        weight[variances > typical.variance * f.isf(UNLIKELY, free, typical.freedom)[which]] = 0.0
+        weight[variances > typical.variance * f_exceeded(UNLIKELY, free, typical.freedom)[which]] = 0.0
     total = weight + freedom
     return (weight * typical.variance + freedom * variances) / total, total
 
@@ -105,17 +106,12 @@ def spread(base: Array, current: Mask, apart: float, floor: float, most: float) 
     number = np.count_nonzero(kept, axis=1)
     mean = deviations.sum(axis=1) / number
     squares = np.where(kept, (deviations - mean[:, None]) ** 2, 0.0).sum(axis=1)
-    variance, freedom = moderated(squares / (number - 1) / _cut_variance(apart), TRIM_EFFICIENCY * (number - 1), most)
+    variance, freedom = moderated(squares / (number - 1) / cut_normal_variance(apart), TRIM_EFFICIENCY * (number - 1), most)
     here = kept & current
     nights = np.count_nonzero(here, axis=1)
     level = centre[:, 0] + np.where(here, deviations, 0.0).sum(axis=1) / np.maximum(nights, 1)
     correlation = lag_correlation(np.where(kept, deviations - mean[:, None], np.nan)[:: max(1, len(base) // POOLED)])
     return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
-
-
-def _cut_variance(apart: float) -> float:
-    """Variance of a unit normal distribution cut at `apart` on both sides."""
-    return 1 - 2 * apart * norm.pdf(apart) / (2 * norm.cdf(apart) - 1)
 
 
 def lag_correlation(deviations: Array) -> float:
