@@ -179,6 +179,8 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[str], Non
     def record(point_id: str) -> None:
         try:
             following = session.following(request.session.items, point_id, run.ahead)
+            if not benchmark.disabled:
+                session.compare_side_by_side()
             row = run.row_of(session.points[point_id], timing=not benchmark.disabled, following=following)
         except (JournalError, DeviceLostError) as e:
             pytest.exit(one_line(f"error: {e}"), returncode=pytest.ExitCode.INTERNAL_ERROR)

@@ -14,7 +14,7 @@ from benches.devices.node_gpus import NodeGpu
 from benches.devices.opening import automatic_kind
 from benches.devices.toolchain import missing_for_cpu, missing_for_cuda
 from benches.pytest_plugin.placement import placement
-from benches.pytest_plugin.progress import Progress
+from benches.pytest_plugin.progress import Progress, minutes
 from benches.pytest_plugin.selection import BENCHES, named_paths
 from benches.pytest_plugin.tuning import begin, ended, tuning_of
 from benches.run import environment, survey_file
@@ -26,6 +26,7 @@ from benches.run.pool import Pool, Worker
 from benches.run.replay import ReplayClock
 from benches.run.resume import SURVEY
 from benches.run.run import Request, Run, RunError, default_run_dir
+from benches.run.side_by_side import duration_s
 from benches.run.survey import Survey
 from benches.run.workers import Workers, settings_of
 from benches.shards.split import ShardError, point_seconds, shard_points
@@ -60,6 +61,7 @@ class Session:
         self._run: Run | Survey | None = None
         self.lost: list[str] = []  # points that were selected and have no row
         self.progress = Progress(config)
+        self._compared = False  # whether GPUs disturb one another
 
     def place(self, item: pytest.Item) -> int:
         """Returns the place of a test's point in the run's order; a test without a point comes first."""
@@ -104,6 +106,17 @@ class Session:
                 self._run = Run(run_dir, lambda: self._pool(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
         return self._run
+
+    def compare_side_by_side(self) -> None:
+        """Before the first point that is timed on several GPUs: whether they disturb one another. Raises what ends a wait."""
+        run = self.run()
+        compared, self._compared = self._compared, True
+        gpus = len(run.measurers)
+        if compared or gpus < 2 or set(self.points) <= run.recorded:
+            return
+        about = f", about {minutes(duration_s(gpus))}" if self.device_kind == "cuda" else ""
+        self.progress.tell([f"measuring sentinels on each of {gpus} GPUs alone, then on all together{about}"])
+        self.progress.tell([run.compare_side_by_side() or "no sentinel could be measured; the workers' logs say why"])
 
     def without_row(self, items: list[pytest.Item]) -> list[str]:
         """Returns the points of these tests that have no row in the run."""

@@ -67,6 +67,13 @@ class Bench:
         described = self.device.describe()
         return described | {"notes": [*described.get("notes", []), *self._notes]} if self._notes else described
 
+    def read_sentinels(self, others: int) -> None:
+        """Measures the sentinels as `others` other GPUs do at the same time. One that fails leaves no reading; the log says why."""
+        try:
+            self._sentinels.read(others)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+
     def _add_choice(self, point: Point) -> None:
         """Tunes the point, where that was asked for. The point is measured all the same where that fails; the log says why."""
         try:

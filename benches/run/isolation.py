@@ -34,6 +34,8 @@ from kernels.support import Platform
 T = TypeVar("T")
 CLOSING_S = 15.0
 CALLS_OF_A_LONG_POINT = 18
+SENTINELS = "sentinels"  # in place of a point, while a worker measures them
+SENTINELS_S = 60.0  # for measuring them; they take seconds
 OPENING_S = 300.0  # for importing torch, creating a CUDA context and measuring a CPU's ceilings
 
 
@@ -62,8 +64,12 @@ class Measurer(Protocol):
     def row_of(self, point: Point, timing: bool) -> Row:
         """Never raises for what a kernel does. Raises Interrupted."""
 
+    def read_sentinels(self, others: int) -> None:
+        """Measures the sentinels as `others` other GPUs do at the same time, and keeps the readings beside the rows. Never raises."""
+
     def interrupt(self, point: str | None, reason: str) -> None:
-        """From another thread: `row_of` stops waiting for this point and raises Interrupted. None: every call does, now and later."""
+        """From another thread: `row_of` stops waiting for this point and raises Interrupted. SENTINELS: `read_sentinels` ends. None: every
+        call does, now and later."""
 
     def renew(self) -> None:
         """The next point is measured in a fresh process, where there are processes."""
@@ -90,6 +96,9 @@ class InProcess:
             return self._bench.row_of(point, timing)
         except BaseException as e:
             raise Interrupted(lost_row(self._bench.device.kind, point, "error", first_words(e), started, start, cause=INTERRUPTED)) from e
+
+    def read_sentinels(self, others: int) -> None:
+        self._bench.read_sentinels(others)
 
     def interrupt(self, point: str | None, reason: str) -> None:
         """There is only this thread."""
@@ -174,6 +183,15 @@ class Isolated:
         self._point = point.id
         try:
             return self._row_of(point, timing)
+        finally:
+            self._point = None
+
+    def read_sentinels(self, others: int) -> None:
+        self._point = SENTINELS
+        try:
+            self._call(worker.read_sentinels, others, limit_s=min(self._limit_s, SENTINELS_S))
+        except Exception:  # a worker that hangs or ends, or an interruption: these sentinels have no reading, and no point is lost
+            self.renew()
         finally:
             self._point = None
 

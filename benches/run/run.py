@@ -17,7 +17,7 @@ from typing import Any
 
 from benches.devices.node_gpus import NodeGpu
 from benches.row import DEVICE_LOST, TIMED, Row
-from benches.run import board, environment, resume, survey_file, tuned_file
+from benches.run import board, environment, resume, side_by_side, survey_file, tuned_file
 from benches.run.interrupts import deferred_interrupt
 from benches.run.isolation import CLOSING_S, Interrupted, Measurer
 from benches.run.journal import NAME, NEWER, Journal, read_journal
@@ -173,6 +173,16 @@ class Run:
         if len(self._pool.workers) > 1:
             return None
         return board.facts(self.environment["device_kind"], self.environment.get("device_uuid"), ended)
+
+    @property
+    def measurers(self) -> list[Measurer]:
+        """One a GPU."""
+        return [worker.measurer for worker in self._pool.workers]
+
+    def compare_side_by_side(self) -> str:
+        """Measures whether its GPUs disturb one another, before their first point. Returns what was found, as a sentence."""
+        side_by_side.measure_alone_and_together(self.measurers)
+        return side_by_side.sentence(side_by_side.compared(side_by_side.read_ratios(self.dirs)))
 
     @property
     def ahead(self) -> int:

@@ -3,7 +3,9 @@
 A drift is reported and never divided by: what slows a copy need not slow a matmul, and a corrected figure is no measurement. They stand
 in a file of their own, sentinels.jsonl in the run directory (sentinels-gpu3.jsonl where several GPUs share it), one JSON object a line:
 
-    {"name", "at_s", "utc", "median_s", "sm_clock_hz", "temperature_c"}        at_s: the device's clock, seconds
+    {"name", "at_s", "utc", "median_s", "sm_clock_hz", "temperature_c", "others"}        at_s: the device's clock, seconds
+
+`others` is null but for the readings that compare a GPU alone with the same beside others (benches/run/side_by_side.py).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ DRIFT = 0.02  # of a sentinel's median: twice what H100s' clocks differ by from 
 AT_LEAST = 4  # readings before anything is said
 GPU_SIZE, GPU_COPY = 4096, (16384, 16384)  # bf16 product; fp32 copy of 1 GiB
 CPU_SIZE, CPU_COPY = 512, (2048, 4096)  # fp32; 32 MiB
+ROUNDS = 3  # of readings beside others: the first warms up, the second counts, and the third keeps others company until theirs has ended
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Reading:
     median_s: float
     sm_clock_hz: float | None = None
     temperature_c: float | None = None
+    others: int | None = None  # other GPUs that measured theirs at the same time; None: it was not arranged whether any did
 
 
 READ = tuple(field.name for field in fields(Reading))
@@ -84,7 +88,19 @@ class Sentinels:
         if self._last_s is not None and now - self._last_s < EVERY_S:
             return []
         self._last_s = now
-        found = [self._measure(name, point) for name, point in points(self._device.kind).items()]
+        return self._kept(self._measured())
+
+    def read(self, others: int) -> list[Reading]:
+        """Measures both now, as `others` other GPUs do at the same time, and appends what was measured while they all worked. Raises what
+        device and disk raise."""
+        rounds = [self._measured() for _ in range(ROUNDS if others else ROUNDS - 1)]
+        self._last_s = self._device.now_s()
+        return self._kept([replace(reading, others=others) for reading in rounds[1]])
+
+    def _measured(self) -> list[Reading]:
+        return [self._measure(name, point) for name, point in points(self._device.kind).items()]
+
+    def _kept(self, found: list[Reading]) -> list[Reading]:
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(reading)) + "\n" for reading in found)
         return found
@@ -106,12 +122,21 @@ class Sentinels:
 
 
 def read_sentinels(run_dir: Path) -> list[Reading]:
-    """Returns the readings in the order of the file, without lines that are torn or of another kind; empty where the file is missing. Those
-    of one of several devices are named after it: `copy 1024 MiB (gpu3)`."""
-    found = _read(run_dir / NAME, "")
-    for path in sorted(run_dir.glob(file_name("*"))):
-        found += _read(path, path.stem.partition("-")[2])
-    return found
+    """Returns the readings of a run, in the order of the file, without those of a GPU that measured alone although the run's points were
+    measured beside others. Those of one of several devices are named after it: `copy 1024 MiB (gpu3)`."""
+    return [
+        replace(reading, name=f"{reading.name} ({part})") if part else reading
+        for part, readings in read_parts(run_dir).items()
+        for reading in readings
+        if reading.others != 0
+    ]
+
+
+def read_parts(run_dir: Path) -> dict[str, list[Reading]]:
+    """Returns every reading by the part of the run, such as `gpu3`, or "" for a run that has no parts; without lines that are torn or of
+    another kind. Empty where the files are missing."""
+    files = {"": run_dir / NAME} | {path.stem.partition("-")[2]: path for path in sorted(run_dir.glob(file_name("*")))}
+    return {part: found for part, path in files.items() if (found := _read(path))}
 
 
 def file_name(part: str) -> str:
@@ -119,7 +144,7 @@ def file_name(part: str) -> str:
     return f"{Path(NAME).stem}-{part}.jsonl" if part else NAME
 
 
-def _read(path: Path, part: str) -> list[Reading]:
+def _read(path: Path) -> list[Reading]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -128,8 +153,7 @@ def _read(path: Path, part: str) -> list[Reading]:
     for line in lines:
         try:
             written = json.loads(line)
-            reading = Reading(**{name: value for name, value in written.items() if name in READ})  # a newer version may write more
-            found.append(replace(reading, name=f"{reading.name} ({part})") if part else reading)
+            found.append(Reading(**{name: value for name, value in written.items() if name in READ}))  # a newer version may write more
         except (ValueError, TypeError, AttributeError):
             continue
     return found

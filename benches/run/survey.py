@@ -13,8 +13,8 @@ from typing import Any
 from benches.devices.node_gpus import NodeGpu
 from benches.devices.opening import NoDevice
 from benches.row import FAILED, Row, Status, new_row
-from benches.run import environment, resume
-from benches.run.isolation import WorkerError
+from benches.run import environment, resume, side_by_side
+from benches.run.isolation import Measurer, WorkerError
 from benches.run.journal import NAME as JOURNAL
 from benches.run.pool import AHEAD, Pool
 from benches.run.run import DeviceLostError, Request, Run, refuse_a_second_run, run_errors
@@ -137,6 +137,21 @@ class Survey:
         """Points that have a row on every GPU that is not lost."""
         runs = [run for uuid, run in self._runs.items() if self._gpu(uuid).status != "lost"]
         return set.intersection(*(run.recorded for run in runs)) if runs else set()
+
+    @property
+    def measurers(self) -> list[Measurer]:
+        """One a GPU that is not lost."""
+        return [one for uuid, run in self._runs.items() if self._gpu(uuid).status != "lost" for one in run.measurers]
+
+    def compare_side_by_side(self) -> str:
+        """As Run.compare_side_by_side, and survey.json has what was found of each GPU."""
+        side_by_side.measure_alone_and_together(self.measurers)
+        found = side_by_side.read_ratios(self.dirs)
+        for gpu in self._file.gpus:
+            gpu.beside = found.get(gpu.directory, gpu.beside)
+        with suppress(OSError):  # the readings are on disk, and the first row says what to do where there is no room
+            write_survey(self.dir, self._file)
+        return side_by_side.sentence(side_by_side.compared(found))
 
     @property
     def ahead(self) -> int:

@@ -32,6 +32,10 @@ class SurveyGpu(BaseModel):
         description="`running`: under way, or killed; `finished`; `interrupted`; `lost`: it could not be opened, or stopped answering.",
     )
     reason: str | None = Field(default=None, description="Why it is lost.")
+    beside: dict[str, float] | None = Field(
+        default=None,
+        description="The time of each sentinel while the other GPUs worked, over its time alone; null where that was not compared.",
+    )
 
 
 class SurveyFile(BaseModel):

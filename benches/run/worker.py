@@ -75,6 +75,11 @@ def measure_point(point: Point, timing: bool) -> tuple[str, bool]:
     return row, bool(getattr(bench().device, "unusable", False))
 
 
+def read_sentinels(others: int) -> None:
+    """As Bench.read_sentinels."""
+    bench().read_sentinels(others)
+
+
 def output(log: Path, offset: int, most: int = 1_000_000) -> str:
     """What was written after `offset`, at most the last `most` bytes; "" where there is no log."""
     try:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benches.row import DISTURBED
 from benches.run.sentinels import drift, read_sentinels
+from benches.run.side_by_side import compared, disturbing, read_ratios
 from kernels.listed import and_more
 from kernels.registry import OPS
 from reports.page import render
@@ -88,8 +89,9 @@ def _failures(report: Report) -> list[Remark]:
 
 
 def _machine(report: Report) -> list[Remark]:
-    """What the machine did to the figures: other work at the start, drift of the sentinels in between."""
+    """What the machine did to the figures: other work at the start, drift of the sentinels in between, GPUs that work beside others."""
     found = [f"it drifted: {reading}" for reading in drift(read_sentinels(report.run_dir))]
+    found += [f"sentinels took longer while other GPUs worked: {one}" for one in disturbing(compared(read_ratios([report.run_dir])))]
     load, cpu = report.environment.fields.get("load_1m"), report.environment.fields.get("cpu")
     cores = cpu.get("cores") if isinstance(cpu, dict) else None
     if report.on_cpu and isinstance(load, float) and isinstance(cores, int) and load > BUSY * cores:

@@ -14,6 +14,7 @@ from reports.environment import Environment, load_environment
 
 MACHINE = ("driver", "vbios", "cuda_runtime", "clock_policy", "commit", "started_utc", "finished_utc")
 VERSIONS = ("torch", "triton")
+BESIDE = "beside"  # by how much longer a sentinel takes while the other GPUs work: the largest ratio of a GPU
 SLOWED = "slowed_s "  # begins the column of a cause: for how long it slowed the board during the survey
 NAMES = ("gpu", "host", "index", "model", "numa", "directory", "status", "reason")
 
@@ -31,6 +32,7 @@ def board_table(survey: SurveyFile, found: dict[str, Environment]) -> pd.DataFra
         fields = found[gpu.directory].fields
         line: dict[str, Any] = {"gpu": gpu.uuid, "host": gpu.host, "index": gpu.index, "model": gpu.name, "numa": gpu.numa}
         line |= {"directory": gpu.directory, "status": gpu.status, "reason": gpu.reason}
+        line |= {BESIDE: max(gpu.beside.values())} if gpu.beside else {}
         line |= {name: _text(fields.get(name)) for name in MACHINE}
         versions = fields.get("versions")
         line |= {name: _text(versions.get(name)) if isinstance(versions, dict) else None for name in VERSIONS}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.survey.boards import SLOWED
+from reports.survey.boards import BESIDE, SLOWED
 from reports.units import megahertz
 from reports.verdict.robust import TO_SIGMA, Mask, medians
 
@@ -79,6 +79,11 @@ NUMBERS: dict[str, _Fact] = {
     "pcie_replays": _Fact("an error", _count("PCIe replays so far"), 1, counter=True),
     "temperature_c": _Fact("heat and power", lambda own, o: f"{own:,.0f} °C under load; the others {o:,.0f} °C", 4.0),
     "memory_temperature_c": _Fact("heat and power", lambda own, o: f"memory at {own:,.0f} °C; the others {o:,.0f} °C", 4.0),
+    BESIDE: _Fact(
+        "heat and power",
+        lambda own, o: f"sentinels {own - 1:+.1%} while the other GPUs work, against alone; the others {o - 1:+.1%}",
+        0.01,
+    ),
     "power_w": _Fact("heat and power", lambda own, o: f"{own:,.0f} W under load; the others {o:,.0f} W", 0.03, ratio=True),
     "failed_fraction": _Fact("an error", _share("no time"), 0.02),
 }

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import Column
+from reports.survey.boards import BESIDE
 from reports.survey.families import FAMILIES
 from reports.survey.inventory import PLACES
 from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH, Judged
@@ -52,6 +53,7 @@ COLUMNS = (
     Column("heat_slowed", "Slowed by heat", "fraction", SHOWS, "share of its points that heat or hardware slowed", True),
     Column("power_capped", "At power cap", "fraction", SHOWS, "share of its points at the power cap"),
     Column("failed_fraction", "Without a time", "fraction", SHOWS, "share of its points that failed or were not timed", True),
+    Column(BESIDE, "Beside others", "change", SHOWS, "time of a sentinel while the other GPUs work over its time alone: the larger of two"),
     Column("points", "Points", "count", SHOWS, "points that were compared", True),
     Column("failed", "Failed", "count", SHOWS, "points that failed and that most others time", True),
     Column("noisy", "Noisy", "count", SHOWS, "points whose time did not become steady"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benches.run.side_by_side import compared
 from reports.survey.families import FAMILIES
 from reports.survey.fleet_history import trends
 from reports.survey.judge import SLOW, WATCH
@@ -33,6 +35,7 @@ def to_json(verdict: SurveyVerdict) -> str:
         "suspect": list(judged.suspect),
         "notes": list(verdict.notes),
         "shared_place": common_place(run.boards, list(judged.accused["gpu"])) or None,
+        "side_by_side": [asdict(one) for one in compared({gpu.uuid: gpu.beside for gpu in run.file.gpus if gpu.beside})],
         "groups": _groups(verdict),
         "gpus": _gpus(verdict),
         "points": _lines(judged.points),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benches.run.side_by_side import disturbing, sentence
 from reports.page import relative, render
 from reports.palette import SURVEYED
 from reports.section import Section
@@ -20,7 +21,7 @@ from reports.survey.inventory import PLACES
 from reports.survey.judge import SLOW, WATCH
 from reports.survey.shown import ATTENTION, FAILING, FEW, GROUPS, SLOWER, Shown, about, column
 from reports.survey.survey_charts import distribution, over_surveys
-from reports.survey.words import common_place, failing, place, slower, slowness, trend_lines
+from reports.survey.words import common_place, failing, place, side_by_side, slower, slowness, trend_lines
 from reports.units import show
 
 CARDS = 12  # accused GPUs that have a card; the table has all
@@ -60,6 +61,8 @@ def _said(shown: Shown) -> list[tuple[str, str]]:
     said += [("bad", f"{len(accused) - NAMED:,} more")] if len(accused) > NAMED else []
     shared = common_place(boards, list(accused["gpu"]))
     said += [("bad", shared)] if shared else []
+    if found := side_by_side(shown.run):
+        said.append(("caution" if disturbing(found) else "neutral", f"{sentence(found)}."))
     over_all = judged.spreads[judged.spreads["family"] == ALL]
     for gpus, detectable in zip(over_all["gpus"].tolist(), over_all["detectable"].tolist(), strict=True):
         kind = f" among {gpus:,} of a kind" if len(over_all) > 1 else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benches.run.journal import NAME as JOURNAL
+from benches.run.side_by_side import sentence
 from benches.run.survey_file import NAME, is_survey
 from kernels.listed import first_of
 from reports.refusal import RunError
@@ -18,7 +19,7 @@ from reports.survey.neighbours import conditions, differing
 from reports.survey.survey_history import add_survey, before, surveys
 from reports.survey.survey_run import SurveyRun, read_run
 from reports.survey.thresholds import Thresholds, load_thresholds
-from reports.survey.words import name_of
+from reports.survey.words import name_of, side_by_side
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ def judge_survey(
     judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
     table = conditions(run.rows, run.boards)
     differences = {gpu: [str(one) for one in differing(table, gpu)] for gpu in judged.accused["gpu"]}
-    verdict = SurveyVerdict(run, judged, differences, notes=run.problems)
+    problems = tuple(filter(None, (sentence(side_by_side(run)), *run.problems)))
+    verdict = SurveyVerdict(run, judged, differences, notes=problems)
     if history is None:
         return verdict
     survey = add_survey(history, run, judged)
     lines, notes = surveys(history)
     past = of_surveys(lines[(lines["survey"] <= survey) & (lines["device_kind"] == run.file.device_kind)])
-    return SurveyVerdict(run, judged, differences, before(lines, survey), (*run.problems, *notes), past)
+    return SurveyVerdict(run, judged, differences, before(lines, survey), (*problems, *notes), past)
 
 
 def _check_is_survey(run_dir: Path) -> None:

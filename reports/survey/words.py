@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from benches.run.side_by_side import Beside, compared
 from reports.survey.families import ALL, FAMILIES
 from reports.survey.fleet_history import becoming, trend_words
 from reports.survey.judge import SLOW, UNUSABLE, Judged
@@ -91,6 +92,11 @@ def _nothing(judged: Judged, every: str) -> str:
     if over_all["detectable"].isna().any():
         return f"No slow GPU among {every}: {rest}so few that one which is slow may not be found."
     return f"No slow GPU among {every}: {rest}one that is {slower(float(over_all['detectable'].max()))} slower is found in 95% of cases."
+
+
+def side_by_side(run: SurveyRun) -> list[Beside]:
+    """Returns what the GPUs lose while the others of their node work; empty where that was not compared."""
+    return compared({name_of(gpu.model_dump()): gpu.beside for gpu in run.file.gpus if gpu.beside})
 
 
 def common_place(boards: pd.DataFrame, gpus: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ class Planted:
     clock: float = 1.0
     temperature_c: float = 0.0  # more than the others'
     environment: Mapping[str, Any] = field(default_factory=dict)
+    beside: float | None = None  # time of the sentinels while other GPUs work, over that alone
 
 
 @cache
@@ -79,7 +80,7 @@ def make_survey(
     """Writes a survey and returns its directory. spread: standard deviation between healthy GPUs, of the logarithm; points add a fifth of
     it each. lost: GPUs without a run directory."""
     planted, random = planted or {}, np.random.default_rng(seed)
-    listed = [_gpu(i, hosts_of, i in lost) for i in range(gpus)]
+    listed = [_gpu(i, hosts_of, i in lost, planted.get(i, Planted()).beside) for i in range(gpus)]
     run.mkdir(parents=True)
     about = {"device_kind": "simulated", "sweeps": ["nightly"], "seed": 1, "commit": "b6e42c7d", "started_utc": started}
     write_survey(run, SurveyFile(**about, finished_utc=started.replace("T02", "T03"), interrupted=False, gpus=listed))
@@ -104,10 +105,11 @@ def make_survey(
     return run
 
 
-def _gpu(i: int, hosts_of: int, lost: bool) -> SurveyGpu:
+def _gpu(i: int, hosts_of: int, lost: bool, beside: float | None) -> SurveyGpu:
     host, uuid = f"node-{i // hosts_of:03d}", uuid_of(i)
     about: dict[str, Any] = {"uuid": uuid, "host": host, "index": i % hosts_of, "name": MODEL, "numa": i % hosts_of // 4}
     ended: dict[str, Any] = {"status": "lost", "reason": "CUDA error: GPU is lost"} if lost else {"status": "finished"}
+    about["beside"] = None if beside is None else {"copy 1024 MiB": beside}
     return SurveyGpu(**about, directory=f"{host}-gpu{i % hosts_of}-{uuid[4:12]}", **ended)
 
 

@@ -119,6 +119,28 @@ def test_what_is_not_a_survey_is_one_line(
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("beside", "said", "tone"),
+    [
+        (1.001, "GPUs side by side do not disturb one another;", "neutral"),
+        (1.05, "GPUs side by side disturb one another;", "caution"),
+    ],
+)
+def test_whether_gpus_disturb_one_another_is_said(
+    beside: float, said: str, tone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_survey(tmp_path / "run", 5, 3, {i: Planted(beside=beside if i == 2 else 1.0) for i in range(4)}, spread=0.001)
+    page, data = tmp_path / "survey.html", tmp_path / "verdict.json"
+    _, out, _ = ran(capsys, run, "-o", page, "--json", data)
+    change = f"copy 1024 MiB +0.0% ({beside - 1:+.1%} node-000 GPU 2)"
+    assert f"note {said} change of time while the others work (and of the most disturbed GPU): {change}" in " ".join(out.split())
+    assert json.loads(data.read_text(encoding="utf-8"))["side_by_side"] == [
+        {"name": "copy 1024 MiB", "ratio": 1.0, "most": beside, "gpu": uuid_of(2), "gpus": 4}
+    ]
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if said in line]
+    assert any(tone in line for line in lines), lines
+
+
 def test_a_survey_without_rows_is_suspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_survey(tmp_path / "run", 3, 2, lost=(0, 1, 2))
     code, out, _ = ran(capsys, run)

@@ -66,6 +66,8 @@ def test_eight_gpus_in_one_session(sweep: Path, tmp_path: Path) -> None:
     survey = read_survey(tmp_path / "run")
     assert [(gpu.index, gpu.status) for gpu in survey.gpus] == [(i, "finished") for i in range(8)]
     assert len({gpu.uuid for gpu in survey.gpus}) == 8
+    for gpu in survey.gpus:  # of one board each, in virtual time: nothing is shared
+        assert list((gpu.beside or {}).values()) == pytest.approx([1.0, 1.0], abs=0.01)
     samples = set()
     for gpu in survey.gpus:
         folder = tmp_path / "run" / gpu.directory
