@@ -2,8 +2,10 @@
 
 Healthy GPUs are not normally distributed: silicon and cooling give skewed spreads with heavy tails. So each side of the mode has a scale
 of its own, both sides have the tails of a Student's t, and all of it is estimated from the fleet itself. Such a two-piece t is that of
-Fernandez and Steel, "On Bayesian modeling of fat tails and skewness", JASA 93, 1998. The rule with the
-constants below was tuned on simulated fleets (studies/fleets), since the spread of a real fleet has not been measured yet.
+Fernandez and Steel, "On Bayesian modeling of fat tails and skewness", JASA 93, 1998. Where a few GPUs spread more than the others, the
+ends are further out than a t that fits the rest; GPUs that are slow for a cause stand on the slow side only, so that the fast side shows
+how far out healthy ones come. The rule with the constants below was tuned on simulated fleets (studies/fleets), since the spread of a
+real fleet has not been measured yet.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ ENOUGH = {"ftol": 1e-7}  # of the log-likelihood: far less than what one GPU con
 FREEDOM = 0.6  # of n - 1: what a scale is worth that was estimated with a skew and a tail
 LEAST_GPUS = 3  # of two, nothing tells which is slow
 GROUP, LEAST_GROUP = 0.02, 2  # share of the fleet, and GPUs, that are a group rather than the end of a tail
+FAR_FAST = 2  # fast GPUs that are further out than is likely, from which they show a heavier tail: one may have another cause
+MARGIN = 1.5  # times how far out the fastest is: at 1, one healthy GPU a fleet would lie beyond on average, where both sides are alike
 GROUP_ALPHA = 10.0  # times alpha, where a group is looked for: what is near it is not taken in
 
 
@@ -65,16 +69,33 @@ def healthy(values: Array, alpha: float) -> Healthy:
     be none of them.
 
     A tail that thins out is of the healthy, and is taken in to its end. Where that is a choice, a group of more than GROUP that stands
-    apart is slow: a hot row of racks is not how healthy GPUs are spread.
+    apart is slow: a hot row of racks is not how healthy GPUs are spread. Tails reach as far as the fast side shows.
     """
     ordered = np.sort(values)
     middle, quarter = np.quantile(ordered, (0.5, 0.25))
     near = BEGIN * max(TO_SIGMA * (middle - quarter), FLOOR)
     begin = _within(ordered, middle - near, max(middle + near, ordered[len(ordered) // 2]))
     apart, taken = _grown(ordered, begin, GROUP_ALPHA * alpha)
-    if np.count_nonzero(ordered > apart.above(alpha)) > max(GROUP * len(ordered), LEAST_GROUP):
-        return apart
-    return _grown(ordered, taken, alpha)[0]
+    stands_apart = np.count_nonzero(ordered > apart.above(alpha)) > max(GROUP * len(ordered), LEAST_GROUP)
+    return _as_far_as_fast(apart if stands_apart else _grown(ordered, taken, alpha)[0], ordered, alpha)
+
+
+def _as_far_as_fast(found: Healthy, ordered: Array, alpha: float) -> Healthy:
+    """Returns the distribution with tails so heavy that a slow GPU is likely (alpha) up to MARGIN times as far out, in scales of its side,
+    as the fastest GPU is; unchanged where fewer than FAR_FAST stand beyond the fast side's limit, or a group of more than GROUP."""
+    beyond = np.count_nonzero(ordered < -_mirrored(found).above(alpha))
+    if not FAR_FAST <= beyond <= GROUP * len(ordered):
+        return found
+    from scipy.optimize import brentq  # half a second that a night without a fleet need not wait for
+
+    least = found.mode + MARGIN * found.slow / found.fast * (found.mode - ordered[0])
+
+    def short(tail: float) -> float:
+        return least - found._replace(tail=tail).above(alpha)
+
+    if short(found.tail) <= 0:
+        return found
+    return found._replace(tail=MOST_TAIL if short(MOST_TAIL) >= 0 else float(brentq(short, found.tail, MOST_TAIL)))
 
 
 def _grown(ordered: Array, taken: slice, alpha: float) -> tuple[Healthy, slice]:
@@ -101,7 +122,7 @@ def _mirrored(found: Healthy) -> Healthy:
 def estimate(values: Array, near: Healthy | None = None) -> Healthy:
     """Returns the likeliest distribution of values that are all healthy, given what is expected of skews and tails. near: an estimate from
     most of the values, to begin with."""
-    from scipy.optimize import minimize  # half a second that a night without a fleet need not wait for
+    from scipy.optimize import minimize  # as `brentq` above
 
     n = len(values)
     middle, quarter = np.quantile(values, (0.5, 0.25))

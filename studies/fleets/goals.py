@@ -8,7 +8,7 @@ import numpy as np
 
 from studies.fleets.score import Found, Health, by_kind
 from studies.fleets.simulate import EVERYTHING
-from studies.fleets.worlds import ACCUSED, PLANTED, WIDE
+from studies.fleets.worlds import ACCUSED, PLANTED
 
 Healths = Mapping[str, Sequence[Health]]
 Founds = Mapping[str, Sequence[Found]]
@@ -19,7 +19,7 @@ def missed(healthy: Healths, planted: Founds) -> list[str]:
     lines = [
         f"{world}: {accused:.2f} healthy GPUs accused a fleet"
         for world, scores in healthy.items()
-        if world != WIDE and (accused := float(np.mean([one.accused for one in scores]))) > ACCUSED
+        if (accused := float(np.mean([one.accused for one in scores]))) > ACCUSED
     ]
     for world, scores in planted.items():
         least, share = PLANTED[world].least, share_found(scores)

@@ -15,7 +15,6 @@ from reports.verdict.robust import Array
 EVERYTHING = "everything"  # a kind of slowness, beside those of one family
 HOST = 8  # GPUs
 NOISIER = 10.0  # times the noise of the other rows
-WIDER = 3.0  # times the spread of the other GPUs
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,9 @@ class World:
     tails: float | None = None  # degrees of freedom of a Student's t; None: normal
     skew: float = 0.0  # standard deviation of the logarithm of a lognormal; 0: none
     of_hosts: float = 0.0  # share of the variance that the GPUs of a host have in common
-    wide: float = 0.0  # share of GPUs whose spread is three times that of the others
+    wide: float = 0.0  # share of GPUs that spread more than the others
+    wider: float = 3.0  # by this factor
+    wide_hosts: bool = False  # whether it is all GPUs of a host that do
     noisy: float = 0.01  # share of rows
     missing: float = 0.01  # share of rows
 
@@ -86,7 +87,8 @@ def _drawn(world: World, rng: np.random.Generator) -> Array:
     hosts = -(-world.gpus // HOST)
     common = np.repeat(_numbers(world, rng, hosts), HOST)[: world.gpus]
     drawn = np.sqrt(world.of_hosts) * common + np.sqrt(1 - world.of_hosts) * _numbers(world, rng, world.gpus)
-    return drawn * np.where(rng.random(world.gpus) < world.wide, WIDER, 1.0)
+    wide = np.repeat(rng.random(hosts), HOST)[: world.gpus] if world.wide_hosts else rng.random(world.gpus)
+    return drawn * np.where(wide < world.wide, world.wider, 1.0)
 
 
 def _numbers(world: World, rng: np.random.Generator, count: int) -> Array:

@@ -20,10 +20,15 @@ HEALTHY: Mapping[str, World] = {
     "memory 0.1%, tensor cores 1%, launch 5%": World(own=UNEQUAL),
     "1 row in 10 noisy, 1 in 10 missing, 0.5%": World(spread=0.005, noisy=0.1, missing=0.1),
     "1 GPU in 20 with three times the spread, 2%": World(wide=0.05),
+    "1 GPU in 10 with twice the spread, 2%": World(wide=0.1, wider=2.0),
+    "1 GPU in 50 with five times the spread, 2%": World(wide=0.02, wider=5.0),
+    "1 host in 20 with three times the spread, 2%": World(wide=0.05, wide_hosts=True),
+    "hosts alike (80%), 1 GPU in 20 with three times the spread, 2%": World(of_hosts=0.8, wide=0.05),
+    "skewed, 1 GPU in 20 with three times the spread, 2%": World(skew=0.5, wide=0.05),
+    "memory 0.1%, tensor cores 1%, launch 5%, each of 1 GPU in 20 three times": World(own=UNEQUAL, wide=0.05),
     "64 GPUs, normal, 2%": World(gpus=64),
     "8 GPUs, normal, 2%": World(gpus=8),
 }
-WIDE = "1 GPU in 20 with three times the spread, 2%"
 KINDS = (EVERYTHING, MEMORY, TENSOR, LAUNCH)
 
 
@@ -44,6 +49,7 @@ PLANTED: Mapping[str, Planting] = {
     "spread 2%, slow by what is printed": Planting(World(), None),
     "spread 10%, slow by what is printed": Planting(World(spread=0.10), None),
     "t with 4 degrees of freedom, 2%, slow by what is printed": Planting(World(tails=4.0), None, least=None),
+    "1 GPU in 20 with three times the spread, 2%, slow by what is printed": Planting(World(wide=0.05), None),
     "memory 0.1%, tensor cores 1%, launch 5%, slow by what is printed": Planting(World(own=UNEQUAL), None),
     "1 GPU in 8, spread 0.5%, slow by 5%": Planting(World(spread=0.005), 0.05, (EVERYTHING,), 128),
     "64 GPUs, spread 0.5%, slow by what is printed": Planting(World(gpus=64, spread=0.005), None, least=None),

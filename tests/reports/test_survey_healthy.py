@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
-from reports.survey.healthy import FLOOR, Healthy, _unlikely, estimate, healthy
+from reports.survey.healthy import FLOOR, MARGIN, MOST_TAIL, Healthy, _unlikely, estimate, healthy
 
 MANY = 10**9  # GPUs: what is left is the distribution itself
 
@@ -77,3 +78,48 @@ def test_equal_values_have_the_least_scale(values: list[float]) -> None:
     found = healthy(np.array(values), 1e-4)
     assert min(found.fast, found.slow) >= FLOOR
     assert np.isfinite(found.above(1e-4))
+
+
+def quantiles(n: int) -> np.ndarray:
+    """A normal fleet without chance: 1% between healthy GPUs."""
+    return 0.01 * ndtri((np.arange(n) + 0.5) / n)
+
+
+@pytest.mark.parametrize(
+    ("n", "fast", "reach"),
+    [
+        (1021, [], None),
+        (1021, [-0.2], None),  # one may have another cause
+        (1021, [-0.1, -0.2], 0.2),
+        (1021, [-0.06] * 3, 0.06),
+        (1021, [-0.1] * 25, None),  # a group apart
+        (127, [-0.1, -0.1], 0.1),
+        (97, [-0.1, -0.1], None),  # more than 2% of so few
+    ],
+)
+def test_the_slow_side_reaches_as_far_as_fast_gpus_show(n: int, fast: list[float], reach: float | None) -> None:
+    alpha = 7e-5
+    plain = healthy(quantiles(n), alpha)
+    found = healthy(np.concatenate([quantiles(n), fast]), alpha)
+    if reach is None:
+        assert found.above(alpha) == pytest.approx(plain.above(alpha), rel=0.03)
+    else:
+        assert found.above(alpha) == pytest.approx(MARGIN * reach, rel=0.03)
+        assert float(found.beyond(found.above(alpha))) == pytest.approx(alpha, rel=1e-6)
+        assert found.slow == pytest.approx(plain.slow, rel=0.03)
+
+
+def test_a_skewed_fleets_slow_side_reaches_further_by_its_scale() -> None:
+    """The slow side is three times as wide as the fast one, of which three GPUs are ten scales out."""
+    half = ndtri(np.linspace(0.5, 0.9995, 511))
+    values = np.concatenate([-0.005 * half[: 511 // 3], 0.015 * half, [-0.05, -0.05, -0.05]])
+    found = healthy(np.sort(values), 7e-5)
+    assert found.slow > 1.5 * found.fast
+    assert found.above(7e-5) == pytest.approx(found.mode + MARGIN * (found.mode + 0.05) * found.slow / found.fast, rel=1e-6)
+
+
+def test_a_tail_is_at_most_that_of_the_heaviest_t() -> None:
+    """Two GPUs so far out that no limit reaches them."""
+    found = healthy(np.concatenate([quantiles(1021), [-50.0, -60.0]]), 7e-5)
+    assert np.isfinite(found.above(7e-5))
+    assert found.tail == MOST_TAIL

@@ -13,9 +13,10 @@ from reports.survey.families import LAUNCH, MEMORY, TENSOR
 from reports.survey.judge import SLOW, judge
 from reports.survey.thresholds import load_thresholds
 from studies.fleets.goals import found_table, health_table, missed
+from studies.fleets.reading import Reading, missed_by_reading, reading, reading_table
 from studies.fleets.score import Found, Health, found, health, judged
 from studies.fleets.simulate import EVERYTHING, Fleet, World, simulate
-from studies.fleets.worlds import HEALTHY, PLANTED, WIDE
+from studies.fleets.worlds import HEALTHY, PLANTED
 
 STILL = World(gpus=997, noise=1e-9, noisy=0.0, missing=0.0)
 SMALL = World(gpus=131, spread=0.005, points={MEMORY: 5, TENSOR: 7, LAUNCH: 3})
@@ -40,6 +41,14 @@ def test_skewed_fleets_have_their_tail_on_the_slow_side() -> None:
 def test_gpus_of_a_host_are_alike() -> None:
     away = of_gpus(replace(STILL, gpus=1000, of_hosts=0.8))[:, 0].reshape(125, 8)
     assert away.mean(axis=1).var() / away.var() == pytest.approx(0.8 + 0.2 / 8, abs=0.08)
+
+
+@pytest.mark.parametrize(("wide_hosts", "share"), [(False, 0.0), (True, 1.0)])
+def test_some_gpus_or_hosts_spread_more(wide_hosts: bool, share: float) -> None:
+    """share: of the hosts with a GPU that is far out, those of which all GPUs are, at a factor that leaves hardly one near."""
+    far = np.abs(of_gpus(replace(STILL, gpus=1000, wide=0.1, wider=1e4, wide_hosts=wide_hosts))[:, 0].reshape(125, 8)) > 0.2
+    assert far.mean() == pytest.approx(0.1, abs=0.06)
+    assert far.all(axis=1).sum() == share * far.any(axis=1).sum()
 
 
 def test_a_family_may_have_a_spread_of_its_own() -> None:
@@ -80,6 +89,12 @@ def test_healthy_fleets_are_not_accused(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_few_gpus_are_accused_where_some_spread_more() -> None:
+    """Sixteen were, by a limit that the fast side has no part in."""
+    assert sum(health(HEALTHY["1 GPU in 50 with five times the spread, 2%"], seed).accused for seed in range(10, 14)) <= 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.005, 0.02])
 def test_what_is_printed_is_found(spread: float) -> None:
     scores = [one for seed in range(6) for one in found(replace(SMALL, spread=spread), seed, (EVERYTHING, MEMORY, TENSOR, LAUNCH), 1, None)]
@@ -94,7 +109,7 @@ def scores(count: int, kind: str = EVERYTHING) -> list[Found]:
 def test_goals_by_hand() -> None:
     world, slow = "normal, spread 2%", "spread 0.5%, slow by 3%"
     assert missed({world: [Health(2, 3, 0.1), Health(0, 1, 0.1)]}, {slow: scores(10)}) == []
-    assert missed({world: [Health(3, 3, 0.1), Health(0, 1, 0.1)], WIDE: [Health(9, 9, 1.0)]}, {slow: scores(9)}) == [
+    assert missed({world: [Health(3, 3, 0.1), Health(0, 1, 0.1)]}, {slow: scores(9)}) == [
         "normal, spread 2%: 1.50 healthy GPUs accused a fleet",
         "spread 0.5%, slow by 3%: 90.0% of the slow ones found, of 95%",
     ]
@@ -106,7 +121,7 @@ def test_the_page_holds_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mo
     copy.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(study, "PAGE", copy)
     lines = [*health_table({"one world": [Health(1, 2, 0.034)]}), "", *found_table({"another": scores(9, MEMORY)})]
-    study.write_page(lines, range(3))
+    study.write_page(lines, study.of_seeds(range(3)))
     text = copy.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith(f"{study.END}\nafter\n")
@@ -114,3 +129,33 @@ def test_the_page_holds_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| one world | 1 | 1.00 | 1 | 2.00 | 3.4% |" in text
     assert "| another | memory only | 3.0% | 90.0% | 10 | 100.0% | 0.00 |" in text
     assert "seeds 0 to 2." in text
+
+
+READING = Reading(129, 7, 2_500_000, 1.5, 4.0, 5.5, 1_200_000, 250_000_000)
+
+
+def test_the_times_of_a_page_by_hand() -> None:
+    assert reading_table([READING])[-1] == "| 129 | 903 | 2 | 1.5 | 4.0 | 5.5 | 1.2 | 250 |"
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ({}, []),
+        ({"verdict_s": 10.0, "page_s": 10.0, "page_bytes": 20_000_000}, []),
+        ({"verdict_s": 11.0}, ["129 GPUs: the verdict takes 11.0 s, of 10 s"]),
+        ({"verdict_s": 9.0, "page_s": 12.0}, ["129 GPUs: verdict and page take 21.0 s, of 20 s"]),
+        ({"page_bytes": 21_000_000}, ["129 GPUs: the page has 21.0 MB, of 20 MB"]),
+    ],
+)
+def test_what_reading_may_take(changed: dict[str, float], lines: list[str]) -> None:
+    assert missed_by_reading([replace(READING, **changed)]) == lines
+
+
+@pytest.mark.slow
+def test_a_survey_is_read_judged_and_shown() -> None:
+    found = reading(3, 7)
+    assert (found.gpus, found.points) == (3, 7)
+    assert found.journal_bytes / (3 * 7) == pytest.approx(2500, rel=0.05)
+    assert min(found.journals_s, found.verdict_s, found.page_s) > 0
+    assert found.page_bytes > 1e5
