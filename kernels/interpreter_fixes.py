@@ -12,9 +12,10 @@ Found in 3.6.0 and 3.7.1, whose interpreter holds bf16 numbers as 16-bit integer
 - 3.6.0 makes no Python integer of a scalar, as the bound of a loop is, under NumPy 2.4. Here it does.
 - `triton.autotune` asks for a GPU's timer. Here the first configuration is taken, and nothing is timed.
 
-It also takes three quarters of its time for what changes no result, which is left out here: the language is put into its interpreted form
-again at every call of a function in a kernel, sums and products of integers are taken twice for a check for overflow that has no effect
-unless the option `debug` is on, and a table of NumPy's types is made for each one that is looked up.
+It also takes most of its time for what changes no result, which is left out here: the language is put into its interpreted form again at
+every call of a function in a kernel, sums and products of integers are taken twice for a check for overflow that has no effect unless the
+option `debug` is on, a table of NumPy's types is made for each one that is looked up, the shape of each block is checked, named and wrapped
+again, and fp8 operands of `tl.dot` are converted bit by bit.
 """
 
 from __future__ import annotations
@@ -128,6 +129,9 @@ def quicken_interpreter() -> None:
         return
     interpreter._patch_lang = _once_a_launch(interpreter._patch_lang)
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
+    tl.block_type.__init__ = _once_a_shape(tl.block_type.__init__)
+    tl.tensor.__init__ = _with_shared_shape(tl.tensor.__init__)
+    interpreter.interpreter_semantic.broadcast_impl_value = _unless_alike(interpreter.interpreter_semantic.broadcast_impl_value)
     options = interpreter.interpreter_builder.options
     interpreter.interpreter_builder.options = replace(options, sanitize_overflow=options.sanitize_overflow and options.debug)
     interpreter.quickened = True
@@ -185,10 +189,14 @@ def _rounded(original: Method) -> Method:
 
 
 def _dot(original: Method) -> Method:
-    """A product of two bf16 numbers is exact in fp32, as in the tensor core."""
+    """A product of two bf16 or two fp8 numbers is exact in fp32, as in the tensor core."""
+
+    def exact(value: Handle) -> Handle:
+        kind = value.dtype.scalar
+        return interpreter.TensorHandle(convert(value.data, kind, tl.float32), tl.float32) if kind in FP8 else widened(value)
 
     def create_dot(self: Any, a: Handle, b: Handle, *others: Any) -> Handle:
-        return original(self, widened(a), widened(b), *others)
+        return original(self, exact(a), exact(b), *others)
 
     return create_dot
 
@@ -308,6 +316,46 @@ def _by_name(original: Method) -> Method:
         return known[kind.name]
 
     return function
+
+
+def _once_a_shape(original: Method) -> Method:
+    """`block_type.__init__`: what it derives from a shape and the name of an element's type, made once and shared."""
+    known: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def init(self: Any, element_ty: Any, shape: Any) -> None:
+        key = (element_ty.name, *(s.value if isinstance(s, tl.constexpr) else s for s in shape))
+        if key in known:
+            self.__dict__.update(known[key], element_ty=element_ty)
+        else:
+            original(self, element_ty, shape)
+            known[key] = dict(vars(self))
+
+    return init
+
+
+def _with_shared_shape(original: Method) -> Method:
+    """`tensor.__init__`: the wrapped sizes that it keeps beside its type are made once for each shape and shared."""
+    known: dict[tuple[int, ...], dict[str, Any]] = {}
+
+    def init(self: Any, handle: Handle, type: Any) -> None:
+        shape = tuple(type.shape) if type.is_block() else ()
+        if shape in known:
+            self.__dict__.update(known[shape], handle=handle, type=type, dtype=type.scalar)
+        else:
+            original(self, handle, type)
+            known[shape] = {name: value for name, value in vars(self).items() if name not in ("handle", "type", "dtype")}
+
+    return init
+
+
+def _unless_alike(original: Method) -> Method:
+    """The broadcast of two operands, which blocks of one shape are as they are."""
+
+    def broadcast_impl_value(lhs: Any, rhs: Any) -> tuple[Any, Any]:
+        alike = lhs.type.is_block() and rhs.type.is_block() and tuple(lhs.type.shape) == tuple(rhs.type.shape)
+        return (lhs, rhs) if alike else original(lhs, rhs)
+
+    return broadcast_impl_value
 
 
 def _of_the_gpu(stub: Any) -> Any:

@@ -137,6 +137,12 @@ LONGEST = (
 PLACES = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """No test reads what was logged (`caplog`), and warnings reach the captured stderr without pytest's handlers: it would add two of them
+    to each of PyTorch's forty loggers three times a test, a third of what pytest itself takes for one."""
+    session.config.pluginmanager.unregister(name="logging-plugin")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need what this machine lacks are skipped. Files that take long come first, then those with most slow tests: at the end,

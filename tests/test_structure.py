@@ -6,14 +6,13 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from kernels.guard import NAMES, ROOT, check_imports
-from tests.source_files import MAY_IMPORT, imported, sources
+from tests.source_files import MAY_IMPORT, imported, modules_of, sources
 
 TORCH_FREE = (
     "kernels.registry",
@@ -190,15 +189,6 @@ NAMED = [(floor, pattern) for floor, patterns in enumerate(FLOORS) for pattern i
 def floor_of(room: str) -> int:
     """Counted from the top."""
     return next((floor for floor, pattern in NAMED if fnmatchcase(room, pattern)), FLOORS.index(("*",)))
-
-
-def modules_of(code: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of every module that code imports; of `from a import b` both a.b, which may be a module, and its place in a."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def upward(path: str, code: str) -> list[str]:

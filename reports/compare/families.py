@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, t
 
 from reports.compare.noise import TAIL_DF, Assumed, freedom, replicated, two_sided
 from reports.compare.pair_verdicts import LEVEL, called
+from reports.distributions import false_discovery_q, t_quantile
 
 KEYS = ["op", "impl", "precision"]
 ALL = "all"
@@ -42,7 +42,7 @@ class Mean:
     df: float
 
     def interval(self) -> tuple[float, float]:
-        reach = float(t.ppf((1 + LEVEL) / 2, self.df)) * self.error
+        reach = float(t_quantile((1 + LEVEL) / 2, self.df)) * self.error
         return self.value - reach, self.value + reach
 
     def p(self) -> float:
@@ -58,7 +58,7 @@ def families(pairs: pd.DataFrame, assumed: Assumed) -> list[Family]:
     groups = {tuple(map(str, key)): group for key, group in pairs.groupby(KEYS, sort=True)}
     means = {key: mean(group, assumed) for key, group in groups.items()}
     known = [key for key in means if not math.isnan(means[key].value)]
-    q = dict(zip(known, false_discovery_control([means[key].p() for key in known]) if known else [], strict=True))
+    q = dict(zip(known, false_discovery_q([means[key].p() for key in known]) if known else [], strict=True))
     found = []
     for key, group in groups.items():
         verdict = (

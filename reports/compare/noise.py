@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import median_abs_deviation, t
 
 from benches.timing.interval import Z
+from reports.distributions import robust_deviation, t_above
 from reports.verdict.robust import Prior, prior, shrink_variances
 
 TAIL_DF = 4  # of Student's t for what differs between runs: now and then far more than a normal would
@@ -138,7 +138,7 @@ def _variance(residuals: pd.DataFrame) -> float:
     n, free = len(residuals), _free(residuals)
     if free < 1:
         return math.nan
-    scale = float(median_abs_deviation(residuals["residual"], scale="normal"))
+    scale = robust_deviation(residuals["residual"])
     return max(0.0, scale**2 * n / free - float(residuals["within_var"].median()))
 
 
@@ -155,7 +155,7 @@ def _lean(residuals: pd.DataFrame, own: float, prior: float) -> float:
 def two_sided(log_ratio: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """Probability of a ratio at least so far from 1, either way, where nothing changed; NaN where the error is not known."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 2 * t.sf(np.abs(log_ratio) / error, freedom)
+        return 2 * t_above(np.abs(log_ratio) / error, freedom)
 
 
 def freedom(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

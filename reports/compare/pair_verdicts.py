@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, t
 
 from benches.timing.interval import Interval, median_interval
 from reports.compare.noise import TAIL_DF, Assumed, Spread, freedom, two_sided
+from reports.distributions import false_discovery_q, t_quantile
 
 FALSE_DISCOVERY = 0.01
 LEVEL = 0.95  # of the intervals shown
@@ -43,11 +43,11 @@ def judge(pairs: pd.DataFrame, spread: Mapping[Hashable, Spread], assumed: Assum
     error = np.sqrt(own + parts["common"][0])
     df = freedom(parts)
     log_ratio = pairs["log_ratio"].to_numpy()
-    reach = t.ppf((1 + LEVEL) / 2, df) * error
+    reach = t_quantile((1 + LEVEL) / 2, df) * error
     sure = (pairs["doubt"] == "").to_numpy()
     q = np.full(len(pairs), np.nan)
     if sure.any():
-        q[sure] = false_discovery_control(two_sided(log_ratio[sure], error[sure], df[sure]))
+        q[sure] = false_discovery_q(two_sided(log_ratio[sure], error[sure], df[sure]))
     low, high = log_ratio - reach, log_ratio + reach
     nearest = np.where(low > 0, low, np.where(high < 0, high, 0.0))
     found = pairs.assign(

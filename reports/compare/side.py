@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from benches.row import DISTURBED, FAILED, TIMED
 from kernels.listed import and_more
 from reports.compare.differences import differences, fields
+from reports.distributions import t_quantile
 from reports.environment import Environment
 from reports.refusal import RunError
 from reports.report import Report
@@ -101,5 +101,5 @@ def between(medians_s: Sequence[float]) -> tuple[float, float, float]:
     """Geometric mean of several runs' medians, and its interval by Student's t; NaN where there is one run only."""
     logs = np.log(medians_s)
     error = logs.std(ddof=1) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan
-    reach = float(t.ppf((1 + LEVEL) / 2, len(logs) - 1)) * error
+    reach = float(t_quantile((1 + LEVEL) / 2, len(logs) - 1)) * error
     return math.exp(logs.mean()), math.exp(logs.mean() - reach), math.exp(logs.mean() + reach)

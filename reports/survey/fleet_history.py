@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
+from reports.distributions import t_above
 from reports.units import show
 from reports.verdict.robust import MAD_EFFICIENCY, TO_SIGMA, Array, lag_correlation, medians, moderated
 
@@ -90,7 +90,7 @@ def trends(history: FleetHistory) -> pd.DataFrame:
         known = np.where(np.isnan(history.logs[enough]), np.nan, history.days)
         squares = np.nansum((known - np.nanmean(known, axis=1)[:, None]) ** 2, axis=1)
         error = np.sqrt(variance * (1 + alike) / (1 - alike) / LINE_EFFICIENCY / squares)
-        p[enough] = t.sf(slope[enough] / error, freedom)
+        p[enough] = t_above(slope[enough] / error, freedom)
     becoming = (p <= ACCUSED / max(int(np.count_nonzero(enough)), 1)) & (change >= 1 + LEAST_CHANGE)
     names = np.array([*history.times, None], dtype=object)
     first, last = _ends(history)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq, minimize
 from scipy.special import digamma, gammaln, stdtr, stdtrit
 
 from reports.verdict.robust import TO_SIGMA, Array
@@ -87,6 +86,8 @@ def _as_far_as_fast(found: Healthy, ordered: Array, alpha: float) -> Healthy:
     beyond = np.count_nonzero(ordered < -_mirrored(found).above(alpha))
     if not FAR_FAST <= beyond <= GROUP * len(ordered):
         return found
+    from scipy.optimize import brentq  # half a second that a night without a fleet need not wait for
+
     least = found.mode + MARGIN * found.slow / found.fast * (found.mode - ordered[0])
 
     def short(tail: float) -> float:
@@ -121,6 +122,8 @@ def _mirrored(found: Healthy) -> Healthy:
 def estimate(values: Array, near: Healthy | None = None) -> Healthy:
     """Returns the likeliest distribution of values that are all healthy, given what is expected of skews and tails. near: an estimate from
     most of the values, to begin with."""
+    from scipy.optimize import minimize  # as `brentq` above
+
     n = len(values)
     middle, quarter = np.quantile(values, (0.5, 0.25))
     scale = max(TO_SIGMA * float(middle - quarter), FLOOR)

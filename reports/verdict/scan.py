@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import ruptures
 from numpy.typing import NDArray
-from scipy.special import stdtr
-from scipy.stats import false_discovery_control
 
+from reports.distributions import false_discovery_q, t_above
 from reports.verdict.robust import Array, Mask, Spread, inflation, spread
 from reports.verdict.rule import Rule
 
@@ -114,6 +112,8 @@ def first_night(values: Array, level: float, difference: float, sigma: float, ap
     Outliers beyond `apart` standard deviations outside the two levels are cut to that first: a step is what many nights agree on.
     """
     low, high = min(level, level + difference) - apart * sigma, max(level, level + difference) + apart * sigma
+    import ruptures  # two seconds that only a night with a confirmed change needs
+
     found = ruptures.KernelCPD(kernel="linear", min_size=LEAST_NIGHTS).fit(np.clip(values, low, high)).predict(n_bkps=1)
     return int(found[0])
 
@@ -164,10 +164,10 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
         error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
         least = base.sigma * np.sqrt(_variance(np.full(len(rows), window), base.correlation) + _variance(base.nights, base.correlation))
-        best.able[rows] |= 2 * stdtr(base.freedom, -limit[:, 0] / least) / share <= rule.alpha
+        best.able[rows] |= 2 * t_above(limit[:, 0] / least, base.freedom) / share <= rule.alpha
         correlation = max(correlation, base.correlation)
         p = np.ones(len(rows))
-        p[matters] = np.minimum(2 * stdtr(base.freedom[matters], -np.abs(bounded[matters]) / error[matters]) / share, 1.0)
+        p[matters] = np.minimum(2 * t_above(np.abs(bounded[matters]) / error[matters], base.freedom[matters]) / share, 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]
@@ -186,7 +186,7 @@ def _adjusted(p: Array) -> Array:
     q = np.full(len(p), np.nan)
     known = ~np.isnan(p)
     if known.any():
-        q[known] = false_discovery_control(p[known])
+        q[known] = false_discovery_q(p[known])
     return q
 
 

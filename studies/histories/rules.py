@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 
 from reports.verdict.rule import DEFAULT, Rule
 from reports.verdict.scan import scan
@@ -66,6 +65,8 @@ def mann_whitney(recent: int = 3, before: int = 20) -> Judge:
 
 
 def _ranked(values: Array, recent: int) -> Array:
+    from scipy.stats import mannwhitneyu  # more than a second, which nothing that only knows of this rule needs
+
     new, old = values[:, :recent], values[:, recent:]
     level = np.median(old, axis=1)
     change = np.median(new, axis=1) - level

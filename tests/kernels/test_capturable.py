@@ -10,7 +10,6 @@ from unittest.mock import patch
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from benches.devices.cpu import CpuDevice
 from benches.devices.simulated import SimulatedDevice
@@ -91,6 +90,8 @@ def test_torch_optim_refuses_to_capture_the_same(impl: str, method: str) -> None
 @pytest.mark.parametrize("master", ["none", "fp32"])
 def test_fused_steps_can_be_captured_on_a_gpu(method: str, master: str) -> None:
     """On fake CUDA tensors; on a CPU, where nothing is captured, the setting stays off."""
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv  # half a second, which only a process that runs this needs
+
     point = optimizer("torch_fused", method, "bf16", master)
     torch._C._ensureCUDADeviceGuardSet()
     with FakeTensorMode(shape_env=ShapeEnv()), torch.no_grad():

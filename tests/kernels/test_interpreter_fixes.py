@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -312,3 +313,26 @@ def test_the_language_is_changed_once_a_launch_and_module() -> None:
             patch(called)
         launch.restore()
     assert events == ["one", "other", "third", "restored"] * 2
+
+
+@pytest.mark.parametrize("shape", [[8], [1, 16], [tl.constexpr(4), 2, tl.constexpr(1)]])
+def test_blocks_of_one_shape_share_it_and_keep_their_own_type(shape: list[Any]) -> None:
+    sizes = [int(size) for size in shape]
+    for element in (tl.float32, tl.int1, tl.pointer_type(tl.bfloat16), tl.float32, tl.pointer_type(tl.float16)):
+        block = tl.block_type(element, shape)
+        assert (block.scalar, list(block.shape), block.numel) == (element, sizes, math.prod(sizes))
+        assert str(element) in block.name
+        handle = object()
+        tensor = tl.tensor(handle, block)
+        assert (tensor.handle, tensor.type, tensor.dtype) == (handle, block, element)
+        assert [int(size) for size in tensor.shape] == sizes
+        assert int(tensor.numel) == math.prod(sizes)
+    scalar = tl.tensor(None, tl.int64)
+    assert (list(scalar.shape), int(scalar.numel), scalar.type, scalar.dtype) == ([], 1, tl.int64, tl.int64)
+
+
+@pytest.mark.parametrize("shape", [[], [3], [4, 12]])
+def test_a_shape_that_no_block_has_is_refused_each_time(shape: list[int]) -> None:
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError)):
+            tl.block_type(tl.float32, shape)

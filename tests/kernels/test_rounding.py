@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from kernels import tolerances
 from kernels.precisions import PRECISIONS
-from kernels.rounding import EXACT, Arithmetic, allowed, hashed, pooled, rounded
+from kernels.rounding import EXACT, GOLDEN, Arithmetic, allowed, hashed, hashed_by_numpy, hashed_by_torch, pooled, rounded
 from kernels.tensors import dtype_of
 
 WIDE = ("fp32", "fp16", "bf16")
@@ -38,6 +39,21 @@ def test_equal_values_have_equal_noise_and_zeros_none(value: float, seed: int) -
     one, other = hashed(torch.tensor([value, value], dtype=F64), seed)
     assert one == other
     assert (one == 0) or value != 0
+
+
+@pytest.mark.parametrize("hashing", [hashed_by_numpy, hashed_by_torch])
+def test_noise_is_splitmix64s(hashing: Callable[[Tensor, int], Tensor]) -> None:
+    """Its first numbers from seed 0, as others list them (Vigna, splitmix64.c)."""
+    bits = torch.tensor([(i * GOLDEN + 2**63) % 2**64 - 2**63 for i in (1, 2, 3)]).view(F64)
+    expected = [0xE220A8397B1DCDAF - 2**64, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert hashing(bits, 0).tolist() == [float(word) / 2**63 for word in expected]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (127,), (3, 1, 129), (0, 5)])
+def test_noise_is_the_same_by_numpy_and_by_pytorch(shape: tuple[int, ...]) -> None:
+    x = normal(*shape).requires_grad_()
+    for one in (x, x.mT if x.dim() > 1 else x, torch.zeros(shape, dtype=F64)):
+        assert torch.equal(hashed_by_numpy(one, 7 * GOLDEN), hashed_by_torch(one, 7 * GOLDEN))
 
 
 @pytest.mark.parametrize("precision", WIDE)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
 
 from benches.timing.interval import Z
 from reports.compare.families import families
@@ -158,6 +157,8 @@ def test_a_standard_error_is_the_interval_over_its_reach(samples: int, reach: fl
 
 def test_replicates_bring_their_own_spread() -> None:
     """Few pairs borrow nothing: the textbook's two-sample t (scipy), of logarithms."""
+    from scipy.stats import ttest_ind  # a second and more, which only this file needs
+
     a, b = [1.0, 1.1, 0.95], [1.3, 1.25, 1.4, 1.2]
     variance, df = replicated([a, [1.0]], [b, [1.1]])
     expected = ttest_ind(np.log(b), np.log(a))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy.stats import t
 
 from benches.row import DISTURBED, Row
 from reports.__main__ import main
@@ -56,6 +55,8 @@ def test_several_runs_find_what_one_cannot(tmp_path: Path) -> None:
 
 
 def test_the_ratio_is_of_geometric_means_and_its_interval_a_two_sample_t(tmp_path: Path) -> None:
+    from scipy.stats import t  # a second and more, which only this file needs
+
     a, b = runs(tmp_path, "a", 3, noise=0.0), runs(tmp_path, "b", 4, noise=0.0)
     place = next(i for i, row in enumerate(rows_of(KIND)) if row.median_s is not None)
     row, logs = rows_of(KIND)[place], ([0.0, 0.1, 0.2], [0.3, 0.3, 0.4, 0.4])

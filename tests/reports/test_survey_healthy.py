@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
-from scipy.stats import norm, t
+from scipy.special import ndtri
 
 from reports.survey.healthy import FLOOR, MARGIN, MOST_TAIL, Healthy, _unlikely, estimate, healthy
 
@@ -15,6 +14,8 @@ MANY = 10**9  # GPUs: what is left is the distribution itself
 @pytest.mark.parametrize("value", [-3.0, -0.1, 0.0, 0.5, 4.0])
 @pytest.mark.parametrize("freedom", [2.0, 4.0, 30.0])
 def test_equal_scales_are_students_t(freedom: float, value: float) -> None:
+    from scipy.stats import t
+
     found = Healthy(0.3, 0.02, 0.02, 1 / freedom, MANY)
     assert float(found.beyond(0.3 + 0.02 * value)) == pytest.approx(t.sf(value, freedom), rel=1e-6)
 
@@ -30,6 +31,8 @@ def test_the_mass_of_each_side_is_as_its_scale() -> None:
 
 
 def test_few_gpus_leave_more_open() -> None:
+    from scipy.stats import t
+
     limits = [Healthy(0.0, 0.01, 0.01, 0.01, n).above(1e-4) for n in (3, 8, 127, MANY)]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == pytest.approx(0.01 * t.isf(1e-4, 100), rel=1e-6)
@@ -37,6 +40,8 @@ def test_few_gpus_leave_more_open() -> None:
 
 @pytest.mark.parametrize("at", [(0.1, 0.2, 0.3, -2.0), (-0.3, 0.1, -0.2, -4.0)])
 def test_the_gradient_is_that_of_the_function(at: tuple[float, ...]) -> None:
+    from scipy.optimize import approx_fprime
+
     z = np.random.default_rng(1).standard_t(4, 101)
     numeric = approx_fprime(np.array(at), lambda parameters: _unlikely(parameters, z)[0], 1e-7)
     np.testing.assert_allclose(_unlikely(np.array(at), z)[1], numeric, rtol=1e-4)
@@ -61,6 +66,8 @@ def test_slow_gpus_do_not_widen_the_healthy(share: float, slower: float) -> None
 
 
 def test_a_long_tail_is_of_the_healthy() -> None:
+    from scipy.stats import norm
+
     values = 0.01 * np.random.default_rng(3).standard_t(3, 1021)
     assert np.count_nonzero(values > healthy(values, 5e-5).above(5e-5)) <= 1
     assert np.count_nonzero(values > 0.01 * norm.isf(5e-5)) > 5  # which a normal distribution would accuse
@@ -75,7 +82,7 @@ def test_equal_values_have_the_least_scale(values: list[float]) -> None:
 
 def quantiles(n: int) -> np.ndarray:
     """A normal fleet without chance: 1% between healthy GPUs."""
-    return 0.01 * norm.ppf((np.arange(n) + 0.5) / n)
+    return 0.01 * ndtri((np.arange(n) + 0.5) / n)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_the_slow_side_reaches_as_far_as_fast_gpus_show(n: int, fast: list[float
 
 def test_a_skewed_fleets_slow_side_reaches_further_by_its_scale() -> None:
     """The slow side is three times as wide as the fast one, of which three GPUs are ten scales out."""
-    half = norm.ppf(np.linspace(0.5, 0.9995, 511))
+    half = ndtri(np.linspace(0.5, 0.9995, 511))
     values = np.concatenate([-0.005 * half[: 511 // 3], 0.015 * half, [-0.05, -0.05, -0.05]])
     found = healthy(np.sort(values), 7e-5)
     assert found.slow > 1.5 * found.fast
