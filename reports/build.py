@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from reports.refusal import RunError, check_folder, writing
 from reports.report import Report, load_report
 from reports.sections import SECTIONS
 from reports.store import write_tables
+
+if TYPE_CHECKING:
+    from reports.survey.survey_verdict import SurveyVerdict
 
 NAME = "report.html"
 TITLE = "H100 microbenchmarks"
@@ -96,28 +100,38 @@ def run(given: argparse.Namespace) -> int:
 
 def run_survey(given: argparse.Namespace) -> int:
     """Makes the survey's page, RUN/report.html unless -o names another place, after those of its GPUs: of all on a node, of more GPUs those
-    that need a look. 2 where a GPU's page could not be made, after the others."""
-    from reports.survey.survey_page import needs_a_look, write_page  # which takes half a second to import
+    that need a look. Without -o 2 where a GPU's page could not be made, after the others."""
+    from reports.survey.survey_page import write_page  # which takes half a second to import
     from reports.survey.survey_verdict import judge_survey
 
     check_folder(given.out)
     verdict = judge_survey(given.run_dir)
-    gpus = verdict.run.file.gpus
-    looked_at = {gpu.uuid for gpu in gpus} if len(gpus) <= EVERY_PAGE else needs_a_look(verdict.judged)
-    measured = [gpu for gpu in gpus if gpu.uuid in looked_at and (given.run_dir / gpu.directory / JOURNAL).is_file()]
-    codes = [_gpu_page(given.run_dir / gpu.directory) for gpu in measured]
+    # With -o the page that was asked for is another one, and the survey's directory may be read-only.
+    codes = [_gpu_page(folder, "error" if given.out is None else "note") for folder in gpus_with_pages(verdict)]
     out = given.out or given.run_dir / NAME
     with writing(out):
         write_page(verdict.run, verdict.judged, out, verdict.past)
     for problem in verdict.notes:
         print(f"warning: {problem}", file=sys.stderr)
     print(out)
-    return max(codes, default=0)
+    return max(codes, default=0) if given.out is None else 0
 
 
-def _gpu_page(folder: Path) -> int:
+def gpus_with_pages(verdict: SurveyVerdict) -> list[Path]:
+    """Returns the directories of those GPUs of a survey that get a page of their own: of all on a node, of more those that need a look, as
+    far as they have rows."""
+    from reports.survey.survey_page import needs_a_look  # which takes half a second to import
+
+    run, gpus = verdict.run, verdict.run.file.gpus
+    looked_at = {gpu.uuid for gpu in gpus} if len(gpus) <= EVERY_PAGE else needs_a_look(verdict.judged)
+    folders = [run.run_dir / gpu.directory for gpu in gpus if gpu.uuid in looked_at]
+    return [folder for folder in folders if (folder / JOURNAL).is_file() and (folder / JOURNAL).stat().st_size]
+
+
+def _gpu_page(folder: Path, failing: str) -> int:
+    """Makes the page of a GPU of a survey. failing: begins the line that says why it cannot be made."""
     try:
         return run(argparse.Namespace(run_dir=folder, out=None))
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{failing}: {error}", file=sys.stderr)
         return 2

@@ -23,10 +23,14 @@ from kernels.escaping import one_line
 from kernels.gpus import DEFAULT_GPU
 from kernels.guard import ROOT
 from kernels.imports import load_imports, specs
+from kernels.listed import first_of
 from kernels.registry import OPS, is_shipped, language_of
 
 REPORT = pytest.StashKey[str]()
 SUMMARY = pytest.StashKey[str]()
+NAMED = 3  # pages of a survey's GPUs in a line
+UNJUDGED = 8  # GPUs of a survey that cannot be judged of which a page is made
+OTHERS = "of one GPU: python -m reports html RUN/GPU"
 # Options of pytest-benchmark that are about its tables. --benchmark-only and --benchmark-json are not.
 DISPLAY = ("columns", "sort", "group-by", "name", "verbose", "quiet", "compare", "compare-fail", "histogram", "cprofile")
 
@@ -43,10 +47,10 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
     if found is None or found.started is None:
         return
     run_dir = found.started.dir
-    session.config.stash[REPORT] = reports(found.started.dirs, session.config)
     if is_survey(run_dir):
-        session.config.stash[SUMMARY], line = survey_summary(run_dir, session.config)
-        session.config.stash[REPORT] += f"\n{line}"
+        survey_reports(run_dir, found.started.dirs, session.config)
+        return
+    session.config.stash[REPORT] = report(run_dir, session.config)
     if found.device_kind == "cpu" and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         try:
             inspected = inspect_kernels(run_dir, session.config)
@@ -54,19 +58,6 @@ def make_page(session: pytest.Session, exitstatus: int) -> None:
             return  # the page exists, without this section
         if inspected:
             session.config.stash[REPORT] = report(run_dir, session.config)
-
-
-def reports(run_dirs: Sequence[Path], config: pytest.Config) -> str:
-    """Makes the page and the summary of each run directory, of which a survey has one a GPU, and returns a line for each page."""
-    lines, texts = list[str](), list[str]()
-    for run_dir in run_dirs:
-        lines.append(report(run_dir, config))
-        if text := config.stash.get(SUMMARY, ""):
-            texts.append(f"{run_dir.name}\n{text}" if len(run_dirs) > 1 else text)
-            del config.stash[SUMMARY]
-    if texts:
-        config.stash[SUMMARY] = "\n".join(texts)
-    return "\n".join(lines)
 
 
 def report(run_dir: Path, config: pytest.Config) -> str:
@@ -86,24 +77,58 @@ def report(run_dir: Path, config: pytest.Config) -> str:
         return one_line(f"no report ({type(e).__name__}: {e}); try: {again}")
 
 
-def survey_summary(run_dir: Path, config: pytest.Config) -> tuple[str, str]:
-    """Makes the survey's page, and returns the verdict on it as text and lines with the page and the command that prints it again. Where it
-    cannot be judged, the summaries of its GPUs stay, and the line says why."""
+def survey_reports(run_dir: Path, gpu_dirs: Sequence[Path], config: pytest.Config) -> None:
+    """Makes the survey's page and those of its GPUs, `gpu_dirs`: of all on a node, of more GPUs those that need a look.
+
+    Leaves the verdict as the terminal's summary, and for the end of the output lines with the survey's page and those of its GPUs. Where
+    the survey cannot be judged, these are the summaries of its GPUs, and a line with the reason."""
     again = shlex.join(["python", "-m", "reports", "survey", str(run_dir)])
-    summaries = config.stash.get(SUMMARY, "")
     try:
-        from reports.build import NAME
+        from reports.build import EVERY_PAGE, NAME, gpus_with_pages
         from reports.survey.survey_page import write_page
         from reports.survey.survey_text import survey_text
         from reports.survey.survey_verdict import judge_survey
 
         verdict = judge_survey(run_dir)
-        write_page(verdict.run, verdict.judged, run_dir / NAME)
-        return survey_text(verdict, has_colour(config)), f"{one_line(f'report: {run_dir / NAME}')}\n{one_line(f'survey: {again}')}"
+        wanted = set(gpus_with_pages(verdict))
+        pages = [report(folder, config) for folder in gpu_dirs if folder in wanted]
+        config.stash[SUMMARY] = survey_text(verdict, has_colour(config))
+        try:
+            write_page(verdict.run, verdict.judged, run_dir / NAME, verdict.past)  # after those of the GPUs, to which it has links
+            page = f"report: {run_dir / NAME}"
+        except OSError as e:  # a full disk: the verdict stands
+            page = f"no report ({type(e).__name__}: {e}); try: {shlex.join(['python', '-m', 'reports', 'html', str(run_dir)])}"
+        lines = [page, *gpu_lines(pages, run_dir, len(verdict.run.file.gpus) <= EVERY_PAGE), f"survey: {again}"]
     except ModuleNotFoundError as e:  # on a node that only measures
-        return summaries, f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}"
+        lines = [*summaries(gpu_dirs, config)]
+        lines.append(f"no verdict on the survey ({e.name} is not installed): pip install -r requirements.txt, then {again}")
     except Exception as e:  # the rows are safe in the journals
-        return summaries, one_line(f"no verdict on the survey ({type(e).__name__}: {e}); try: {again}")
+        lines = [*summaries(gpu_dirs, config), f"no verdict on the survey ({type(e).__name__}: {e}); try: {again}"]
+    config.stash[REPORT] = "\n".join(map(one_line, lines))
+
+
+def gpu_lines(pages: Sequence[str], run_dir: Path, each: bool) -> list[str]:
+    """Returns a line on the pages of a survey's GPUs, and the line of each that could not be made.
+
+    pages: a line a page, as `report` returns it. each: whether every GPU that has rows should have one."""
+    made = [page.removeprefix(f"report: {run_dir}{os.sep}") for page in pages if page.startswith("report: ")]
+    failed = [page for page in pages if not page.startswith("report: ")]
+    if each:
+        return [*([f"of each GPU: {run_dir / '*' / 'report.html'}"] if made else []), *failed]
+    return [*([f"of GPUs that need a look: {first_of(made, NAMED)}"] if made else []), OTHERS, *failed]
+
+
+def summaries(gpu_dirs: Sequence[Path], config: pytest.Config) -> list[str]:
+    """Makes the page and the summary of each GPU of a survey that cannot be judged, and returns a line for each page."""
+    lines, texts = list[str](), list[str]()
+    for folder in gpu_dirs[:UNJUDGED]:
+        lines.append(report(folder, config))
+        if text := config.stash.get(SUMMARY, ""):
+            texts.append(f"{folder.name}\n{text}")
+            del config.stash[SUMMARY]
+    if texts:
+        config.stash[SUMMARY] = "\n".join(texts)
+    return [*lines, *([OTHERS] if len(gpu_dirs) > UNJUDGED else [])]
 
 
 def has_colour(config: pytest.Config) -> bool:

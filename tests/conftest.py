@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -140,10 +141,11 @@ PLACES = {Path(__file__).parent / name: place for place, name in enumerate(LONGE
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need what this machine lacks are skipped. Files that take long come first, then those with most slow tests: at the end,
     when a core has nothing left to do, the other one is not in a long file."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    marked = {item: {mark.name for mark in item.iter_markers()} for item in items}
+    slow = Counter(item.path for item in items if "slow" in marked[item])
     items.sort(key=lambda item: (PLACES.get(item.path, len(PLACES)), -slow[item.path]))
     for marker, find in MISSING.items():
-        needing = [item for item in items if item.get_closest_marker(marker)]
+        needing = [item for item in items if marker in marked[item]]
         if needing and (missing := find()):
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=missing.reason), append=False)
@@ -155,6 +157,21 @@ def pytest_collection() -> Generator[None, object, object]:
     full one, which took half a second."""
     with collector_paused(freeze=True):
         return (yield)
+
+
+MODULES = pytest.StashKey[int]()  # how many were imported when objects were last left out of garbage collections
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Leaves what a file's tests keep, and the modules that a test has imported, out of later garbage collections as well: PyTorch's
+    compiler alone makes a full collection take half a second, and each measurement of memory makes several."""
+    yield
+    imported = len(sys.modules)
+    if imported != item.session.stash.get(MODULES, 0) or nextitem is None or nextitem.path != item.path:
+        gc.collect()  # or what nothing refers to any more would stay for good
+        gc.freeze()
+        item.session.stash[MODULES] = imported
 
 
 @pytest.hookimpl(tryfirst=True)

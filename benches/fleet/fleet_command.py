@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benches.devices.node_gpus import GpuChoiceError
 from benches.fleet.driver import Agents, Driver, HeadLost, described, silent_limit_s
+from benches.fleet.fleet_file import NAME as FLEET
 from benches.fleet.fleet_file import FleetFile, read_fleet, write_fleet
 from benches.fleet.messages import Order, Slot
 from benches.fleet.ray_variables import LOCAL, set_variables
@@ -237,6 +238,9 @@ def begun(given: argparse.Namespace) -> FleetFile:
         raise Refusal(f"error: {', '.join(named)} with --resume: the run keeps what it was started with: leave it out")
     try:
         before = read_fleet(given.resume)
+    except FileNotFoundError:
+        here = "a run of pytest continues with `pytest benches/ --benchmark-only --resume`"
+        raise Refusal(f"error: --resume {given.resume}: holds no {FLEET}, which `fleet` writes; {here}") from None
     except (OSError, ValueError) as e:
         raise Refusal(f"error: --resume {given.resume}: not a run of `fleet` to continue ({e})") from None
     now = {"commit": environment.commit()[0], "dirty": environment.dirty()}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import psutil
 import ray
@@ -30,6 +31,7 @@ from kernels.op import Point
 CLIENT = "ray://"
 EXCHANGE_S = 5.0  # for which an agent waits for a row, before it answers without any
 HEAD_EVERY_S, HEAD_TRIES, HEAD_ANSWER_S = 2.0, 4, 3.0  # Ray ends a driver a minute after it lost its head
+ANSWER_S = 15.0  # for a head to accept a connection
 STORE_BYTES = 200_000_000  # of a local cluster's object store: batches of rows
 THREADS = "OMP_NUM_THREADS"
 
@@ -173,8 +175,25 @@ def ours(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name.startswith("MICROBENCH_") and name != IMPORT_VARIABLE}
 
 
+def refuse_silence(address: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Raises ConnectionError where an address names a host and a port and nothing answers there: Ray would try for minutes."""
+    where = environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    try:
+        found = urlsplit(where if "://" in where else f"//{where}")
+        host, port = found.hostname, found.port
+    except ValueError:  # Ray has words for it
+        return
+    if not host or not port:
+        return
+    try:
+        socket.create_connection((host, port), ANSWER_S).close()
+    except OSError as e:
+        raise ConnectionError(f"nothing answers at {host}:{port}: {e.strerror or e}") from None
+
+
 def connect(address: str) -> None:
     """Joins a cluster, or starts one of this machine for `local`. Raises ConnectionError and what Ray raises."""
+    refuse_silence(address)
     common: dict[str, Any] = {
         "runtime_env": {"working_dir": str(ROOT), "excludes": list(EXCLUDES), "env_vars": ours(os.environ)},
         "log_to_driver": False,

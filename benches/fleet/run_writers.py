@@ -133,7 +133,7 @@ class ShardWriter(Directory):
         reference = self._before or (self._abouts[0] if self._abouts else None)
         if reference is not None and (changed := unlike(reference, found.environment)):
             return f"unlike the GPUs that share the points: {'; '.join(changed)}"
-        self._abouts.append({name: value for name, value in found.environment.items() if name != "board"})  # of one GPU among several
+        self._abouts.append(dict(found.environment))  # the end of the board is added
         self._write({})
         return None
 
@@ -151,6 +151,10 @@ class ShardWriter(Directory):
 
     def ended(self, gpu: SurveyGpu, ending: Ending, interrupted: bool) -> None:
         add_readings(self.dir / sentinels.file_name(gpu.directory), ending.sentinels)
+        if ending.board is not None:
+            for about in self._abouts:
+                if about.get("device_uuid") == gpu.uuid:
+                    about["board"] = ending.board
 
     def close(self, interrupted: bool) -> None:
         with suppress(OSError):  # on a full disk what is measured is safe, and that the run has no end says that it was cut off

@@ -34,21 +34,22 @@ def placement(config: pytest.Config, kind: str, before: Mapping[str, Any], shard
     text, mode = config.getoption("--gpus"), config.getoption("--mode")
     recorded = before.get("gpus") or ()
     if recorded and mode not in (None, before["mode"]):
-        raise pytest.UsageError(f"--mode {mode}: the run to resume was made with --mode {before['mode']}: leave --mode out")
+        raise pytest.UsageError(f"--mode {mode}: the run to resume continues with --mode {before['mode']}: leave --mode out")
     mode = before["mode"] if recorded else mode
     if text is None and not recorded:
         if mode is not None:
             raise pytest.UsageError(f"--mode {mode}: it says how points are given to several GPUs: name them, as with --gpus all")
         return Placement()
-    text = text or ",".join(gpu["uuid"] for gpu in recorded)
+    asked = f"--gpus {text}" if text is not None else "the GPUs of the run to resume, where --gpus names no others"
+    text = ",".join(gpu["uuid"] for gpu in recorded) if text is None else text
     if kind == "cpu":
-        raise pytest.UsageError(f"--gpus {text}: the device is the CPU: leave --gpus out, or choose --device cuda or --device simulated")
+        raise pytest.UsageError(f"{asked}: the device is the CPU: leave --gpus out, or choose --device cuda or --device simulated")
     if config.getoption("--isolation") == "none":
-        raise pytest.UsageError(f"--gpus {text} with --isolation none: each GPU has a worker process of its own: leave one of them out")
+        raise pytest.UsageError(f"{asked} with --isolation none: each GPU has a worker process of its own: leave one of them out")
     try:
         gpus = choose(text, node_gpus(kind))
     except GpuChoiceError as e:
-        raise pytest.UsageError(f"--gpus {text}: {e}") from None
+        raise pytest.UsageError(f"{asked}: {e}") from None
     mode = mode or (SURVEY if len(gpus) > 1 and not shard else SHARD)
     if mode == SURVEY and shard:
         raise pytest.UsageError(f"--shard {shard} with --mode survey, where every GPU measures every point: leave one of them out")

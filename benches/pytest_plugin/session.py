@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from benches.run.narrowing import narrowed_by
 from benches.run.order import DEFAULT_SEED, shuffled
 from benches.run.pool import Pool, Worker
 from benches.run.replay import ReplayClock
-from benches.run.resume import SURVEY
+from benches.run.resume import SHARD, SURVEY
 from benches.run.run import Request, Run, RunError, default_run_dir
 from benches.run.side_by_side import duration_s
 from benches.run.survey import Survey
@@ -101,7 +102,8 @@ class Session:
                 interpreter.compile_kernels()  # a simulated device too has its configs compiled, to be inspected
             run_dir = self.resumed or self.config.getoption("--run-dir") or default_run_dir()
             if self.placement.survey:
-                self._run = Survey(run_dir, self.placement.gpus, self._pool_of, self._request(), self.device_kind)
+                request = replace(self._request(), within=run_dir)
+                self._run = Survey(run_dir, self.placement.gpus, self._pool_of, request, self.device_kind)
             else:
                 self._run = Run(run_dir, lambda: self._pool(run_dir), self._request())
             self.progress.tell(self._run.notes, important=True)
@@ -203,12 +205,13 @@ OUT = pytest.StashKey[Stream]()  # what this session prints to
 
 
 def resumed_environment(run_dir: Path) -> dict[str, Any]:
-    """Returns the environment of the run to resume; of a survey, what is known of all its runs. Raises pytest.UsageError where the
-    directory holds no run."""
+    """Returns the environment of the run to resume; of a survey, what is known of all its runs. The directory of one of a survey's GPUs is
+    continued as any run of one GPU. Raises pytest.UsageError where the directory holds no run."""
     try:
         if survey_file.is_survey(run_dir):
             return survey_file.read_survey(run_dir).model_dump() | {"mode": SURVEY}
-        return environment.read(run_dir)
+        found = environment.read(run_dir)
+        return found | ({"mode": SHARD} if found.get("mode") == SURVEY else {})
     except (OSError, ValueError) as e:
         raise pytest.UsageError(f"--resume {run_dir}: no run to resume ({e})") from None
 

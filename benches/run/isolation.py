@@ -150,7 +150,8 @@ class Isolated:
         except (ProcessExpired, FutureTimeout) as e:
             raise WorkerError(f"the worker could not open the device: {self._end(e)}{self._last_words(offset)}") from e
         except Exception as e:
-            raise WorkerError(f"the worker could not open the device: {type(e).__name__}: {e}{self._last_words(offset)}") from e
+            reason = e if str(e) else e.__cause__ or e  # a pool that broke has no words of its own
+            raise WorkerError(f"the worker could not open the device: {type(reason).__name__}: {reason}{self._last_words(offset)}") from e
         return self._opening["described"]
 
     def platform(self, language: Language) -> Platform:

@@ -13,12 +13,14 @@ from pydantic_core import from_json
 
 from benches.row import WORD, NewerRow, Row
 from benches.run.plausible import implausible
+from benches.run.survey_file import is_survey
 from kernels.listed import first_of
 
 NAME = "rows.jsonl"
 SYNC = getattr(os, "fdatasync", os.fsync)  # the data and the file's size, not its times: a fifth less to wait for
 NEWER = "written by a newer version of this suite"
 NAMED = 3  # lines of each kind
+SURVEY_INSTEAD = "the folder holds a survey: name the folder of one of its GPUs in it, or see `python -m reports survey`"
 MAX_UNKNOWN = 50  # fields of a newer version: a line with more is damaged
 MAX_LINE = 4_000_000  # bytes; a row of 1,000 samples is about 20 kB
 
@@ -106,11 +108,11 @@ class NoRow:
 
 
 def read_journal(run_dir: Path) -> Contents:
-    """Every readable row in order; a point that was run again counts once, by its last row. Raises FileNotFoundError."""
+    """Every readable row in order; a point that was run again counts once, by its last row. Raises OSError."""
     path = run_dir / NAME
     rows: dict[str, Row] = {}
     problems, unread = list[str](), list[str]()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for number, line in enumerate(lines(file), 1):
             if not line.strip():
                 continue
@@ -122,6 +124,16 @@ def read_journal(run_dir: Path) -> Contents:
             else:
                 problems.append(f"{path.name}:{number}: no row: {row.why}")
     return Contents(list(rows.values()), problems, unread)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The journal, open for reading. A survey has none: the error then names what to read instead."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        if not is_survey(path.parent):
+            raise
+        raise FileNotFoundError(error.errno, SURVEY_INSTEAD, error.filename) from None
 
 
 def parse_row(line: bytes) -> Row | NoRow:

@@ -12,6 +12,7 @@ from typing import IO, Any
 from pydantic_core import from_json
 
 from benches.row import CHECKED_ONLY, INTERRUPTED, Row
+from benches.run import board
 from benches.run.environment import LATER
 from benches.run.journal import NAME
 from benches.run.variables import changing_times
@@ -74,11 +75,14 @@ def _without_board(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def joined_gpus(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Returns the `gpus` that measured a run of two parts, and with several of them no `device_uuid`; nothing where no GPU was named."""
+    """Returns the `gpus` that measured a run of two parts and what their boards reported, and with several of them no `device_uuid`.
+
+    Nothing where no GPU was named."""
     found = {gpu["uuid"]: gpu for gpu in (*(before.get("gpus") or ()), *(now.get("gpus") or ()))}
     if not found:
         return {}
-    return {"gpus": list(found.values())} | ({"device_uuid": None} if len(found) > 1 else {})
+    several = {"device_uuid": None} if len(found) > 1 else {}
+    return {"gpus": list(found.values())} | several | board.joined([before, now])
 
 
 def by_import(imports: list[dict[str, str]] | None) -> dict[str, str]:

@@ -83,6 +83,7 @@ class Request:
     mode: str | None = None  # `shard` or `survey`, where GPUs were named
     shard: str | None = None  # `1/4`: the part of the sweep
     tuned: str | None = None  # the file of tuned choices
+    within: Path | None = None  # the survey's directory, which --resume takes, of a run that is one GPU of it
     source: tuple[str | None, bool | None] | None = None  # commit and `dirty` of this code, on a machine without its repository
 
     def recorded(self) -> dict[str, Any]:
@@ -135,8 +136,7 @@ class Run:
                 raise
             gpus = [worker.gpu.recorded() for worker in self._pool.workers if worker.gpu]
             self.environment = environment.collect(described, request.recorded() | ({"gpus": gpus} if gpus else {}))
-            if (facts := self._facts()) is not None:
-                self.environment["board"] = {"start": facts, "end": None}
+            self.environment |= board.begun(self.environment)
             if request.resuming:
                 self._go_on()
             else:
@@ -167,12 +167,6 @@ class Run:
         again = {"resumed_utc": [*before.get("resumed_utc", []), environment.now_utc()]}
         narrowed = together(before.get("narrowed_by"), self._request.narrowed_by)
         self.environment = before | again | {"narrowed_by": narrowed} | resume.joined_gpus(before, self.environment)
-
-    def _facts(self, ended: bool = False) -> dict[str, Any] | None:
-        """What the board reports now; None for a device that has no board, and for several: a survey compares boards, a shard does not."""
-        if len(self._pool.workers) > 1:
-            return None
-        return board.facts(self.environment["device_kind"], self.environment.get("device_uuid"), ended)
 
     @property
     def measurers(self) -> list[Measurer]:
@@ -235,7 +229,8 @@ class Run:
             raise e.__cause__ or e from None
         self._record(row)
         if row.cause == DEVICE_LOST:
-            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", str(self.dir), "--retry-failed", *self._imports()])
+            folder = str(self._request.within or self.dir)
+            again = shlex.join(["pytest", "benches/", "--benchmark-only", "--resume", folder, "--retry-failed", *self._imports()])
             self._lost = f"the GPU no longer answers ({row.reason}): reset it or restart the machine, then {again}"
             if not self._pool.lose(worker):
                 raise DeviceLostError(self._lost)
@@ -267,8 +262,7 @@ class Run:
         self._ending = True
         self._pool.close()
         ended: dict[str, Any] = {"finished_utc": environment.now_utc(), "interrupted": interrupted}
-        if (facts := self._facts(ended=True)) is not None:
-            ended["board"] = {"start": (self.environment.get("board") or {}).get("start"), "end": facts}
+        ended |= board.ended(self.environment, [worker.gpu.uuid for worker in self._pool.workers if worker.gpu])
         with suppress(OSError):  # on a full disk: what is measured is safe, and that the run has no end says that it was cut off
             self.journal.close()
             environment.write(self.dir, self.environment | ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,10 @@ def read_survey(run_dir: Path) -> SurveyFile:
     for gpu in survey.gpus:
         if Path(gpu.directory).name != gpu.directory or gpu.directory in ("", ".", ".."):
             raise ValueError(f"{path}: {gpu.directory!r} is not the name of a folder beside this file")
+    for name in ("uuid", "directory"):
+        counts = Counter(getattr(gpu, name) for gpu in survey.gpus)
+        if again := [value for value, count in counts.items() if count > 1]:
+            raise ValueError(f"{path}: {name} {again[0]!r} is listed twice; keep one of the GPUs")
     return survey
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from benches.row import Row
-from benches.run import environment, resume
+from benches.run import board, environment, resume
 from benches.run.journal import NEWER, read_journal
 from benches.run.survey_file import is_survey
-from benches.shards.split import parse_shard, point_seconds, split
+from benches.shards.split import ShardError, parse_shard, point_seconds, split
 from benches.sweep.load import Sweep
 
 NAMED = 3  # points in a line
@@ -43,6 +45,30 @@ class Part:
         return SHARD_OPTION.sub("", self.environment.get("narrowed_by") or "").strip() or None
 
 
+class AboutGpu(BaseModel):
+    """One of `gpus` in environment.json."""
+
+    uuid: str
+
+
+class AboutImport(BaseModel):
+    """One of `imports` in environment.json."""
+
+    path: str
+    sha256: str
+
+
+class About(BaseModel):
+    """What a merge takes from environment.json; whatever else the file holds is compared or copied as it is."""
+
+    shard: str | None = None
+    narrowed_by: str | None = None
+    started_utc: str | None = None
+    finished_utc: str | None = None
+    gpus: list[AboutGpu] | None = None
+    imports: list[AboutImport] | None = None
+
+
 @dataclass(frozen=True)
 class Merged:
     """What is written. missing: a line for each thing that the parts do not have."""
@@ -58,13 +84,31 @@ def read_part(run_dir: Path) -> Part:
         raise MergeError(f"{run_dir}: a survey, where every GPU measured every point: merge runs with --shard, without --mode survey")
     try:
         contents = read_journal(run_dir)
-        about = environment.read(run_dir)
+        about = read_about(run_dir)
         sweep = (run_dir / "sweep.yaml").read_text(encoding="utf-8")
-    except (OSError, ValueError) as e:
+    except OSError as e:
+        raise MergeError(f"{run_dir}: not a run directory that can be read: {e.filename}: {e.strerror}") from None
+    except ValueError as e:
         raise MergeError(f"{run_dir}: not a run directory that can be read: {e}") from None
     if contents.newer:
         raise MergeError(f"{run_dir}: {NEWER}: merge it with that version")
     return Part(run_dir, about, sweep, {row.point: located(row, about) for row in contents.rows})
+
+
+def read_about(run_dir: Path) -> dict[str, Any]:
+    """Returns environment.json, in which the fields that are merged are as a run writes them. Raises OSError, and ValueError with one line
+    that names the field."""
+    path = run_dir / environment.NAME
+    try:
+        about = environment.read(run_dir)
+        if (shard := About.model_validate(about).shard) is not None:
+            parse_shard(shard)
+    except ValidationError as e:
+        first = e.errors(include_input=False, include_url=False)[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except ShardError as e:
+        raise ValueError(f"{path}: shard: {e}") from None
+    return about
 
 
 def located(row: Row, about: dict[str, Any]) -> Row:
@@ -154,12 +198,14 @@ def merged_environment(parts: Sequence[Part], narrowed_by: str | None) -> dict[s
 
 
 def shared_environment(abouts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the environment of GPUs that measured one run, from that of each: null for a host and a board that differ, and all GPUs."""
+    """Returns the environment of GPUs that measured one run, from that of each: null for a host and a board that differ, and all GPUs, each
+    with what its board reported."""
     first = {name: value for name, value in abouts[0].items() if name != "gpus"}
     for name in (*OWN, *resume.OF_A_BOARD):
         first[name] = abouts[0].get(name) if all(about.get(name) == abouts[0].get(name) for about in abouts) else None
     gpus = {gpu["uuid"]: gpu for about in abouts for gpu in about.get("gpus") or ()}
-    return first | ({"gpus": list(gpus.values())} if gpus else {})
+    unnamed = {"board": None} if len(abouts) > 1 and first.get("board") else {}  # of the first part, and perhaps not of the others
+    return first | ({"gpus": list(gpus.values())} if gpus else {}) | unnamed | board.joined(abouts)
 
 
 def journal_text(rows: Sequence[Row]) -> str:

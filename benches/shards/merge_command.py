@@ -37,6 +37,7 @@ def run(given: argparse.Namespace) -> int:
     try:
         if given.out.exists():
             raise MergeError(f"{given.out} exists: name another directory with -o")
+        refuse_twice(given.runs)
         load_imports(specs(given.imports))
         parts = [read_part(path) for path in given.runs]
         merged = merge(parts, load_sweep(parts[0].dir / "sweep.yaml"))
@@ -49,8 +50,20 @@ def run(given: argparse.Namespace) -> int:
         return refuse(f"error: {not_written(given.out, e)}")
     for line in merged.missing:
         print(one_line(f"missing: {line}"), file=sys.stderr)
-    print(f"{len(merged.rows)} points of {len(parts)} runs in {given.out}")
+    print(f"{counted(len(merged.rows), 'point')} of {counted(len(parts), 'run')} in {given.out}")
     return 1 if merged.missing else 0
+
+
+def refuse_twice(runs: Sequence[Path]) -> None:
+    """Raises MergeError for a directory that is listed twice, in place of another one perhaps."""
+    folders = [path.resolve() for path in runs]
+    for i, path in enumerate(runs):
+        if folders[i] in folders[:i]:
+            raise MergeError(f"{path} is listed twice: list each run once")
+
+
+def counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def refuse(*lines: str) -> int:

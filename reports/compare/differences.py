@@ -22,6 +22,7 @@ PASSING = (
     "notes",
     "narrowed_by",
     "board",
+    "boards",
 )
 # What a reader asks about first.
 FIRST = (

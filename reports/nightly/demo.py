@@ -96,10 +96,17 @@ def sweep() -> Sweep:
     return load_sweep("nightly")
 
 
+@cache
 def points() -> list[Point]:
     """Returns SERIES points, evenly spaced over the nightly sweep, so that every family is among them."""
     every = [p for p in sweep().points if p.op in ("matmul", "elementwise", "einsum") and p.precision != "tf32"]
     return [every[i] for i in np.linspace(0, len(every) - 1, SERIES).astype(int)]
+
+
+@cache
+def predicted_s() -> list[float]:
+    """Returns the seconds that the cost model predicts for each of the points, which every night of both GPUs needs."""
+    return [float(seconds) for seconds in predict(points(), GPU).predicted_s]
 
 
 def plan(of: list[Point]) -> Plan:
@@ -143,8 +150,7 @@ def rows_of(night: int, gpu: int, rng: np.random.Generator) -> Iterator[Row]:
     """A row a point."""
     chosen = points()
     fates = plan(chosen)
-    predicted = predict(chosen, GPU).predicted_s
-    for point, seconds in zip(chosen, predicted, strict=True):
+    for point, seconds in zip(chosen, predicted_s(), strict=True):
         cost = OPS[point.op].cost(point, "cuda")
         if point.id == fates.vanished and night == NIGHTS - 1:
             continue

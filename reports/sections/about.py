@@ -8,11 +8,13 @@ from reports.page import render
 from reports.report import Report
 from reports.section import Section
 
+BOARDS = "boards"  # forty lines a GPU of a run that several GPUs share: they stay in environment.json
+
 
 def environment(report: Report) -> Section:
     """Every field; one that the run did not record is "not known"."""
     env = report.environment
-    names = [*EXPECTED, *(name for name in env.fields if name not in EXPECTED)]
+    names = [*EXPECTED, *(name for name in env.fields if name not in (*EXPECTED, BOARDS))]
     fields = [(name, flat(env.fields[name]) if isinstance(env.fields.get(name), dict) else env.text(name)) for name in names]
     lead = "The hardware and software of this run; runs are comparable only if these agree."
     body = render("environment.html.j2", fields=fields, unknown=UNKNOWN, peaks_from=env.ceilings_from)

@@ -76,8 +76,8 @@ def places(boards: pd.DataFrame, inventory: pd.DataFrame) -> tuple[pd.DataFrame,
     found = pd.DataFrame(
         {name: [None if i is None else inventory[name].iloc[i] or None for i in lines] for name in names}, boards.index, dtype=object
     )
-    absent = sum(i is None for i in lines)
+    absent = [f"{host}, gpu {index}" for host, index, i in zip(boards["host"], boards["index"], lines, strict=True) if i is None]
     if not absent:
         return found, []
-    several = f"{absent:,} of {len(lines):,} GPUs are" if len(lines) > 1 else "the GPU is"
-    return found, [f"{several} not in the inventory: rack and slot are not known"]
+    several = f"{len(absent):,} of {len(lines):,} GPUs are" if len(lines) > 1 else "the GPU is"
+    return found, [f"{several} not in the inventory, such as host {absent[0]}: rack and slot are not known"]

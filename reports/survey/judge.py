@@ -337,9 +337,9 @@ def _suspect(gpus: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
         lines += [_mixed(name, models) for name in KIND[1:] if name in models and len(models[name].unique()) > 1]
     unjudged = gpus[gpus["state"] == UNUSABLE]
     small = groups[groups["gpus"] < LEAST_GPUS]
-    for group in small.itertuples():
-        which = "a GPU that is the only one of its kind" if group.gpus == 1 else f"which of {group.gpus} GPUs is slow"
-        lines.append(f"{which} cannot be judged: a verdict needs {LEAST_GPUS} of a kind ({_named(group)})")
+    for group in small.to_dict("records"):
+        which = "a GPU that is the only one of its kind" if group["gpus"] == 1 else f"which of {group['gpus']} GPUs is slow"
+        lines.append(f"{which} cannot be judged: a verdict needs {LEAST_GPUS} of a kind ({kind_words(group)})")
     rest = unjudged[~unjudged["group"].isin(small["group"])]
     if len(rest):
         reasons = rest["reason"].value_counts()
@@ -360,8 +360,10 @@ def _mixed(name: str, models: pd.DataFrame) -> str:
     return f"{name} differs among GPUs of one model: {told}; each is judged among its own"
 
 
-def _named(group: Any) -> str:
-    return ", ".join(str(value) for name in KIND if (value := getattr(group, name, None)) is not None and not pd.isna(value))
+def kind_words(group: Mapping[Any, Any]) -> str:
+    """What the GPUs of a group have in common, as far as it is known. group: a line of Judged.groups."""
+    known = {name: value for name in KIND if (value := group.get(name)) is not None and not pd.isna(value)}
+    return ", ".join(str(value) if name == KIND[0] else f"{name.replace('_', ' ')} {value}" for name, value in known.items())
 
 
 def doubted(judged: Judged, reasons: Sequence[str]) -> Judged:

@@ -98,6 +98,7 @@ WORDS = {  # names of versions and settings
 }
 UNDER_LOAD = {"sm_clock_hz": True, "memory_clock_hz": True, "power_w": True, "temperature_c": False}  # whether GPUs differ by a factor
 POWER_CAP = "power cap"
+MEASURED = (*UNDER_LOAD, "heat_slowed", "power_capped", "failed_fraction")  # columns of `conditions` that come from rows
 
 
 def conditions(rows: pd.DataFrame, boards: pd.DataFrame) -> pd.DataFrame:

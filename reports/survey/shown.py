@@ -15,7 +15,7 @@ from reports.survey.boards import BESIDE
 from reports.survey.families import FAMILIES
 from reports.survey.inventory import PLACES
 from reports.survey.judge import FINE, SLOW, UNUSABLE, WATCH, Judged
-from reports.survey.neighbours import conditions, differing
+from reports.survey.neighbours import MEASURED, differing
 from reports.survey.survey_run import SurveyRun
 from reports.survey.words import failing
 from reports.verdict.robust import TO_SIGMA
@@ -123,7 +123,7 @@ class Shown:
 def shown(run: SurveyRun, judged: Judged) -> Shown:
     """Puts a survey and its verdict together."""
     boards = _own_names(run.boards, {*BY_NAME, *judged.gpus})
-    table = conditions(run.rows, boards)
+    table = boards.set_index("gpu").assign(**{name: run.conditions[name] for name in MEASURED})
     verdicts = judged.gpus.set_index("gpu").reindex(table.index)
     status = verdicts["state"].where((verdicts["failed"] == 0) | (verdicts["state"] == SLOW), FAILING)
     looked_at = np.flatnonzero((status != FINE) | (len(table) <= FEW))[:MOST_COMPARED].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import pandas as pd
 from benches.run.survey_file import NAME, SurveyFile, read_survey
 from kernels.cost_model import predict_rows
 from kernels.gpus import Ceilings
+from kernels.listed import first_of
+from reports.environment import NAME as ENVIRONMENT
 from reports.environment import Environment
 from reports.refusal import RunError
 from reports.survey.boards import board_table, environments
 from reports.survey.families import family
 from reports.survey.inventory import places, read_inventory
+from reports.survey.neighbours import conditions
 from reports.survey.rows_file import OBJECTS, Objects, Rows, survey_rows
 
 WAY = ("point", "cache")  # what a prediction of one board's model depends on
+NAMED = 3  # directories in a note
 COST = ("op", "impl", "precision", "flops", "bytes_read", "bytes_written", "memory_bytes", "cache")
 
 
@@ -39,6 +44,11 @@ class SurveyRun:
     def simulated(self) -> bool:
         return self.file.device_kind == "simulated"
 
+    @cached_property
+    def conditions(self) -> pd.DataFrame:
+        """What is known of each GPU's board and what its rows show under load (reports.survey.neighbours)."""
+        return conditions(self.rows, self.boards)
+
 
 def read_run(run: Path, inventory: Path | None = None) -> SurveyRun:
     """Reads a survey's directory. Raises RunError where it holds no survey that this version reads, or the inventory is not one."""
@@ -54,12 +64,18 @@ def read_run(run: Path, inventory: Path | None = None) -> SurveyRun:
     of_machines = environments(run, survey)
     found = survey_rows(run, [gpu.directory for gpu in survey.gpus])
     boards = board_table(survey, of_machines)
-    problems = list(found.problems)
+    problems = [*found.problems, *_unknown(of_machines, set(found.table.column("directory").unique().to_pylist()))]
     if places_of is not None:
         where, notes = places(boards, places_of)
         boards = boards.join(where.rename(columns={name: f"{name} (inventory)" for name in where if name in boards}))
         problems += [f"{inventory}: {note}" for note in notes]
     return SurveyRun(run, survey, _rows(found, boards, of_machines), boards, tuple(problems))
+
+
+def _unknown(of_machines: dict[str, Environment], measured: set[str]) -> list[str]:
+    """A note on the directories that have rows, and no environment.json that can be read."""
+    names = [name for name, found in of_machines.items() if name in measured and not found.fields]
+    return [f"{ENVIRONMENT} missing or unreadable in {first_of(names, NAMED)}: board and versions are not known"] if names else []
 
 
 def _rows(found: Rows, boards: pd.DataFrame, of_machines: dict[str, Environment]) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -16,7 +15,7 @@ from kernels.console import text_console
 from kernels.listed import and_more
 from reports.run_text import WIDTH
 from reports.survey.fleet_history import trends
-from reports.survey.judge import KIND, SLOW, STATES, WATCH
+from reports.survey.judge import SLOW, STATES, WATCH, kind_words
 from reports.survey.survey_verdict import SurveyVerdict
 from reports.survey.words import common_place, failing, headline, name_of, others, place, slowness, trend_lines
 from reports.units import cut, show
@@ -63,7 +62,9 @@ def _counts(verdict: SurveyVerdict) -> str:
     counts = verdict.judged.gpus["state"].value_counts()
     states = ", ".join(f"{counts[state]:,} {state}" for state in STATES if state in counts)
     points = int(verdict.judged.groups["points"].max()) if len(verdict.judged.groups) else 0
-    return escape(f"{states}; {points:,} point{'s' if points != 1 else ''} compared; begun {verdict.run.file.started_utc}")
+    measured = verdict.run.rows["point"].nunique()
+    compared = f"{points:,}{f' of {measured:,}' if measured > points else ''} point{'s' if max(points, measured) != 1 else ''} compared"
+    return escape(f"{states}; {compared}; begun {verdict.run.file.started_utc}")
 
 
 def _accused(gpu: Any, verdict: SurveyVerdict, console: Console, most: int) -> None:
@@ -103,10 +104,7 @@ def _spreads(group: int, verdict: SurveyVerdict, console: Console) -> None:
     if spreads.empty:
         return
     line = verdict.judged.groups.set_index("group").to_dict("index")[group]
-    kind = ", ".join(
-        f"{name} {line[name]}" if name != "model" else str(line[name]) for name in KIND if name in line and pd.notna(line[name])
-    )
-    console.print(escape(cut(f"{line['gpus']:,} GPUs: {kind}", WIDTH)), highlight=False, style="dim")
+    console.print(escape(cut(f"{line['gpus']:,} GPUs: {kind_words(line)}", WIDTH)), highlight=False, style="dim")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for title in COLUMNS:
         table.add_column(title, justify="left" if title == COLUMNS[0] else "right", no_wrap=True)

@@ -15,7 +15,7 @@ from kernels.listed import first_of
 from reports.refusal import RunError
 from reports.survey.fleet_history import NO_HISTORY, FleetHistory, of_surveys
 from reports.survey.judge import NAMED, Judged, doubted, judge
-from reports.survey.neighbours import conditions, differing
+from reports.survey.neighbours import differing
 from reports.survey.survey_history import add_survey, before, surveys
 from reports.survey.survey_run import SurveyRun, read_run
 from reports.survey.thresholds import Thresholds, load_thresholds
@@ -43,8 +43,7 @@ def judge_survey(
     _check_is_survey(run_dir)
     run = read_run(run_dir, inventory)
     judged = doubted(judge(run.rows, thresholds or load_thresholds(), run.boards), list(_ended(run)))
-    table = conditions(run.rows, run.boards)
-    differences = {gpu: [str(one) for one in differing(table, gpu)] for gpu in judged.accused["gpu"]}
+    differences = {gpu: [str(one) for one in differing(run.conditions, gpu)] for gpu in judged.accused["gpu"]}
     problems = tuple(filter(None, (sentence(side_by_side(run)), *run.problems)))
     verdict = SurveyVerdict(run, judged, differences, notes=problems)
     if history is None:
@@ -78,6 +77,5 @@ def _ended(run: SurveyRun) -> Iterator[str]:
     boards = run.boards
     with_rows = boards["gpu"].isin(run.rows["gpu"].astype(str).unique())
     lost = boards[(boards["status"] == "lost") & with_rows]
-    if len(lost):
-        names = [f"{name_of(gpu)} ({gpu['reason']})" for _, gpu in lost.iterrows()]
-        yield f"lost during the survey: {first_of(names, NAMED)}"
+    for reason, gpus in lost.groupby("reason", sort=False, dropna=False):
+        yield f"lost during the survey: {first_of([name_of(gpu) for _, gpu in gpus.iterrows()], NAMED)} ({reason})"

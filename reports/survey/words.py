@@ -86,7 +86,8 @@ def headline(run: SurveyRun, judged: Judged) -> str:
 def _nothing(judged: Judged, every: str) -> str:
     over_all = judged.spreads[judged.spreads["family"] == ALL]
     if over_all.empty:
-        return f"No verdict: none of {every} could be compared with the others."
+        alone = "one GPU has no others to be compared with"
+        return f"No verdict: {alone if len(judged.gpus) == 1 else f'none of {every} could be compared with the others'}."
     unjudged = int((judged.gpus["state"] == UNUSABLE).sum())
     rest = f"{unjudged:,} could not be judged; " if unjudged else ""
     if over_all["detectable"].isna().any():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma
-from scipy.stats import f, norm
+from scipy.special import digamma, fdtri, ndtr, zeta  # scipy.stats' distributions take a hundred times as long for a few values
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -59,9 +59,14 @@ def prior(variances: Array, freedom: Array, most: float, least_series: int = 10)
     half, which = np.unique(freedom[known] / 2, return_inverse=True)  # few values: the special functions are dear
     logs = np.log(variances[known]) - (digamma(half) - np.log(half))[which]
     middle = np.median(logs)
-    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(polygamma(1, half)[which])
+    excess = (TO_SIGMA * np.median(np.abs(logs - middle))) ** 2 - np.mean(trigamma(half)[which])
     weight = most if excess <= 0 else min(most, 2 * _inverse_trigamma(float(excess)))
     return Prior(float(np.exp(middle + digamma(weight / 2) - np.log(weight / 2))), weight)
+
+
+def trigamma(x: Array | float) -> Array:
+    """The second derivative of log gamma, for positive x (NIST Handbook of Mathematical Functions, 5.15.1)."""
+    return zeta(2, x)
 
 
 def _inverse_trigamma(value: float) -> float:
@@ -70,8 +75,8 @@ def _inverse_trigamma(value: float) -> float:
         return 1 / np.sqrt(value)
     x = 0.5 + 1 / value
     for _ in range(20):
-        at = float(polygamma(1, x))
-        x += at * (1 - at / value) / float(polygamma(2, x))
+        at = float(trigamma(x))
+        x += at * (1 - at / value) / (-2 * float(zeta(3, x)))
     return x
 
 
@@ -81,7 +86,7 @@ def shrink_variances(variances: Array, freedom: Array, typical: Prior) -> tuple[
     weight = np.full(len(variances), typical.freedom)
     if typical.freedom > 0:
         free, which = np.unique(freedom, return_inverse=True)
-        weight[variances > typical.variance * f.isf(UNLIKELY, free, typical.freedom)[which]] = 0.0
+        weight[variances > typical.variance * fdtri(free, typical.freedom, 1 - UNLIKELY)[which]] = 0.0
     total = weight + freedom
     return (weight * typical.variance + freedom * variances) / total, total
 
@@ -113,9 +118,11 @@ def spread(base: Array, current: Mask, apart: float, floor: float, most: float) 
     return Spread(level, nights.astype(float), np.sqrt(np.maximum(variance, floor**2)), freedom, correlation)
 
 
+@cache
 def _cut_variance(apart: float) -> float:
     """Variance of a unit normal distribution cut at `apart` on both sides."""
-    return 1 - 2 * apart * norm.pdf(apart) / (2 * norm.cdf(apart) - 1)
+    density = np.exp(-(apart**2) / 2) / np.sqrt(2 * np.pi)
+    return float(1 - 2 * apart * density / (2 * ndtr(apart) - 1))
 
 
 def lag_correlation(deviations: Array) -> float:

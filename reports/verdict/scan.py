@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import ruptures
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, t
+from scipy.special import stdtr
+from scipy.stats import false_discovery_control
 
 from reports.verdict.robust import Array, Mask, Spread, inflation, spread
 from reports.verdict.rule import Rule
@@ -163,10 +164,10 @@ def _test(series: _Series, night: int, thresholds: Array) -> _Test:
         bounded = np.where(together, np.clip(away, -limit, limit), 0.0).sum(axis=1) / np.maximum(number, 1)
         error = base.sigma * np.sqrt(_variance(number, base.correlation) + _variance(base.nights, base.correlation))
         least = base.sigma * np.sqrt(_variance(np.full(len(rows), window), base.correlation) + _variance(base.nights, base.correlation))
-        best.able[rows] |= 2 * t.sf(limit[:, 0] / least, base.freedom) / share <= rule.alpha
+        best.able[rows] |= 2 * stdtr(base.freedom, -limit[:, 0] / least) / share <= rule.alpha
         correlation = max(correlation, base.correlation)
         p = np.ones(len(rows))
-        p[matters] = np.minimum(2 * t.sf(np.abs(bounded[matters]) / error[matters], base.freedom[matters]) / share, 1.0)
+        p[matters] = np.minimum(2 * stdtr(base.freedom[matters], -np.abs(bounded[matters]) / error[matters]) / share, 1.0)
         better = ~(p >= best.p[rows])  # so that any number is better than NaN
         chosen = rows[better]
         best.p[chosen], best.difference[chosen] = p[better], difference[better]

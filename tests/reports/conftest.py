@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kernels.cost_model import predict
 from kernels.gpus import Ceilings, load_gpu
 from kernels.op import Point
 from kernels.registry import OPS
+from reports.build import build_report
 
 CPU_CEILINGS: dict[str, Any] = {
     **{"peak_flops_per_s": {"fp32": 1.5e11, "bf16": 4.1e11, "fp16": 4e8}, "bandwidth_bytes_per_s": 2.1e10, "call_s": 1.2e-6},
@@ -136,5 +138,17 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     def make(kind: str = "cpu", size: str = "small", rows: list[Row] | None = None, environment: dict[str, Any] | None = None) -> Path:
         rows = fake_rows(sweep(size), kind) if rows is None else rows
         return write_run(tmp_path / f"{kind}-{size}", rows, ENVIRONMENTS[kind] if environment is None else environment)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """made_page(kind) returns the page, in its run directory, of make_run(kind)'s run, made once a session: for tests that only read it."""
+
+    @cache
+    def make(kind: str) -> Path:
+        rows = fake_rows(sweep("small"), kind)
+        return build_report(write_run(tmp_path_factory.mktemp("page") / f"{kind}-small", rows, ENVIRONMENTS[kind]))
 
     return make

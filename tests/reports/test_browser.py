@@ -32,8 +32,8 @@ def opened(page: Path, profile: Path, fragment: str = "", flags: Sequence[str] =
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_charts_are_drawn_and_the_table_is_filled(make_run: Callable[..., Path], tmp_path: Path, kind: str) -> None:
-    dom, log = opened(build_report(make_run(kind)), tmp_path / "profile")
+def test_charts_are_drawn_and_the_table_is_filled(made_page: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
+    dom, log = opened(made_page(kind), tmp_path / "profile")
     assert 'data-ready="yes"' in dom
     charts = dom.count('class="chart"')
     assert charts >= 3
@@ -46,8 +46,8 @@ def test_charts_are_drawn_and_the_table_is_filled(make_run: Callable[..., Path],
     assert not re.findall(r"""(?:src|href)=["']https?:""", dom)
 
 
-def test_a_link_opens_its_point(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    page = build_report(make_run("cuda"))
+def test_a_link_opens_its_point(made_page: Callable[[str], Path], tmp_path: Path) -> None:
+    page = made_page("cuda")
     dom, _ = opened(page, tmp_path / "profile", "#point=matmul-torch-bf16-256x1024x1024-nt")
     assert re.search(r'<dialog id="detail"[^>]*\bopen\b', dom)
     assert re.search(r'<h3 id="detail-title">matmul-torch-bf16-256x1024x1024-nt</h3>', dom)
@@ -66,8 +66,8 @@ def test_hostile_names_do_not_run(make_run: Callable[..., Path], tmp_path: Path)
     assert "data-owned" not in dom
 
 
-def test_filters_live_in_the_address(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    page = build_report(make_run("cuda"))
+def test_filters_live_in_the_address(made_page: Callable[[str], Path], tmp_path: Path) -> None:
+    page = made_page("cuda")
     dom, log = opened(page, tmp_path / "profile", "#filters?status=noisy&status=nothing&op=matmul&precision=none&search=bf16")
     assert 'data-ready="yes"' in dom
     assert re.search(r'aria-pressed="true" data-status="noisy"', dom)
@@ -78,11 +78,11 @@ def test_filters_live_in_the_address(make_run: Callable[..., Path], tmp_path: Pa
     assert not re.search(r"CONSOLE.*(error|refused|violates)", log, re.IGNORECASE), log
 
 
-def test_a_point_has_its_command_and_where_its_time_goes(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_point_has_its_command_and_where_its_time_goes(made_page: Callable[[str], Path], tmp_path: Path) -> None:
     point = "matmul-torch-bf16-256x1024x1024-nt"
-    run = make_run("cuda")
-    dom, _ = opened(build_report(run), tmp_path / "profile", f"#point={point}")
-    options = f"--benchmark-only --sweep {run}/sweep.yaml --device cuda"
+    page = made_page("cuda")
+    dom, _ = opened(page, tmp_path / "profile", f"#point={point}")
+    options = f"--benchmark-only --sweep {page.parent}/sweep.yaml --device cuda"
     assert f'data-text="pytest &quot;benches/test_points.py::test_point[{point}]&quot; {options}"' in dom
     assert "Where the time goes" in dom
     widths = [float(found) for found in re.findall(r'<span class="\w+_s" style="width:\s?([\d.]+)%', dom)]

@@ -76,6 +76,8 @@ def test_a_survey_that_has_no_rows_has_a_page_that_says_so(tmp_path: Path, capsy
     gpus = [{"uuid": f"GPU-{i}", "host": "h", "index": i, "name": "n", "directory": f"h-gpu{i}"} for i in range(2)]
     about = {"device_kind": "simulated", "sweeps": ["s"], "seed": 1, "started_utc": "2026-11-27T00:00:00+00:00"}
     (tmp_path / "survey.json").write_text(json.dumps({**about, "gpus": gpus}), encoding="utf-8")
+    (tmp_path / "h-gpu0").mkdir()
+    (tmp_path / "h-gpu0" / "rows.jsonl").touch()  # killed before its first row
     assert main(["html", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
     assert "No verdict: none of 2 GPUs could be compared" in (tmp_path / "report.html").read_text(encoding="utf-8")

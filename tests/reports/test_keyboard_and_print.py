@@ -31,9 +31,8 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         yield tab
 
 
-def test_points_open_close_and_follow_by_keys(make_run: Callable[..., Path], tab: Tab) -> None:
-    run = make_run("cuda")
-    tab.open(build_report(run).as_uri())
+def test_points_open_close_and_follow_by_keys(made_page: Callable[[str], Path], tab: Tab) -> None:
+    tab.open(made_page("cuda").as_uri())
     first, second, *_ = tab.run(SHOWN)
     tab.run("document.querySelector('#table a.point').focus()")
     tab.press("Enter")
@@ -60,22 +59,22 @@ NOTE_TEXTS = (
 )
 
 
-def test_commands_and_rows_reach_the_clipboard(make_run: Callable[..., Path], tab: Tab) -> None:
-    run = make_run("cuda")
+def test_commands_and_rows_reach_the_clipboard(made_page: Callable[[str], Path], tab: Tab) -> None:
+    page = made_page("cuda")
     point = "matmul-torch-bf16-256x1024x1024-nt"
-    tab.open(f"{build_report(run).as_uri()}?again#point={point}")
+    tab.open(f"{page.as_uri()}?again#point={point}")
     tab.until(TITLE)
     tab.run(f"globalThis.shown = []; {NOTE_TEXTS}; document.getElementById('command').focus()")
     tab.press("Enter")
     tab.until("shown.includes('Copied')")
-    expected = f'pytest "benches/test_points.py::test_point[{point}]" --benchmark-only --sweep {run}/sweep.yaml --device cuda'
+    expected = f'pytest "benches/test_points.py::test_point[{point}]" --benchmark-only --sweep {page.parent}/sweep.yaml --device cuda'
     assert tab.run("navigator.clipboard.readText()") == expected
     tab.press("Escape")
     tab.run("document.querySelector('#filters .chip[data-status=wrong]').click()")
     tab.run("document.getElementById('copy').click()")
     tab.until("document.getElementById('told').textContent")
     heading, *lines = tab.run("navigator.clipboard.readText()").splitlines()
-    wrong = [row.point for row in read_journal(run).rows if row.status == "wrong"]
+    wrong = [row.point for row in read_journal(page.parent).rows if row.status == "wrong"]
     assert [dict(zip(heading.split(","), line.split(","), strict=False))["point"] for line in lines] == wrong
 
 

@@ -16,6 +16,7 @@ from benches.row import Row
 from benches.run.sentinels import Reading
 from reports.__main__ import main
 from reports.history.schema import SCHEMA
+from reports.history.store import add_run
 from reports.nightly import demo, files, suspect
 from reports.nightly.attribution import Step, attribute, effect
 from reports.nightly.model import Attribution, Change, NodeShift, StatusChange, Verdict, Warned
@@ -34,7 +35,9 @@ FATES = demo.plan(demo.points())
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demonstration, made once; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("demo")
-    assert main(["demo-history", str(folder / "it")]) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "JUDGED", 3)  # from the night that confirms BETTER on; each takes as long as six that are only added
+        assert main(["demo-history", str(folder / "it")]) == 1
     return folder / "it"
 
 
@@ -91,8 +94,10 @@ def test_first_night(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_changed_driver_begins_new_series_and_says_so(made: Path, tmp_path: Path) -> None:
     runs = sorted((made / "runs").iterdir())
-    for run in runs[: 2 * demo.DRIVER_NIGHT]:
-        main(["nightly", str(run), "--history", str(tmp_path / "h"), "--webhook-text"])
+    *before, last_before = runs[: 2 * demo.DRIVER_NIGHT]
+    for run in before:
+        add_run(tmp_path / "h", run)
+    main(["nightly", str(last_before), "--history", str(tmp_path / "h"), "--webhook-text"])
     code, verdict = judged(runs[2 * demo.DRIVER_NIGHT], tmp_path / "h", tmp_path)
     assert code == 3
     assert verdict["environment"] == [f"driver: {demo.DRIVERS[0]} → {demo.DRIVERS[1]}"]

@@ -122,30 +122,45 @@ def damage_pages(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize(("nights", "which"), [(15, 0), (15, 9), (75, 0), (75, 40)], ids=["first", "recent", "beyond reach", "of many"])
-def test_a_damaged_page_costs_its_night_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str], nights: int, which: int) -> None:
-    """Also where only the index of all nights reads it."""
-    history = tmp_path / "history"
-    runs = [measured(tmp_path, day, rerun(ROWS[:20], seed=day)) for day in range(nights)]
+@pytest.fixture(scope="module")
+def nights_of_few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """A history of 74 nights of few points, of which tests copy what they need, and the run directories of these nights and one more."""
+    folder = tmp_path_factory.mktemp("few")
+    runs = [measured(folder, day, rerun(ROWS[:20], seed=day)) for day in range(75)]
     for run in runs[:-1]:
-        add_run(history, run)
-    damaged = sorted(history.glob("*.parquet"))[which]
+        add_run(folder / "history", run)
+    return folder / "history", runs
+
+
+def first_nights(history: Path, nights: int, to: Path) -> list[Path]:
+    """Copies the first so many nights of a history, a run each, and returns the copies in the order of nights."""
+    to.mkdir()
+    return [Path(shutil.copy(file, to)) for file in sorted(history.glob("*.parquet"))[:nights]]
+
+
+@pytest.mark.parametrize(("nights", "which"), [(15, 0), (15, 9), (75, 0), (75, 40)], ids=["first", "recent", "beyond reach", "of many"])
+def test_a_damaged_page_costs_its_night_and_no_verdict(
+    nights_of_few: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str], nights: int, which: int
+) -> None:
+    """Also where only the index of all nights reads it."""
+    all_nights, runs = nights_of_few
+    history = tmp_path / "history"
+    damaged = first_nights(all_nights, nights - 1, history)[which]
     damage_pages(damaged)
-    assert main(["nightly", str(runs[-1]), "--history", str(history)]) == 0
+    last = shutil.copytree(runs[nights - 1], tmp_path / "run")
+    assert main(["nightly", str(last), "--history", str(history)]) == 0
     captured = capsys.readouterr()
     assert f"{damaged.name} was set aside" in " ".join((captured.out + captured.err).split())
     assert (history / "set-aside" / damaged.name).exists()
 
 
-def test_every_file_set_aside_is_told(tmp_path: Path) -> None:
+def test_every_file_set_aside_is_told(nights_of_few: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    all_nights, runs = nights_of_few
     history = tmp_path / "history"
-    runs = [measured(tmp_path, day, rerun(ROWS[:20], seed=day)) for day in range(15)]
-    for run in runs[:-1]:
-        add_run(history, run)
-    first, second = sorted(history.glob("*.parquet"))[:2]
+    first, second, *_ = first_nights(all_nights, 14, history)
     damage_pages(first)
     second.write_bytes(second.read_bytes()[:-100])
-    notes = " ".join(judge(runs[-1], history).judged.verdict.notes)
+    notes = " ".join(judge(runs[14], history).judged.verdict.notes)
     assert first.name in notes
     assert second.name in notes
 

@@ -49,11 +49,11 @@ def without_bundles(page: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda", "simulated"])
-def test_every_point_is_embedded_and_every_chart_has_its_place(make_run: Callable[..., Path], kind: str) -> None:
-    run = make_run(kind)
-    page = page_of(run)
+def test_every_point_is_embedded_and_every_chart_has_its_place(made_page: Callable[[str], Path], kind: str) -> None:
+    path = made_page(kind)
+    page = path.read_text(encoding="utf-8")
     data = embedded(page)
-    frame = load_report(run).frame
+    frame = load_report(path.parent).frame
     assert data["rows"]["values"]["point"] == frame["point"].tolist()
     assert data["rows"]["values"]["status"] == frame["status"].tolist()
     assert set(re.findall(r'data-chart="(\w+)"', page)) == set(data["charts"])
@@ -63,9 +63,9 @@ def test_every_point_is_embedded_and_every_chart_has_its_place(make_run: Callabl
             assert len(view["figure"]["data"]) > 0
 
 
-def test_simulated_is_said_in_plain_sight_and_only_there(make_run: Callable[..., Path]) -> None:
-    assert "<strong>SIMULATED</strong>" in page_of(make_run("simulated"))
-    assert "<strong>SIMULATED</strong>" not in page_of(make_run("cuda"))
+def test_simulated_is_said_in_plain_sight_and_only_there(made_page: Callable[[str], Path]) -> None:
+    assert "<strong>SIMULATED</strong>" in made_page("simulated").read_text(encoding="utf-8")
+    assert "<strong>SIMULATED</strong>" not in made_page("cuda").read_text(encoding="utf-8")
 
 
 def test_each_section_says_how_to_read_it_and_an_empty_one_why(make_run: Callable[..., Path]) -> None:
@@ -87,13 +87,13 @@ def _rows(run: Path) -> list[Any]:
     return read_journal(run).rows
 
 
-def test_h100_section_is_on_a_cpu_only(make_run: Callable[..., Path]) -> None:
-    assert 'id="h100"' in page_of(make_run("cpu"))
-    assert 'id="h100"' not in page_of(make_run("cuda"))
+def test_h100_section_is_on_a_cpu_only(made_page: Callable[[str], Path]) -> None:
+    assert 'id="h100"' in made_page("cpu").read_text(encoding="utf-8")
+    assert 'id="h100"' not in made_page("cuda").read_text(encoding="utf-8")
 
 
-def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(make_run: Callable[..., Path]) -> None:
-    page = page_of(make_run("cpu"))
+def test_a_cpu_says_that_triton_was_checked_and_at_which_shape(made_page: Callable[[str], Path]) -> None:
+    page = made_page("cpu").read_text(encoding="utf-8")
     assert "Triton is not timed on a CPU" in page
     assert "129×131×137" in page, "the shape that matmul's rule shrinks 1024×1024×1024 to"
 
@@ -153,9 +153,9 @@ def test_a_damaged_environment_is_said(make_run: Callable[..., Path], text: str 
     assert "environment.json" in page_of(run)
 
 
-def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., Path]) -> None:
+def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., Path], made_page: Callable[[str], Path]) -> None:
     run = make_run("cpu")
-    assert 'id="inspection"' not in page_of(run)
+    assert 'id="inspection"' not in made_page("cpu").read_text(encoding="utf-8")
     (run / "inspect.json").write_text(json.dumps(FOUND), encoding="utf-8")
     page = page_of(run)
     assert "1 fail, 1 pass, compiled for h100_sxm5" in page
@@ -164,8 +164,8 @@ def test_the_machine_code_section_appears_with_its_file(make_run: Callable[..., 
     assert "inspect.json cannot be read" in page_of(run)
 
 
-def test_nothing_outside_is_referred_to(make_run: Callable[..., Path]) -> None:
-    page = without_bundles(page_of(make_run("cpu")))
+def test_nothing_outside_is_referred_to(made_page: Callable[[str], Path]) -> None:
+    page = without_bundles(made_page("cpu").read_text(encoding="utf-8"))
     assert "default-src 'none'" in page
     assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']""", page)
     assert "http:" not in page

@@ -12,6 +12,7 @@ from reports.__main__ import main
 from reports.calibrate import calibrate_command
 from reports.nightly import rerun
 from tests.read_only import read_only
+from tests.reports.surveys import make_survey
 from tests.reports.test_validation import contact  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,20 @@ def test_a_page_is_written_elsewhere(
     assert "Read-only file system" in said
     assert "-o" in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_page_of_a_survey_is_written_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = make_survey(tmp_path / "run", 3, 2), tmp_path / "survey.html"
+    with read_only(run):
+        assert main(["html", str(run), "-o", str(out)]) == 0
+        told = capsys.readouterr()
+        assert main(["html", str(run)]) == 2
+    assert out.stat().st_size > 1_000_000
+    assert told.out == f"{out}\n"
+    lines = told.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["note"] * 3 + ["warning"]  # a page for each GPU, and survey.parquet
+    assert all("Read-only file system" in line for line in lines)
+    assert "error: " in capsys.readouterr().err
 
 
 def test_constants_are_written_elsewhere(

@@ -17,8 +17,10 @@ import pytest
 
 from benches.run.survey_file import SurveyFile, read_survey, write_survey
 from kernels.guard import ROOT
+from reports import pytest_plugin
 from reports.__main__ import main
-from reports.pytest_plugin import SUMMARY, survey_summary
+from reports.pytest_plugin import NAMED, OTHERS, REPORT, SUMMARY, UNJUDGED, gpu_lines, survey_reports
+from reports.survey import survey_page
 from reports.survey.families import ALL, MEMORY
 from reports.survey.judge import judge
 from reports.survey.survey_files import to_json
@@ -71,7 +73,8 @@ def edited(run: Path, **fields: Any) -> None:
         (5, {}, (), {"interrupted": True}, 3, "the survey was interrupted"),
         (5, SLOW, (), {"finished_utc": None}, 1, "the survey is not finished"),
         (2, {}, (), {}, 3, "which of 2 GPUs is slow cannot be judged"),
-        (1, {}, (), {}, 3, "a GPU that is the only one of its kind cannot be judged"),
+        (1, {}, (), {}, 3, "No verdict: one GPU has no others to be compared with. 1 unusable"),
+        (1, {}, (), {}, 3, "a GPU that is the only one of its kind cannot be judged: a verdict needs 3 of a kind (simulated NVIDIA H100"),
         (6, {1: Planted(environment={"driver": "535.1"})}, (), {}, 3, "driver differs among GPUs of one model"),
     ],
 )
@@ -286,6 +289,29 @@ def test_the_readers_entry_takes_the_same_survey(eight: Path) -> None:
     assert "\x1b" in survey_text(verdict, colour=True)
 
 
+def test_points_that_no_verdict_rests_on_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 5, 3, spread=0.001)
+    assert "5 fine; 3 points compared; begun" in ran(capsys, run)[1]
+    for gpu in read_survey(run).gpus:
+        journal = run / gpu.directory / "rows.jsonl"
+        first, *others = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        failed = first | {"status": "timeout", "reason": "late", "median_s": None, "ci_low_s": None, "ci_high_s": None, "samples_s": []}
+        journal.write_text("".join(json.dumps(row) + "\n" for row in [failed, *others]), encoding="utf-8")
+    assert "5 fine; 2 of 3 points compared; begun" in ran(capsys, run)[1]
+
+
+def test_gpus_that_were_lost_for_one_reason_share_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_survey(tmp_path / "run", 6, 3, spread=0.001)
+    gpus = [gpu.model_dump() for gpu in read_survey(run).gpus]
+    reasons = {0: "fell off the bus", 1: "no answer", 4: "fell off the bus"}
+    edited(run, gpus=[gpu | ({"status": "lost", "reason": reasons[i]} if i in reasons else {}) for i, gpu in enumerate(gpus)])
+    code, out, _ = ran(capsys, run)
+    text = " ".join(out.split())
+    assert code == 3
+    assert "suspect lost during the survey: node-000 GPU 0, node-000 GPU 4 (fell off the bus) suspect lost" in text
+    assert "lost during the survey: node-000 GPU 1 (no answer)" in text
+
+
 @pytest.mark.parametrize(
     ("missing", "line"),
     [
@@ -298,9 +324,64 @@ def test_a_run_of_which_no_verdict_can_be_made_keeps_its_summaries(
 ) -> None:
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
+
+    def made(folder: Path, config: pytest.Config) -> str:
+        config.stash[SUMMARY] = f"the table of {folder.name}"
+        return f"report: {folder}"
+
+    monkeypatch.setattr(pytest_plugin, "report", made)
     config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash()))
-    config.stash[SUMMARY] = "the table of each GPU"
-    text, shown = survey_summary(tmp_path / "run", config)
-    assert text == "the table of each GPU"
+    run = tmp_path / "run"
+    survey_reports(run, [run / f"gpu{i}" for i in range(UNJUDGED + 1)], config)
+    *pages, others, shown = config.stash[REPORT].splitlines()
+    assert pages == [f"report: {run / f'gpu{i}'}" for i in range(UNJUDGED)]
+    assert others == OTHERS
+    assert config.stash[SUMMARY].splitlines()[:2] == ["gpu0", "the table of gpu0"]
     assert shown.startswith(line)
-    assert shown.endswith(f"python -m reports survey {shlex.quote(str(tmp_path / 'run'))}")
+    assert shown.endswith(f"python -m reports survey {shlex.quote(str(run))}")
+
+
+def test_a_disk_without_room_for_the_page_costs_no_verdict(eight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(survey_page, "write_page", full)
+    monkeypatch.setattr(pytest_plugin, "report", lambda folder, config: f"report: {folder / 'report.html'}")
+    config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash(), pluginmanager=SimpleNamespace(get_plugin=lambda name: None)))
+    survey_reports(eight, [eight / gpu.directory for gpu in read_survey(eight).gpus], config)
+    assert "1 of 8 GPUs is slow" in config.stash[SUMMARY]
+    assert config.stash[REPORT].splitlines() == [
+        f"no report (OSError: [Errno 28] No space left on device); try: python -m reports html {shlex.quote(str(eight))}",
+        f"of each GPU: {eight}/*/report.html",
+        f"survey: python -m reports survey {shlex.quote(str(eight))}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made", "failed", "each", "lines"),
+    [
+        (8, 0, True, ["of each GPU: run/*/report.html"]),
+        (7, 1, True, ["of each GPU: run/*/report.html", "no report (why)"]),
+        (0, 1, True, ["no report (why)"]),
+        (2, 0, False, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html", OTHERS]),
+        (5, 0, False, ["of GPUs that need a look: gpu0/report.html, gpu1/report.html, gpu2/report.html and 2 more", OTHERS]),
+        (0, 0, False, [OTHERS]),
+        (1, 1, False, ["of GPUs that need a look: gpu0/report.html", OTHERS, "no report (why)"]),
+    ],
+)
+def test_the_end_of_a_survey_is_a_few_lines_for_any_number_of_gpus(made: int, failed: int, each: bool, lines: list[str]) -> None:
+    assert NAMED == 3
+    pages = [f"report: run/gpu{i}/report.html" for i in range(made)] + ["no report (why)"] * failed
+    assert gpu_lines(pages, Path("run"), each) == lines
+
+
+@pytest.mark.parametrize(
+    "command", [["nightly", "RUN", "--history", "{tmp}/h"], ["compare", "RUN", "RUN"], ["table", "RUN"], ["explain", "RUN", "x"]]
+)
+def test_a_command_for_a_run_names_what_a_survey_has_instead(
+    command: list[str], eight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([part.replace("RUN", str(eight)).format(tmp=tmp_path) for part in command]) == 2
+    error = capsys.readouterr().err
+    assert "the folder holds a survey: name the folder of one of its GPUs in it, or see `python -m reports survey`" in error
+    assert error.count("\n") == 1

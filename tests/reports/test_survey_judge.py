@@ -185,7 +185,7 @@ def boards(gpus: int, **columns: Sequence[Any]) -> pd.DataFrame:
 def test_two_gpus_cannot_be_compared() -> None:
     judged = judge(fleet(2, {1: by(EVERY, 2.0)}), SHIPPED, boards(2))
     assert judged.exit_code == 3
-    assert judged.suspect == ("which of 2 GPUs is slow cannot be judged: a verdict needs 3 of a kind (H100, 575)",)
+    assert judged.suspect == ("which of 2 GPUs is slow cannot be judged: a verdict needs 3 of a kind (H100, driver 575)",)
     assert states(judged) == {UNUSABLE: ["0", "1"]}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.survey.neighbours import conditions, differing
+from reports.survey.neighbours import MEASURED, conditions, differing
 from reports.survey.survey_run import read_run
 from tests.reports.surveys import Planted, make_survey, uuid_of
 
@@ -114,6 +114,7 @@ def test_conditions_are_compared_point_by_point(tmp_path: Path) -> None:
     run.rows.loc[slow, "sm_clock_hz"] *= 1.1
     rows = run.rows[slow | (run.rows["gpu"] != uuid_of(3))]
     found = conditions(rows, run.boards)
+    assert list(found.columns) == [*(name for name in run.boards if name not in ("gpu", *MEASURED)), *MEASURED]
     assert list(found.index) == [uuid_of(i) for i in range(7)]
     assert found["sm_clock_hz"].iloc[[0, 2, 3, 4]].to_numpy() == pytest.approx(1.755e9, rel=0.01)
     assert found["sm_clock_hz"].iloc[1] == pytest.approx(0.8 * 1.755e9, rel=0.01)

@@ -42,6 +42,16 @@ def test_every_row_has_its_gpu_its_family_and_its_prediction(survey: Path) -> No
         assert (row.host, row.index) == (row.directory.split("-gpu")[0], int(row.directory.split("-gpu")[1][0]))
 
 
+def test_a_gpu_with_rows_whose_environment_cannot_be_read_is_named(tmp_path: Path) -> None:
+    run = make_survey(tmp_path / "run", gpus=5, count=3, lost=[4])
+    folders = [gpu.directory for gpu in read_survey(run).gpus]
+    (run / folders[1] / "environment.json").write_text("", encoding="utf-8")
+    (run / folders[2] / "environment.json").unlink()
+    assert read_run(run).problems == (
+        f"environment.json missing or unreadable in {folders[1]}, {folders[2]}: board and versions are not known",
+    )
+
+
 def test_counters_are_what_grew_and_a_link_is_what_it_showed_at_best(survey: Path) -> None:
     boards = read_run(survey).boards.set_index("gpu")
     assert boards.loc[uuid_of(2), ["pcie_width", "ecc_corrected", "ecc_corrected_grown"]].tolist() == [8, 7, 7]
@@ -190,7 +200,7 @@ def test_the_inventory_gives_each_gpu_its_place(survey: Path, tmp_path: Path) ->
         ["node-001", 0, "B2", "3", "shop"],
         ["node-001", 1, "B2", "3", "shop"],
     ]
-    assert run.problems == (f"{path}: 1 of 5 GPUs are not in the inventory: rack and slot are not known",)
+    assert run.problems == (f"{path}: 1 of 5 GPUs are not in the inventory, such as host node-000, gpu 1: rack and slot are not known",)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ from benches.run.journal import NAME as JOURNAL
 from benches.run.order import DEFAULT_SEED, shuffled
 from benches.run.survey_file import NAME as SURVEY
 from benches.run.survey_file import read_survey
+from kernels import imports
 from kernels.guard import ROOT
+from kernels.registry import registered, restore
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 SWEEP = "name: six\nsweeps:\n  - {op: matmul, impl: torch, precision: bf16, dims: {m: {range: [1, 6, 1]}, n: 512, k: 512}}\n"
@@ -33,6 +35,22 @@ POINTS = [f"matmul-torch-bf16-{m}x512x512" for m in range(1, 7)]
 HANGING = shuffled(POINTS, DEFAULT_SEED)[2]  # every GPU has rows before it
 HANG = f"hang:{HANGING}"
 STORE = 80_000_000  # the least that Ray takes
+
+
+# A file of --import, which leaves a mark where it is loaded on a node. The other file that it needs lies beside it.
+IMPORTED = """
+import contextlib, os
+from pathlib import Path
+from beside_it import MARK
+from microbench_api import implementation
+
+@implementation("matmul", name="mine")
+def build(point, inputs):
+    return lambda: inputs.out.fill_(1)
+
+with contextlib.suppress(KeyError, OSError):
+    Path(os.environ["FLEET_SPOOL"], MARK).touch()
+"""
 
 
 class Nodes:
@@ -145,12 +163,22 @@ def test_a_node_that_dies_is_lost_and_another_one_continues(nodes: Nodes, run_di
 
 
 def test_gpus_that_are_unlike_or_have_no_disk_share_nothing(nodes: Nodes, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And an agent whose process is killed is started again."""
+    """And an agent whose process is killed is started again. The files of --import come along."""
+    monkeypatch.setattr(imports, "_loaded", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    registry = registered()
+    (run_dir.parent / "mine.py").write_text(IMPORTED, encoding="utf-8")
+    (run_dir.parent / "beside_it.py").write_text('MARK = "loaded"', encoding="utf-8")
     monkeypatch.setenv("MICROBENCH_FAULTS", HANG)
     added = [nodes.add(), nodes.add(MICROBENCH_SIMULATED_DRIVER="999.1"), nodes.add(spool="/dev/full")]
     killed = when(lambda: count(run_dir) >= 2, lambda: actors(nodes)[0].kill())  # noqa: PLW0108 - they are not there yet
-    assert main(arguments(nodes, run_dir, "--mode", "shard", "--point-timeout", "8")) == 1
+    try:
+        imported = ("--import", str(run_dir.parent / "mine.py"))
+        assert main(arguments(nodes, run_dir, "--mode", "shard", "--point-timeout", "8", *imported)) == 1
+    finally:
+        restore(registry)
     killed.join()
+    assert (nodes.folder / "loaded").exists()
     assert {row["point"]: row["status"] for row in rows_of(run_dir)} == dict.fromkeys(POINTS, "ok") | {HANGING: "timeout"}
     assert len(rows_of(run_dir)) == len(POINTS)
     reasons = sorted(one.reason for one in read_fleet(run_dir).left_out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["smoke", "--point-timeout", "nan"], "error: --point-timeout nan: give more than 0 seconds"),
         (["smoke", "--retry-failed"], "it is for a run that is resumed: name that with --resume"),
         (["smokes"], "did you mean"),
-        (["smoke", "--resume", "nowhere"], "error: --resume nowhere: not a run of `fleet` to continue"),
+        (["smoke", "--resume", "nowhere"], "error: --resume nowhere: holds no fleet.json, which `fleet` writes; a run of pytest continues"),
         (["smoke", "--resume", "nowhere", "--mode", "shard", "--seed", "0"], "error: --mode, --seed with --resume: the run keeps what it"),
         (["smoke", "--import", "absent.py", "--device", "simulated"], "absent.py:1: there is no such file to import"),
     ],
@@ -65,6 +67,28 @@ def test_an_address_without_a_cluster_is_a_line(address: str, monkeypatch: pytes
     monkeypatch.setattr(ray_agents, "connect", no)
     said = refused(capsys, "smoke", "--device", "simulated", "--address", address)
     assert said.startswith(f"error: --address {address}: no cluster to join (Could not find any running Ray instance.)")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_answers_is_a_line_at_once(scheme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        start = time.monotonic()
+        said = refused(capsys, "smoke", "--device", "simulated", "--address", address)
+    assert time.monotonic() - start < 60  # Ray itself tries for minutes
+    assert said.startswith(f"error: --address {address}: no cluster to join (nothing answers at 127.0.0.1:")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("address", ["local", "auto", "head", "head:99999", "ray://head", "[::1"])
+def test_an_address_without_a_place_is_left_to_ray(address: str) -> None:
+    from benches.fleet import ray_agents
+
+    ray_agents.refuse_silence(address, {})
 
 
 def test_a_run_of_another_commit_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

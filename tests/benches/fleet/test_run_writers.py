@@ -151,10 +151,10 @@ def test_a_shared_run_has_one_journal_and_names_its_gpus(tmp_path: Path) -> None
         None,
     ]
     writer.commit([(GPUS[0].directory, sent(1)._replace(error=("errors/x.txt", "all of it"))), (GPUS[2].directory, sent(2))])
-    writer.ended(GPUS[0], Ending([], b"{}\n", {"start": {}, "end": {}}), interrupted=False)
+    writer.ended(GPUS[0], Ending([], b"{}\n", {"start": {"ecc": True}, "end": {"ecc": False}}), interrupted=False)
     writer.close(interrupted=False)
     about = environment.read(tmp_path)
-    assert "board" not in about
+    assert about["boards"] == {GPUS[0].uuid: {"start": {"ecc": True}, "end": {"ecc": False}}}
     assert (about["device_uuid"], about["driver"], [gpu["uuid"] for gpu in about["gpus"]]) == (None, "1", [GPUS[0].uuid, GPUS[2].uuid])
     assert names(tmp_path) == [1, 2]
     assert (tmp_path / "errors" / "x.txt").read_text(encoding="utf-8") == "all of it"

@@ -108,11 +108,14 @@ def test_after_a_kill_each_point_and_gpu_is_once_in_the_end(mode: str, sweep: Pa
         assert Counter((line["dims"]["m"], line["gpu_index"]) for line in lines) == {(m, gpu): 1 for m in (1, 2, 3, 4) for gpu in (0, 1)}
         survey = read_survey(run_dir)
         assert {gpu.status for gpu in survey.gpus} == {"finished"}
-        *_, one, two, page, verdict = done.stdout.splitlines()
+        *_, page, pages, verdict = done.stdout.splitlines()
         assert page == f"report: {run_dir / 'report.html'}"
-        assert [one, two] == [f"report: {run_dir / gpu.directory / 'report.html'}" for gpu in survey.gpus]
+        assert pages == f"of each GPU: {run_dir}/*/report.html"
+        assert all((run_dir / gpu.directory / "report.html").is_file() for gpu in survey.gpus)
         assert verdict == f"survey: python -m reports survey {run_dir}"
         assert "which of 2 GPUs is slow cannot be judged" in done.stdout
+        alone = run("--resume", run_dir / survey.gpus[1].directory, *NO_PAGES)  # a GPU's directory is an ordinary run
+        assert (alone.returncode, "4 passed" in alone.stdout) == (0, True), alone.stdout + alone.stderr
     else:
         assert Counter(line["dims"]["m"] for line in lines) == {1: 1, 2: 1, 3: 1, 4: 1}
         assert {line["gpu_index"] for line in lines} <= {0, 1}
@@ -191,7 +194,13 @@ def test_where_points_go(
         ({"--gpus": "0"}, {"kind": "cpu"}, "the device is the CPU: leave --gpus out"),
         ({"--gpus": "0", "--isolation": "none"}, {}, "leave one of them out"),
         ({"--gpus": "0,1", "--mode": "survey"}, {"shard": "1/4"}, "where every GPU measures every point"),
-        ({"--mode": "shard"}, {"before": BEFORE}, "made with --mode survey: leave --mode out"),
+        (
+            {},
+            {"before": {"mode": "shard", "gpus": [{"uuid": "GPU-9"}]}},
+            "the GPUs of the run to resume, where --gpus names no others: 'GPU-9' is not a GPU here",
+        ),
+        ({"--gpus": ""}, {"before": BEFORE}, "--gpus : '' is not a GPU here"),
+        ({"--mode": "shard"}, {"before": BEFORE}, "continues with --mode survey: leave --mode out"),
     ],
 )
 def test_what_cannot_be_placed_is_a_line(options: dict[str, Any], more: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:

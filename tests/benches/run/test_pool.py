@@ -12,7 +12,8 @@ import pytest
 
 from benches.devices.node_gpus import NodeGpu, simulated_gpus
 from benches.row import DEVICE_LOST, FAILED, INTERRUPTED, Row, Status, new_row
-from benches.run.isolation import Interrupted, WorkerError
+from benches.run import environment
+from benches.run.isolation import Interrupted, Isolated, WorkerError
 from benches.run.journal import read_journal
 from benches.run.pool import InThisThread, Pool, Worker, alike
 from benches.run.run import DeviceLostError, Request, Run, RunError
@@ -105,6 +106,9 @@ def test_each_point_goes_to_one_worker_and_its_row_says_to_which(tmp_path: Path)
         assert {(r.gpu_index, r.device_uuid) for r in found if r.dims["m"] in one.measured} <= {(gpu.index, gpu.uuid)}
     assert all(one.closed for one in three)
     assert (run.environment["mode"], [gpu["index"] for gpu in run.environment["gpus"]]) == ("shard", [0, 1, 2])
+    boards = environment.read(tmp_path)["boards"]
+    assert {uuid: sorted(board) for uuid, board in boards.items()} == {gpu.uuid: ["end", "start"] for gpu in GPUS[:3]}
+    assert all(board["end"]["pcie_width"] == 16 for board in boards.values())
 
 
 def test_two_points_a_gpu_are_scheduled_ahead_and_no_more(tmp_path: Path) -> None:
@@ -166,6 +170,35 @@ def test_the_last_lost_gpu_ends_the_run(tmp_path: Path) -> None:
     assert [r.cause for r in read_journal(tmp_path).rows] == [DEVICE_LOST]
 
 
+def test_a_lost_gpu_of_a_survey_names_the_survey_to_resume(tmp_path: Path) -> None:
+    for within, named in ((None, tmp_path / "gpu"), (tmp_path / "survey", tmp_path / "survey")):
+        run = run_of(tmp_path / "gpu", Pretender(lost(1)), within=within, resuming=within is not None, retry=True)
+        with pytest.raises(DeviceLostError, match=f"--resume {named} --retry-failed"):
+            run.row_of(POINTS[0])
+        run.finish(interrupted=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "says"),
+    [
+        (RuntimeError("no device"), None, "RuntimeError: no device"),
+        (RuntimeError(), OSError(12, "Cannot allocate memory"), "OSError: [Errno 12] Cannot allocate memory"),
+        (RuntimeError(), None, "RuntimeError: "),
+    ],
+)
+def test_a_pool_that_breaks_without_a_word_says_what_broke_it(
+    error: Exception, cause: Exception | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Isolated) -> dict[str, Any]:
+        raise error from cause
+
+    monkeypatch.setattr(Isolated, "_new_pool", lambda self: None)
+    monkeypatch.setattr(Isolated, "_open", broken)
+    with pytest.raises(WorkerError) as raised:
+        Isolated({}, tmp_path / "log", 1.0).describe()
+    assert str(raised.value) == f"the worker could not open the device: {says}"
+
+
 def test_a_shared_run_is_resumed_on_other_gpus(tmp_path: Path) -> None:
     first = run_of(tmp_path, Pretender())
     first.row_of(POINTS[0])
@@ -177,6 +210,8 @@ def test_a_shared_run_is_resumed_on_other_gpus(tmp_path: Path) -> None:
     second.finish(interrupted=False)
     assert again.measured == [2, 3]
     assert [gpu["index"] for gpu in second.environment["gpus"]] == [0, 5]
+    about = environment.read(tmp_path)
+    assert (about["board"], list(about["boards"])) == (None, [GPUS[0].uuid, GPUS[5].uuid])
 
 
 def test_a_survey_measures_every_point_on_every_gpu(tmp_path: Path) -> None:
@@ -280,6 +315,15 @@ def test_an_executor_without_threads_gives_what_was_raised() -> None:
             '{"device_kind": "cuda", "sweeps": [], "seed": 1, "started_utc": "u", '
             '"gpus": [{"uuid": "u", "host": "h", "index": 0, "name": "n", "directory": "../x"}]}',
             "'../x' is not the name of a folder",
+        ),
+        *(
+            (
+                '{"device_kind": "cuda", "sweeps": [], "seed": 1, "started_utc": "u", "gpus": ['
+                f'{{"uuid": "{uuid}", "host": "h", "index": 0, "name": "n", "directory": "{folder}"}}, '
+                '{"uuid": "u", "host": "h", "index": 1, "name": "n", "directory": "x"}]}',
+                says,
+            )
+            for uuid, folder, says in [("u", "y", "uuid 'u' is listed twice"), ("v", "x", "directory 'x' is listed twice")]
         ),
     ],
 )

@@ -34,7 +34,8 @@ def make(tmp_path: Path) -> Any:
         (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
         (folder / "sweep.yaml").write_text(sweep.resolved, encoding="utf-8")
         part = {"shard": shard, "narrowed_by": f"--shard {shard}"} if shard else {}
-        environment = ABOUT | {"host": f"host-{name}", "device_uuid": f"GPU-{name}", "interrupted": False} | part | about
+        wrong = about.pop("wrong", {})
+        environment = ABOUT | {"host": f"host-{name}", "device_uuid": f"GPU-{name}", "interrupted": False} | part | about | wrong
         (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
         (folder / "errors" / f"{name}.txt").write_text("whole message", encoding="utf-8")
         reading = {"name": "copy", "at_s": 1.0, "utc": "u", "median_s": 2.0}
@@ -99,6 +100,17 @@ REFUSED: dict[str, tuple[list[tuple[str, str | None, dict[str, Any]]], str]] = {
     "another model": ([("a", "1/2", {}), ("b", "2/2", {"device_name": "L4"})], "device_name: simulated H100 → L4"),
     "another split": ([("a", "1/2", {}), ("b", "3/3", {})], "3/3 of the sweep, and"),
     "a point twice": ([("a", None, {}), ("b", None, {"points": {5}, "row": {"samples_s": (3e-3,)}})], "with other results: leave one"),
+    "a shard that is a number": (
+        [("a", "1/2", {}), ("b", "2/2", {"wrong": {"shard": 7}})],
+        "b/environment.json: shard: Input should be a valid string",
+    ),
+    "a shard that is none": (
+        [("a", "1/2", {}), ("b", "2/2", {"wrong": {"shard": "9/2"}})],
+        "b/environment.json: shard: '9/2' is not a part",
+    ),
+    "a time that is a number": ([("a", "1/2", {"started_utc": 7}), ("b", "2/2", {})], "a/environment.json: started_utc: Input should be"),
+    "GPUs without a UUID": ([("a", "1/2", {}), ("b", "2/2", {"gpus": [{"index": 1}]})], "b/environment.json: gpus.0.uuid: Field required"),
+    "imports of another kind": ([("a", "1/2", {}), ("b", "2/2", {"imports": ["x.py"]})], "b/environment.json: imports.0: Input should be"),
     "two ends": ([("a", None, {}), ("b", None, {"points": {5}, "row": {"status": "oom"}})], "with other results: leave one"),
 }
 
@@ -117,6 +129,13 @@ def test_a_point_twice_with_the_same_samples_counts_once(make: Any) -> None:
     code, out = merged(make("a", None), make("b", None, points={2, 5}))
     assert code == 0
     assert len(read_journal(out).rows) == 7
+
+
+def test_a_run_that_is_listed_twice_is_refused(make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    one = make("a", "1/2")
+    code, out = merged(one, make("b", "2/2"), one.parent / "b" / ".." / "a")
+    assert (code, out.exists()) == (2, False)
+    assert "a is listed twice: list each run once" in capsys.readouterr().err
 
 
 def test_a_measured_row_replaces_an_interrupted_one(make: Any) -> None:
