@@ -166,6 +166,8 @@ def first_line(error: RayError) -> str:
     if isinstance(error, ray.exceptions.RayTaskError):
         return str(error.cause).strip().splitlines()[0] if str(error.cause).strip() else type(error.cause).__name__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and "creation task" in lines[0]:  # a package that the node lacks, say: the traceback's last line names it
+        return f"its process could not start: {lines[-1]}"
     telling = [line for line in lines if "died" in line or "unavailable" in line.lower() or "node" in line.lower()]
     return (telling or lines or [type(error).__name__])[0]
 

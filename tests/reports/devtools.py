@@ -31,9 +31,15 @@ class Tab:
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests, self._answers, self._numbers = requests, answers, count(1)
-        self._rest, self._session = b"", ""
-        target = self.command("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._rest, self._session, self._target = b"", "", ""
+        self.renew()
+
+    def renew(self) -> None:
+        """A new empty tab in place of this one, which another test may have left narrow, dark or without the keyboard."""
+        before, self._target = self._target, self.command("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.command("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
+        if before:
+            self.command("Target.closeTarget", targetId=before)
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)

@@ -25,10 +25,16 @@ SHOWN = "[...document.querySelectorAll('#table a.point')].map(link => link.title
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     with chromium(tmp_path_factory.mktemp("profile")) as tab:
         tab.command("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         yield tab
+
+
+@pytest.fixture
+def tab(browser: Tab) -> Tab:
+    browser.renew()
+    return browser
 
 
 def test_points_open_close_and_follow_by_keys(made_page: Callable[[str], Path], tab: Tab) -> None:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count as count_from
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +37,7 @@ POINTS = [f"matmul-torch-bf16-{m}x512x512" for m in range(1, 7)]
 HANGING = shuffled(POINTS, DEFAULT_SEED)[2]  # every GPU has rows before it
 HANG = f"hang:{HANGING}"
 STORE = 80_000_000  # the least that Ray takes
+THREADS = {"OMP_NUM_THREADS": "1"}  # of every node
 
 
 # A file of --import, which leaves a mark where it is loaded on a node. The other file that it needs lies beside it.
@@ -61,15 +64,17 @@ class Nodes:
 
         quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
         quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-        self.folder = folder
+        self.folder, self.names = folder, count_from(1)
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": quiet | quick}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self.cluster.address
 
     def add(self, spool: str | None = None, **variables: str) -> Any:
         """A node with simulated GPUs."""
-        given = {"FLEET_SPOOL": spool or str(self.folder), "OMP_NUM_THREADS": "1", **variables}
-        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=given)
+        given = {"FLEET_SPOOL": spool or str(self.folder), **THREADS, **variables}
+        # As on a machine of its own: in a shared folder each node unpacks the repository anew while the agents of others import it.
+        own = Path(os.environ["RAY_TMPDIR"], str(next(self.names)))
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=given, temp_dir=str(own))
 
     def remove(self, node: Any) -> None:
         """Kills a node. Returns once the cluster knows."""
@@ -83,16 +88,32 @@ class Nodes:
         return any(one["Alive"] and one["ObjectStoreSocketName"] == socket for one in self.cluster.global_state.node_table())
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+@contextmanager
+def cluster(spool: Path) -> Iterator[Nodes]:
+    """A cluster with one node that measures."""
     set_variables("auto")
     # A short path, as names of sockets have to be; not /tmp/ray, where the address of a cluster in use may stand.
     with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
-        found = Nodes(tmp_path_factory.mktemp("spool"))
-        found.add()  # stays for all tests: each node takes three seconds of CPU time
+        found = Nodes(spool)
+        found.add()
         yield found
         found.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """One for all tests, as each node takes three seconds of CPU time."""
+    with cluster(tmp_path_factory.mktemp("spool")) as found:
+        yield found
+
+
+@pytest.fixture
+def own_nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """For a test that ends its cluster."""
+    (spool := tmp_path / "spool").mkdir()
+    with cluster(spool) as found:
+        yield found
 
 
 @pytest.fixture
@@ -225,16 +246,16 @@ def test_a_driver_that_ends_loses_nothing(how: signal.Signals, nodes: Nodes, run
     once_each(run_dir, 1)
 
 
-def test_a_lost_head_ends_the_driver_which_another_cluster_continues(nodes: Nodes, run_dir: Path) -> None:
-    """Last in this file: the cluster is gone."""
-    driver = start(nodes, run_dir)
+def test_a_lost_head_ends_the_driver_which_another_cluster_continues(own_nodes: Nodes, run_dir: Path) -> None:
+    driver = start(own_nodes, run_dir)
     until_rows(run_dir, 1)
-    nodes.cluster.head_node.kill_gcs_server(check_alive=False)
+    own_nodes.cluster.head_node.kill_gcs_server(check_alive=False)
     said, _ = driver.communicate(timeout=120)
     assert driver.returncode == 3, said
     assert "no longer answers" in said
     assert (run_dir / SURVEY).exists()
     command = [sys.executable, "-m", "benches", "fleet", "--address", "local", "--resume", str(run_dir)]
-    resumed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False, timeout=120)
+    environment = {**os.environ, **THREADS}  # as on the nodes of the first cluster
+    resumed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False, timeout=120)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     once_each(run_dir, 1)

@@ -224,6 +224,8 @@ def test_what_ray_says_of_a_lost_actor_is_a_line() -> None:
     text = "The actor died unexpectedly before finishing this task.\n\tclass_name: Actor\n\tactor_id: 12"
     assert first_line(RayActorError(error_msg=text)) == "The actor died unexpectedly before finishing this task."
     assert first_line(RayTaskError("exchange", "Traceback …", ValueError("too\nlong"))) == "too"
+    text = "The actor died because of an error raised in its creation task, ray::Actor.__init__()\n  File …\nImportError: no torch\n"
+    assert first_line(RayActorError(error_msg=text)) == "its process could not start: ImportError: no torch"
 
 
 @pytest.mark.parametrize("address", ["local", "auto"])
