@@ -115,7 +115,6 @@ def fix_interpreter() -> None:
     builder.get_bf16 = lambda self, value: narrowed(self.get_fp32(value))
     interpreter.ReduceScanOpInterface.apply = _reduction(interpreter.ReduceScanOpInterface.apply)
     builder.create_extern_elementwise = _extern_elementwise(builder.create_extern_elementwise)
-    interpreter._patch_lang_tensor = _with_index(interpreter._patch_lang_tensor)
     interpreter._patch_lang = _with_libdevice(interpreter._patch_lang)
     interpreter._implicit_cvt = _argument(interpreter._implicit_cvt)
     Autotuner.do_bench = cached_property(_first_of_equals)
@@ -124,9 +123,10 @@ def fix_interpreter() -> None:
 
 
 def quicken_interpreter() -> None:
-    """Leaves out what takes time and changes no result, once a process."""
+    """Leaves out what takes time and changes no result, once a process. Loops run too, which 3.6.0 refuses under NumPy 2.4."""
     if getattr(interpreter, "quickened", False):
         return
+    interpreter._patch_lang_tensor = _with_index(interpreter._patch_lang_tensor)
     interpreter._patch_lang = _once_a_launch(interpreter._patch_lang)
     interpreter._get_np_dtype = _by_name(interpreter._get_np_dtype)
     tl.block_type.__init__ = _once_a_shape(tl.block_type.__init__)
