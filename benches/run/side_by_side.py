@@ -15,7 +15,7 @@ from benches.run.isolation import SENTINELS, Measurer
 from benches.run.sentinels import DRIFT, ROUNDS, SAMPLES_S, WARM_S, Reading, points, read_parts
 from benches.timing.failure import first_words
 
-PREPARING_S = 0.3  # for the operands of a sentinel, about
+PREPARING_S = 0.3  # for the operands of a sentinel: a guess, on which nothing but the announced duration depends
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def measure_alone_and_together(measurers: Sequence[Measurer]) -> None:
 
 
 def duration_s(gpus: int) -> float:
-    """Returns about how long the comparison takes."""
+    """Returns about how many seconds the comparison takes."""
     a_round = len(points("cuda")) * (WARM_S + SAMPLES_S + PREPARING_S)
     return a_round * (gpus * (ROUNDS - 1) + ROUNDS)
 
 
 def ratios(readings: Iterable[Reading]) -> dict[str, float]:
-    """Returns by how much longer each sentinel of one GPU took beside others than alone; without those that lack either."""
+    """Returns the time of each sentinel of one GPU beside others over its time alone; without those that lack either."""
     alone: dict[str, list[float]] = {}
     beside: dict[str, list[float]] = {}
     for reading in readings:
@@ -65,7 +65,7 @@ def ratios(readings: Iterable[Reading]) -> dict[str, float]:
 
 
 def compared(found: Mapping[str, Mapping[str, float]]) -> list[Beside]:
-    """Returns what the GPUs have in common. found: of `ratios`, by the name of the GPU."""
+    """Returns each sentinel over all GPUs. found: what `ratios` returns, by the name of the GPU."""
     names = dict.fromkeys(name for of_gpu in found.values() for name in of_gpu)
     return [_over_gpus(name, {gpu: of_gpu[name] for gpu, of_gpu in found.items() if name in of_gpu}) for name in names]
 

@@ -81,8 +81,8 @@ def healthy(values: Array, alpha: float) -> Healthy:
 
 
 def _as_far_as_fast(found: Healthy, ordered: Array, alpha: float) -> Healthy:
-    """Returns the distribution with tails so heavy that a slow GPU is likely (alpha) up to MARGIN times as far out, in scales of its side,
-    as the fastest GPU is; unchanged where fewer than FAR_FAST stand beyond the fast side's limit, or a group of more than GROUP."""
+    """Returns the distribution with tails so heavy that the slow side's limit lies at least MARGIN times as far out, in scales of its side,
+    as the fastest GPU; unchanged where fewer than FAR_FAST stand beyond the fast side's limit, or a group of more than GROUP."""
     beyond = np.count_nonzero(ordered < -_mirrored(found).above(alpha))
     if not FAR_FAST <= beyond <= GROUP * len(ordered):
         return found

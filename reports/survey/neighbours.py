@@ -81,7 +81,7 @@ NUMBERS: dict[str, _Fact] = {
     "memory_temperature_c": _Fact("heat and power", lambda own, o: f"memory at {own:,.0f} °C; the others {o:,.0f} °C", 4.0),
     BESIDE: _Fact(
         "heat and power",
-        lambda own, o: f"sentinels {show(own, 'change')} while the other GPUs work, against alone; the others {show(o, 'change')}",
+        lambda own, o: f"time of its sentinels {show(own, 'change')} while the other GPUs work; the others {show(o, 'change')}",
         0.01,
     ),
     "power_w": _Fact("heat and power", lambda own, o: f"{own:,.0f} W under load; the others {o:,.0f} W", 0.03, ratio=True),

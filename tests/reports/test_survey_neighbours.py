@@ -43,7 +43,7 @@ CASES: list[tuple[str, Any, Any, float, str | None]] = [
     ("temperature_c", 79.0, 61.0, 1.5, "79 °C under load; the others 61 °C"),
     ("temperature_c", 64.0, 61.0, 0.1, None),
     ("power_w", 480.0, 610.0, 8.0, "480 W under load; the others 612 W"),
-    ("beside", 1.04, 1.002, 0.0005, "sentinels +4.0% while the other GPUs work, against alone; the others +0.2%"),
+    ("beside", 1.04, 1.002, 0.0005, "time of its sentinels +4.0% while the other GPUs work; the others +0.2%"),
     ("beside", 1.04, 1.038, 0.0005, None),
     ("heat_slowed", 0.34, 0.0, 0.0, "slowed by heat or hardware in 34% of its points; the others in 0%"),
     ("slowed_s thermal (hardware)", 214.0, 0.0, 0.0, "slowed for 214 s by thermal (hardware); the others 0 s"),
