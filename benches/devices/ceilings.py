@@ -33,6 +33,7 @@ SHAPES = (
     (1, 2048, "nn"),
 )
 ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would find the same rate
+SLOWER_S = 0.005  # nor is one this long: where it reaches less than half of the best rate, larger sizes would take seconds and reach less
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
@@ -57,7 +58,7 @@ def best_s(call: Callable[[], object]) -> float:
 
 
 def peak_flops_per_s(precision: str) -> float:
-    """Best matmul rate over the shapes, until one call takes long enough that a larger one would find no more."""
+    """Best matmul rate over the shapes, the small ones first, until a larger one would find no more."""
     op, best = OPS["matmul"], 0.0
     fp8 = PRECISIONS[precision].bytes == 1
     for batch, size, layout in SHAPES:
@@ -66,8 +67,9 @@ def peak_flops_per_s(precision: str) -> float:
         dims = {"m": size, "n": size, "k": size} | ({"b": batch} if batch > 1 else {})
         point = op.point("torch", precision, dims, {"layout": "nt" if fp8 else layout})
         seconds = best_s(TensorWorkload(point, point, "cpu", seed=0).launch)
-        best = max(best, op.cost(point, "cpu").flops / seconds)
-        if batch == 1 and seconds > ENOUGH_S:
+        rate = op.cost(point, "cpu").flops / seconds
+        best = max(best, rate)
+        if batch == 1 and (seconds > ENOUGH_S or (seconds > SLOWER_S and rate < best / 2)):
             break
     return best
 

@@ -1,6 +1,7 @@
-"""The caches of a CPU: their sizes from the system's files, their bandwidths in order."""
+"""What a CPU reaches at best: which products are timed; the caches' sizes from the system's files, their bandwidths in order."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from benches.devices import ceilings
 from benches.devices.ceilings import cache_bytes, cache_levels
 from kernels.gpus import CacheLevel, Ceilings
+from kernels.op import Point
 
 
 def described(root: Path, cpu: int, caches: dict[str, tuple[str, str, str, str]]) -> None:
@@ -89,3 +91,33 @@ def test_the_level_of_a_working_set(size: int, expected: tuple[str, float]) -> N
     )
     assert Ceilings(peak_flops_per_s={}, bandwidth_bytes_per_s=2e10, caches=caches).level(size) == expected
     assert Ceilings(peak_flops_per_s={}, bandwidth_bytes_per_s=2e10).level(size) == ("memory", 2e10)
+
+
+@pytest.mark.parametrize(
+    ("rates", "timed", "best"),
+    [
+        # A CPU with units for the precision: a single small product is mostly overhead, and larger ones come near the peak.
+        ({(8, 128): 2e11, (1, 128): 5e10, (1, 256): 9e10, (1, 512): 3e11, (1, 1024): 4e11, (1, 2048): 4e11}, 2048, 4e11),
+        # Without them, as PyTorch 2.13 does fp16 with AVX-512: 1024 would take two seconds a call.
+        ({(8, 128): 1.1e10, (1, 128): 4e9, (1, 256): 3e9, (1, 512): 3e9, (1, 1024): 1e9, (1, 2048): 1e9}, 256, 1.1e10),
+        # Slow at every size, and the larger the better: 1024 is the first that takes longer than overhead.
+        ({(8, 128): 4e9, (1, 128): 4e9, (1, 256): 5e9, (1, 512): 6e9, (1, 1024): 7e9, (1, 2048): 8e9}, 1024, 7e9),
+    ],
+)
+def test_larger_products_are_timed_while_they_may_be_faster(
+    rates: dict[tuple[int, int], float], timed: int, best: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def made(point: Point, *_: object, **__: object) -> SimpleNamespace:
+        seen.append((point.dims.get("b", 1), point.dims["m"]))
+        return SimpleNamespace(launch=seen[-1])
+
+    def best_s(at: tuple[int, int]) -> float:
+        batch, size = at
+        return 2 * batch * size**3 / rates[at]
+
+    monkeypatch.setattr(ceilings, "TensorWorkload", made)
+    monkeypatch.setattr(ceilings, "best_s", best_s)
+    assert ceilings.peak_flops_per_s("fp16") == pytest.approx(best)
+    assert seen[-1] == (1, timed)
