@@ -84,9 +84,12 @@ def records_at(ref: str, arguments: Sequence[str]) -> list[Record]:
     """What the commit's own `inspect` records, run in a checkout that is removed again. arguments: of `inspect`. Raises RefError."""
     with tempfile.TemporaryDirectory(prefix="inspect-") as folder:
         tree, out = Path(folder, "tree"), Path(folder, "kernels.json")
-        added = _run(["git", "worktree", "add", "--detach", str(tree), ref], ROOT)
+        try:
+            added = _run(["git", "worktree", "add", "--detach", str(tree), ref], ROOT)
+        except OSError as error:
+            raise RefError(f"--against {ref}: git cannot be run: {error.strerror}") from error
         if added.returncode:
-            raise RefError(f"--against {ref}: git cannot check it out: {_last(added.stderr)}")
+            raise RefError(f"--against {ref}: git cannot check it out: {_reason(added.stderr)}")
         try:
             done = _run([sys.executable, "-m", "kernels", "inspect", *arguments, "--json", str(out)], tree)
             if done.returncode not in (0, 1) or not out.exists():
@@ -98,6 +101,12 @@ def records_at(ref: str, arguments: Sequence[str]) -> list[Record]:
 
 def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False)
+
+
+def _reason(text: str) -> str:
+    """Git's line that says what is wrong; advice may follow it."""
+    fatal = [line for line in text.splitlines() if line.startswith("fatal: ")]
+    return fatal[0] if fatal else _last(text)
 
 
 def _last(text: str) -> str:

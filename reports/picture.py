@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -60,8 +61,9 @@ def picture(view: View, form: str) -> bytes:
         page = Path(folder, "chart.html")
         page.write_text(html, encoding="utf-8")
         command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", "--virtual-time-budget=60000", "--dump-dom", page.as_uri()]
+        short = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, whose path may have 107 bytes
         try:
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S, check=False)
+            done = subprocess.run(command, env=short, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise RunError(f"{browser} did not draw the chart: {type(error).__name__}") from error
     found = re.search(r'<pre id="image">data:([^,<]+),([^<]*)</pre>', done.stdout)

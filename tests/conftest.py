@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,12 +23,18 @@ from benches.devices.toolchain import Missing, missing_for_cpu
 from kernels.collector import collector_paused
 from kernels.interpreter import is_on, setting
 from studies.crossvalidate import VARIABLE as H100_TIMINGS
+from tests.reports import chromium
 
-# What a shell, a CI or pytest itself may have set, and what would reach the commands that tests run.
-STEERS_PYTEST = ("PYTEST_XDIST", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+# What a shell, a CI, a git hook or pytest itself may have set, and what would reach the commands that tests run.
+STEERS_PYTEST = ("PYTEST_",)
+STEERS_GIT = ("GIT_",)  # a hook's GIT_DIR: a test's commits would land in the repository that is committed to
 STEERS_OUTPUT = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_STEP_SUMMARY")
 STEERS_US = ("MICROBENCH_",)
 STEERS_TRITON = ("TRITON_INTERPRET", "TRITON_DISABLE_LINE_INFO")
+# Read when a library is imported, so taken away before: all but where a node keeps its tools and caches.
+AT_IMPORT = re.compile(r"PYTHONSAFEPATH|(TORCH|TRITON_)(?!INTERPRET$)\w*(?<!_DIR)(?<!_HOME)(?<!_PATH)")
+for variable in filter(AT_IMPORT.fullmatch, list(os.environ)):
+    del os.environ[variable]
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"  # as on a node without development tools; importing it takes each run half a second
 RECURSION_LIMIT = sys.getrecursionlimit()
 COLUMNS = "80"  # as where no terminal says otherwise; Rich would ask the terminal that pytest runs in
@@ -38,14 +46,19 @@ settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def surroundings() -> None:
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests start pytest as a user would (pytest-benchmark switches itself off where it finds xdist's variables), and read plain text of
-    80 columns."""
-    steering = (*STEERS_PYTEST, *STEERS_OUTPUT, *STEERS_US)
+    80 columns in UTF-8."""
+    steering = (*STEERS_PYTEST, *STEERS_GIT, *STEERS_OUTPUT, *STEERS_US)
     for name in [name for name in os.environ if name.startswith(steering) and name != H100_TIMINGS]:
         del os.environ[name]
     os.environ["COLUMNS"] = COLUMNS
+    os.environ["PYTHONUTF8"] = "1"
     os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
+    try:
+        Path("~/.triton").expanduser().mkdir(exist_ok=True)
+    except (OSError, RuntimeError):  # a container's user without a home
+        os.environ.setdefault("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,12 +104,19 @@ def own_torch_state() -> Iterator[None]:
 
 
 def missing_browser() -> Missing | None:
-    browsers = ("chromium", "chromium-browser", "google-chrome")
-    return None if any(map(shutil.which, browsers)) else Missing("no Chromium or Chrome on the PATH", "apt-get install chromium")
+    return None if chromium.is_working() else Missing("no Chromium or Chrome on the PATH that starts", "apt-get install chromium")
 
 
 def missing_board() -> Missing | None:
     return None if has_gpu() else Missing("no NVIDIA GPU", "run `pytest -m cuda tests/` on a GPU node")
+
+
+def missing_git() -> Missing | None:
+    return None if shutil.which("git") else Missing("no git on the PATH", "apt-get install git")
+
+
+def missing_memory() -> Missing | None:
+    return None if psutil.virtual_memory().available >= 3 * 2**30 else Missing("less than 3 GiB of free memory", "end what holds it")
 
 
 def missing_ray() -> Missing | None:
@@ -110,7 +130,10 @@ def missing_timings() -> Missing | None:
 
 
 # By the marker of the tests that need it.
-MISSING = {"browser": missing_browser, "compiler": missing_for_cpu, "ray": missing_ray, "cuda": missing_board, "timings": missing_timings}
+MISSING = {
+    **{"browser": missing_browser, "compiler": missing_for_cpu, "git": missing_git, "memory": missing_memory},
+    **{"ray": missing_ray, "cuda": missing_board, "timings": missing_timings},
+}
 
 
 SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
@@ -135,6 +158,13 @@ LONGEST = (
     *("benches/timing/test_expected.py", "benches/test_doctor_command.py", "benches/devices/test_allocations.py"),
 )
 PLACES = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+
+
+def pytest_configure() -> None:
+    """Tests write scripts and run them, and PyTorch's compiler loads what it has compiled, from the temporary folder."""
+    folder = tempfile.gettempdir()
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise pytest.UsageError(f"{folder} is mounted noexec, so that nothing can be run in it: set TMPDIR to another folder")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

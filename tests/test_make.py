@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,23 +15,24 @@ from kernels.guard import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on the PATH")
 
+PYTHON = shlex.quote(sys.executable)
 TOOLS = ("make", "sh", "rm", "touch", "df", "awk", "cut")
 FILES = ("Makefile", ".ci/make-venv.sh", "constraints.txt", "pyproject.toml", "requirements.txt", "requirements-dev.txt")
 OLD = """#!/bin/sh
 case "$*" in *version_info\\[:3]*) echo 3.10.12 ;; *) exit 1 ;; esac
 """
 NO_ENSUREPIP = f"""#!/bin/sh
-case "$*" in *ensurepip*) echo "No module named 'ensurepip'" >&2; exit 1 ;; *) exec {sys.executable} "$@" ;; esac
+case "$*" in *ensurepip*) echo "No module named 'ensurepip'" >&2; exit 1 ;; *) exec {PYTHON} "$@" ;; esac
 """
 # A real environment, with a pip that notes its call and "installs" a package, _pytest and a pytest that prints its arguments.
 WORKING = f"""#!/bin/sh
 if [ "$1 $2" = "-m venv" ]; then
-    {sys.executable} -m venv --without-pip "$3" || exit 1
+    {PYTHON} -m venv --without-pip "$3" || exit 1
     echo made >>made.log
     site=$("$3/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     {shutil.which("mkdir")} "$site/pip" && touch "$site/pip/__init__.py" && {shutil.which("cp")} pip_main.py "$site/pip/__main__.py"
 else
-    exec {sys.executable} "$@"
+    exec {PYTHON} "$@"
 fi
 """
 PIP = """

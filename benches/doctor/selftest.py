@@ -11,7 +11,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from benches.row import Row
-from benches.run.isolation import Measurer
+from benches.run.isolation import Measurer, row_of
 from benches.sweep.load import load_sweep, sweep_names
 from kernels.op import DATA, Language, Op, OpError, Point
 from kernels.precisions import PRECISIONS
@@ -53,7 +53,7 @@ def run(measurer: Measurer, tell: Callable[[Check], None]) -> list[Check]:
     for check in checks:
         tell(check)
     for point in points(cache(measurer.platform)):
-        check = Check.of(measurer.row_of(point, timing=False))
+        check = Check.of(row_of(measurer, point, timing=False))
         tell(check)
         checks.append(check)
     return checks

@@ -27,7 +27,7 @@ from benches.first_contact.pool import Late, run_all, run_one
 from benches.plan import make_plan
 from benches.row import CONTEXT_LOST, DEVICE_LOST, TIMED, Row
 from benches.run import worker
-from benches.run.isolation import Isolated
+from benches.run.isolation import Isolated, Measurer, row_of
 from benches.run.journal import Journal
 from benches.run.order import shuffled
 from benches.sweep.load import load_sweep
@@ -91,8 +91,9 @@ class Contact:
         """Seconds of this step."""
         return max(0.0, self.end_s - time.monotonic())
 
-    def note(self, row: Row) -> Row:
-        """Brings a row to the disk."""
+    def measured(self, measurer: Measurer, point: Point) -> Row:
+        """The point's row, on the disk before it is given."""
+        row = row_of(measurer, point, timing=True)
         if self.journal is None:
             self.journal = Journal(self.out)
         self.journal.append(row)
@@ -233,7 +234,7 @@ def measure_all(contact: Contact, points: Sequence[Point], asked: dict[str, Any]
             if contact.left_s() <= 0:
                 return
             point = by_id[name]
-            yield contact.note(measurer.row_of(point, timing=True)), predicted(point, contact.gpu)
+            yield contact.measured(measurer, point), predicted(point, contact.gpu)
     finally:
         measurer.close()
 
@@ -249,7 +250,7 @@ def step_faults(contact: Contact) -> Iterator[Check]:
     measurer = Isolated(contact.opening(QUICK), contact.log, FAULT_S, call=faults.measure_planted)
     try:
         for point in faults.points():
-            yield faults.judge_row(point.label, contact.note(measurer.row_of(point, timing=True)))
+            yield faults.judge_row(point.label, contact.measured(measurer, point))
     finally:
         measurer.close()
     if before is not None:

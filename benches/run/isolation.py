@@ -78,6 +78,14 @@ class Measurer(Protocol):
         """Ends what it started."""
 
 
+def row_of(measurer: Measurer, point: Point, timing: bool) -> Row:
+    """The row, for a command that keeps none of a point whose wait was ended: raises what ended the wait, such as KeyboardInterrupt."""
+    try:
+        return measurer.row_of(point, timing)
+    except Interrupted as e:
+        raise e.__cause__ or e from None
+
+
 class InProcess:
     """`--isolation none`: for a debugger. A crash takes the session with it."""
 

@@ -17,6 +17,7 @@ from benches.doctor.machine_facts import Facts, GpuFacts, HostFacts, NvidiaFacts
 from benches.doctor.nvml import probe_nvidia
 from benches.doctor.rules import can_measure, judge
 
+OTHER_PID = 2**22 + 711  # more than Linux gives, so never this process
 ANSWERS: dict[str, Any] = {
     "nvmlInit": None,
     "nvmlDeviceGetCount": 1,
@@ -40,7 +41,7 @@ ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetMaxMigDeviceCount": 7,
     "nvmlDeviceGetMigDeviceHandleByIndex": "slice",
     "nvmlDeviceGetComputeRunningProcesses": [
-        SimpleNamespace(pid=4711, usedGpuMemory=20 * 10**9),
+        SimpleNamespace(pid=OTHER_PID, usedGpuMemory=20 * 10**9),
         SimpleNamespace(pid=os.getpid(), usedGpuMemory=None),
     ],
     "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=21 * 10**9, total=85 * 10**9),
@@ -103,7 +104,7 @@ def test_every_answer_becomes_a_fact_in_si_units(tmp_path: Path) -> None:
                 mig=True,
                 mig_slices=("NVIDIA H100 80GB HBM3",) * 7,
                 mig_uuids=("GPU-1",) * 7,
-                processes=(Process(4711, "/usr/bin/python3", 20 * 10**9),),
+                processes=(Process(OTHER_PID, "/usr/bin/python3", 20 * 10**9),),
                 memory_used_bytes=21 * 10**9,
                 memory_total_bytes=85 * 10**9,
                 utilisation=0.5,

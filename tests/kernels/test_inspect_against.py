@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernels import inspect_against
 from kernels.inspect_against import RefError, as_markdown, changes, records_at, summary
 
 BEFORE: dict[str, Any] = {
@@ -55,6 +58,30 @@ def test_new_and_removed_kernels_are_named_and_worse_ones_come_first() -> None:
     assert len(as_markdown("main", found, 1).splitlines()[6].replace("\\|", "").split("|")) == 7
 
 
-def test_a_commit_that_is_not_there_is_one_line() -> None:
+@pytest.mark.git
+def test_a_commit_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    monkeypatch.setattr(inspect_against, "ROOT", tmp_path)
     with pytest.raises(RefError, match=r"^--against no-such-ref: git cannot check it out: .*no-such-ref[^\n]*$"):
         records_at("no-such-ref", [])
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        # As git says it of a checkout that is another user's.
+        (
+            "printf \"fatal: detected dubious ownership in '/x'\\nTo add it:\\n\\tgit config --global\" >&2",
+            "fatal: detected dubious ownership",
+        ),
+        ("echo no space left >&2", "no space left"),
+        (None, "git cannot be run: No such file or directory"),
+    ],
+)
+def test_what_git_says_is_one_line(script: str | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if script is not None:
+        (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\nexit 128\n", encoding="utf-8")
+        (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RefError, match=rf"^--against HEAD: [^\n]*{reason}[^\n]*$"):
+        records_at("HEAD", [])

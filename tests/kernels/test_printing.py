@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_pipe_that_does_not_block_loses_nothing() -> None:
     assert sizes.communicate(timeout=60)[0].strip() == "1000000"
 
 
-COMMAND = f"{sys.executable} -m kernels precisions"
+COMMAND = (sys.executable, "-m", "kernels", "precisions")
 PLACES = {  # a shell's redirections, and what arrives on standard error
     ">/dev/full": "note: some output was lost: No space left on device\n",
     ">/dev/full 2>/dev/full": "",
@@ -124,7 +125,7 @@ PLACES = {  # a shell's redirections, and what arrives on standard error
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_command_ends_as_at_a_terminal(place: str) -> None:
-    script = f"{COMMAND} {place}; exit ${{PIPESTATUS[0]}}"
+    script = f"{shlex.join(COMMAND)} {place}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, PLACES[place])
 
@@ -133,7 +134,7 @@ def test_a_command_ends_as_at_a_terminal(place: str) -> None:
 @pytest.mark.parametrize(("encoding", "line"), [("ascii", "stays at +/-448"), ("latin-1", "stays at ±448")])
 def test_a_command_prints_in_any_encoding(encoding: str, line: str) -> None:
     environment = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
-    done = subprocess.run(COMMAND.split(), cwd=ROOT, env=environment, capture_output=True, check=True)
+    done = subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert line in done.stdout.decode(encoding)
 
 

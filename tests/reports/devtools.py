@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from select import select
 from typing import Any
 
-from tests.reports.test_browser import CHROMIUM, FLAGS
+from tests.reports.chromium import CHROMIUM, ENVIRONMENT, FLAGS
 
 KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "Tab": 9}  # Windows' codes, which Chromium asks for
 LIMIT_S = 60.0
@@ -49,6 +50,8 @@ class Tab:
         os.write(self._requests, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self._rest:
+                ready, _, _ = select([self._answers], [], [], LIMIT_S)
+                assert ready, f"no answer within {LIMIT_S:g} s: {method}"
                 read = os.read(self._answers, 1 << 20)
                 assert read, "Chromium ended"
                 self._rest += read
@@ -107,7 +110,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     (child_in, requests), (answers, child_out) = os.pipe(), os.pipe()
     flags = [*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
     start = [sys.executable, "-S", "-c", START, str(child_in), str(child_out), str(CHROMIUM), *flags]
-    process = subprocess.Popen(start, pass_fds=(child_in, child_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(start, pass_fds=(child_in, child_out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(child_in)
     os.close(child_out)
     try:

@@ -1,34 +1,17 @@
 """The page in headless Chromium, from file://."""
 
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pytest
 
 from reports.build import build_report
+from tests.reports.chromium import opened
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--window-size=1440,900", "--enable-logging=stderr", "--v=0"),
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
-]
-
-
-def opened(page: Path, profile: Path, fragment: str = "", flags: Sequence[str] = ()) -> tuple[str, str]:
-    """The DOM once the page's script is through, and what the browser logged."""
-    url = page.as_uri() + fragment
-    command = [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={profile}", "--virtual-time-budget=300000", "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
-    return done.stdout, done.stderr
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
@@ -82,7 +65,7 @@ def test_a_point_has_its_command_and_where_its_time_goes(made_page: Callable[[st
     point = "matmul-torch-bf16-256x1024x1024-nt"
     page = made_page("cuda")
     dom, _ = opened(page, tmp_path / "profile", f"#point={point}")
-    options = f"--benchmark-only --sweep {page.parent}/sweep.yaml --device cuda"
+    options = escape(f"--benchmark-only --sweep {shlex.quote(f'{page.parent}/sweep.yaml')} --device cuda", quote=False)
     assert f'data-text="pytest &quot;benches/test_points.py::test_point[{point}]&quot; {options}"' in dom
     assert "Where the time goes" in dom
     widths = [float(found) for found in re.findall(r'<span class="\w+_s" style="width:\s?([\d.]+)%', dom)]

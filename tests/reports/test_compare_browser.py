@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from tests.reports.test_browser import CHROMIUM, opened
+from tests.reports.chromium import opened
 from tests.reports.test_compare import both, rerun, rows_of
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_the_chart_is_drawn_the_table_ordered_and_a_link_opens_its_point(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +14,8 @@ from benches.run.journal import read_journal
 from reports.build import build_report
 from tests.reports.conftest import fake_rows, sweep
 from tests.reports.devtools import Tab, chromium
-from tests.reports.test_browser import CHROMIUM
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TITLE = "document.getElementById('detail').open && document.getElementById('detail-title').textContent"
 SHOWN = "[...document.querySelectorAll('#table a.point')].map(link => link.title)"
 
@@ -73,7 +69,8 @@ def test_commands_and_rows_reach_the_clipboard(made_page: Callable[[str], Path],
     tab.run(f"globalThis.shown = []; {NOTE_TEXTS}; document.getElementById('command').focus()")
     tab.press("Enter")
     tab.until("shown.includes('Copied')")
-    expected = f'pytest "benches/test_points.py::test_point[{point}]" --benchmark-only --sweep {page.parent}/sweep.yaml --device cuda'
+    sweep = shlex.quote(f"{page.parent}/sweep.yaml")
+    expected = f'pytest "benches/test_points.py::test_point[{point}]" --benchmark-only --sweep {sweep} --device cuda'
     assert tab.run("navigator.clipboard.readText()") == expected
     tab.press("Escape")
     tab.run("document.querySelector('#filters .chip[data-status=wrong]').click()")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from reports.napkin.question import load_question, question_names
 from reports.napkin.steps import Answer
 from reports.units import compact
 from studies.accounting import keys_table
+from tests.reports.chromium import opened
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "ask: training_time\nmodel: 70e9\ntokens: 15e12\ngpus: 1024\nmfu: 0.5\n"
@@ -429,20 +429,13 @@ def test_a_page_that_cannot_be_written_is_one_line_and_exit_2(tmp_path: Path, ca
     assert capsys.readouterr().err.startswith("error: ")
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
 def test_the_charts_are_drawn(tmp_path: Path) -> None:
     path = tmp_path / "napkin.html"
     assert main(["napkin", "-o", str(path)]) == 0
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-    more = ("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0")
-    command = [str(CHROMIUM), *flags, *more, "--virtual-time-budget=300000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
-    assert 'data-ready="yes"' in done.stdout
-    assert len(re.findall(r'class="[^"]*svg-container', done.stdout)) == 7
-    assert "barlayer" in done.stdout
-    assert not re.search(r"CONSOLE.*(error|refused|violates)", done.stderr, re.IGNORECASE), done.stderr
+    dom, log = opened(path, tmp_path / "profile")
+    assert 'data-ready="yes"' in dom
+    assert len(re.findall(r'class="[^"]*svg-container', dom)) == 7
+    assert "barlayer" in dom
+    assert not re.search(r"CONSOLE.*(error|refused|violates)", log, re.IGNORECASE), log

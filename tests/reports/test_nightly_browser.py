@@ -15,14 +15,10 @@ from reports.history.store import open_history
 from reports.nightly import index, index_page
 from reports.nightly.night_page import Around, write_page
 from reports.nightly.nights import night_from
+from tests.reports.chromium import opened
 from tests.reports.nights import BETTER, NIGHTS, POINTS, SLOW, Night, last_night, names
-from tests.reports.test_browser import CHROMIUM, opened
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DARK = ("--blink-settings=preferredColorScheme=0",)
 # Runs once the page is ready; what PROBE returns ends up on the outermost root element, so that a frame can be as narrow as a phone.
 RUNNER = """<script type="module">

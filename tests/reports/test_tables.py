@@ -13,7 +13,6 @@ from reports.picture import BROWSERS, charts_of, view_of
 from reports.refusal import RunError
 from reports.report import load_report
 from reports.tables import chosen, latex, table_text
-from tests.reports.test_browser import CHROMIUM
 
 FRAME = pd.DataFrame(
     {"point": ["a_b|c", "=cmd"], "status": ["ok", "wrong"], "median_s": [1.234e-5, float("nan")], "flops_per_s": [1.5e12, float("nan")]}
@@ -78,7 +77,6 @@ def test_charts_and_views_are_found_by_name(make_run: Callable[..., Path]) -> No
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
 def test_a_chart_as_svg_and_png(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = str(make_run("cuda"))
     assert main(["chart", run, "curves", "-o", str(tmp_path / "c.svg")]) == 0

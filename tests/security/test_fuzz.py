@@ -49,6 +49,7 @@ def test_a_slow_input_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "took 0.0" in fuzz(slow, 1, seed=1).faults[0]
 
 
+@pytest.mark.memory
 @pytest.mark.slow
 def test_memory_that_the_process_held_before_is_not_the_readers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("studies.fuzz.__main__.gettempdir", lambda: str(tmp_path))

@@ -60,6 +60,7 @@ print(held - psutil.Process().memory_info().rss)
 """
 
 
+@pytest.mark.memory
 @pytest.mark.slow
 def test_freed_memory_goes_back_where_there_is_much_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", RETURNED], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)

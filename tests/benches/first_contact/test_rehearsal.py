@@ -127,12 +127,15 @@ def test_a_fault_costs_its_point_and_a_lie_is_exit_code_1(tmp_path: Path) -> Non
     assert [found[f"faults: {name}"] for name in ("illegal access", "endless kernel", "device assert", "good point")] == ["pass"] * 4
 
 
-def test_what_was_found_before_the_command_is_ended_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later_s", [0.0, 0.3])  # between two points, and while one is measured
+def test_what_was_found_before_the_command_is_ended_is_kept(tmp_path: Path, later_s: float) -> None:
     out = tmp_path / "out"
+    rows = out / "rows.jsonl"
     command = [sys.executable, "-m", "benches", "first-contact", "--device", "simulated", "--out", str(out), "--step", "kernels"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and not (out / "rows.jsonl").exists():
+        while process.poll() is None and not (rows.exists() and rows.stat().st_size):
             time.sleep(0.01)
+        time.sleep(later_s)
         process.send_signal(signal.SIGTERM)
         process.communicate()
     assert process.returncode == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,8 @@ from benches.first_contact import steps
 from benches.first_contact.check import Check
 from benches.first_contact.pool import Late
 from benches.first_contact.steps import Contact, Step, limit, run_steps
+from benches.row import Row
+from benches.run.isolation import Interrupted
 
 
 def good(contact: Contact) -> Iterator[Check]:
@@ -56,9 +59,32 @@ def test_a_step_that_raises_costs_no_other(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_step_that_hangs_is_cut_off_and_keeps_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "LEAST_S", 0.0)
-    monkeypatch.setattr(steps, "GRACE_S", 0.05)
+    monkeypatch.setattr(steps, "GRACE_S", 1.0)  # a process may be kept from running for some hundred ms
     found = run(tmp_path, Step("hanging", 0.1, 0, hanging), Step("good", 99.9, 0, good))
     assert found == [("hanging", "figure", "pass"), ("hanging", "step", "unfinished"), ("good", "figure", "pass")]
+
+
+class Waiting:
+    """A measurer whose point never ends, and which, as the others do, gives what ends the wait as the cause of its own exception."""
+
+    def row_of(self, point: object, timing: bool) -> Row:
+        try:
+            time.sleep(3600)
+        except BaseException as error:
+            raise Interrupted(SimpleNamespace(reason="cut")) from error
+        raise AssertionError("an hour has passed")
+
+
+def waiting(contact: Contact) -> Iterator[Check]:
+    yield Check("waiting", "figure", 1.0, "", "1", "pass")
+    contact.measured(Waiting(), None)
+
+
+def test_a_step_that_waits_for_a_point_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "LEAST_S", 0.0)
+    monkeypatch.setattr(steps, "GRACE_S", 1.0)
+    found = run(tmp_path, Step("waiting", 0.1, 0, waiting), Step("good", 99.9, 0, good))
+    assert found == [("waiting", "figure", "pass"), ("waiting", "step", "unfinished"), ("good", "figure", "pass")]
 
 
 def test_without_time_nothing_is_started(tmp_path: Path) -> None:

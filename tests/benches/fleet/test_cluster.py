@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,8 +93,8 @@ class Nodes:
 def cluster(spool: Path) -> Iterator[Nodes]:
     """A cluster with one node that measures."""
     set_variables("auto")
-    # A short path, as names of sockets have to be; not /tmp/ray, where the address of a cluster in use may stand.
-    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
+    # A short path, as names of sockets have to be, whatever TMPDIR is; not /tmp/ray, where the address of a cluster in use may stand.
+    with TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         found = Nodes(spool)
         found.add()
@@ -172,7 +173,7 @@ def test_a_node_that_dies_is_lost_and_another_one_continues(nodes: Nodes, run_di
     removed.join()
     said = capsys.readouterr().out
     assert "left out: " in said
-    assert f"--resume {run_dir}" in said
+    assert f"--resume {shlex.quote(str(run_dir))}" in said
     assert sorted(gpu.status for gpu in read_survey(run_dir).gpus) == ["finished", "lost"]
     assert all(gpu.reason for gpu in read_survey(run_dir).gpus if gpu.status == "lost")
     assert count(run_dir) < 12
@@ -240,7 +241,7 @@ def test_a_driver_that_ends_loses_nothing(how: signal.Signals, nodes: Nodes, run
     said, _ = driver.communicate(timeout=120)
     if how == signal.SIGINT:
         assert driver.returncode == 3, said
-        assert f"fleet --resume {run_dir}" in said
+        assert f"fleet --resume {shlex.quote(str(run_dir))}" in said
         assert [gpu.status for gpu in read_survey(run_dir).gpus] == ["interrupted"]
     assert main(arguments(nodes, run_dir, "--resume", str(run_dir))) == 0
     once_each(run_dir, 1)

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -179,7 +180,7 @@ def test_a_survey_names_what_is_missing_and_continues(sweep: Sweep) -> None:
         (2, "lost", "no torch"),
     ]
     assert "left out: host3: the node is full" in said
-    assert f"--resume {run_dir}" in said
+    assert f"--resume {shlex.quote(str(run_dir))}" in said
     agents = Pretending([{}, {}, {}])
     code, said, _ = fleet(sweep, "survey", agents, resuming=True)
     assert (code, Counter(points(run_dir))) == (0, {point.id: 3 for point in sweep.points})
@@ -232,7 +233,7 @@ def test_an_interrupted_run_says_how_to_continue(attribute: str, said_why: str, 
     code, said, run_dir = fleet(sweep, "survey", agents)
     assert code == 3
     assert said_why in said
-    assert f"13 rows are missing: python -m benches fleet --resume {run_dir} --address" in said
+    assert f"13 rows are missing: python -m benches fleet --resume {shlex.quote(str(run_dir))} --address" in said
     assert (1, True, False) in agents.finished or attribute == "head_lost_after"
     assert read_survey(run_dir).interrupted
     assert len(points(run_dir)) == 13

@@ -150,9 +150,12 @@ def test_a_session_without_a_terminal_reporter_or_capturing_measures(sweep: Path
     assert len(read_journal(tmp_path / "run").rows) == 3
 
 
+@pytest.mark.git
 def test_only_tracked_changes_make_a_checkout_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | own, check=True, capture_output=True)
 
     git("init")
     (tmp_path / "kernel.py").write_text("1\n", encoding="utf-8")

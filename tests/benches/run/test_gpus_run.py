@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def test_after_a_kill_each_point_and_gpu_is_once_in_the_end(mode: str, sweep: Pa
         assert page == f"report: {run_dir / 'report.html'}"
         assert pages == f"of each GPU: {run_dir}/*/report.html"
         assert all((run_dir / gpu.directory / "report.html").is_file() for gpu in survey.gpus)
-        assert verdict == f"survey: python -m reports survey {run_dir}"
+        assert verdict == f"survey: python -m reports survey {shlex.quote(str(run_dir))}"
         assert "which of 2 GPUs is slow cannot be judged" in done.stdout
         alone = run("--resume", run_dir / survey.gpus[1].directory, *NO_PAGES)  # a GPU's directory is an ordinary run
         assert (alone.returncode, "4 passed" in alone.stdout) == (0, True), alone.stdout + alone.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_a_lost_gpu_ends_the_run_with_what_to_do_and_the_run_goes_on_later(sweep
     assert done.returncode not in (0, 1)
     output = done.stdout + done.stderr
     assert "the GPU no longer answers" in output
-    assert f"--resume {run_dir} --retry-failed" in output
+    assert f"--resume {shlex.quote(str(run_dir))} --retry-failed" in output
     before = by_size(run_dir)
     assert before[4].status == "error"
     assert json.loads((run_dir / "environment.json").read_text())["interrupted"] is True

@@ -92,8 +92,15 @@ sweeps:
 @pytest.mark.slow
 def test_dims_in_greek_and_keywords_are_selected_by_k(tmp_path: Path) -> None:
     (tmp_path / "names.yaml").write_text(NAMES, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "benches/", "--co", "-q", "--device", "simulated", "-p", "no:cacheprovider"]
-    command += ["--sweep", str(tmp_path / "names.yaml"), "-k", "α.γ-16x8x8 or lambda.in"]
+    command: list[str | bytes] = [sys.executable, "-m", "pytest", "benches/", "--co", "-q", "--device", "simulated"]
+    command += [
+        "-p",
+        "no:cacheprovider",
+        "--sweep",
+        str(tmp_path / "names.yaml"),
+        "-k",
+        "α.γ-16x8x8 or lambda.in".encode(),
+    ]  # as bytes: a locale may have no Greek
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
     assert done.stdout.splitlines()[-1].startswith("2 tests collected"), done.stdout + done.stderr
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -173,7 +175,7 @@ def test_the_last_lost_gpu_ends_the_run(tmp_path: Path) -> None:
 def test_a_lost_gpu_of_a_survey_names_the_survey_to_resume(tmp_path: Path) -> None:
     for within, named in ((None, tmp_path / "gpu"), (tmp_path / "survey", tmp_path / "survey")):
         run = run_of(tmp_path / "gpu", Pretender(lost(1)), within=within, resuming=within is not None, retry=True)
-        with pytest.raises(DeviceLostError, match=f"--resume {named} --retry-failed"):
+        with pytest.raises(DeviceLostError, match=re.escape(f"--resume {shlex.quote(str(named))} --retry-failed")):
             run.row_of(POINTS[0])
         run.finish(interrupted=True)
 
