@@ -147,9 +147,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 # Files by the CPU time of their tests, as measured in November 2026: those that take 15 seconds or more, the longest first.
 LONGEST = (
-    *("benches/fleet/test_cluster.py", "kernels/test_torch_impls.py", "benches/run/test_isolation.py", "reports/test_nightly.py"),
-    "reports/test_page.py",
-    *("benches/kernel/test_kernel_command.py", "kernels/test_inspect.py", "benches/first_contact/test_rehearsal.py"),
+    # These two at the same time: one mostly waits, the other compiles in two processes.
+    *("benches/fleet/test_cluster.py", "kernels/test_inspect.py"),
+    *("benches/first_contact/test_rehearsal.py", "kernels/test_torch_impls.py", "benches/kernel/test_kernel_command.py"),
+    *("benches/run/test_isolation.py", "reports/test_nightly.py", "reports/test_page.py"),
     *("reports/test_compare_noise.py", "reports/test_nightly_trouble.py", "benches/run/test_company.py", "reports/test_compare.py"),
     *("benches/run/test_gpus_run.py", "reports/test_calibrate.py", "kernels/test_triton_matmul.py", "kernels/training/test_gate.py"),
     *("studies/hopper/test_hopper.py", "benches/test_correctness.py", "reports/test_verdict.py", "kernels/test_llama_parts.py"),

@@ -6,7 +6,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+def found() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+CHROMIUM = found()
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--window-size=1440,900", "--enable-logging=stderr", "--v=0"),
@@ -16,7 +21,8 @@ ENVIRONMENT = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, 
 
 def is_working() -> bool:
     """Whether there is one that starts: the name may be that of a package's stub which only says how to install it."""
-    return CHROMIUM is not None and subprocess.run([CHROMIUM, "--version"], capture_output=True, check=False).returncode == 0
+    browser = found()
+    return browser is not None and subprocess.run([browser, "--version"], capture_output=True, check=False).returncode == 0
 
 
 def opened(page: Path, profile: Path, fragment: str = "", flags: Sequence[str] = ()) -> tuple[str, str]:

@@ -160,7 +160,7 @@ def test_a_run_that_left_nothing_out_looks_for_no_compiler(monkeypatch: pytest.M
 def test_the_end_of_the_tests_counts_what_was_skipped(path: Path) -> None:
     reports = [SimpleNamespace(keywords={name: 1}) for name in ("browser", "browser", "compiler", "slow")]
     assert list(left_out(reports)) == [
-        "note: 2 tests skipped: no Chromium or Chrome on the PATH (apt-get install chromium)",
+        "note: 2 tests skipped: no Chromium or Chrome on the PATH that starts (apt-get install chromium)",
         f"note: 1 test skipped: {NO_GXX}",
     ]
     program(path / "chromium", "exit 0")
