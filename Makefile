@@ -4,10 +4,8 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# One test file a process, with a thread each: two OpenMP teams on two cores would wait for each other. Of the slow files many wait for what
-# they started (a cluster, a browser, a worker's limit), so that a third one has a core; of the quick ones none.
-test: JOBS ?= 3
-test-fast: JOBS ?= 2
+# One test file a process, with a thread each: two OpenMP teams on two cores would wait for each other.
+JOBS ?= 2
 READY := $(VENV)/.ready
 BROKEN := $(shell { $(BIN)/python -c "import pip, _pytest" || echo no; } 2>&1)
 
