@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from studies.crossvalidate import VARIABLE
-from tests.conftest import PLACES, missing_timings, pytest_runtest_setup
+from tests.conftest import AT_IMPORT, PLACES, missing_memory, missing_timings, pytest_runtest_setup
 
 CASES = """
 import pytest
@@ -58,3 +59,28 @@ def test_what_is_not_checked_without_the_timings_is_said(value: str | None, monk
 
 def test_the_files_that_are_started_first_exist() -> None:
     assert [str(path) for path in PLACES if not path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("PYTHONSAFEPATH", True),
+        ("PYTHONPATH", False),
+        ("TRITON_ALWAYS_COMPILE", True),
+        ("TRITON_PTXAS_PATH", False),  # where a node's container has its tools
+        ("TRITON_CACHE_DIR", False),
+        ("TRITON_HOME", False),
+        ("TRITON_INTERPRET", False),  # a test file says it of itself
+        ("TORCH_COMPILE_DISABLE", True),
+        ("TORCHINDUCTOR_MAX_AUTOTUNE", True),
+        ("TORCHINDUCTOR_CACHE_DIR", False),
+    ],
+)
+def test_what_a_shell_set_for_a_library_is_taken_away_but_not_where_things_are(name: str, taken: bool) -> None:
+    assert (AT_IMPORT.fullmatch(name) is not None) == taken
+
+
+@pytest.mark.parametrize(("free", "enough"), [(3 * 2**30, True), (3 * 2**30 - 1, False)])
+def test_memory_is_missing_below_what_the_marker_says(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.conftest.psutil.virtual_memory", lambda: SimpleNamespace(available=free))
+    assert (missing_memory() is None) == enough
