@@ -8,6 +8,7 @@ is not called because importing it takes seconds, and a test holds that both ans
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def missing_for_cpu() -> Missing | None:
     """What torch.compile lacks to build its C++, or None."""
     if sys.platform == "win32" or os.environ.get("TORCH_INDUCTOR_INSTALL_GXX"):  # torch then looks for one in other ways
         return None
+    for variable, folder in (("TMPDIR", tempfile.gettempdir()), ("TORCHINDUCTOR_CACHE_DIR", os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))):
+        if re.search(r"[\s\\'\"]", folder):  # it splits its own command at them
+            return Missing(
+                f"torch.compile cannot compile C++ in {folder}, since its path has a space or a quote", f"set {variable} to another folder"
+            )
     named = os.environ.get("CXX")
     found = named or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(found) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sysconfig
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,9 +32,10 @@ COMPILED = ("torch_compile", "triton")
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty PATH on Linux, and no compiler named."""
-    for name in ("CC", "CXX", "TORCH_INDUCTOR_INSTALL_GXX"):
+    """An empty PATH on Linux, no compiler named, and a temporary folder whose path is plain."""
+    for name in ("CC", "CXX", "TORCH_INDUCTOR_INSTALL_GXX", "TORCHINDUCTOR_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(toolchain.sys, "platform", "linux")
     for find in (missing_for_cpu, missing_for_cuda):
@@ -94,6 +96,21 @@ def test_a_compiler_named_that_is_not_there(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CC", "gcc-99")
     assert "torch.compile needs g++-99, which CXX names, but it cannot be run" in str(reason(missing_for_cpu))
     assert "Triton and torch.compile need gcc-99, which CC names, but it cannot be run" in str(reason(missing_for_cuda))
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a\\b", "a\tb"])
+@pytest.mark.parametrize("variable", ["TMPDIR", "TORCHINDUCTOR_CACHE_DIR"])
+def test_a_path_at_which_torch_splits_its_command(
+    variable: str, name: str, path: Path, headers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(path / "g++", "exit 0")
+    (folder := path / name).mkdir()
+    monkeypatch.setenv(variable, str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # so that it is looked up again
+    expected = f"torch.compile cannot compile C++ in {folder}, since its path has a space or a quote (set {variable} to another folder)"
+    if variable == "TORCHINDUCTOR_CACHE_DIR":
+        monkeypatch.setenv("TMPDIR", "/tmp")
+    assert reason(missing_for_cpu) == expected
 
 
 def test_no_python_headers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
