@@ -165,7 +165,7 @@ def test_a_survey_in_which_little_can_be_judged_has_a_page(tmp_path: Path, gpus:
 def test_html_makes_the_survey_s_page_with_links_to_its_gpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_survey(tmp_path / "run", gpus=3, count=3)
     assert main(["html", str(run)]) == 0
-    made = capsys.readouterr().out.split()
+    made = capsys.readouterr().out.splitlines()
     assert made == [str(run / gpu.directory / "report.html") for gpu in read_survey(run).gpus] + [str(run / "report.html")]
     found = read_run(run)
     pages = shown(found, judge(found.rows, load_thresholds(), found.boards))
