@@ -61,7 +61,7 @@ def picture(view: View, form: str) -> bytes:
         page = Path(folder, "chart.html")
         page.write_text(html, encoding="utf-8")
         command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", "--virtual-time-budget=60000", "--dump-dom", page.as_uri()]
-        short = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, whose path may have 107 bytes
+        short = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, whose path may have at most 107 bytes: unix(7)
         try:
             done = subprocess.run(command, env=short, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -131,8 +131,13 @@ def missing_timings() -> Missing | None:
 
 # By the marker of the tests that need it.
 MISSING = {
-    **{"browser": missing_browser, "compiler": missing_for_cpu, "git": missing_git, "memory": missing_memory},
-    **{"ray": missing_ray, "cuda": missing_board, "timings": missing_timings},
+    "browser": missing_browser,
+    "compiler": missing_for_cpu,
+    "git": missing_git,
+    "memory": missing_memory,
+    "ray": missing_ray,
+    "cuda": missing_board,
+    "timings": missing_timings,
 }
 
 

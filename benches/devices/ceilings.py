@@ -33,7 +33,8 @@ SHAPES = (
     (1, 2048, "nn"),
 )
 ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would find the same rate
-SLOWER_S = 0.005  # nor is one this long: where it reaches less than half of the best rate, larger sizes would take seconds and reach less
+# Nor is one this long, a thousand times an operator's call: where it reaches less than half of the best rate, larger sizes do not catch up.
+SLOWER_S = 0.005
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size

@@ -39,7 +39,7 @@ def missing_for_cpu() -> Missing | None:
     if sys.platform == "win32" or os.environ.get("TORCH_INDUCTOR_INSTALL_GXX"):  # torch then looks for one in other ways
         return None
     for variable, folder in (("TMPDIR", tempfile.gettempdir()), ("TORCHINDUCTOR_CACHE_DIR", os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))):
-        if re.search(r"[\s\\'\"]", folder):  # it splits its own command at them
+        if re.search(r"[\s\\'\"]", folder):  # it takes its command apart as a shell would (torch._inductor.cpp_builder)
             return Missing(
                 f"torch.compile cannot compile C++ in {folder}, since its path has a space or a quote", f"set {variable} to another folder"
             )

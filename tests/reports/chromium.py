@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def found() -> str | None:
+    """The first browser on the PATH."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -16,7 +17,7 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--window-size=1440,900", "--enable-logging=stderr", "--v=0"),
 )
-ENVIRONMENT = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, whose path may have 107 bytes
+ENVIRONMENT = os.environ | {"TMPDIR": "/tmp"}  # Chromium makes a socket there, whose path may have at most 107 bytes: unix(7)
 
 
 def is_working() -> bool:
