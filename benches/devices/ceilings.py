@@ -33,8 +33,9 @@ SHAPES = (
     (1, 2048, "nn"),
 )
 ENOUGH_S = 0.15  # a call this long is no longer overhead: larger sizes would find the same rate
-# Nor is one this long, a thousand times an operator's call: where it reaches less than half of the best rate, larger sizes do not catch up.
-SLOWER_S = 0.005
+# Nor is one this long, several times what threads lose to other processes at a barrier (8 ms on 2 busy cores, November 2026): where it
+# reaches less than half of the best rate, larger sizes do not catch up.
+SLOWER_S = 0.03
 REPEATS = 5
 AT_LEAST_S = 0.2  # of short calls, more repeats: on a busy machine most of them lose a core for a while
 COPY_BYTES = 256 * 2**20  # several times the last-level cache of any one CPU socket's usual size
